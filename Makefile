@@ -1,0 +1,66 @@
+# Two commands do everything: `make demo` shows the tool at work, `make test` runs the whole test suite.
+# Both set up their own virtual environment, and are quick the second time.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PYTEST_ARGS ?= -n auto
+
+# The same pins for what is installed and for what builds it (older and newer pips read different variables).
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint types check bench constraints clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.for-demo ## the main job, step by step, against a local authorization server
+	@$(BIN)/banno-creds demo
+
+test: $(VENV)/.for-test interop ## the whole test suite, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+check: lint types test ## everything that has to be green before a commit lands
+
+lint: $(VENV)/.for-test ## style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.for-test ## mypy --strict on code, tests and benchmarks
+	$(BIN)/mypy
+
+bench: $(VENV)/.for-test ## whole-process times and memory beside the peers that are installed
+	$(BIN)/python benchmarks/bench.py
+
+# oidc-provider from npm, for the interop tests. Without Node they are skipped, and say so.
+.PHONY: interop
+interop:
+	@if command -v npm >/dev/null 2>&1; then $(MAKE) --no-print-directory tests/interop/node_modules/.installed; \
+	else echo "npm is not installed: the interop tests will be skipped" >&2; fi
+
+tests/interop/node_modules/.installed: tests/interop/package-lock.json
+	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "banno-creds needs Python 3.11 or later; this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.for-demo: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable '.[sandbox]'
+	@touch $@
+
+$(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable '.[sandbox,dev]'
+	@touch $@ $(VENV)/.for-demo
+
+constraints: $(VENV)/.for-test ## renew constraints.txt from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	printf 'flit_core\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o constraints.txt pyproject.toml -
+
+clean: ## forget virtual environments and caches
+	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,168 @@
+"""Everything that can go wrong, as one tree; each branch knows its exit code.
+
+BannoCredsError
+├── ConfigurationError            2  an option, a setting or an endpoint that cannot be meant
+│   └── OutputError               2  the result could not be written where it was asked for
+├── KeyLoadError                  3  the private key cannot be read or is of the wrong sort
+│   └── PassphraseError           3  the passphrase is missing or wrong
+├── SigningError                  3  the key was read and does not sign as its public half expects
+├── RefusedError                  4  the server understood and said no; never tried again
+├── NetworkError                  5  nothing usable came back; may work later
+│   ├── TimedOutError             5  … within the time allowed
+│   ├── UntrustedServerError      5  … because TLS could not be trusted
+│   ├── UnavailableError          5  … because the server said 429 or 5xx
+│   └── UnusableAnswerError       5  … because the answer is not what such a server sends
+└── TokenError                    6  a token is malformed, expired or not verified
+
+An error is what failed, the server's own words where there are any, and one hint: the next thing to do.
+Nothing here prints or exits; the command line turns an error into text once.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import ClassVar
+
+# Longer words of a server help nobody; a log line that long hurts.
+_MOST_CHARACTERS = 500
+
+# Categories that can move a cursor, reorder a line or break an encoder: controls, format characters
+# (bidirectional overrides among them), surrogates, line and paragraph separators.
+_UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
+    """Make text that came from outside fit to be shown on one line of a terminal or a log.
+
+    Args:
+        text: anything; it is turned into ``str`` first.
+        most: the most characters to keep; what was cut is said.
+
+    Returns:
+        The text with each run of control characters and white space folded into one space.
+    """
+    # A little more than is kept is looked at, so that a 50 MiB answer costs nothing.
+    source = str(text)[: most * 4]
+    shown = "".join(" " if unicodedata.category(c) in _UNPRINTABLE_CATEGORIES else c for c in source)
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"
+
+
+class BannoCredsError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: what failed, one sentence without a full stop; never a secret.
+        hint: the one next thing to do, one sentence.
+        details: further lines worth knowing: the server's words, a status, a request id.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+class ConfigurationError(BannoCredsError):
+    """An option, a setting or an endpoint that cannot be meant."""
+
+    exit_code = 2
+
+
+class OutputError(ConfigurationError):
+    """The result could not be written where it was asked for."""
+
+
+class KeyLoadError(BannoCredsError):
+    """The private key cannot be read, or is of a sort this provider does not take."""
+
+    exit_code = 3
+
+
+class PassphraseError(KeyLoadError):
+    """The private key is encrypted, and its passphrase is missing or wrong."""
+
+
+class SigningError(BannoCredsError):
+    """The key was read, and what it signs does not verify with its own public half."""
+
+    exit_code = 3
+
+
+class RefusedError(BannoCredsError):
+    """The server understood the request and refused it (RFC 6749 section 5.2).
+
+    Args:
+        message: see `BannoCredsError`.
+        error: the OAuth error code, such as ``invalid_client``; None where the answer named none.
+        status: the HTTP status.
+        hint: see `BannoCredsError`.
+        details: see `BannoCredsError`.
+    """
+
+    exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error: str | None,
+        status: int,
+        hint: str | None = None,
+        details: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.error = error
+        self.status = status
+
+
+class NetworkError(BannoCredsError):
+    """Nothing usable came back from the server.
+
+    Args:
+        message: see `BannoCredsError`.
+        retryable: whether the very same request may succeed a moment later.
+        retry_after: how many seconds the server asked to be left alone, where it did.
+        hint: see `BannoCredsError`.
+        details: see `BannoCredsError`.
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        hint: str | None = None,
+        details: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class TimedOutError(NetworkError):
+    """No answer, or no whole answer, within the time allowed."""
+
+
+class UntrustedServerError(NetworkError):
+    """The server's certificate could not be trusted, or TLS could not be agreed on."""
+
+
+class UnavailableError(NetworkError):
+    """The server said 429 or 5xx: it cannot answer now."""
+
+
+class UnusableAnswerError(NetworkError):
+    """What came back is not what such a server sends: HTML, a redirect, broken or missing JSON."""
+
+
+class TokenError(BannoCredsError):
+    """A token is malformed, expired or not verified."""
+
+    exit_code = 6
