@@ -20,6 +20,7 @@ Nothing here prints or exits; the command line turns an error into text once.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import ClassVar
 
@@ -31,6 +32,10 @@ _MOST_CHARACTERS = 500
 _UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
+# A server may echo what it was sent. A JWT is never shown in its words.
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}")
+
+
 def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     """Make text that came from outside fit to be shown on one line of a terminal or a log.
 
@@ -39,10 +44,10 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
         most: the most characters to keep; what was cut is said.
 
     Returns:
-        The text with each run of control characters and white space folded into one space.
+        The text with each run of control characters and white space folded into one space, and JWTs left out.
     """
     # A little more than is kept is looked at, so that a 50 MiB answer costs nothing.
-    source = str(text)[: most * 4]
+    source = _JWT.sub("(a JWT)", str(text)[: most * 4 + 4096])
     shown = "".join(" " if unicodedata.category(c) in _UNPRINTABLE_CATEGORIES else c for c in source)
     shown = " ".join(shown.split())
     return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"

@@ -1,0 +1,141 @@
+"""The command line: parses, calls the flow, turns an error into text and an exit code. Once, and here.
+
+A command's module is imported when the command runs, and imports the rooms it needs when it needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from banno_creds import __version__
+from banno_creds.errors import BannoCredsError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+# In the order a newcomer needs them.
+COMMANDS = ("keygen", "client-assertion", "sign-jwt", "decode", "demo", "sandbox")
+
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+EXIT_TERMINATED = 143
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order a newcomer needs them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"banno_creds.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command when one is misspelt."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, 1, 0.5)
+            raise ConfigurationError(
+                f"there is no command {args[0]!a}",
+                hint=f"did you mean: banno-creds {near[0]}" if near else "see: banno-creds --help",
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 2 usage or configuration, 3 key, 4 refused by the server, 5 network (may work "
+    "later), 6 token malformed, expired or not verified, 130 interrupted, 1 a bug of ours.",
+)
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Get a Jack Henry / Banno access token with a signed client assertion, and see every step.
+
+    Results go to standard output, everything else to standard error.
+    """
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        args: the command line, without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    # So that files half made are taken away again, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if "_BANNO_CREDS_COMPLETE" in os.environ:
+            cli.main(list(args), prog_name="banno-creds", complete_var="_BANNO_CREDS_COMPLETE")
+        with cli.make_context("banno-creds", list(args)) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "banno-creds"
+        return _fail(ConfigurationError(error.format_message().rstrip("."), hint=f"see: {where} --help"))
+    except BannoCredsError as error:
+        if _debugging():
+            raise
+        return _fail(error)
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; so that Python does not complain at exit, let it write elsewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as bug:
+        if _debugging():
+            raise
+        return _fail(_bug(bug))
+    return 0
+
+
+def _fail(error: BannoCredsError) -> int:
+    from banno_creds.report import Report
+
+    Report().error(error)
+    return error.exit_code
+
+
+def _bug(bug: Exception) -> BannoCredsError:
+    """An error of ours. Its own words are left out: nobody has looked whether they hold a secret."""
+    place = bug.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_globals.get('__name__')}:{place.tb_lineno}" if place else "an unknown place"
+    return BannoCredsError(
+        f"this is a bug in banno-creds {__version__}: {type(bug).__name__} in {where}",
+        hint="run it again with BANNO_CREDS_DEBUG=1 and report what it prints, after reading it for secrets",
+    )
+
+
+def _debugging() -> bool:
+    return os.environ.get("BANNO_CREDS_DEBUG", "") not in ("", "0")
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    del signum, frame
+    sys.exit(EXIT_TERMINATED)

@@ -1,0 +1,451 @@
+"""The options that commands share, and what they come to: a `ClientConfig`.
+
+Every option has an environment variable: ``BANNO_CREDS_`` and its name. Those that belong to one command alone
+have the command's name in it as well, so that a variable set for one never changes another.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from banno_creds.config import (
+    DEFAULT_ENVIRONMENT,
+    DEFAULT_LIFETIME,
+    DEFAULT_SCOPE,
+    DEFAULT_TIMEOUT,
+    ENVIRONMENTS,
+    MOST_LIFETIME,
+    ClientConfig,
+    KeySource,
+    is_url,
+)
+from banno_creds.errors import ConfigurationError
+from banno_creds.files import MOST_BYTES, read_file
+from banno_creds.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+KEY_VARIABLE = "BANNO_CREDS_PRIVATE_KEY_PEM"
+
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+
+
+class Option(click.Option):
+    """An option that stands under a heading in the help."""
+
+    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each section in the order of its first option."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class NameValue(click.ParamType[tuple[str, Any]]):
+    """``name=value``, and where ``typed`` also ``name:=JSON``."""
+
+    name = "name=value"
+    # In a variable: one a line, for values may hold blanks.
+    envvar_list_splitter = "\n"
+
+    def __init__(self, *, typed: bool = False) -> None:
+        self.typed = typed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        """Split at the first equals sign."""
+        name, equals, text = str(value).partition("=")
+        if self.typed and name.endswith(":"):
+            from json import loads
+
+            try:
+                return name[:-1], loads(text)
+            except ValueError:
+                self.fail(f"what follows {name}= is not JSON", param, ctx)
+        if not equals or not name.strip():
+            self.fail(f"write it as name=value{' or name:=JSON' if self.typed else ''}", param, ctx)
+        return name, text
+
+
+def option(*names: str, command: str = "", **attributes: Any) -> Callable[[F], F]:
+    """An option with its environment variable, shown in the help.
+
+    Args:
+        names: as for `click.option`.
+        command: the command it belongs to, where it belongs to one alone.
+        attributes: as for `click.option`, and ``section``.
+
+    Returns:
+        The decorator.
+    """
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    words = [word for word in (command, long.removeprefix("--")) if word]
+    variable = "BANNO_CREDS_" + "_".join(words).replace("-", "_").upper()
+    return click.option(*names, cls=Option, envvar=variable, show_envvar=True, **attributes)
+
+
+_KEY = (
+    option("--client-id", required=True, metavar="ID", section="Client", help="The client ID from Users & Groups."),
+    option(
+        "--private-key",
+        metavar="FILE",
+        section="Client",
+        help="The private key's file, - for standard input. A CI job may give the key itself (PEM, PEM with "
+        f"\\n for line ends, base64 of PEM, or a JWK) in the variable {KEY_VARIABLE}.",
+    ),
+    option(
+        "--passphrase-file",
+        metavar="FILE",
+        section="Client",
+        help="A file with the key's passphrase, - for standard input. Without it you are asked, at a terminal.",
+    ),
+    option(
+        "--allow-writable-key",
+        is_flag=True,
+        section="Client",
+        help="Take a key file that others can write.",
+    ),
+)
+_ASSERTION = (
+    option(
+        "--alg",
+        type=click.Choice(["PS256", "RS256", "ES256"]),
+        section="Assertion",
+        help="The signature algorithm.  [default: PS256 for RSA, ES256 for EC]",
+    ),
+    option(
+        "--kid",
+        metavar="VALUE|thumbprint",
+        section="Assertion",
+        help="Send a key ID; thumbprint means the key's own (RFC 7638). Right with a JWKS URI; with a pasted PEM "
+        "the server refuses any.",
+    ),
+    option("--aud", metavar="URL", section="Assertion", help="The audience.  [default: the token endpoint]"),
+    option(
+        "--lifetime",
+        type=int,
+        metavar="SECONDS",
+        default=DEFAULT_LIFETIME,
+        show_default=True,
+        section="Assertion",
+        help=f"How long the assertion is good, {MOST_LIFETIME} at the most.",
+    ),
+    option("--iat", is_flag=True, section="Assertion", help="Say in the assertion when it was made."),
+    option(
+        "--claim",
+        "claims",
+        type=NameValue(typed=True),
+        multiple=True,
+        section="Assertion",
+        help="A further claim; name:=JSON for other than text. Repeatable; in the variable one a line.",
+    ),
+)
+_ENDPOINT = (
+    option(
+        "--environment",
+        type=click.Choice(list(ENVIRONMENTS)),
+        default=DEFAULT_ENVIRONMENT,
+        show_default=True,
+        section="Server",
+        help="A token endpoint by name.",
+    ),
+    option("--token-endpoint", metavar="URL", section="Server", help="The token endpoint's exact URL."),
+)
+_NETWORK = (
+    option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        default=DEFAULT_TIMEOUT,
+        show_default=True,
+        section="Server",
+        help="How long everything together may take, further attempts included.",
+    ),
+    option(
+        "--ca-bundle",
+        type=click.Path(path_type=Path),
+        metavar="FILE|FOLDER",
+        section="Server",
+        help="Trust these certificates instead of the operating system's store.",
+    ),
+)
+_REQUEST = (
+    option(
+        "--issuer",
+        metavar="URL",
+        section="Server",
+        help="Find the token endpoint in this issuer's discovery document.",
+    ),
+    *_NETWORK,
+    option(
+        "--scope",
+        multiple=True,
+        default=[DEFAULT_SCOPE],
+        show_default=True,
+        metavar="SCOPE",
+        section="Request",
+        help="What to ask for; repeatable, or several separated by blanks.",
+    ),
+    option("--resource", multiple=True, metavar="URI", section="Request", help="A resource indicator. Repeatable."),
+    option(
+        "--param",
+        "params",
+        type=NameValue(),
+        multiple=True,
+        section="Request",
+        help="A further form parameter. Repeatable; in the variable one a line.",
+    ),
+)
+_STEPS = (
+    option("--quiet", "-q", is_flag=True, section="Output", help="Leave the steps out; errors are still shown."),
+    option("--show-secrets", is_flag=True, section="Output", help="Show assertion and token whole in the steps."),
+)
+
+
+def key_options(function: F) -> F:
+    """The options of a command that makes an assertion."""
+    return _add(function, *_KEY, *_ASSERTION, *_ENDPOINT)
+
+
+def request_options(function: F) -> F:
+    """The options of a command that asks for a token as well."""
+    return _add(function, *_REQUEST)
+
+
+def network_options(function: F) -> F:
+    """The options of a command that fetches something."""
+    return _add(function, *_NETWORK)
+
+
+def steps_options(function: F) -> F:
+    """How the steps are shown."""
+    return _add(function, *_STEPS)
+
+
+def _add(function: F, *options: Callable[[F], F]) -> F:
+    for add in reversed(options):
+        function = add(function)
+    return function
+
+
+def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientConfig:
+    """What the shared options come to.
+
+    Args:
+        context: the command's context, which knows where each value came from.
+        values: the options' values by name; those of `request_options` may be missing.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigurationError: the values contradict each other or cannot be meant.
+    """
+    token_endpoint, issuer = _endpoint(context, values)
+    stdin = StandardInput()
+    repeated = _repeated([name for name, _ in values["claims"]])
+    if repeated:
+        raise ConfigurationError(f"--claim {repeated} is given more than once", hint="leave one")
+    return ClientConfig(
+        client_id=values["client_id"],
+        private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable_key"]),
+        passphrase=passphrase(values["passphrase_file"], stdin),
+        token_endpoint=token_endpoint,
+        issuer=issuer,
+        alg=values["alg"],
+        kid=values["kid"],
+        aud=values["aud"],
+        lifetime=values["lifetime"],
+        iat=values["iat"],
+        claims=dict(values["claims"]),
+        scope=tuple(dict.fromkeys(" ".join(values.get("scope", ())).split())),
+        resource=tuple(values.get("resource", ())),
+        params=tuple(values.get("params", ())),
+        timeout=values.get("timeout", DEFAULT_TIMEOUT),
+        ca_bundle=values.get("ca_bundle"),
+    )
+
+
+def _endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The token endpoint or the issuer: the one that was given nearest to the user."""
+    names = [name for name in ("token_endpoint", "issuer", "environment") if name in values]
+    for source in _GIVEN:
+        given = [name for name in names if context.get_parameter_source(name) == source]
+        if len(given) > 1:
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+            where = "" if source is ParameterSource.COMMANDLINE else ", set in the environment,"
+            raise ConfigurationError(f"{options}{where} exclude each other", hint="give one of them")
+        if given == ["token_endpoint"]:
+            return values["token_endpoint"], None
+        if given == ["issuer"]:
+            return None, values["issuer"]
+        if given:
+            break
+    return ENVIRONMENTS[values["environment"]], None
+
+
+class StandardInput:
+    """Standard input, which can be asked for one thing only."""
+
+    def __init__(self) -> None:
+        self._taken_for: str | None = None
+
+    def read(self, what: str) -> bytes:
+        """Read all of it.
+
+        Args:
+            what: what it is read for.
+
+        Returns:
+            What came, of bounded size.
+
+        Raises:
+            ConfigurationError: it was asked for before, or there is none.
+        """
+        if self._taken_for is not None:
+            raise ConfigurationError(
+                f"standard input cannot be both {self._taken_for} and {what}", hint="give one of them as a file"
+            )
+        self._taken_for = what
+        if sys.stdin is None:
+            raise ConfigurationError(f"{what} should come from standard input, which is closed", hint="give a file")
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
+def key_source(
+    context: click.Context, private_key: str | None, stdin: StandardInput, *, allow_writable: bool
+) -> KeySource:
+    """Where the private key is: option, else environment.
+
+    Args:
+        context: the command's context.
+        private_key: the value of ``--private-key``.
+        stdin: standard input.
+        allow_writable: whether a file that others can write is taken.
+
+    Returns:
+        The key's source.
+
+    Raises:
+        ConfigurationError: there is none, or two.
+    """
+    import os
+
+    from_option = context.get_parameter_source("private_key") == ParameterSource.COMMANDLINE
+    in_variable = "" if from_option else os.environ.get(KEY_VARIABLE, "")
+    if private_key and in_variable:
+        raise ConfigurationError(
+            f"BANNO_CREDS_PRIVATE_KEY and {KEY_VARIABLE} are both set, and only one key can sign",
+            hint="unset one of them, or say --private-key FILE",
+        )
+    if in_variable:
+        return KeySource(KEY_VARIABLE, content=in_variable.encode("utf-8", "surrogateescape"))
+    if not private_key:
+        raise ConfigurationError(
+            "no private key was given",
+            hint="add --private-key FILE, or set BANNO_CREDS_PRIVATE_KEY to its path or "
+            f"{KEY_VARIABLE} to the key itself",
+        )
+    if private_key == "-":
+        return KeySource("standard input", content=stdin.read("the private key"))
+    if _is_a_key(private_key):
+        raise ConfigurationError(
+            "--private-key wants the path of a file, and was given what looks like the key itself (not shown here)"
+            if from_option
+            else "BANNO_CREDS_PRIVATE_KEY wants a path, and holds what looks like the key itself (not shown here)",
+            hint="an argument can be seen by everybody on the machine: treat this key as leaked, and give the next "
+            "one as a file"
+            if from_option
+            else f"move it to the variable {KEY_VARIABLE}",
+        )
+    return KeySource(private_key, path=Path(private_key).expanduser(), allow_writable=allow_writable)
+
+
+def _is_a_key(value: str) -> bool:
+    """Whether somebody gave a key where its path belongs."""
+    return "-----BEGIN" in value or "\n" in value or value.lstrip().startswith("{") or len(value) > 500
+
+
+def passphrase(file: str | None, stdin: StandardInput) -> Callable[[], bytes | None]:
+    """How to come by the passphrase, if the key needs one.
+
+    Args:
+        file: the value of ``--passphrase-file``.
+        stdin: standard input.
+
+    Returns:
+        What `keys.load_private_key` may call: it reads the file, or asks at a terminal.
+    """
+
+    def ask() -> bytes | None:
+        if file is not None:
+            return read_passphrase(file, stdin)
+        if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+            answer: str = click.prompt("Passphrase of the private key", hide_input=True, err=True)
+            return answer.encode("utf-8")
+        return None
+
+    return ask
+
+
+def read_passphrase(file: str, stdin: StandardInput) -> bytes:
+    """Read a passphrase from a file or, for ``-``, standard input.
+
+    Args:
+        file: the file's path, or ``-``.
+        stdin: standard input.
+
+    Returns:
+        Its first and only line, without the line end.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is empty.
+    """
+    if file == "-":
+        secret = stdin.read("the passphrase")
+    elif not Path(file).expanduser().exists():
+        raise ConfigurationError(
+            "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
+            hint="--passphrase-file wants a file's path, or - for standard input; never the passphrase itself",
+        )
+    else:
+        secret = read_file(Path(file).expanduser())
+    secret = secret.removesuffix(b"\n").removesuffix(b"\r")
+    if not secret:
+        raise ConfigurationError("the passphrase is empty", hint="put it into the file, on one line")
+    return secret
+
+
+def report_for(values: Mapping[str, Any]) -> Report:
+    """The report that `steps_options` ask for."""
+    return Report(quiet=values["quiet"], show_secrets=values["show_secrets"])
+
+
+def check_file_or_url(value: str) -> str:
+    """Make sure that a file which is named exists; URLs are checked elsewhere."""
+    if not is_url(value) and not Path(value).exists():
+        raise ConfigurationError(f"no such file: {value}", hint="give a file's path, or a URL with https://")
+    return value
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)

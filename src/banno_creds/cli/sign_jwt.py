@@ -1,0 +1,25 @@
+"""``banno-creds sign-jwt``: the signed client assertion alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from banno_creds.cli.options import Command, client_config, key_options, report_for, steps_options
+from banno_creds.report import write_result
+
+
+@click.command("sign-jwt", cls=Command)
+@key_options
+@steps_options
+@click.pass_context
+def command(context: click.Context, /, **values: Any) -> None:
+    """Sign a client assertion and print it, one line, without sending it.
+
+    For trying with curl or Postman; it is good for a minute and can be used once.
+    """
+    from banno_creds.flow import sign_jwt
+
+    report = report_for(values)
+    write_result(sign_jwt(client_config(context, values), report.step))

@@ -1,0 +1,259 @@
+"""What a run is to do: the client, its key, the endpoint, the request. Plain values, checked once.
+
+The command line (and, later, a profile) fills these in; the flow reads them and decides nothing twice.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from banno_creds.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+ENVIRONMENTS: Mapping[str, str] = {
+    "production": "https://login.jackhenry.com/a/oidc-provider/api/v0/token",
+    # Still documented by the vendor for older applications.
+    "legacy": "https://banno.com/a/oidc-provider/api/v0/token",
+}
+"""The named token endpoints."""
+
+DEFAULT_ENVIRONMENT = "production"
+DEFAULT_SCOPE = "openid"
+DEFAULT_LIFETIME = 60
+MOST_LIFETIME = 300  # the vendor's limit: exp at most 5 minutes ahead
+DEFAULT_TIMEOUT = 30.0
+MOST_TIMEOUT = 3600
+
+# What the assertion and the request say by themselves; a --claim or --param of the same name would contradict.
+RESERVED_CLAIMS: Mapping[str, str] = {
+    "iss": "--client-id",
+    "sub": "--client-id",
+    "aud": "--aud",
+    "exp": "--lifetime",
+    "iat": "--iat",
+    "jti": "nothing: it is made afresh for each request",
+}
+RESERVED_PARAMS: Mapping[str, str] = {
+    "grant_type": "nothing: it is always client_credentials",
+    "client_assertion": "nothing: it is what this tool makes",
+    "client_assertion_type": "nothing: it is fixed by RFC 7523",
+    "client_secret": "nothing: a secret has no place in an argument",
+    "scope": "--scope",
+    "resource": "--resource",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where the private key is: a file's path, or what was read from elsewhere already."""
+
+    origin: str
+    path: Path | None = None
+    content: bytes | None = field(default=None, repr=False)
+    allow_writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChecks:
+    """What to make sure of when a token is decoded; by default nothing.
+
+    Attributes:
+        public_key: a file with the public key, certificate, JWK or JWK Set that may have signed it.
+        jwks: a JWK Set's file or URL.
+        issuer: what ``iss`` must be; without a key, also whose discovery document names the JWK Set.
+        audience: what ``aud`` must be or contain.
+        expiry: whether it must be in its time. A verified token always must.
+        leeway: by how many seconds the clocks may differ.
+        timeout: how long fetching keys may take, in seconds.
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+
+    Raises:
+        ConfigurationError: the values do not go together.
+    """
+
+    public_key: Path | None = None
+    jwks: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    expiry: bool = False
+    leeway: int = 0
+    timeout: float = DEFAULT_TIMEOUT
+    ca_bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.public_key is not None and self.jwks is not None:
+            raise ConfigurationError(
+                "--public-key and --jwks exclude each other", hint="give the one that holds the issuer's key"
+            )
+        if self.audience is not None and not self.signature:
+            raise ConfigurationError(
+                "--audience alone proves nothing: without a key anybody can have written the token",
+                hint="add --issuer URL, --jwks FILE|URL or --public-key FILE",
+            )
+        if self.leeway < 0:
+            raise ConfigurationError("a leeway of less than 0 s cannot be", hint="leave --leeway out for 0 s")
+        _check_timeout(self.timeout)
+        if self.jwks is not None and is_url(self.jwks):
+            check_url(self.jwks, "the JWK Set's URL")
+        if self.issuer is not None:
+            check_url(self.issuer, "the issuer")
+
+    @property
+    def signature(self) -> bool:
+        """Whether the signature is to be verified."""
+        return self.public_key is not None or self.jwks is not None or self.issuer is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """One client and one token request.
+
+    Attributes:
+        client_id: as Users & Groups gave it.
+        private_key: where the key is.
+        passphrase: called if the key is encrypted; None means there is none.
+        token_endpoint: its exact URL; None means to ask the issuer's discovery document.
+        issuer: the issuer whose discovery document names the token endpoint.
+        alg: PS256, RS256 or ES256; None means what fits the key.
+        kid: a key ID for the JOSE header; ``thumbprint`` means the key's own (RFC 7638).
+        aud: the audience; None means the token endpoint's URL.
+        lifetime: how long the assertion is good, in seconds, 1 to 300.
+        iat: whether to send the claim ``iat``.
+        claims: further claims.
+        scope: the scope values asked for; none means to send no ``scope``.
+        resource: resource indicators (RFC 8707).
+        params: further form parameters.
+        timeout: how long the whole exchange may take, in seconds.
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+
+    Raises:
+        ConfigurationError: a value cannot be meant.
+    """
+
+    client_id: str
+    private_key: KeySource
+    passphrase: Callable[[], bytes | None] = lambda: None
+    token_endpoint: str | None = ENVIRONMENTS[DEFAULT_ENVIRONMENT]
+    issuer: str | None = None
+    alg: str | None = None
+    kid: str | None = None
+    aud: str | None = None
+    lifetime: int = DEFAULT_LIFETIME
+    iat: bool = False
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    scope: tuple[str, ...] = (DEFAULT_SCOPE,)
+    resource: tuple[str, ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    timeout: float = DEFAULT_TIMEOUT
+    ca_bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could only be refused later, less clearly, by the server."""
+        _check_client_id(self.client_id)
+        if not 1 <= self.lifetime <= MOST_LIFETIME:
+            raise ConfigurationError(
+                f"a lifetime of {self.lifetime} s cannot be: the provider takes 1 to {MOST_LIFETIME} s",
+                hint=f"leave --lifetime out for {DEFAULT_LIFETIME} s",
+            )
+        _check_timeout(self.timeout)
+        _check_names("claim", self.claims, RESERVED_CLAIMS)
+        _check_names("param", [name for name, _ in self.params], RESERVED_PARAMS)
+        if self.token_endpoint is not None:
+            check_url(self.token_endpoint, "the token endpoint")
+        if self.issuer is not None:
+            check_url(self.issuer, "the issuer")
+
+
+def check_url(url: str, what: str) -> str:
+    """Make sure that a URL may be sent credentials: https, or plain http to this very machine.
+
+    Args:
+        url: the URL.
+        what: how the message names it.
+
+    Returns:
+        The same URL.
+
+    Raises:
+        ConfigurationError: naming all its faults at once.
+    """
+    faults = []
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as failure:
+        raise ConfigurationError(
+            f"{what} {url!a} is no URL: {failure}", hint="write it as https://host/path"
+        ) from None
+    if re.search(r"[^\x21-\x7e]", url):
+        faults.append("it has white space or characters outside ASCII in it")
+    if parts.scheme not in ("http", "https"):
+        faults.append("it does not start with https://")
+    elif not host:
+        faults.append("it names no host")
+    elif parts.scheme == "http" and not is_loopback(host):
+        faults.append("plain http is for loopback only; what is sent there could be read on the way")
+    if parts.username is not None or parts.password is not None:
+        faults.append("it carries a user name or password")
+    if parts.fragment or url.endswith("#"):
+        faults.append("it has a fragment (#…)")
+    if faults:
+        shown = url if parts.username is None and parts.password is None else "(not shown)"
+        raise ConfigurationError(
+            f"{what} {shown!a} cannot be used: {'; '.join(faults)}",
+            hint="write it as https://host/path, exactly as the provider documents it",
+        )
+    return url
+
+
+def is_url(text: str) -> bool:
+    """Whether a value that may be a file or a URL is a URL."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name means this machine: ``localhost``, 127.0.0.0/8 or ::1."""
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_timeout(timeout: float) -> None:
+    if not 0 < timeout <= MOST_TIMEOUT:  # a NaN is not, either
+        raise ConfigurationError(
+            f"a time-out of {timeout:g} s cannot be: more than 0 and at most {MOST_TIMEOUT} s",
+            hint=f"leave --timeout out for {DEFAULT_TIMEOUT:g} s",
+        )
+
+
+def _check_client_id(client_id: str) -> None:
+    if not client_id:
+        raise ConfigurationError(
+            "the client ID is empty", hint="Users & Groups shows it after the application was saved"
+        )
+    # RFC 6749 appendix A.1: VSCHAR. White space around it is a copied line end, never meant.
+    if client_id != client_id.strip() or not re.fullmatch(r"[\x20-\x7e]+", client_id):
+        raise ConfigurationError(
+            f"the client ID {client_id!a} has white space around it or characters outside ASCII in it",
+            hint="copy it again from Users & Groups; in CI, look at the secret's last character",
+        )
+
+
+def _check_names(option: str, names: Mapping[str, Any] | list[str], reserved: Mapping[str, str]) -> None:
+    for name in names:
+        if name in reserved:
+            raise ConfigurationError(
+                f"--{option} {name}=… would contradict what this tool sends itself",
+                hint=f"use {reserved[name]}",
+            )

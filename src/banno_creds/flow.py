@@ -1,0 +1,337 @@
+"""The story, from a private key to an access token, and back from a token to what it says.
+
+Each function here is one command's work. It emits a step for everything that happens, to a callable that by
+default does nothing; it neither prints nor exits. Clock and pause are arguments, so that tests need no waiting.
+
+Each room is imported where the story enters it: cryptography costs 30 ms of start-up time and httpx 50, and no
+command pays for a room it does not enter.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from banno_creds.config import is_url
+from banno_creds.errors import NetworkError, TokenError
+from banno_creds.steps import (
+    AnswerReceived,
+    AssertionBuilt,
+    AssertionSigned,
+    EndpointDiscovered,
+    KeyLoaded,
+    NothingVerified,
+    SignatureVerified,
+    TokenDecoded,
+    TokenReceived,
+    TokenRejected,
+    TokenRequested,
+    TryingAgain,
+    Warned,
+    ignore,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from banno_creds import keys
+    from banno_creds.config import ClientConfig, KeySource, TokenChecks
+    from banno_creds.decode import DecodedToken
+    from banno_creds.http_client import Answer, HttpClient
+    from banno_creds.signer import KeySigner
+    from banno_creds.steps import Emit
+    from banno_creds.times import Clock
+    from banno_creds.token_endpoint import TokenResponse
+
+    T = TypeVar("T")
+
+MOST_ATTEMPTS = 3
+_FIRST_PAUSE = 0.5  # seconds; doubled each time
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedToken:
+    """A token taken apart; ``verified_by`` describes the key that proved its signature, None if none did."""
+
+    token: DecodedToken
+    verified_by: str | None
+
+
+def sign_jwt(config: ClientConfig, emit: Emit = ignore, *, clock: Clock = time.time) -> str:
+    """Make one client assertion, without sending it anywhere.
+
+    Args:
+        config: the client; its token endpoint, or ``aud``, is the audience.
+        emit: called with each step.
+        clock: the time, in seconds since the epoch.
+
+    Returns:
+        The signed client assertion (RFC 7523), a compact JWS.
+
+    Raises:
+        KeyLoadError: the key cannot be read or used.
+        SigningError: the key is damaged.
+        ConfigurationError: ``alg`` does not go with the key.
+    """
+    signer = load_signer(config, emit)
+    return _make_assertion(config, signer, config.token_endpoint or "", emit, clock)
+
+
+def fetch_token(
+    config: ClientConfig,
+    emit: Emit = ignore,
+    *,
+    clock: Clock = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> TokenResponse:
+    """Get an access token: the client credentials grant with a signed JWT (RFC 6749 section 4.4, RFC 7523).
+
+    Args:
+        config: the client and the request.
+        emit: called with each step.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause before another attempt.
+
+    Returns:
+        The token response.
+
+    Raises:
+        KeyLoadError: the key cannot be read or used.
+        SigningError: the key is damaged.
+        ConfigurationError: something in the configuration cannot be meant.
+        RefusedError: the server refused; it is not asked again.
+        NetworkError: no usable answer within the time allowed, after at most `MOST_ATTEMPTS` attempts.
+    """
+    from banno_creds import token_endpoint
+    from banno_creds.http_client import HttpClient
+
+    signer = load_signer(config, emit)
+    with HttpClient(config.timeout, config.ca_bundle) as http:
+        url = _find_token_endpoint(config, http, emit, sleep)
+
+        def attempt(number: int) -> TokenResponse:
+            # A fresh jti and signature each time: the server may have seen the last one although we saw no answer.
+            client_assertion = _make_assertion(config, signer, url, emit, clock)
+            form = token_endpoint.build_form(config, client_assertion)
+            requested_at = int(clock())
+            emit(TokenRequested(url, form, number))
+            answer = http.post_form(url, form)
+            emit(_received(answer))
+            return token_endpoint.read_answer(answer, requested_at)
+
+        response = _persistently(attempt, http, emit, sleep)
+    emit(_granted(response))
+    _warn_of_oddities(response, emit)
+    return response
+
+
+def inspect_token(
+    text: str,
+    checks: TokenChecks,
+    emit: Emit = ignore,
+    *,
+    clock: Clock = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> InspectedToken:
+    """Take a token apart, and make sure of what was asked.
+
+    Args:
+        text: what was pasted; see `decode.decode`.
+        checks: what to make sure of.
+        emit: called with each step.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause before another attempt to fetch keys.
+
+    Returns:
+        The token and what is known of its signature.
+
+    Raises:
+        TokenError: it is no JWT, or a check failed.
+        ConfigurationError: there is no key to verify with.
+        NetworkError: the keys cannot be fetched.
+    """
+    from banno_creds.decode import check_claims, check_expiry, decode
+
+    token = decode(text)
+    now = int(clock())
+    emit(TokenDecoded(token.header, token.payload, now))
+    try:
+        verified_by = _verify(token, checks, emit, sleep) if checks.signature else None
+        check_claims(token.payload, checks.issuer, checks.audience)
+        if checks.expiry or checks.signature:
+            check_expiry(token.payload, now, checks.leeway)
+    except TokenError:
+        emit(TokenRejected(token.payload))
+        raise
+    if verified_by is None:
+        emit(NothingVerified())
+    else:
+        asked = (("iss", checks.issuer), ("aud", checks.audience))
+        checked = tuple(f"{name} {value}" for name, value in asked if value is not None)
+        emit(SignatureVerified(str(token.header["alg"]), verified_by, checked))
+    return InspectedToken(token, verified_by)
+
+
+def _verify(token: DecodedToken, checks: TokenChecks, emit: Emit, sleep: Callable[[float], None]) -> str:
+    from banno_creds import verify
+    from banno_creds.files import read_file
+
+    if checks.public_key is not None:
+        found = verify.load_public_key(read_file(checks.public_key), str(checks.public_key))
+    elif checks.jwks is not None and not is_url(checks.jwks):
+        found = verify.load_public_key(read_file(Path(checks.jwks)), checks.jwks)
+    else:
+        url, jwks = _fetch_jwks(checks, emit, sleep)
+        found = verify.keys_of(jwks, url)
+    return verify.verify_signature(token, found).description
+
+
+def _fetch_jwks(checks: TokenChecks, emit: Emit, sleep: Callable[[float], None]) -> tuple[str, dict[str, Any]]:
+    from banno_creds import discovery
+    from banno_creds.http_client import HttpClient
+
+    with HttpClient(checks.timeout, checks.ca_bundle) as http:
+        url = checks.jwks
+        if url is None:
+            issuer = checks.issuer or ""
+            metadata = _persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
+            url = discovery.endpoint(metadata, "jwks_uri")
+            emit(EndpointDiscovered(issuer, "jwks_uri", url))
+        found = url
+        return url, _persistently(lambda _: discovery.fetch_json(found, http, "a JWK Set"), http, emit, sleep)
+
+
+def load_signer(config: ClientConfig, emit: Emit = ignore) -> KeySigner:
+    """Read the private key, and settle with which algorithm it signs.
+
+    Args:
+        config: where the key is, and the algorithm asked for.
+        emit: called with each step.
+
+    Returns:
+        What signs.
+
+    Raises:
+        KeyLoadError: the key cannot be read or used.
+        ConfigurationError: ``alg`` does not go with the key.
+    """
+    from banno_creds.signer import KeySigner, choose_alg
+
+    key = load_key(config.private_key, config.passphrase, emit)
+    signer = KeySigner(key, choose_alg(key, config.alg))
+    emit(KeyLoaded(key.origin, key.description, signer.alg, key.public.fingerprint()))
+    return signer
+
+
+def load_key(
+    source: KeySource, passphrase: keys.Passphrase, emit: Emit = ignore, *, thorough: bool = False
+) -> keys.PrivateKey:
+    """Read a private key from where it is; see `keys.load_private_key`.
+
+    Args:
+        source: where the key is.
+        passphrase: called if it is encrypted.
+        emit: called with a warning if others can read the key's file.
+        thorough: whether to check an RSA key's primes.
+
+    Returns:
+        The key.
+
+    Raises:
+        KeyLoadError: it cannot be read or used.
+    """
+    from banno_creds.files import read_private_file
+    from banno_creds.keys import load_private_key
+
+    content = source.content
+    if source.path is not None:
+        file = read_private_file(source.path, allow_writable=source.allow_writable)
+        content = file.content
+        if file.readable_by_others:
+            emit(Warned(f"others can read {source.path} (mode {file.mode:04o})", hint=f"chmod 600 {source.path}"))
+    return load_private_key(content or b"", source.origin, passphrase, thorough=thorough)
+
+
+def _find_token_endpoint(config: ClientConfig, http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> str:
+    if config.issuer is None:
+        return config.token_endpoint or ""
+    from banno_creds import discovery
+
+    issuer = config.issuer
+    metadata = _persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
+    url = discovery.endpoint(metadata, "token_endpoint")
+    emit(EndpointDiscovered(issuer, "token_endpoint", url))
+    return url
+
+
+def _make_assertion(config: ClientConfig, signer: KeySigner, audience: str, emit: Emit, clock: Clock) -> str:
+    from banno_creds import assertion
+
+    now = int(clock())
+    claims = assertion.build_claims(config, audience, now)
+    emit(AssertionBuilt(claims, now))
+    header = assertion.build_header(config, signer.alg, signer.key)
+    client_assertion = assertion.sign(header, claims, signer)
+    emit(AssertionSigned(header, client_assertion))
+    return client_assertion
+
+
+def _persistently(attempt: Callable[[int], T], http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> T:
+    """Try what may succeed a moment later; never what was refused."""
+    number = 1
+    while True:
+        try:
+            return attempt(number)
+        except NetworkError as failure:
+            pause = _pause_after(failure, number)
+            if not failure.retryable or number == MOST_ATTEMPTS or pause >= http.remaining():
+                if number > 1:
+                    failure.details += (f"that was attempt {number} of {MOST_ATTEMPTS}",)
+                raise
+            number += 1
+            emit(TryingAgain(failure.message, pause, number, MOST_ATTEMPTS))
+        sleep(pause)
+
+
+def _pause_after(failure: NetworkError, number: int) -> float:
+    """What the server asked for; else longer each time, and by chance, so that many jobs do not come at once."""
+    if failure.retry_after is not None:
+        return failure.retry_after
+    from random import uniform
+
+    return _FIRST_PAUSE * float(2 ** (number - 1)) * uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
+
+
+def _received(answer: Answer) -> AnswerReceived:
+    return AnswerReceived(answer.status, answer.reason, answer.seconds, answer.request_id)
+
+
+def _granted(response: TokenResponse) -> TokenReceived:
+    return TokenReceived(
+        token_type=response.token_type,
+        expires_in=response.expires_in,
+        expires_at=response.expires_at,
+        scope=response.scope,
+        claims=_claims_of(response.access_token),
+        access_token=response.access_token,
+    )
+
+
+def _claims_of(access_token: str) -> Mapping[str, object]:
+    """The claims of an access token that is a JWT; it may as well be opaque, and that is no fault."""
+    from banno_creds.decode import decode
+
+    try:
+        return decode(access_token).payload
+    except TokenError:
+        return {}
+
+
+def _warn_of_oddities(response: TokenResponse, emit: Emit) -> None:
+    if response.token_type.lower() != "bearer":
+        named = f"the type {response.token_type}" if response.token_type else "no token_type"
+        emit(Warned(f"the answer names {named}; -o header and -o env assume Bearer"))
+    if response.expires_in is None:
+        emit(Warned("the answer does not say in expires_in how long the token lives"))

@@ -1,0 +1,67 @@
+"""Instants and durations in words. The clock itself is injected wherever time decides something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], float]
+"""Seconds since the epoch, as ``time.time`` gives them."""
+
+# The last second `datetime` can hold: what lies beyond is a mistake, most often milliseconds.
+_LAST_INSTANT = 253_402_300_799
+
+# 1e11 seconds is the year 5138; 1e11 milliseconds was 1973. Nothing real lies between the two readings.
+_LOOKS_LIKE_MILLISECONDS = 100_000_000_000
+
+
+def looks_like_milliseconds(timestamp: float) -> bool:
+    """Whether a NumericDate (RFC 7519 section 2, seconds) was evidently written in milliseconds."""
+    return abs(timestamp) >= _LOOKS_LIKE_MILLISECONDS
+
+
+def utc(timestamp: float) -> str:
+    """An instant as ``2026-11-21 16:01:01 UTC``.
+
+    Args:
+        timestamp: seconds since the epoch.
+
+    Returns:
+        The instant, or words that say it lies outside the calendar.
+    """
+    if not -_LAST_INSTANT <= timestamp <= _LAST_INSTANT:
+        return "beyond the calendar"
+    try:
+        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):  # before the year 1
+        return "beyond the calendar"
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person would say it, its sign left out: ``9 min 58 s``, ``3 days 4 h``.
+
+    Args:
+        seconds: how long, in seconds.
+
+    Returns:
+        The two largest units that matter.
+    """
+    left = int(abs(seconds))
+    if left >= 3600 * 24 * 365 * 10:
+        return f"{left // (3600 * 24 * 365):,} years"
+    if left < 120:
+        return f"{left} s"
+    parts = []
+    for size, singular, plural in ((86400, " day", " days"), (3600, " h", " h"), (60, " min", " min")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count:,}{singular if count == 1 else plural}")
+    if left:
+        parts.append(f"{left} s")
+    return " ".join(parts[:2])
+
+
+def until(timestamp: float, now: float) -> str:
+    """Where an instant lies from here: ``in 60 s`` or ``3 min ago``."""
+    distance = timestamp - now
+    return f"in {duration(distance)}" if distance >= 0 else f"{duration(distance)} ago"

@@ -1,0 +1,204 @@
+"""Whose signature a JWT carries. PyJWT does the arithmetic; here is decided which keys and algorithms it may use.
+
+The algorithms a key may verify follow from the key's own type, never from the token's header alone (RFC 8725
+section 3.1): ``none`` is refused, and a public key is never used as the secret of an HMAC.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt import PyJWK, PyJWS
+from jwt.exceptions import InvalidSignatureError, PyJWTError
+
+from banno_creds.errors import ConfigurationError, TokenError, printable
+from banno_creds.jose import parse_json_object
+from banno_creds.keys import LEAST_RSA_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from banno_creds.decode import DecodedToken
+
+    Native = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+_RSA_ALGORITHMS = ("RS256", "PS256", "RS384", "PS384", "RS512", "PS512")
+_EC_ALGORITHMS = {"secp256r1": ("ES256",), "secp384r1": ("ES384",), "secp521r1": ("ES512",)}
+
+# A JWK Set has a handful of keys. Trying many is a way to make us busy.
+_MOST_KEYS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key, and the algorithms that go with it."""
+
+    native: Native
+    description: str
+    algorithms: tuple[str, ...]
+    kid: str | None = None
+
+
+def load_public_key(content: bytes, origin: str) -> tuple[VerificationKey, ...]:
+    """Read what may verify: a public key or certificate in PEM, a JWK or a JWK Set (RFC 7517).
+
+    Args:
+        content: what was in the file.
+        origin: how messages name the file.
+
+    Returns:
+        The keys.
+
+    Raises:
+        ConfigurationError: it holds no public key that can be used.
+    """
+    text = content.removeprefix(b"\xef\xbb\xbf").strip()
+    if text.startswith(b"{"):
+        try:
+            jwks = parse_json_object(text)
+        except ValueError as failure:
+            raise ConfigurationError(f"{origin} starts like a JWK Set, but {failure}", hint=_GIVE_A_KEY) from None
+        return keys_of(jwks if "keys" in jwks else {"keys": [jwks]}, origin)
+    if b"PRIVATE KEY-----" in text:
+        raise ConfigurationError(
+            f"{origin} holds a private key, and verifying needs only the public one",
+            hint="make it with: banno-creds keygen --public-from FILE, and keep the private one to yourself",
+        )
+    try:
+        if b"CERTIFICATE-----" in text:
+            native: object = x509.load_pem_x509_certificate(text).public_key()
+        else:
+            native = serialization.load_pem_public_key(text)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigurationError(f"{origin} holds no public key that can be read", hint=_GIVE_A_KEY) from None
+    key = _verification_key(native, origin)
+    if key is None:
+        raise ConfigurationError(f"{origin} is a key of a sort that verifies no JWT here", hint=_GIVE_A_KEY)
+    return (key,)
+
+
+_GIVE_A_KEY = (
+    f"give a PEM public key, a certificate, a JWK or a JWK Set: RSA from {LEAST_RSA_BITS} bits, EC or Ed25519"
+)
+
+
+def keys_of(jwks: Mapping[str, Any], origin: str) -> tuple[VerificationKey, ...]:
+    """The keys of a JWK Set that can verify; others in it are passed over (RFC 7517 section 5).
+
+    Args:
+        jwks: the JWK Set.
+        origin: how messages name where it came from.
+
+    Returns:
+        The keys.
+
+    Raises:
+        ConfigurationError: it holds none.
+    """
+    members = jwks.get("keys")
+    keys = []
+    for jwk in members[:_MOST_KEYS] if isinstance(members, list) else []:
+        if not isinstance(jwk, dict) or jwk.get("kty") not in ("RSA", "EC", "OKP") or jwk.get("use") == "enc":
+            continue
+        try:
+            # Only the public members: a private JWK in a public set would otherwise make a private key.
+            native = PyJWK({name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}).key
+        except (PyJWTError, ValueError, TypeError):
+            continue
+        kid = jwk.get("kid")
+        key = _verification_key(native, origin, kid if isinstance(kid, str) else None)
+        if key is not None:
+            keys.append(key)
+    if not keys:
+        raise ConfigurationError(f"{origin} holds no key that can verify", hint=_GIVE_A_KEY)
+    return tuple(keys)
+
+
+_PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y")
+
+
+def _verification_key(native: object, origin: str, kid: str | None = None) -> VerificationKey | None:
+    named = f"{origin}, kid {printable(kid, 80)}" if kid else origin
+    if isinstance(native, RSAPublicKey) and native.key_size >= LEAST_RSA_BITS:
+        return VerificationKey(native, f"RSA {native.key_size} from {named}", _RSA_ALGORITHMS, kid)
+    if isinstance(native, EllipticCurvePublicKey) and native.curve.name in _EC_ALGORITHMS:
+        return VerificationKey(native, f"EC {native.key_size} from {named}", _EC_ALGORITHMS[native.curve.name], kid)
+    if isinstance(native, Ed25519PublicKey):
+        return VerificationKey(native, f"Ed25519 from {named}", ("EdDSA", "Ed25519"), kid)
+    return None
+
+
+def verify_signature(token: DecodedToken, keys: Sequence[VerificationKey]) -> VerificationKey:
+    """Find the key that made a token's signature.
+
+    Args:
+        token: the token.
+        keys: those that may have made it. Where the token's header has a ``kid`` and a key has one too, only the
+            keys with that ``kid`` are tried.
+
+    Returns:
+        The key.
+
+    Raises:
+        TokenError: none of them did, or the token's ``alg`` is none that they may verify.
+    """
+    alg, kid = token.header.get("alg"), token.header.get("kid")
+    if alg == "none" or not isinstance(alg, str):
+        raise TokenError(
+            "the token is not signed at all (alg none)" if alg == "none" else "the token's header names no alg",
+            hint="anybody can have written it: do not rely on it",
+        )
+    if alg.startswith("HS"):
+        raise TokenError(
+            f"the token says it is signed with a shared secret ({printable(alg, 20)}), and a public key is not one",
+            hint="do not rely on it: taking a public key for a secret is a known way to forge tokens",
+        )
+    if "crit" in token.header:
+        raise TokenError(
+            "the token's header has critical extensions (crit) that are not understood here",
+            hint="verify it with software made for that extension",
+        )
+    named = [key for key in keys if kid is None or key.kid is None or key.kid == kid]
+    if not named:
+        raise TokenError(
+            f"no key with the token's kid {printable(kid, 80)!a} is known",
+            details=("known: " + ", ".join(sorted(printable(key.kid, 80) for key in keys)),),
+            hint="check that the keys are those of the token's issuer; after a key rotation fetch them again",
+        )
+    fitting = [key for key in named if alg in key.algorithms]
+    if not fitting:
+        kinds = ", ".join(sorted({key.description for key in named}))
+        raise TokenError(
+            f"the token says alg {printable(alg, 20)}, which no key here may verify ({kinds})",
+            hint="check that the key is that of the token's issuer",
+        )
+    for key in fitting:
+        if _made_by(key, token.compact, alg):
+            return key
+    raise TokenError(
+        "the signature does not verify: the token was changed, or another key signed it",
+        details=tuple(f"tried: {key.description}" for key in fitting[:5]),
+        hint="check that the key is that of the token's issuer; otherwise do not rely on the token",
+    )
+
+
+def _made_by(key: VerificationKey, compact: str, alg: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyJWT's advice on key sizes: those were judged on loading
+            PyJWS(algorithms=[alg]).decode(compact, key.native, algorithms=[alg])
+    except InvalidSignatureError:
+        return False
+    except PyJWTError as failure:
+        raise TokenError(
+            f"the token cannot be verified: {printable(failure)}", hint="do not rely on it; ask whoever made it"
+        ) from None
+    return True

@@ -1,0 +1,199 @@
+"""What the tests share: fresh keys, the command line in this process or its own, and a server that says anything."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Protocol, Self
+from urllib.parse import parse_qsl
+
+import pytest
+
+from banno_creds import keys
+from banno_creds.cli import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
+
+# What a developer's own shell may have set, and what decides how output looks.
+_LOOKS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+_NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended, and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Cli(Protocol):
+    """Runs the command line."""
+
+    def __call__(self, *args: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result: ...
+
+
+def _is_foreign(name: str) -> bool:
+    return name.startswith("BANNO_") or name.upper() in (*_LOOKS, *_NETWORK)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the shell it was started from."""
+    for name in list(os.environ):
+        if _is_foreign(name) and name != "BANNO_CREDS_REQUIRE_INTEROP":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process: quick, and its coverage is seen."""
+
+    def call(*args: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
+        with monkeypatch.context() as patch:
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+            code = run([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def process() -> Cli:
+    """The command line as a process of its own, as scripts use it."""
+
+    def call(*args: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "banno_creds", *map(str, args)],
+            input=stdin,
+            capture_output=True,
+            env={name: value for name, value in os.environ.items() if not _is_foreign(name)} | dict(env or {}),
+            timeout=60,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def rsa_key() -> keys.PrivateKey:
+    """An RSA key, made for this run of the tests."""
+    return keys.generate("rsa")
+
+
+@pytest.fixture(scope="session")
+def ec_key() -> keys.PrivateKey:
+    """A P-256 key, made for this run of the tests."""
+    return keys.generate("ec")
+
+
+def write_private(path: Path, content: bytes) -> Path:
+    """Write a file with mode 0600."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def rsa_pem(tmp_path: Path, rsa_key: keys.PrivateKey) -> Path:
+    """The RSA key's file."""
+    return write_private(tmp_path / "rsa.pem", rsa_key.pem())
+
+
+@pytest.fixture
+def ec_pem(tmp_path: Path, ec_key: keys.PrivateKey) -> Path:
+    """The P-256 key's file."""
+    return write_private(tmp_path / "ec.pem", ec_key.pem())
+
+
+@dataclass
+class Says:
+    """One answer of the scripted server; ``content_length`` may lie, and None leaves it out."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    content_length: int | None = -1
+
+
+@dataclass
+class Request:
+    """What the scripted server was sent."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    form: dict[str, list[str]]
+
+
+class ScriptedServer:
+    """A real HTTP server on loopback that gives the answers it was told, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.answers: Sequence[Says] = []
+        self.requests: list[Request] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                length = int(self.headers.get("content-length", "0"))
+                form: dict[str, list[str]] = {}
+                for name, value in parse_qsl(self.rfile.read(length).decode(), keep_blank_values=True):
+                    form.setdefault(name, []).append(value)
+                outer.requests.append(Request(self.command, self.path, dict(self.headers), form))
+                says = outer.answers[min(len(outer.requests), len(outer.answers)) - 1]
+                self.send_response(says.status)
+                for name, value in says.headers.items():
+                    self.send_header(name, value)
+                if says.content_length is not None:
+                    length = len(says.body) if says.content_length < 0 else says.content_length
+                    self.send_header("content-length", str(length))
+                self.end_headers()
+                self.wfile.write(says.body)
+
+            do_GET = do_POST = _answer  # noqa: N815 - the names http.server looks for
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                pass  # a client that hangs up early is part of some tests
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/token"
+
+    def says(self, *answers: Says) -> None:
+        """Set the answers."""
+        self.answers = answers
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """The scripted server."""
+    with ScriptedServer() as running:
+        yield running

@@ -1,0 +1,341 @@
+"""The real `oidc-provider` from npm: one process for a test session, a client for each kind of registration.
+
+The server is `provider.mjs`. It is told its clients on standard input, and writes a JSON line for each token
+request, with the true reason of a refusal, which the client is never told.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import threading
+import uuid
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+HERE = Path(__file__).parent
+REQUIRE_INTEROP = "BANNO_CREDS_REQUIRE_INTEROP"
+ALGORITHMS = ("RS256", "PS256", "ES256")
+# What an administrator can register: a PEM (the server then knows one key, without a name), or a JWKS URI.
+REGISTRATION_NAMES = tuple(f"{alg}-{form}" for alg in ALGORITHMS for form in ("pem", "jwks-uri"))
+GRANTED_SCOPES = ("openid", "https://jackhenry.com/consumer-user-search")
+# Known to the server, granted to no client here: a request for it is refused as invalid_scope.
+REFUSED_SCOPE = "full"
+INSTITUTION_ID = "3f85ce95-7d5c-4b54-9b9c-6f3d1f6c2a10"
+# Also covers a machine on which every core is busy with other tests.
+START_TIMEOUT = 30.0
+
+
+# --- whether to run at all ---
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of the tests in this folder, and why."""
+
+    action: Literal["run", "skip", "fail"]
+    reason: str = ""
+
+
+def decide(*, node: str | None, package_installed: bool, required: bool) -> Decision:
+    """A missing server skips the tests, unless somebody relies on their having run."""
+    if node is None:
+        missing = "Node.js is not installed: install it, then run `make interop`"
+    elif not package_installed:
+        missing = "oidc-provider is not installed under tests/interop: run `make interop`"
+    else:
+        return Decision("run")
+    if required:
+        return Decision("fail", f"{missing} ({REQUIRE_INTEROP}=1 forbids skipping)")
+    return Decision("skip", missing)
+
+
+def decide_here() -> Decision:
+    return decide(
+        node=shutil.which("node"),
+        package_installed=(HERE / "node_modules" / "oidc-provider" / "package.json").is_file(),
+        required=os.environ.get(REQUIRE_INTEROP) == "1",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # pytest hands every item of the session to this hook, those of other folders too.
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.interop)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    # Before any fixture: without Node there is nothing they could start.
+    decision = decide_here()
+    if decision.action == "skip":
+        pytest.skip(decision.reason)
+    if decision.action == "fail":
+        pytest.fail(decision.reason, pytrace=False)
+
+
+# --- keys and registrations ---
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A client as its integrator knows it. `kid` is None where the server was given a bare public key."""
+
+    client_id: str
+    alg: str
+    kid: str | None
+    private_key_path: Path
+
+
+def new_private_key(alg: str) -> PrivateKey:
+    if alg == "ES256":
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def write_private_key(path: Path, key: PrivateKey) -> None:
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(pem)
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def public_jwk(key: PrivateKey) -> dict[str, str]:
+    """The members RFC 7638 §3.2 requires, and no other. Written out: our package is what is under test."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        rsa_numbers = key.public_key().public_numbers()
+        n, e = (number.to_bytes((number.bit_length() + 7) // 8) for number in (rsa_numbers.n, rsa_numbers.e))
+        return {"e": base64url(e), "kty": "RSA", "n": base64url(n)}
+    ec_numbers = key.public_key().public_numbers()
+    x, y = (number.to_bytes(32) for number in (ec_numbers.x, ec_numbers.y))
+    return {"crv": "P-256", "kty": "EC", "x": base64url(x), "y": base64url(y)}
+
+
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """RFC 7638 §3: the digest of the members in lexical order, without white space."""
+    canonical = json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()
+    return base64url(hashlib.sha256(canonical).digest())
+
+
+def new_registration(name: str, folder: Path, jwks_host: JwksHost) -> tuple[Registration, dict[str, Any]]:
+    """A client with a fresh key, and the metadata by which the server is to know it."""
+    alg, form = name.split("-", 1)
+    key = new_private_key(alg)
+    jwk = public_jwk(key)
+    kid = thumbprint(jwk) if form == "jwks-uri" else None
+    registration = Registration(str(uuid.uuid4()), alg, kid, folder / f"{name}.pem")
+    write_private_key(registration.private_key_path, key)
+    metadata: dict[str, Any] = {
+        "client_id": registration.client_id,
+        "client_name": name,
+        "institutionId": INSTITUTION_ID,
+        "grant_types": ["client_credentials"],
+        "response_types": [],
+        "redirect_uris": [],
+        "scope": " ".join(GRANTED_SCOPES),
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_signing_alg": alg,
+    }
+    if kid is None:
+        metadata["jwks"] = {"keys": [jwk]}
+    else:
+        metadata["jwks_uri"] = jwks_host.publish(name, {**jwk, "kid": kid, "use": "sig", "alg": alg})
+    return registration, metadata
+
+
+class JwksHost(ThreadingHTTPServer):
+    """The integrator's own web server, at which the JWKS URIs point."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), JwksHandler)
+        self.documents: dict[str, bytes] = {}
+
+    def publish(self, name: str, jwk: Mapping[str, str]) -> str:
+        path = f"/{name}/jwks.json"
+        self.documents[path] = json.dumps({"keys": [jwk]}).encode()
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+class JwksHandler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, JwksHost)
+        document = self.server.documents.get(self.path)
+        if document is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(document)))
+        self.end_headers()
+        self.wfile.write(document)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: a request that was answered is no news in a test's output."""
+
+
+@contextmanager
+def serving_jwks() -> Iterator[JwksHost]:
+    with JwksHost() as host:
+        # shutdown() waits for a poll to end; the default, half a second, would be the session's slowest part.
+        thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield host
+        finally:
+            host.shutdown()
+            thread.join()
+
+
+# --- the server ---
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the server's operator sees of one token request. `error_detail` is never sent to the client."""
+
+    event: Literal["grant.success", "grant.error", "server_error"]
+    client_id: str | None
+    error: str | None = None
+    error_description: str | None = None
+    error_detail: str | None = None
+
+
+class ProviderProcess:
+    """The Node process: JSON lines in, JSON lines out, and always ended by `stop`."""
+
+    def __init__(self, node: str, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as stderr:  # a file: a pipe nobody reads would stop the server when it is full
+            self._process = subprocess.Popen(
+                [node, str(HERE / "provider.mjs")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=HERE,
+            )
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def send(self, message: Mapping[str, object]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise self._ended() from error
+
+    def receive(self, timeout: float) -> dict[str, Any]:
+        try:
+            line = self._lines.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"nothing from oidc-provider within {timeout:g} s") from None
+        if line is None:
+            self._lines.put(None)  # for whoever asks next
+            raise self._ended()
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    def _ended(self) -> RuntimeError:
+        log = self._log.read_text(encoding="utf-8", errors="replace")
+        return RuntimeError(f"oidc-provider has ended; on stderr it said:\n{log}")
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(OSError):  # it had ended by itself
+            self._process.stdin.close()  # the order to stop, on every operating system
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A running authorization server. Its events are for one reader: read them from the test's own thread."""
+
+    issuer: str
+    token_endpoint: str
+    registrations: Mapping[str, Registration]
+    _process: ProviderProcess = field(repr=False)
+
+    def next_event(self, timeout: float = 5.0) -> Event:
+        """The oldest event not read yet; waits for it, and raises TimeoutError when none comes."""
+        return Event(**self._process.receive(timeout))
+
+    def drain_events(self) -> list[Event]:
+        """Every event not read yet, with those of all requests answered so far: the mark comes after them."""
+        mark = str(uuid.uuid4())
+        self._process.send({"mark": mark})
+        events: list[Event] = []
+        while (message := self._process.receive(5.0)) != {"event": "mark", "mark": mark}:
+            events.append(Event(**message))
+        return events
+
+
+@contextmanager
+def running_provider(folder: Path) -> Iterator[Provider]:
+    node = shutil.which("node")
+    assert node is not None
+    # Node loads its modules while the keys are made here.
+    process = ProviderProcess(node, folder / "oidc-provider.log")
+    try:
+        with serving_jwks() as jwks_host:
+            clients = {name: new_registration(name, folder, jwks_host) for name in REGISTRATION_NAMES}
+            process.send({"clients": [metadata for _, metadata in clients.values()], "port": 0})
+            ready = process.receive(START_TIMEOUT)
+            registrations = {name: registration for name, (registration, _) in clients.items()}
+            yield Provider(ready["issuer"], ready["token_endpoint"], registrations, process)
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def oidc_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """One server for the whole session. Tests want `provider`, which spares them the events of others."""
+    with running_provider(tmp_path_factory.mktemp("oidc-provider")) as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(oidc_provider: Provider) -> Provider:
+    """The session's server, with the events of earlier tests forgotten."""
+    oidc_provider.drain_events()
+    return oidc_provider
