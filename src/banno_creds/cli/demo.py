@@ -1,4 +1,4 @@
-"""``banno-creds demo``: the main job.
+"""``banno-creds demo``: the main job, step by step."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from banno_creds.cli.options import Command
 
 @click.command("demo", cls=Command)
 def command() -> None:
-    """Show the main job.
+    """Show the main job, step by step, against a local authorization server."""
