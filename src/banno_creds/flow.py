@@ -123,7 +123,7 @@ def fetch_token(
 
         response = _persistently(attempt, http, emit, sleep)
     emit(_granted(response))
-    _warn_of_oddities(response, emit)
+    _warn_of_oddities(config, response, emit)
     return response
 
 
@@ -329,7 +329,16 @@ def _claims_of(access_token: str) -> Mapping[str, object]:
         return {}
 
 
-def _warn_of_oddities(response: TokenResponse, emit: Emit) -> None:
+def _warn_of_oddities(config: ClientConfig, response: TokenResponse, emit: Emit) -> None:
+    granted = response.scope
+    if granted is not None and (less := [scope for scope in config.scope if scope not in granted.split()]):
+        # Scopes that a server does not know it may drop without a word (RFC 6749 section 3.3).
+        emit(
+            Warned(
+                f"the server granted less than was asked for: not {' '.join(less)}",
+                hint="check the spelling, and ask the administrator which scopes the application was given",
+            )
+        )
     if response.token_type.lower() != "bearer":
         named = f"the type {response.token_type}" if response.token_type else "no token_type"
         emit(Warned(f"the answer names {named}; -o header and -o env assume Bearer"))

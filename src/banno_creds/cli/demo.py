@@ -1,12 +1,99 @@
-"""``banno-creds demo``: the main job, step by step."""
+"""``banno-creds demo``: the main job, step by step, with real commands against a local authorization server."""
 
 from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired, run
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 from banno_creds.cli.options import Command
+from banno_creds.cli.sandbox import without_extra
+from banno_creds.errors import BannoCredsError
+from banno_creds.report import Report, write_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
+
+_PROGRAM = (sys.executable, "-m", "banno_creds")
+_STOP_SECONDS = 5
 
 
 @click.command("demo", cls=Command)
 def command() -> None:
-    """Show the main job, step by step, against a local authorization server."""
+    """Show the main job: key pair, assertion, token, what the token says.
+
+    The commands are real, each shown as it would be typed; they run in a temporary folder, against the sandbox.
+    Nothing leaves this machine. Needs: pip install 'banno-creds[sandbox]'
+    """
+    for name in ("flask", "authlib", "joserfc"):
+        if find_spec(name) is None:
+            raise without_extra(ModuleNotFoundError(name=name))
+    report = Report()
+    with TemporaryDirectory(prefix="banno-creds-demo-") as name:
+        folder = Path(name)
+        report.note("A key pair, made once. The public half goes to the bank.")
+        _type(report, folder, "keygen", "--quiet")
+        report.note("The bank's server: here a sandbox on this machine, where the public key is registered.")
+        with _sandbox(report, folder) as token_endpoint:
+            report.note("An access token, asked for with a signed client assertion.")
+            client = ("--client-id", CLIENT_ID, "--private-key", "private.pem")
+            _type(report, folder, "client-assertion", *client, "--token-endpoint", token_endpoint, to="token.json")
+            report.note("What the token says, verified with the server's published keys.")
+            issuer = token_endpoint.removesuffix("/token")
+            _type(report, folder, "decode", "--file", "token.json", "--issuer", issuer, "--audience", CLIENT_ID)
+    report.note("That was all of it. With a bank, the first step is the same: banno-creds keygen")
+
+
+def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> None:
+    """Show a command as it would be typed, and run it."""
+    report.verbatim("$ " + shlex.join(["banno-creds", *args]) + (f" > {to}" if to else ""))
+    if to is None:
+        done = run([*_PROGRAM, *args], cwd=folder, stdin=DEVNULL, check=False)
+    else:
+        with (folder / to).open("wb") as result:
+            (folder / to).chmod(0o600)
+            done = run([*_PROGRAM, *args], cwd=folder, stdin=DEVNULL, stdout=result, check=False)
+    if done.returncode:
+        raise _failed(args[0], done.returncode)
+
+
+@contextmanager
+def _sandbox(report: Report, folder: Path) -> Iterator[str]:
+    """Run the sandbox in the background, and give its token endpoint."""
+    args = ("sandbox", "--client-id", CLIENT_ID, "--public-key", "public.pem", "--port", "0")
+    report.verbatim("$ " + shlex.join(["banno-creds", *args]) + " &")
+    with (folder / "sandbox.log").open("wb") as log:
+        server = Popen([*_PROGRAM, *args], cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=log, text=True)
+    try:
+        assert server.stdout is not None  # noqa: S101 - for the type checker: it was asked for
+        line = server.stdout.readline().strip()
+        if not line:
+            report.verbatim((folder / "sandbox.log").read_text("utf-8", "replace"))
+            raise _failed("sandbox", server.wait())
+        write_result(line)
+        yield line.rpartition(" ")[2]
+    finally:
+        server.terminate()
+        try:
+            server.wait(_STOP_SECONDS)
+        except TimeoutExpired:
+            server.kill()
+            server.wait()
+        if server.stdout is not None:
+            server.stdout.close()
+
+
+def _failed(name: str, code: int) -> BannoCredsError:
+    return BannoCredsError(
+        f"the demo's command {name} ended with exit code {code}",
+        hint="its own message stands above; please report it with the output of: banno-creds --version",
+    )
