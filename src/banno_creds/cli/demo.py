@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from contextlib import contextmanager
@@ -57,11 +58,11 @@ def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> No
     """Show a command as it would be typed, and run it."""
     report.verbatim("$ " + shlex.join(["banno-creds", *args]) + (f" > {to}" if to else ""))
     if to is None:
-        done = run([*_PROGRAM, *args], cwd=folder, stdin=DEVNULL, check=False)
+        done = run([*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, check=False)
     else:
         with (folder / to).open("wb") as result:
             (folder / to).chmod(0o600)
-            done = run([*_PROGRAM, *args], cwd=folder, stdin=DEVNULL, stdout=result, check=False)
+            done = run([*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, stdout=result, check=False)
     if done.returncode:
         raise _failed(args[0], done.returncode)
 
@@ -72,12 +73,14 @@ def _sandbox(report: Report, folder: Path) -> Iterator[str]:
     args = ("sandbox", "--client-id", CLIENT_ID, "--public-key", "public.pem", "--port", "0")
     report.verbatim("$ " + shlex.join(["banno-creds", *args]) + " &")
     with (folder / "sandbox.log").open("wb") as log:
-        server = Popen([*_PROGRAM, *args], cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=log, text=True)
+        server = Popen(
+            [*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=log, text=True
+        )
     try:
         assert server.stdout is not None  # noqa: S101 - for the type checker: it was asked for
         line = server.stdout.readline().strip()
         if not line:
-            report.verbatim((folder / "sandbox.log").read_text("utf-8", "replace"))
+            report.verbatim((folder / "sandbox.log").read_text("utf-8", "replace").rstrip())
             raise _failed("sandbox", server.wait())
         write_result(line)
         yield line.rpartition(" ")[2]
@@ -90,6 +93,11 @@ def _sandbox(report: Report, folder: Path) -> Iterator[str]:
             server.wait()
         if server.stdout is not None:
             server.stdout.close()
+
+
+def _environment() -> dict[str, str]:
+    """The environment without our own variables: what is set for a bank is not meant for the demo."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("BANNO_CREDS_")}
 
 
 def _failed(name: str, code: int) -> BannoCredsError:

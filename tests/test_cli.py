@@ -1,0 +1,115 @@
+"""The frame of every command: exit codes, interruption, bugs, help."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from banno_creds import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Cli
+
+PROGRAM = [sys.executable, "-m", "banno_creds"]
+
+
+def test_version(process: Cli) -> None:
+    result = process("--version")
+    assert (result.code, result.stdout, result.stderr) == (0, f"banno-creds {__version__}\n", "")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_names_every_command_and_the_exit_codes(cli: Cli, option: str) -> None:
+    result = cli(option)
+    assert result.code == 0
+    for words in ("keygen", "client-assertion", "sign-jwt", "decode", "demo", "sandbox", "Exit codes:"):
+        assert words in result.stdout
+
+
+def test_no_command_is_the_help_and_exit_2(cli: Cli) -> None:
+    result = cli()
+    assert result.code == 2
+    assert "Usage: banno-creds" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("client-asertion", "did you mean: banno-creds client-assertion"), ("xyz", "see: banno-creds --help")],
+)
+def test_a_misspelt_command_names_the_nearest(cli: Cli, name: str, hint: str) -> None:
+    result = cli(name)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == f"✗   There is no command '{name}'\n    Next: {hint}\n"
+
+
+def test_an_unknown_option_of_the_program_is_exit_2(cli: Cli) -> None:
+    assert cli("--nonsense").code == 2
+
+
+def test_a_missing_option_names_its_variable(cli: Cli, rsa_pem: Path) -> None:
+    result = cli("sign-jwt", "--private-key", rsa_pem)
+    assert result.code == 2
+    assert "Missing option '--client-id' (env var: 'BANNO_CREDS_CLIENT_ID')" in result.stderr
+    assert "Next: see: banno-creds sign-jwt --help" in result.stderr
+
+
+def test_a_bug_of_ours_is_exit_1_without_a_traceback_or_its_words(
+    cli: Cli, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise RuntimeError("words that may hold a secret")
+
+    monkeypatch.setattr("banno_creds.flow.sign_jwt", broken)
+    result = cli("sign-jwt", "--client-id", "a", "--private-key", rsa_pem)
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        f"✗   This is a bug in banno-creds {__version__}: RuntimeError in tests.test_cli:"
+    )
+    assert "secret" not in result.stderr.partition("Next:")[0]
+    assert "Traceback" not in result.stderr
+
+    monkeypatch.setenv("BANNO_CREDS_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        cli("sign-jwt", "--client-id", "a", "--private-key", rsa_pem)
+
+
+def test_debug_shows_where_an_error_came_from(process: Cli) -> None:
+    result = process("decode", "abc", env={"BANNO_CREDS_DEBUG": "1"})
+    assert "Traceback" in result.stderr
+    assert "TokenError" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_run_ends_silently(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Opening a pipe waits for its reader: after that the program is at work, and waits for us.
+    with subprocess.Popen([*PROGRAM, "decode", "--file", pipe], stderr=subprocess.PIPE) as running, pipe.open("wb"):
+        running.send_signal(number)
+        assert running.stderr is not None
+        said = running.stderr.read()
+        assert (running.wait(10), said) == (code, b"")
+
+
+def test_ctrl_c_during_the_imports_is_silent_too(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*PROGRAM, "--help"], env=env, capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_a_reader_that_has_gone_is_no_failure_of_ours() -> None:
+    token = "eyJhbGciOiJub25lIn0.e30."
+    script = f"{' '.join(PROGRAM)} decode -q --full {token}; echo $? >&2"
+    done = subprocess.run(
+        ["sh", "-c", f"( {script} ) | true"], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stderr in ("0\n", "141\n")  # 0 where the reader went only after we had written

@@ -1,0 +1,264 @@
+"""What the options come to: precedence, environment variables, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import jwt
+import pytest
+
+from banno_creds.cli import COMMANDS
+from banno_creds.cli import cli as group
+from banno_creds.cli.options import Option
+from banno_creds.config import ClientConfig, KeySource, TokenChecks, check_url, is_loopback
+from banno_creds.errors import ConfigurationError
+
+from .conftest import CLIENT_ID, Cli, Says, ScriptedServer, write_private
+
+GRANTED = Says(body=b'{"access_token":"x.y.z","token_type":"Bearer","expires_in":600}')
+
+
+def _options() -> list[tuple[str, Option]]:
+    context = click.Context(group)
+    found = []
+    for name in COMMANDS:
+        command = group.get_command(context, name)
+        assert command is not None
+        found += [(name, option) for option in command.params if isinstance(option, Option)]
+    return found
+
+
+def test_every_option_has_an_environment_variable_shown_in_the_help(cli: Cli) -> None:
+    helps = {name: " ".join(cli(name, "--help").stdout.split()) for name in COMMANDS}
+    for name, option in _options():
+        assert isinstance(option.envvar, str)
+        assert option.envvar.startswith("BANNO_CREDS_")
+        assert f"env var: {option.envvar}" in helps[name], option.envvar
+
+
+def test_no_option_takes_a_secret_as_its_value() -> None:
+    for _, option in _options():
+        assert not {"--passphrase", "--client-secret", "--password", "--private-key-pem"} & set(option.opts)
+
+
+def test_a_variable_means_one_option_only() -> None:
+    meanings: dict[str, set[str]] = {}
+    for _, option in _options():
+        meanings.setdefault(str(option.envvar), set()).add(f"{option.name} {option.type}")
+    assert {name: texts for name, texts in meanings.items() if len(texts) > 1} == {}
+
+
+# --- precedence ---------------------------------------------------------------------------------------------------
+
+
+def test_variables_stand_in_for_options(cli: Cli, server: ScriptedServer, rsa_pem: Path) -> None:
+    server.says(GRANTED)
+    result = cli(
+        "client-assertion",
+        env={
+            "BANNO_CREDS_CLIENT_ID": "from-variable",
+            "BANNO_CREDS_PRIVATE_KEY": str(rsa_pem),
+            "BANNO_CREDS_TOKEN_ENDPOINT": server.url,
+            "BANNO_CREDS_SCOPE": "a b",
+            "BANNO_CREDS_PARAM": "x=one two\ny=3",
+            "BANNO_CREDS_CLAIM": "c=one two\nd:=[1]",
+            "BANNO_CREDS_QUIET": "1",
+            "BANNO_CREDS_OUTPUT": "token",
+        },
+    )
+    assert (result.code, result.stdout, result.stderr.startswith("!")) == (0, "x.y.z\n", False), result.stderr
+    form = server.requests[0].form
+    assert (form["scope"], form["x"], form["y"]) == (["a b"], ["one two"], ["3"])
+    claims = jwt.decode(form["client_assertion"][0], options={"verify_signature": False})
+    assert (claims["iss"], claims["c"], claims["d"]) == ("from-variable", "one two", [1])
+
+
+def test_an_option_comes_before_its_variable(cli: Cli, server: ScriptedServer, rsa_pem: Path) -> None:
+    server.says(GRANTED)
+    ask = ["client-assertion", "-q", "--client-id", "from-option", "--private-key", str(rsa_pem)]
+    env = {"BANNO_CREDS_CLIENT_ID": "from-variable", "BANNO_CREDS_ENVIRONMENT": "legacy"}
+    env["BANNO_CREDS_PRIVATE_KEY_PEM"] = "not even a key"
+    assert cli(*ask, "--token-endpoint", server.url, env=env).code == 0
+    claims = jwt.decode(server.requests[0].form["client_assertion"][0], options={"verify_signature": False})
+    assert claims["iss"] == "from-option"
+
+
+def test_an_endpoint_option_comes_before_every_endpoint_variable(cli: Cli, rsa_pem: Path) -> None:
+    ask = ["sign-jwt", "-q", "--client-id", "a", "--private-key", str(rsa_pem), "--environment", "legacy"]
+    token = cli(*ask, env={"BANNO_CREDS_TOKEN_ENDPOINT": "https://a.example/token"}).stdout.strip()
+    assert jwt.decode(token, options={"verify_signature": False})["aud"].startswith("https://banno.com/")
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "words"),
+    [
+        (
+            ["--token-endpoint", "https://a.example/t", "--issuer", "https://a.example"],
+            {},
+            "--token-endpoint and --issuer exclude each other",
+        ),
+        (
+            [],
+            {"BANNO_CREDS_ISSUER": "https://a.example", "BANNO_CREDS_ENVIRONMENT": "legacy"},
+            "--issuer and --environment, set in the environment, exclude each other",
+        ),
+    ],
+    ids=["options", "variables"],
+)
+def test_two_endpoints_exclude_each_other(
+    cli: Cli, rsa_pem: Path, options: list[str], env: dict[str, str], words: str
+) -> None:
+    result = cli("client-assertion", "--client-id", "a", "--private-key", rsa_pem, *options, env=env)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == f"✗   {words}\n    Next: give one of them\n"
+
+
+# --- where the key is ---------------------------------------------------------------------------------------------
+
+
+def test_no_key_at_all_says_the_three_ways_to_give_one(cli: Cli) -> None:
+    result = cli("sign-jwt", "--client-id", "a")
+    assert result.code == 2
+    assert result.stderr == (
+        "✗   No private key was given\n"
+        "    Next: add --private-key FILE, or set BANNO_CREDS_PRIVATE_KEY to its path or "
+        "BANNO_CREDS_PRIVATE_KEY_PEM to the key itself\n"
+    )
+
+
+def test_a_path_and_a_key_in_variables_contradict_each_other(cli: Cli, rsa_pem: Path) -> None:
+    env = {"BANNO_CREDS_PRIVATE_KEY": str(rsa_pem), "BANNO_CREDS_PRIVATE_KEY_PEM": rsa_pem.read_text()}
+    result = cli("sign-jwt", "--client-id", "a", env=env)
+    assert result.code == 2
+    assert "BANNO_CREDS_PRIVATE_KEY and BANNO_CREDS_PRIVATE_KEY_PEM are both set" in result.stderr
+    assert "PRIVATE KEY-----" not in result.stderr
+
+
+@pytest.mark.parametrize("where", ["option", "variable"])
+def test_a_key_where_its_path_belongs_is_never_shown(cli: Cli, rsa_pem: Path, where: str) -> None:
+    pem = rsa_pem.read_text()
+    if where == "option":
+        result = cli("sign-jwt", "--client-id", "a", "--private-key", pem)
+        assert "treat this key as leaked" in result.stderr
+    else:
+        result = cli("sign-jwt", "--client-id", "a", env={"BANNO_CREDS_PRIVATE_KEY": pem})
+        assert "move it to the variable BANNO_CREDS_PRIVATE_KEY_PEM" in result.stderr
+    assert result.code == 2
+    assert "BEGIN" not in result.stderr
+    assert pem.splitlines()[1] not in result.stderr
+
+
+def test_a_passphrase_where_its_file_belongs_is_never_shown(cli: Cli, rsa_pem: Path, tmp_path: Path) -> None:
+    from banno_creds import keys
+
+    encrypted = write_private(tmp_path / "e.pem", keys.generate("ec").pem(b"hunter2 hunter2"))
+    result = cli("sign-jwt", "--client-id", "a", "--private-key", encrypted, "--passphrase-file", "hunter2 hunter2")
+    assert result.code == 2
+    assert "hunter2" not in result.stderr
+    assert "the passphrase file does not exist" in result.stderr.lower()
+
+
+def test_standard_input_can_be_one_thing_only(cli: Cli) -> None:
+    from banno_creds import keys
+
+    encrypted = keys.generate("ec").pem(b"a passphrase")
+    ask = ["sign-jwt", "--client-id", "a", "--private-key", "-", "--passphrase-file", "-"]
+    result = cli(*ask, stdin=encrypted)
+    assert result.code == 2
+    assert "standard input cannot be both the private key and the passphrase" in result.stderr.lower()
+
+
+def test_an_empty_passphrase_file_is_named(cli: Cli, tmp_path: Path) -> None:
+    from banno_creds import keys
+
+    encrypted = write_private(tmp_path / "e.pem", keys.generate("ec").pem(b"a passphrase"))
+    empty = write_private(tmp_path / "empty", b"\n")
+    ask = ["sign-jwt", "--client-id", "a", "--private-key", str(encrypted), "--passphrase-file", str(empty)]
+    result = cli(*ask)
+    assert result.code == 2
+    assert "the passphrase is empty" in result.stderr.lower()
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"], ids=["none", "LF", "CRLF"])
+def test_a_passphrase_file_may_end_its_line(cli: Cli, tmp_path: Path, end: bytes) -> None:
+    from banno_creds import keys
+
+    encrypted = write_private(tmp_path / "e.pem", keys.generate("ec").pem(b"a pass phrase "))
+    secret = write_private(tmp_path / "secret", b"a pass phrase " + end)
+    ask = ["sign-jwt", "-q", "--client-id", "a", "--private-key", str(encrypted), "--passphrase-file", str(secret)]
+    assert cli(*ask).code == 0
+
+
+# --- refused before anything is sent ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--lifetime", "301"], "a lifetime of 301 s cannot be: the provider takes 1 to 300 s"),
+        (["--lifetime", "0"], "a lifetime of 0 s cannot be"),
+        (["--lifetime", "x"], "Invalid value for '--lifetime'"),
+        (["--timeout", "0"], "a time-out of 0 s cannot be"),
+        (["--timeout", "nan"], "a time-out of nan s cannot be"),
+        (["--client-id", ""], "the client ID is empty"),
+        (["--client-id", " abc\n"], "has white space around it"),
+        (["--client-id", "abc\x1b[31m"], "the client ID 'abc\\x1b[31m' has"),
+        (["--claim", "exp=1"], "--claim exp=… would contradict"),
+        (["--claim", "a=1", "--claim", "a=2"], "--claim a is given more than once"),
+        (["--claim", "a"], "write it as name=value or name:=JSON"),
+        (["--claim", "a:={"], "what follows a:= is not JSON"),
+        (["--param", "=x"], "write it as name=value"),
+        (["--param", "client_secret=x"], "a secret has no place in an argument"),
+        (["--param", "scope=x"], "use --scope"),
+        (["--token-endpoint", "http://login.jackhenry.com/token"], "plain http is for loopback only"),
+        (["--token-endpoint", "https://user:pw@a.example/token"], "it carries a user name or password"),
+        (["--token-endpoint", "https://a.example/token#x"], "it has a fragment"),
+        (["--token-endpoint", "ftp://a.example/token"], "it does not start with https://"),
+        (["--token-endpoint", "https:///token"], "it names no host"),
+        (["--token-endpoint", "https://[::1/token"], "is no URL"),
+        (["--token-endpoint", "https://a.example/to ken"], "white space or characters outside ASCII"),
+        (["--issuer", "http://a.example"], "the issuer 'http://a.example' cannot be used"),
+        (["--alg", "HS256"], "'HS256' is not one of 'PS256', 'RS256', 'ES256'"),
+        (["--alg", "ES256"], "cannot sign with ES256"),
+        (["--output", "xml"], "'xml' is not one of"),
+        (["--no-such-option"], "No such option '--no-such-option'"),
+        (["--ca-bundle", "/no/such/file", "--token-endpoint", "https://localhost:1/"], "the CA bundle /no/such/file"),
+        (["surplus"], "Got unexpected extra argument"),
+    ],
+)
+def test_what_cannot_be_meant_is_exit_2_with_words_and_a_hint(
+    cli: Cli, rsa_pem: Path, options: list[str], words: str
+) -> None:
+    result = cli("client-assertion", "-q", "--client-id", CLIENT_ID, "--private-key", rsa_pem, *options)
+    assert (result.code, result.stdout) == (2, "")
+    assert words.lower() in result.stderr.lower()
+    assert "Next: " in result.stderr
+    assert "\x1b" not in result.stderr
+    assert "user:pw" not in result.stderr
+
+
+def test_all_faults_of_a_url_are_named_at_once() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        check_url("http://user@a.example/x#y", "the token endpoint")
+    assert raised.value.message.count(";") >= 2
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_loopback_is_this_machine(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example", "127.0.0.1.example", "10.0.0.1", "0.0.0.0", ""])
+def test_what_only_looks_like_loopback_is_not(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_a_configuration_never_shows_the_key(rsa_pem: Path) -> None:
+    config = ClientConfig("a", KeySource("a variable", content=rsa_pem.read_bytes()))
+    assert "BEGIN" not in repr(config)
+
+
+def test_checks_of_a_token_contradict_each_other() -> None:
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        TokenChecks(public_key=Path("a"), jwks="b")
