@@ -11,7 +11,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types check bench constraints clean
+.PHONY: help demo test lint types check bench picture constraints clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +56,9 @@ $(VENV)/.for-demo: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --editable '.[sandbox,dev]'
 	@touch $@ $(VENV)/.for-demo
+
+picture: $(VENV)/.for-demo ## draw docs/demo.svg anew
+	$(BIN)/python docs/picture.py
 
 constraints: $(VENV)/.for-test ## renew constraints.txt from pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -158,5 +158,7 @@ def test_ctrl_c_ends_the_demo_and_its_sandbox(tmp_path: Path) -> None:
         running.communicate(timeout=30)
     assert running.returncode == 130
     assert list(tmp_path.iterdir()) == []
-    left = subprocess.run(["pgrep", "-g", str(running.pid)], capture_output=True, text=True, timeout=10, check=False)
-    assert left.stdout == ""
+    # Not those that have ended and that nobody has asked about yet.
+    look = ["ps", "-o", "stat=,args=", "-g", str(running.pid)]
+    left = subprocess.run(look, capture_output=True, text=True, timeout=10, check=False).stdout
+    assert [line for line in left.splitlines() if not line.startswith("Z")] == []

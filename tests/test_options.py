@@ -224,7 +224,7 @@ def test_a_passphrase_file_may_end_its_line(cli: Cli, tmp_path: Path, end: bytes
         (["--output", "xml"], "'xml' is not one of"),
         (["--no-such-option"], "No such option '--no-such-option'"),
         (["--ca-bundle", "/no/such/file", "--token-endpoint", "https://localhost:1/"], "the CA bundle /no/such/file"),
-        (["surplus"], "Got unexpected extra argument"),
+        (["surplus"], "takes fewer arguments than were given"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_2_with_words_and_a_hint(
@@ -252,6 +252,12 @@ def test_loopback_is_this_machine(host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost.example", "127.0.0.1.example", "10.0.0.1", "0.0.0.0", ""])
 def test_what_only_looks_like_loopback_is_not(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize("leeway", [-1, 3601, 10**400], ids=["negative", "too long", "endless"])
+def test_a_leeway_that_would_switch_the_check_off_is_refused(leeway: int) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be: 0 to 3600 s"):
+        TokenChecks(leeway=leeway)
 
 
 def test_a_configuration_never_shows_the_key(rsa_pem: Path) -> None:

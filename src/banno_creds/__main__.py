@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -16,7 +18,13 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # Ctrl-C while the imports were still under way
         code = 130
-    sys.exit(code)
+    except SystemExit as end:  # SIGTERM
+        code = int(end.code or 0)
+    # What remains is Python taking its modules apart one by one: 7 ms, for memory that the system takes back anyway.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # whoever read it has gone; it is closed; it is None
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

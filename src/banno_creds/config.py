@@ -30,6 +30,7 @@ DEFAULT_LIFETIME = 60
 MOST_LIFETIME = 300  # the vendor's limit: exp at most 5 minutes ahead
 DEFAULT_TIMEOUT = 30.0
 MOST_TIMEOUT = 3600
+MOST_LEEWAY = 3600  # more would no longer be a difference between clocks
 
 # What the assertion and the request say by themselves; a --claim or --param of the same name would contradict.
 RESERVED_CLAIMS: Mapping[str, str] = {
@@ -98,8 +99,10 @@ class TokenChecks:
                 "--audience alone proves nothing: without a key anybody can have written the token",
                 hint="add --issuer URL, --jwks FILE|URL or --public-key FILE",
             )
-        if self.leeway < 0:
-            raise ConfigurationError("a leeway of less than 0 s cannot be", hint="leave --leeway out for 0 s")
+        if not 0 <= self.leeway <= MOST_LEEWAY:
+            raise ConfigurationError(
+                f"a leeway of {self.leeway} s cannot be: 0 to {MOST_LEEWAY} s", hint="leave --leeway out for 0 s"
+            )
         _check_timeout(self.timeout)
         if self.jwks is not None and is_url(self.jwks):
             check_url(self.jwks, "the JWK Set's URL")

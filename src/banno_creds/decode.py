@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import TokenError, printable
 from banno_creds.jose import base64url_decode, parse_json_object
-from banno_creds.times import duration, looks_like_milliseconds, utc
+from banno_creds.times import duration, looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 1024 * 1024
 
 _PREFIX = re.compile(r"\s*(?:Authorization\s*:\s*)?(?:(?:Bearer|DPoP)\s+)?", re.IGNORECASE)
+_QUOTES = "\"'"
+
+# RFC 6749 appendix A.12: what an access token, an opaque one too, may consist of.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ def decode(text: str) -> DecodedToken:
             f"this token is encrypted (a JWE: five parts, {_encryption(parts[0])})",
             hint="only the one it was made for can read it; ask the issuer for a signed token (JWS)",
         )
+    if len(parts) == 1 and not _TOKEN.fullmatch(compact):
+        raise TokenError("this is no token: it holds characters that no token has", hint=_COPY_AGAIN)
     if len(parts) == 1:
         raise TokenError(
             "this is no JWT: it has no dots, so it may be an opaque token, which only the server can read",
@@ -68,6 +75,7 @@ def decode(text: str) -> DecodedToken:
 
 
 _COPY_AGAIN = "copy the whole token again; a terminal or a log may have changed it"
+_TELL_ITS_MAKER = "copy the whole token again; if it stays so, tell whoever made it"
 
 
 def extract_token(text: str) -> str:
@@ -87,10 +95,10 @@ def extract_token(text: str) -> str:
             f"this is larger than {MOST_CHARACTERS // 1024} KiB: no token is that long",
             hint="check that it is the token you mean to decode",
         )
-    text = text.removeprefix("\ufeff").strip()
+    text = text.strip().removeprefix("\ufeff").strip()
     if text.startswith("{"):
         text = _from_response(text)
-    token = "".join(_PREFIX.sub("", text, count=1).strip("\"'").split())
+    token = "".join(_PREFIX.sub("", text.strip(_QUOTES), count=1).strip(_QUOTES).split())
     if not token:
         raise TokenError(
             "there is nothing to decode", hint="give a token as argument, on standard input or by --file"
@@ -126,10 +134,10 @@ def _part(part: str, name: str) -> dict[str, Any]:
     try:
         return parse_json_object(base64url_decode(part))
     except ValueError as failure:
-        raise TokenError(f"the token's {name} is broken: {failure}", hint=_COPY_AGAIN) from None
+        raise TokenError(f"the token's {name} is broken: {failure}", hint=_TELL_ITS_MAKER) from None
 
 
-def check_expiry(payload: Mapping[str, Any], now: float, leeway: float = 0) -> None:
+def check_expiry(payload: Mapping[str, Any], now: int, leeway: int = 0) -> None:
     """Make sure that a token is in its time (RFC 7519 sections 4.1.4 and 4.1.5).
 
     Args:
@@ -143,12 +151,13 @@ def check_expiry(payload: Mapping[str, Any], now: float, leeway: float = 0) -> N
     if "exp" not in payload:
         raise TokenError("the token has no exp: it does not say when it ends", hint=_NOT_TO_BE_TRUSTED)
     expires = _numeric_date(payload, "exp")
-    if now >= expires + leeway:
+    # The leeway goes to the clock's side: both are whole numbers, however large.
+    if now - leeway >= expires:
         raise TokenError(
-            f"the token EXPIRED {duration(now - expires)} ago, at {utc(expires)}",
+            f"the token EXPIRED {until(expires, now)}, at {utc(expires)}",
             hint="get a fresh one; if it is fresh, compare this machine's clock with the server's",
         )
-    if "nbf" in payload and now < (begins := _numeric_date(payload, "nbf")) - leeway:
+    if "nbf" in payload and now + leeway < (begins := _numeric_date(payload, "nbf")):
         raise TokenError(
             f"the token is not valid before {utc(begins)}, in {duration(begins - now)}",
             hint="compare this machine's clock with the server's, or allow for it with --leeway SECONDS",
@@ -162,7 +171,7 @@ def _numeric_date(payload: Mapping[str, Any], name: str) -> float:
     value = payload[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenError(
-            f"the token's {name} is no number: {printable(ascii(value), 80)}",
+            f"the token's {name} is no number: {printable(dumps(value), 80)}",
             hint="RFC 7519 wants seconds since 1970 as a JSON number; tell whoever made the token",
         )
     if looks_like_milliseconds(value):
@@ -187,7 +196,7 @@ def check_claims(payload: Mapping[str, Any], issuer: str | None, audience: str |
     if issuer is not None and payload.get("iss") != issuer:
         raise TokenError(
             "the token is another issuer's",
-            details=(f"expected iss: {issuer}", f"received iss: {_received(payload, 'iss')}"),
+            details=(f"expected iss: {dumps(issuer)}", f"received iss: {_received(payload, 'iss')}"),
             hint="check --issuer: the two must be equal to the character",
         )
     if audience is not None:
@@ -195,10 +204,11 @@ def check_claims(payload: Mapping[str, Any], issuer: str | None, audience: str |
         if audience not in (received if isinstance(received, list) else [received]):
             raise TokenError(
                 "the token is for another audience",
-                details=(f"expected aud: {audience}", f"received aud: {_received(payload, 'aud')}"),
+                details=(f"expected aud: {dumps(audience)}", f"received aud: {_received(payload, 'aud')}"),
                 hint="check --audience: the two must be equal to the character",
             )
 
 
 def _received(payload: Mapping[str, Any], name: str) -> str:
-    return printable(payload[name], 200) if name in payload else "(none)"
+    """As JSON: a blank at an end and a letter of another alphabet are seen so."""
+    return printable(dumps(payload[name]), 200) if name in payload else "(none)"

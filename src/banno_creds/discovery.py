@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError, printable
 from banno_creds.jose import parse_json_object
-from banno_creds.token_endpoint import unavailable
+from banno_creds.token_endpoint import exchange, unavailable
 
 if TYPE_CHECKING:
     from banno_creds.http_client import Answer, HttpClient
@@ -36,7 +36,7 @@ def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
         raise ConfigurationError(
             f"the discovery document at {url} is not that of the issuer {issuer}",
             hint="the two must be equal to the character; if the document's is right, use it as --issuer",
-            details=(f"it says: {printable(named, 200)}",),
+            details=(f"it says: {printable(named, 200)}" if "issuer" in metadata else "it names no issuer",),
         )
     return metadata
 
@@ -87,7 +87,7 @@ def fetch_json(url: str, http: HttpClient, what: str) -> dict[str, Any]:
         raise UnusableAnswerError(
             f"what {url} sends is not {what}: {failure}",
             hint="open the URL in a browser: a login page or a gateway may answer in its place",
-            details=(f"{answer.status} {answer.reason} · {answer.media_type or 'no media type'}",),
+            details=exchange(answer),
         ) from None
 
 
@@ -97,4 +97,5 @@ def _not_there(answer: Answer, what: str) -> UnavailableError | UnusableAnswerEr
     return UnusableAnswerError(
         f"{answer.url} does not send {what}: {answer.status} {answer.reason}",
         hint="check the URL; a redirect is never followed",
+        details=exchange(answer),
     )

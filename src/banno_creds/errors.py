@@ -21,16 +21,10 @@ Nothing here prints or exits; the command line turns an error into text once.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import ClassVar
 
 # Longer words of a server help nobody; a log line that long hurts.
 _MOST_CHARACTERS = 500
-
-# Categories that can move a cursor, reorder a line or break an encoder: controls, format characters
-# (bidirectional overrides among them), surrogates, line and paragraph separators.
-_UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
 
 # A server may echo what it was sent. A JWT is never shown in its words.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}")
@@ -48,8 +42,9 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     """
     # A little more than is kept is looked at, so that a 50 MiB answer costs nothing.
     source = _JWT.sub("(a JWT)", str(text)[: most * 4 + 4096])
-    shown = "".join(" " if unicodedata.category(c) in _UNPRINTABLE_CATEGORIES else c for c in source)
-    shown = " ".join(shown.split())
+    # What can move a cursor, reorder a line or break an encoder is not printable: controls, format characters
+    # (bidirectional overrides among them), surrogates, line and paragraph separators.
+    shown = " ".join("".join(c if c.isprintable() else " " for c in source).split())
     return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"
 
 

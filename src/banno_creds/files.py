@@ -7,8 +7,9 @@ access rights of the folder (by default, the user's own profile) are what protec
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import shlex
+import signal
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 MODES_MEAN_SOMETHING = os.name == "posix"
@@ -26,6 +27,9 @@ PUBLIC_MODE = 0o644
 
 # No key, passphrase or JWK Set comes near this; a mistyped path to a disk image does.
 MOST_BYTES = 1024 * 1024
+
+# What asks a process to end. SIGHUP is missing on Windows.
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFil
     if judged and mode & (stat.S_IWGRP | stat.S_IWOTH) and not allow_writable:
         raise KeyLoadError(
             f"others can write the private key {path} (mode {mode:04o}), so nobody knows whose key it is",
-            hint=f"chmod 600 {path}, or add --allow-writable-key if you know why it is so",
+            hint=f"chmod 600 {shlex.quote(str(path))}, or add --allow-writable-key if you know why it is so",
         )
     return PrivateFile(content, judged and bool(mode & (stat.S_IRGRP | stat.S_IROTH)), mode)
 
@@ -102,7 +106,8 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
     except IsADirectoryError:
         raise error(f"{path} is a directory", hint="name the file in it") from None
     except (OSError, ValueError) as failure:
-        if path.is_dir():  # Windows reports a directory as a lack of permission
+        # Windows reports a directory as a lack of permission. Path.is_dir() would fail for want of one itself.
+        if os.path.isdir(path):  # noqa: PTH112
             raise error(f"{path} is a directory", hint="name the file in it") from None
         words = getattr(failure, "strerror", None) or str(failure)
         raise error(f"cannot read {path}: {words}", hint="check who owns it and its mode") from None
@@ -111,79 +116,166 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
     return content, status
 
 
-def write_together(files: Sequence[NewFile], *, replace: bool) -> None:
-    """Write several files so that all of them are there afterwards, or none is changed.
-
-    Each is written in full to a temporary file beside its place, with its final mode from the first byte, and
-    then renamed into it. A free name is reserved with ``O_EXCL`` before that, so that a file which appears
-    meanwhile is never overwritten. Whatever fails, what was there before is put back.
+def check_places(paths: Sequence[Path], *, replace: bool) -> None:
+    """Make sure that files can be put somewhere, before any work is done for them.
 
     Args:
-        files: what to write.
+        paths: where they are to go.
         replace: whether existing files may be replaced.
 
     Raises:
-        ConfigurationError: a file exists and ``replace`` is false.
-        OutputError: the operating system would not let us.
+        ConfigurationError: a folder is missing, a file exists and ``replace`` is false, or something other than a
+            file is in the place. A symbolic link is never replaced and never followed: what was meant is not known.
     """
-    existing = [str(file.path) for file in files if os.path.lexists(file.path)]
+    for path in paths:
+        sort = _what_is_no_file(path)
+        if sort is not None:
+            raise ConfigurationError(f"{path} is {sort}, and no file can be put there", hint="choose another path")
+        if not os.path.isdir(path.parent):  # noqa: PTH112 - as above
+            raise ConfigurationError(
+                f"there is no folder {path.parent} to put {path.name} into", hint="make it first, or choose another"
+            )
+    existing = [str(path) for path in paths if os.path.lexists(path)]
     if existing and not replace:
         verb = "exists" if len(existing) == 1 else "exist"
         raise ConfigurationError(
             f"{' and '.join(existing)} {verb} already, nothing was written",
             hint="add --force to replace, or choose other paths",
         )
-    staged: list[Path] = []
-    set_aside: list[Path] = []
-    undo: list[Callable[[], object]] = []
+
+
+def _what_is_no_file(path: Path) -> str | None:
     try:
-        for file in files:
-            _stage(file, staged)
-        for file, source in zip(files, staged, strict=True):
-            if replace and os.path.lexists(file.path):
-                set_aside.append(_set_aside(file.path, undo))
-            else:
-                _reserve(file, undo)
-            source.replace(file.path)
-        for folder in {file.path.parent for file in files}:
-            _sync_folder(folder)
-    except BaseException as failure:
-        for step in reversed(undo):
+        mode = path.lstat().st_mode
+    except OSError:
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    return "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
+
+
+def write_together(files: Sequence[NewFile], *, replace: bool) -> None:
+    """Write several files so that all of them are there afterwards, or none is changed.
+
+    Each is written in full to a temporary file beside its place, with its final mode from the first byte, and
+    then renamed into it. A free name is reserved with ``O_EXCL`` before that, so that a file which appears
+    meanwhile is never overwritten. Whatever fails, what was there before is put back. Ctrl-C and SIGTERM are
+    heard at the end, when all can still be undone.
+
+    Args:
+        files: what to write.
+        replace: whether existing files may be replaced.
+
+    Raises:
+        ConfigurationError: see `check_places`.
+        OutputError: the operating system would not let us.
+    """
+    check_places([file.path for file in files], replace=replace)
+    places = [_Place(file, _beside(file.path), _beside(file.path)) for file in files]
+    with _signals_held() as hear_signals:
+        at = files[0].path
+        try:
+            for place in places:
+                at = place.file.path
+                place.stage()
+            for place in places:
+                at = place.file.path
+                place.take(replace=replace)
+            for folder in {file.path.parent for file in files}:
+                _sync_folder(folder)
+            hear_signals()
+        except BaseException as failure:
+            left = tuple(line for place in places for line in place.put_back())
+            if isinstance(failure, OSError):
+                raise _not_written(at, failure, left) from None
+            raise
+        # Only now: until the last step what was there before is kept.
+        for place in places:
             with contextlib.suppress(OSError):
-                step()
-        _remove(staged)
-        if isinstance(failure, OSError):
-            raise _not_written(files, failure) from None
-        raise
-    # Only now: until the last step what was there before is kept.
-    _remove(set_aside)
+                place.aside.unlink(missing_ok=True)
 
 
-def _stage(file: NewFile, staged: list[Path]) -> None:
-    """Write a file's content beside its place."""
-    path = _beside(file.path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
-    staged.append(path)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(file.content)
-        stream.flush()
-        os.fsync(stream.fileno())
+@dataclass(slots=True)
+class _Place:
+    """A file on its way: where it waits, and where what was there before it is kept."""
+
+    file: NewFile
+    staged: Path
+    aside: Path
+    reserved: bool = False
+
+    def stage(self) -> None:
+        """Write the content beside its place."""
+        descriptor = os.open(self.staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file.mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(self.file.content)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def take(self, *, replace: bool) -> None:
+        """Set aside what is there, or take the free name so that nothing else can; then move in."""
+        path = self.file.path
+        if replace and os.path.lexists(path):
+            path.replace(self.aside)
+        else:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file.mode))
+            self.reserved = True
+        self.staged.replace(path)
+
+    def put_back(self) -> list[str]:
+        """Undo what was done, as far as it was; say what could not be undone."""
+        left = []
+        try:
+            if os.path.lexists(self.aside):
+                self.aside.replace(self.file.path)
+            elif self.reserved:
+                self.file.path.unlink(missing_ok=True)
+        except OSError:
+            left.append(
+                f"what was in {self.file.path} is now in {self.aside}"
+                if os.path.lexists(self.aside)
+                else f"{self.file.path} was left behind, remove it"
+            )
+        try:
+            self.staged.unlink(missing_ok=True)
+        except OSError:
+            left.append(f"{self.staged} was left behind, remove it")
+        return left
 
 
-def _reserve(file: NewFile, undo: list[Callable[[], object]]) -> None:
-    """Take a free name, so that nothing which appears there meanwhile is overwritten."""
-    os.close(os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode))
-    undo.append(lambda: file.path.unlink(missing_ok=True))
+@contextlib.contextmanager
+def _signals_held() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C and SIGTERM wait; what is given lets those through whose handlers raise an exception.
 
+    A signal that ends the process at once waits for the end, for nothing could be tidied up after it.
+    """
+    import threading
 
-def _set_aside(path: Path, undo: list[Callable[[], object]]) -> Path:
-    """Move an existing file out of the way, and know the way back."""
-    if path.is_dir() and not path.is_symlink():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    aside = _beside(path)
-    path.replace(aside)
-    undo.append(lambda: aside.replace(path))
-    return aside
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # no other is ever interrupted
+        # One that is ignored stays so; None is a handler that is not Python's.
+        found = {number: signal.getsignal(number) for number in _STOPPING}
+        handlers = {number: it for number, it in found.items() if callable(it) or it is signal.SIG_DFL}
+    waiting: list[int] = []
+
+    def hear_signals() -> None:
+        for number in list(waiting):
+            handler = handlers[number]
+            if callable(handler):
+                waiting.remove(number)
+                handler(number, None)
+
+    try:
+        with contextlib.ExitStack() as restored:
+            for number, handler in handlers.items():
+                restored.callback(signal.signal, number, handler)
+                signal.signal(number, lambda number, _: waiting.append(number))
+            yield hear_signals
+    finally:
+        for number in waiting:
+            signal.raise_signal(number)
 
 
 def _beside(path: Path) -> Path:
@@ -191,31 +283,27 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
 
 
-def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
 def _sync_folder(folder: Path) -> None:
-    """Make the renames themselves survive a power cut, where the system can."""
+    """Make the renames themselves survive a power cut, where the system can; not all file systems can."""
     if not MODES_MEAN_SOMETHING:
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
-def _not_written(files: Sequence[NewFile], failure: OSError) -> BannoCredsError:
-    names = " and ".join(str(file.path) for file in files)
+def _not_written(path: Path, failure: OSError, left: tuple[str, ...]) -> BannoCredsError:
     if isinstance(failure, FileExistsError):
         return ConfigurationError(
-            f"{failure.filename} appeared while the key pair was being made, nothing was written",
+            f"{path} appeared while the key was being made, nothing was written",
             hint="add --force to replace it, or choose other paths",
+            details=left,
         )
     return OutputError(
-        f"cannot write {names}: {failure.strerror or failure}; nothing was changed",
-        hint="check that the folder exists, that you may write there and that the disk is not full",
+        f"cannot write {path}: {failure.strerror or failure}" + ("" if left else "; nothing was changed"),
+        hint="check that you may write in that folder and that the disk is not full",
+        details=left,
     )

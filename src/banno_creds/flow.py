@@ -242,6 +242,8 @@ def load_key(
     Raises:
         KeyLoadError: it cannot be read or used.
     """
+    from shlex import quote
+
     from banno_creds.files import read_private_file
     from banno_creds.keys import load_private_key
 
@@ -250,7 +252,12 @@ def load_key(
         file = read_private_file(source.path, allow_writable=source.allow_writable)
         content = file.content
         if file.readable_by_others:
-            emit(Warned(f"others can read {source.path} (mode {file.mode:04o})", hint=f"chmod 600 {source.path}"))
+            emit(
+                Warned(
+                    f"others can read {source.path} (mode {file.mode:04o})",
+                    hint=f"chmod 600 {quote(str(source.path))}",
+                )
+            )
     return load_private_key(content or b"", source.origin, passphrase, thorough=thorough)
 
 

@@ -7,19 +7,21 @@ through a proxy: a proxy would read what plain http carries.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 import sys
 import threading
 import time
+import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from banno_creds import __version__
 from banno_creds.config import is_loopback
 from banno_creds.errors import (
+    BannoCredsError,
     ConfigurationError,
     NetworkError,
     TimedOutError,
@@ -39,15 +41,19 @@ if _without_command_line:
     del sys.modules["httpx._main"]
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+
+    _Trace = Callable[[str, Mapping[str, Any]], None]
 
 # A token response has a few kilobytes, a JWK Set rarely more than twenty.
 MOST_ANSWER_BYTES = 1024 * 1024
 
 # A SYN that is dropped on the way is noticed only by waiting; waiting longer than this seldom helps.
 _CONNECT_SECONDS = 10.0
+
+# How long an exchange that was broken off gets to close what it opened.
+_CLOSING_SECONDS = 0.2
 
 _CERTIFICATE_HINTS = {  # OpenSSL's verify codes
     9: "the server's certificate is not valid yet: check this machine's clock",
@@ -59,6 +65,17 @@ _CERTIFICATE_HINTS = {  # OpenSSL's verify codes
 }
 _CERTIFICATE_HINTS[20] = _CERTIFICATE_HINTS[21] = _CERTIFICATE_HINTS[19]
 _CERTIFICATE_HINTS[64] = _CERTIFICATE_HINTS[62]
+
+_PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+
+# What was under way when the time ran out, by the end of httpx's name for it.
+_PHASES = {
+    "connect_tcp.started": "there was no connection yet",
+    "start_tls.started": "TLS was not agreed on yet",
+    "send_request_headers.started": "the request was not sent yet",
+    "receive_response_headers.started": "the server had not begun to answer",
+    "receive_response_body.started": "the answer had begun, and was not whole",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +98,13 @@ class Answer:
     @property
     def media_type(self) -> str:
         """The media type without its parameters, in lower case."""
-        return printable(self.headers.get("content-type", "").partition(";")[0].lower(), 80)
+        return printable(self.headers.get("content-type", "").partition(";")[0], 80).lower()
 
 
 class HttpClient:
     """Sends requests within one budget of time.
+
+    Each has a connection of its own: one that was kept might have been closed by the other side meanwhile.
 
     Args:
         timeout: how long everything together may take, in seconds.
@@ -96,7 +115,7 @@ class HttpClient:
         self._timeout = timeout
         self._ends = time.monotonic() + timeout
         self._ca_bundle = ca_bundle
-        self._clients: dict[tuple[bool, bool], httpx.Client] = {}
+        self._trusted: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +126,7 @@ class HttpClient:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for client in self._clients.values():
-            client.close()
+        self._trusted = None
 
     def remaining(self) -> float:
         """How much of the time is left, in seconds."""
@@ -120,204 +138,323 @@ class HttpClient:
 
     def post_form(self, url: str, form: Sequence[tuple[str, str]]) -> Answer:
         """Post a form (RFC 6749 section 4.4.2); see `_send` for what it raises."""
-        headers = {"content-type": "application/x-www-form-urlencoded"}
-        return self._send("POST", url, headers=headers, content=urlencode(form).encode("ascii"))
+        return self._send("POST", url, urlencode(form).encode("ascii"))
 
-    def _send(self, method: str, url: str, **request: Any) -> Answer:
+    def _send(self, method: str, url: str, content: bytes | None = None) -> Answer:
         """Send one request and read the whole answer.
 
         Returns:
             The answer, whatever its status.
 
         Raises:
-            ConfigurationError: the proxy's settings cannot be meant.
+            ConfigurationError: the proxy's settings, the CA bundle or the host name cannot be meant.
             NetworkError: no whole answer came back; which of its branches says why.
         """
-        client = self._client_for(url)
-        started = time.monotonic()
+        proxy = _proxy_for(url)
+        # What is plain http is loopback: the URL was checked before. No certificate is looked at then.
+        secure = urlsplit(url).scheme == "https"
+        context = self._trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         left = self.remaining()
-        watchdog = _Watchdog(left)
+        if left <= 0:
+            raise self._timed_out(url, "there was no time left to ask")
+        exchange = _Exchange(lambda trace: _run(_request(method, url, content, left, trace), url, context, proxy))
         try:
-            with (
-                watchdog,
-                client.stream(
-                    method,
-                    url,
-                    timeout=httpx.Timeout(max(left, 0.001), connect=max(min(left, _CONNECT_SECONDS), 0.001)),
-                    extensions={"trace": watchdog.trace},
-                    **request,
-                ) as response,
-            ):
-                content = self._read(response, url)
-        except httpx.HTTPError as failure:
-            raise self._explain(failure, url, expired=watchdog.expired) from None
-        return Answer(
-            url=url,
-            status=response.status_code,
-            reason=printable(response.reason_phrase, 80),
-            headers=response.headers,
-            content=content,
-            seconds=time.monotonic() - started,
-        )
-
-    def _read(self, response: httpx.Response, url: str) -> bytes:
-        content = bytearray()
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > MOST_ANSWER_BYTES:
-                raise UnusableAnswerError(
-                    f"the answer from {url} is larger than {MOST_ANSWER_BYTES // 1024} KiB and was not read further",
-                    hint="check the URL: such an endpoint answers with a few kilobytes",
-                    details=(f"{response.status_code} {printable(response.reason_phrase, 80)}",),
-                )
-        return bytes(content)
-
-    def _client_for(self, url: str) -> httpx.Client:
-        parts = urlsplit(url)
-        # The URL was checked before; what is plain http is loopback.
-        key = (parts.scheme == "https", is_loopback(parts.hostname or ""))
-        if key not in self._clients:
-            secure, loopback = key
-            try:
-                self._clients[key] = httpx.Client(
-                    verify=self._trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                    trust_env=not loopback,
-                    follow_redirects=False,
-                    headers={
-                        "accept": "application/json",
-                        "accept-encoding": "identity",
-                        "user-agent": f"banno-creds/{__version__}",
-                    },
-                )
-            except (ValueError, ImportError, httpx.InvalidURL) as failure:
-                raise ConfigurationError(
-                    f"the proxy from the environment cannot be used: {printable(_without_credentials(failure))}",
-                    hint="look at HTTPS_PROXY, ALL_PROXY and NO_PROXY; for a SOCKS proxy: pip install 'httpx[socks]'",
-                ) from None
-        return self._clients[key]
+            return exchange.within(left)
+        except (httpx.HTTPError, TimeoutError) as failure:
+            if isinstance(failure, TimeoutError) or self.remaining() <= 0:
+                raise self._timed_out(url, exchange.phase) from None
+            raise _explain(failure, url, proxy) from None
+        except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is the latter
+            raise ConfigurationError(
+                f"{urlsplit(url).netloc!a} cannot be a host's name", hint="check the URL's spelling"
+            ) from None
 
     def _trust(self) -> ssl.SSLContext:
         """Whom to trust: the CA bundle that was named, else the operating system's store."""
-        if self._ca_bundle is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            folder = self._ca_bundle.is_dir()
-            try:
-                context.load_verify_locations(
-                    cafile=None if folder else str(self._ca_bundle),
-                    capath=str(self._ca_bundle) if folder else None,
-                )
-            except OSError as failure:  # ssl.SSLError is one
-                words = failure.strerror if failure.errno and not isinstance(failure, ssl.SSLError) else None
-                raise ConfigurationError(
-                    f"the CA bundle {self._ca_bundle} cannot be read: {words or 'it holds no PEM certificate'}",
-                    hint="name a file of PEM certificates, or a folder made by: openssl rehash",
-                ) from None
-        else:
-            context = _system_trust()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
+        if self._trusted is None:
+            context = _system_trust() if self._ca_bundle is None else _bundle_trust(self._ca_bundle)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._trusted = context
+        return self._trusted
 
-    def _explain(self, failure: httpx.HTTPError, url: str, *, expired: bool) -> NetworkError:
-        host = urlsplit(url).netloc
-        if expired or self.remaining() <= 0:
-            return TimedOutError(
-                f"no whole answer from {host} within {self._timeout:g} s",
-                hint="try again later, or allow more with --timeout SECONDS",
-            )
-        if isinstance(failure, httpx.TimeoutException):
-            return TimedOutError(
-                f"no connection to {host} within {_CONNECT_SECONDS:g} s",
-                retryable=True,
-                hint="check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)",
-            )
-        if isinstance(failure, httpx.ProxyError):
-            return NetworkError(
-                f"the proxy would not connect to {host}: {printable(failure)}",
-                hint="look at HTTPS_PROXY and NO_PROXY, and at the proxy's user name and password",
-            )
-        if isinstance(failure, httpx.DecodingError):
-            return UnusableAnswerError(
-                f"the answer from {host} is compressed in a way that cannot be read",
-                hint="look at what stands between this machine and the server: a proxy, a gateway",
-            )
-        cause = _cause(failure)
-        if isinstance(cause, ssl.SSLError):
-            return _untrusted(cause, host)
-        if isinstance(cause, socket.gaierror):
-            return NetworkError(
-                f"the host name {host} cannot be resolved: {cause.strerror}",
-                retryable=True,
-                hint="check the host's spelling, this machine's DNS, and whether a proxy is needed (HTTPS_PROXY)",
-            )
-        if isinstance(cause, ConnectionRefusedError):
-            return NetworkError(
-                f"{host} refused the connection: nothing listens there",
-                retryable=True,
-                hint="check the host and the port, and whether the server is running",
-            )
-        words = printable(failure) or type(failure).__name__
-        return NetworkError(
-            f"the connection to {host} broke before the whole answer was there: {words}",
-            retryable=True,
-            hint="try again; if it stays so, look at what stands between this machine and the server",
+    def _timed_out(self, url: str, phase: str) -> TimedOutError:
+        return TimedOutError(
+            f"no whole answer from {urlsplit(url).netloc} within {self._timeout:g} s",
+            hint="try again later, or allow more with --timeout SECONDS",
+            details=(phase,),
         )
 
 
-class _Watchdog:
-    """Ends an exchange that would outlast its time, however slowly bytes keep trickling in.
+def _request(method: str, url: str, content: bytes | None, seconds: float, trace: _Trace) -> httpx.Request:
+    headers = {
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "user-agent": f"banno-creds/{__version__}",
+    }
+    if content is not None:
+        headers["content-type"] = "application/x-www-form-urlencoded"
+    timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+    extensions = {"timeout": timeout.as_dict(), "trace": trace}
+    return httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
 
-    httpx bounds each single read; a server that sends one byte a second passes every such bound.
+
+def _run(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> Answer:
+    """Send and receive. httpx's own client is passed by: it fails on a redirect whose target is no URL."""
+    started = time.monotonic()
+    with (
+        _transport(context, proxy) as transport,
+        contextlib.closing(transport.handle_request(request)) as response,
+    ):
+        content = _read(response, url)
+    return Answer(
+        url=url,
+        status=response.status_code,
+        reason=printable(response.reason_phrase, 80),
+        headers=response.headers,
+        content=content,
+        seconds=time.monotonic() - started,
+    )
+
+
+class _Exchange:
+    """Runs an exchange in a thread of its own, and breaks it off when its time is over.
+
+    httpx bounds each single read, and a server that sends one byte a second passes every such bound; nothing
+    bounds the resolving of a name, and each of a host's addresses is given the whole time to connect.
+
+    Args:
+        run: the exchange; it is given what httpx is to call with each event.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.expired = False
+    def __init__(self, run: Callable[[_Trace], Answer]) -> None:
+        self.phase = "it had not begun"
+        self._run = run
+        self._outcome: Answer | BaseException | None = None
+        self._broken_off = False
         self._socket: socket.socket | None = None
-        self._timer = threading.Timer(max(seconds, 0), self._expire)
-        self._timer.daemon = True
+        self._done = threading.Event()
+        self._lock = threading.Lock()  # guards the socket and whether it is wanted any more
+        self._thread = threading.Thread(target=self._work, name="banno-creds exchange", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
+    def within(self, seconds: float) -> Answer:
+        """Wait for the outcome.
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._timer.cancel()
-        self._socket = None
+        Args:
+            seconds: how long at the most.
 
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Learn of the socket when a connection is made; httpx calls this."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
+        Returns:
+            The answer.
 
-    def _expire(self) -> None:
-        self.expired = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # it may have ended by itself just now
-                # Not SSLSocket.shutdown, which turns the socket into a plain one while it is in use.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        Raises:
+            TimeoutError: the time is over.
+        """
+        try:
+            self._thread.start()
+            # Not join: interrupted by Ctrl-C, Python 3.11 and 3.12 take the thread for ended.
+            self._done.wait(seconds)
+        finally:
+            if not self._done.is_set():
+                self._break_off()
+        self._thread.join(_CLOSING_SECONDS)
+        outcome, self._outcome = self._outcome, None
+        if self._broken_off or outcome is None:
+            raise TimeoutError
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _work(self) -> None:
+        try:
+            self._outcome = self._run(self._trace)
+        except BaseException as failure:  # noqa: BLE001 - it is raised again where the outcome is waited for
+            self._outcome = failure
+        finally:
+            with self._lock:
+                if self._socket is not None:
+                    self._socket.close()
+                    self._socket = None
+            self._done.set()
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Learn how far it is, and of the socket when there is one."""
+        name = event.partition(".")[2]
+        self.phase = _PHASES.get(name, self.phase)
+        if name != "connect_tcp.complete":
+            return
+        stream = info["return_value"]
+        with self._lock:
+            if self._broken_off:
+                stream.close()
+            else:
+                # A duplicate: TLS takes the first one's descriptor away as soon as its handshake begins.
+                self._socket = stream.get_extra_info("socket").dup()
+
+    def _break_off(self) -> None:
+        with self._lock:
+            self._broken_off = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # it may have ended by itself just now
+                    self._socket.shutdown(socket.SHUT_RDWR)
+        self._done.wait(_CLOSING_SECONDS)
+
+
+def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTPTransport:
+    if proxy is not None and proxy.url.scheme == "https":
+        proxy.ssl_context = context  # httpx would trust other authorities than we do
+    try:
+        return httpx.HTTPTransport(verify=context, proxy=proxy)
+    except ImportError:  # socksio
+        raise ConfigurationError(
+            "the proxy from the environment is a SOCKS proxy, and what speaks to one is not installed",
+            hint="pip install 'httpx[socks]'",
+        ) from None
+
+
+def _proxy_for(url: str) -> httpx.Proxy | None:
+    """The proxy that the environment (or, on macOS and Windows, the system) names for a URL."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host):
+        return None
+    from urllib.request import getproxies, proxy_bypass
+
+    proxies = getproxies()
+    chosen = proxies.get("https") or proxies.get("all")
+    if not chosen or proxy_bypass(host) or proxy_bypass(parts.netloc):
+        return None
+    # Its words may be a password's: the error quotes none of them.
+    try:
+        proxy = httpx.Proxy(chosen if "://" in chosen else f"http://{chosen}")
+    except (ValueError, httpx.InvalidURL):
+        proxy = None
+    if proxy is None or not proxy.url.raw_host or proxy.url.raw_path not in (b"", b"/") or proxy.url.fragment:
+        raise ConfigurationError(
+            "the proxy from the environment cannot be used: it is no URL like http://host:port",
+            hint=f"{_PROXY_HINT}; characters such as # / ? @ in its password have to be percent-encoded",
+        )
+    return proxy
+
+
+def _read(response: httpx.Response, url: str) -> bytes:
+    """Read a body of bounded size, as it came and as it unfolds."""
+    content = bytearray()
+    for chunk in response.iter_raw():
+        content += chunk
+        if len(content) > MOST_ANSWER_BYTES:
+            raise _too_large(response, url)
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity") or not content:
+        return bytes(content)
+    # Nobody asked for it, but some gateways compress whatever passes.
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, whichever it is
+    try:
+        inflated = inflater.decompress(content, MOST_ANSWER_BYTES + 1)
+    except zlib.error:
+        inflated = b""
+    if len(inflated) > MOST_ANSWER_BYTES:
+        raise _too_large(response, url)
+    if not inflater.eof:
+        raise UnusableAnswerError(
+            f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
+            hint="look at what stands between this machine and the server: a proxy, a gateway",
+            details=(f"{response.status_code}, content-encoding {printable(encoding, 40)}",),
+        )
+    return inflated
+
+
+def _too_large(response: httpx.Response, url: str) -> UnusableAnswerError:
+    return UnusableAnswerError(
+        f"the answer from {url} is larger than {MOST_ANSWER_BYTES // 1024} KiB and was not read further",
+        hint="check the URL: such an endpoint answers with a few kilobytes",
+        details=(f"{response.status_code} {printable(response.reason_phrase, 80)}",),
+    )
+
+
+def _bundle_trust(ca_bundle: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    fault = None
+    try:
+        if not ca_bundle.is_dir():
+            context.load_verify_locations(cafile=str(ca_bundle))
+        elif _is_hashed(ca_bundle):
+            context.load_verify_locations(capath=str(ca_bundle))
+        else:
+            fault = "it is a folder without hashed certificates"
+    except ssl.SSLError:
+        fault = "it holds no PEM certificate"
+    except OSError as failure:
+        fault = failure.strerror or str(failure)
+    if fault:
+        raise ConfigurationError(
+            f"the CA bundle {ca_bundle} cannot be read: {fault}",
+            hint="name a file of PEM certificates, or a folder made by: openssl rehash",
+        )
+    return context
 
 
 def _system_trust() -> ssl.SSLContext:
     """The operating system's trust store.
 
-    On Linux a hashed folder of certificates is preferred to the one large file, because it is read on demand:
-    the file costs about 30 ms at every start. Elsewhere, and where there is no such folder, truststore knows.
+    Debian and Alpine keep the same certificates as one large file and, beside it, as a hashed folder. The folder
+    is preferred, because it is read on demand: the file costs about 30 ms at every start. Everywhere else, and
+    where SSL_CERT_FILE or SSL_CERT_DIR say otherwise, truststore knows.
     """
     paths = ssl.get_default_verify_paths()
-    if sys.platform == "linux" and paths.capath and not os.environ.get(paths.openssl_cafile_env):
-        with os.scandir(paths.capath) as entries:
-            hashed = any(entry.name.endswith(".0") for entry in entries)
-        if hashed:
+    if sys.platform == "linux" and paths.cafile and paths.capath:
+        file, folder = Path(paths.cafile).resolve(), Path(paths.capath).resolve()
+        # A file changed later than its folder was edited by hand: it may hold a certificate the folder has not.
+        if file.parent == folder and int(file.stat().st_mtime) <= folder.stat().st_mtime and _is_hashed(folder):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.load_verify_locations(capath=paths.capath)
+            context.load_verify_locations(capath=str(folder))
             return context
     import truststore
 
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_hashed(folder: Path) -> bool:
+    """Whether a folder's certificates can be found by the hash of their subject."""
+    return any(folder.glob("????????.[0-9]"))
+
+
+def _explain(failure: httpx.HTTPError, url: str, proxy: httpx.Proxy | None) -> BannoCredsError:
+    """The error for an exchange that broke while there was time left."""
+    host = urlsplit(url).netloc
+    # Through a proxy, it is the proxy that is connected to.
+    peer, look = host, "check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)"
+    if proxy is not None:
+        peer, look = f"the proxy {proxy.url.netloc.decode()}", _PROXY_HINT
+    if isinstance(failure, httpx.TimeoutException):
+        return TimedOutError(f"no connection to {peer} within {_CONNECT_SECONDS:g} s", retryable=True, hint=look)
+    words = printable(failure) or type(failure).__name__
+    if isinstance(failure, httpx.ProxyError):
+        return NetworkError(
+            f"the proxy would not connect to {host}: {words}",
+            retryable=words.startswith("5"),  # such as 503: it could not reach the host just now
+            hint=f"{_PROXY_HINT}, and at the proxy's user name and password",
+        )
+    cause = _cause(failure)
+    if isinstance(cause, ssl.SSLError):
+        return _untrusted(cause, host)
+    if isinstance(cause, socket.gaierror):
+        return NetworkError(
+            f"the host name of {peer} cannot be resolved: {cause.strerror}", retryable=True, hint=look
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return NetworkError(
+            f"{peer} refused the connection: nothing listens there",
+            retryable=True,
+            hint=_PROXY_HINT if proxy else "check the host and the port, and whether the server is running",
+        )
+    if isinstance(failure, httpx.ConnectError):
+        words = (isinstance(cause, OSError) and cause.strerror) or words
+        return NetworkError(f"no connection to {peer}: {words}", retryable=True, hint=look)
+    return NetworkError(
+        f"the connection to {host} broke before the whole answer was there: {words}",
+        retryable=True,
+        hint="try again; if it stays so, look at what stands between this machine and the server",
+    )
 
 
 def _untrusted(cause: ssl.SSLError, host: str) -> UntrustedServerError:
@@ -339,9 +476,3 @@ def _cause(failure: BaseException) -> BaseException:
         if deeper is None:
             return failure
         failure = deeper
-
-
-def _without_credentials(failure: Exception) -> str:
-    """A message that may quote a proxy's URL, without the user name and password in it."""
-    words = str(failure)
-    return words.rpartition("@")[2] if "@" in words else words

@@ -6,10 +6,17 @@ import json
 import math
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 JsonObject = Mapping[str, Any]
+
+# A claim is a few levels deep. What writes JSON again, here and further down a pipe, must not run out of stack.
+_MOST_LEVELS = 100
+
+# Python itself refuses to turn more digits than these into a number.
+_MOST_DIGITS = 4300
 
 _NOT_BASE64URL = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -29,14 +36,18 @@ def base64url_decode(text: str) -> bytes:
         The bytes.
 
     Raises:
-        ValueError: a character is not of the alphabet, or the length cannot be; the message says which.
+        ValueError: a character is not of the alphabet, or the length or the end cannot be; the message says which.
     """
     stranger = _NOT_BASE64URL.search(text)
     if stranger:
         raise ValueError(f"character {stranger.start() + 1} is not base64url")
     if len(text) % 4 == 1:
         raise ValueError("its length cannot be: it was cut off, or a character is missing")
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    # A token has one spelling (RFC 4648 section 3.5): otherwise a changed one could still verify.
+    if base64url(data) != text:
+        raise ValueError("its last character cannot be: it has bits that belong to no byte")
+    return data
 
 
 def parse_json_object(data: bytes | str) -> dict[str, Any]:
@@ -59,14 +70,35 @@ def parse_json_object(data: bytes | str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8 text") from None
     try:
-        value = json.loads(text, object_pairs_hook=_unique_members, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_members,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
+        )
     except json.JSONDecodeError as failure:
         raise ValueError(f"it is not JSON ({failure.msg} at character {failure.pos + 1})") from None
     except RecursionError:
-        raise ValueError("it is JSON nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
     if not isinstance(value, dict):
         raise ValueError(f"it is JSON, but {_NAMES[type(value)]} and not an object")  # noqa: TRY004 - data, not types
+    _check_depth(value)
     return value
+
+
+_TOO_DEEP = f"it is JSON nested more than {_MOST_LEVELS} levels deep"
+
+
+def _check_depth(value: object) -> None:
+    """Go through the levels one after another, without recursion."""
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        containers = (item for item in level if isinstance(item, dict | list))
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
 
 
 _NAMES = {
@@ -82,16 +114,19 @@ _NAMES = {
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise ValueError(f"it has the member {name!a} more than once")
-            seen.add(name)
+        [(repeated, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"it has the member {repeated!a} more than once")
     return members
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is not JSON")
+
+
+def _bounded(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("it holds a number too large to be one")
+    return int(text)
 
 
 def _finite(text: str) -> float:

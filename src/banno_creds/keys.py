@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Literal
 
@@ -35,7 +36,20 @@ Passphrase = Callable[[], bytes | None]
 """Asked only when a key turns out to be encrypted; None means there is none to be had."""
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
-_PRIVATE_LABELS = frozenset({"PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"})
+# RFC 1421 headers as OpenSSL writes them above an encrypted traditional key. The IV must be as long as its cipher
+# wants it: with a shorter one, cryptography does not fail but panics.
+_ENCRYPTED_HEADERS = re.compile(
+    rb"\s*(Proc-Type: *4,ENCRYPTED)\s*"
+    rb"(DEK-Info: *(?:AES-[0-9]+-[A-Z]+, *[0-9A-Fa-f]{32}|DES-[A-Z0-9-]+, *[0-9A-Fa-f]{16}"
+    rb"|(?!AES|DES)[A-Z0-9-]+, *[0-9A-Fa-f]+))"
+)
+# A PFX (RFC 7292 section 4): a SEQUENCE that starts with the version 3 and another SEQUENCE.
+_PKCS12 = re.compile(rb"0(?:[\x00-\x80]|\x81.|\x82..|\x83...)\x02\x01\x030", re.DOTALL)
+_PATH = re.compile(rb"[^\n]{1,300}\.(?:pem|key|der|p8|pk8|jwk|json|txt)", re.IGNORECASE)
+_OPENSSH = b"OPENSSH PRIVATE KEY"
+_PRIVATE_LABELS = frozenset(
+    {b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"DSA PRIVATE KEY", _OPENSSH}
+)
 _PUBLIC_LABELS = {
     "PUBLIC KEY": "a public key",
     "RSA PUBLIC KEY": "a public key",
@@ -44,9 +58,11 @@ _PUBLIC_LABELS = {
     "X509 CERTIFICATE": "a certificate",
     "CERTIFICATE REQUEST": "a certificate request",
     "NEW CERTIFICATE REQUEST": "a certificate request",
-    "SSH2 PUBLIC KEY": "a public key",
 }
 _MAKE_ONE = "make a key pair with: banno-creds keygen"
+_TAKES = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
+_MAKE_EC = "make one with: banno-creds keygen --type ec"
+_GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,94 +183,127 @@ def load_private_key(
     """
     text = _normalise(content)
     if not text:
-        raise KeyLoadError(f"{origin} is empty", hint=_MAKE_ONE)
+        raise KeyLoadError(f"{origin} is empty", hint=f"look at what should have filled it, or {_MAKE_ONE}")
     if text.startswith(b"{"):
         return _from_jwk(text, origin)
-    blocks = {label.decode(): _rewrap(label, body) for label, body in _PEM.findall(text)}
-    for label in _PRIVATE_LABELS & blocks.keys():
-        return _fit(_from_pem(blocks[label], origin, passphrase, thorough=thorough), origin)
-    if "OPENSSH PRIVATE KEY" in blocks:
-        return _fit(_from_openssh(blocks["OPENSSH PRIVATE KEY"], origin), origin)
-    if text.startswith(b"\x30"):
+    if _is_der(text):
         return _fit(_from_der(text, origin, passphrase, thorough=thorough), origin)
-    raise _no_private_key(text, set(blocks), origin)
+    found = _PEM.findall(text)
+    private = list(dict.fromkeys((label, body) for label, body in found if label in _PRIVATE_LABELS))
+    if not private:
+        raise _no_private_key(text, {label.decode() for label, _ in found}, origin)
+    if len(private) > 1:
+        raise KeyLoadError(
+            f"{origin} holds {len(private)} private keys, and only one can sign",
+            hint="give a file with the one whose public half the bank has",
+        )
+    return _fit(_from_pem(*private[0], origin, passphrase, thorough=thorough), origin)
 
 
 def _normalise(content: bytes) -> bytes:
     """Undo what editors, shells and secret stores do to a key."""
+    text = _undress(content)
+    if _looks_like_key(text):
+        return text
+    try:
+        decoded = _undress(b64decode(b"".join(text.split()), validate=True))
+    except ValueError:
+        return text
+    return decoded if _looks_like_key(decoded) else text
+
+
+def _undress(content: bytes) -> bytes:
+    """Take away a byte-order mark, white space, quotation marks and escapes."""
+    if _is_der(content):
+        return content
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
         content = content.decode("utf-16", "replace").encode()
-    if content.startswith(b"\x30"):  # DER: nothing to undo
-        return content
-    text = content.removeprefix(b"\xef\xbb\xbf").strip().strip(b"\"'").strip()
-    if b"-----BEGIN" not in text and not text.startswith(b"{"):
-        try:
-            decoded = b64decode(b"".join(text.split()), validate=True)
-        except (Base64Error, ValueError):
-            return text
-        if b"-----BEGIN" in decoded or decoded.startswith((b"{", b"\x30")):
-            return _normalise(decoded)
+    text = content.removeprefix(b"\xef\xbb\xbf").strip()
+    if text.startswith((b'"', b"'")):
+        text = text.strip(b"\"'").strip()
+    if text.startswith(b"{"):
         return text
-    if b"-----BEGIN" in text:
-        text = text.replace(b"\\r", b"").replace(b"\\n", b"\n")
-    return text
+    # No character of a PEM is a backslash; some stores escape twice.
+    return re.sub(rb"\\+n", b"\n", re.sub(rb"\\+r", b"", text)) if b"-----" in text else text
+
+
+def _looks_like_key(text: bytes) -> bool:
+    return b"-----" in text or text.startswith(b"{") or _is_der(text)
+
+
+def _is_der(content: bytes) -> bool:
+    """Whether it starts with a DER SEQUENCE: the tag, which is also the digit 0, and a length that can be."""
+    return content[:1] == b"0" and len(content) > 1 and (content[1] >= 0x80 or len(content) == 2 + content[1])
 
 
 def _rewrap(label: bytes, body: bytes) -> bytes:
-    """A PEM block with the line ends its readers want; some stores turn them into spaces."""
-    body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").strip()
-    if b":" not in body:  # a header such as Proc-Type means the lines were kept
-        packed = b"".join(body.split())
-        body = b"\n".join(packed[i : i + 64] for i in range(0, len(packed), 64))
-    return b"-----BEGIN %b-----\n%b\n-----END %b-----\n" % (label, body, label)
+    """A PEM block with the line ends its readers want; some stores turn them into spaces, or drop them."""
+    headers = b""
+    encrypted = _ENCRYPTED_HEADERS.match(body)
+    if encrypted:
+        headers = b"%b\n%b\n\n" % encrypted.groups()
+        body = body[encrypted.end() :]
+    packed = b"".join(body.split())
+    lines = b"\n".join(packed[i : i + 64] for i in range(0, len(packed), 64))
+    return b"-----BEGIN %b-----\n%b%b\n-----END %b-----\n" % (label, headers, lines, label)
 
 
-def _from_pem(block: bytes, origin: str, passphrase: Passphrase, *, thorough: bool) -> PrivateKeyTypes:
-    encrypted = b"BEGIN ENCRYPTED" in block or b"Proc-Type: 4,ENCRYPTED" in block
-    return _load(
-        block,
-        origin,
-        _ask(passphrase, origin) if encrypted else None,
-        serialization.load_pem_private_key,
-        thorough=thorough,
-    )
+def _from_pem(label: bytes, body: bytes, origin: str, passphrase: Passphrase, *, thorough: bool) -> PrivateKeyTypes:
+    block = _rewrap(label, body)
+    if label == _OPENSSH:
+        return _from_openssh(block, origin)
+    load = partial(serialization.load_pem_private_key, block, unsafe_skip_rsa_key_validation=not thorough)
+    try:
+        return _open(load, origin, passphrase)
+    except ValueError:
+        raise _damaged(origin) from None
 
 
 def _from_der(content: bytes, origin: str, passphrase: Passphrase, *, thorough: bool) -> PrivateKeyTypes:
-    # DER has no label that says it is encrypted; the loader says so by a TypeError.
+    load = partial(serialization.load_der_private_key, content, unsafe_skip_rsa_key_validation=not thorough)
     try:
-        return _load(content, origin, None, serialization.load_der_private_key, thorough=thorough)
-    except TypeError:
+        return _open(load, origin, passphrase)
+    except ValueError:
+        raise _no_private_der(content, origin) from None
+
+
+def _open(load: Callable[[bytes | None], PrivateKeyTypes], origin: str, passphrase: Passphrase) -> PrivateKeyTypes:
+    """Load a key, and ask for the passphrase only if it turns out to be encrypted.
+
+    Raises:
+        ValueError: it is no such key.
+        KeyLoadError: it is a key of a sort that cannot be read.
+        PassphraseError: there is no passphrase, or a wrong one.
+    """
+    try:
+        return load(None)
+    except TypeError:  # how the loader says that it is encrypted
         secret = _ask(passphrase, origin)
-        return _load(content, origin, secret, serialization.load_der_private_key, thorough=thorough)
-
-
-def _load(
-    content: bytes,
-    origin: str,
-    secret: bytes | None,
-    loader: Callable[..., PrivateKeyTypes],
-    *,
-    thorough: bool,
-) -> PrivateKeyTypes:
-    try:
-        return loader(content, secret, unsafe_skip_rsa_key_validation=not thorough)
-    except (ValueError, UnsupportedAlgorithm) as failure:
-        if secret is not None and isinstance(failure, ValueError):
-            raise PassphraseError(
-                f"the passphrase does not open {origin}",
-                hint="check the passphrase; if it is right, the file is damaged",
-            ) from None
-        if isinstance(failure, UnsupportedAlgorithm):
+    except UnsupportedAlgorithm as failure:
+        if "urve" in str(failure):
             raise KeyLoadError(
-                f"{origin} is a private key of a sort or encryption that cannot be read here",
-                hint=f"convert it: openssl pkcs8 -topk8 -in {origin} -out private.pem",
+                f"{origin} is an EC key on a curve that is not known here; ES256 needs P-256 (secp256r1)",
+                hint=_MAKE_EC,
             ) from None
-        raise KeyLoadError(
-            f"{origin} looks like a private key, but it is damaged or of an unknown kind",
-            hint="look at it with: openssl pkey -in FILE -noout -text; a PKCS#12 file (.p12, .pfx) is taken "
-            "apart with: openssl pkcs12 -in FILE -nocerts -out private.pem",
+        raise KeyLoadError(f"{origin} is a key of a sort that is not known here; {_TAKES}", hint=_MAKE_ONE) from None
+    try:
+        return load(secret)
+    except (ValueError, UnsupportedAlgorithm) as failure:
+        if "nknown" in str(failure):
+            raise KeyLoadError(
+                f"{origin} is encrypted in a way that is not known here",
+                hint="convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out private.pem",
+            ) from None
+        raise PassphraseError(
+            f"the passphrase does not open {origin}", hint="check the passphrase; if it is right, the file is damaged"
         ) from None
+
+
+def _damaged(origin: str) -> KeyLoadError:
+    return KeyLoadError(
+        f"{origin} looks like a private key, but it is damaged or of an unknown kind",
+        hint="look at it with: openssl pkey -in FILE -noout -check, or take it from a backup",
+    )
 
 
 def _ask(passphrase: Passphrase, origin: str) -> bytes:
@@ -268,13 +317,20 @@ def _ask(passphrase: Passphrase, origin: str) -> bytes:
 
 
 def _from_openssh(block: bytes, origin: str) -> PrivateKeyTypes:
+    convert = "convert a copy of it in place: ssh-keygen -p -m PKCS8 -f COPY"
     try:
         return serialization.load_ssh_private_key(block, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except TypeError:
         raise KeyLoadError(
-            f"{origin} is an OpenSSH key that is encrypted or of a sort that cannot be read here",
-            hint=f"convert a copy of it in place: ssh-keygen -p -m PKCS8 -f {origin}",
+            f"{origin} is an encrypted key in OpenSSH's format, which is not read here", hint=convert
         ) from None
+    except UnsupportedAlgorithm:
+        raise KeyLoadError(
+            f"{origin} is a key in OpenSSH's format of a sort that cannot be read here",
+            hint=f"{_MAKE_ONE}; if it is RSA or EC P-256, {convert}",
+        ) from None
+    except (ValueError, NotImplementedError):  # the latter for a compressed point
+        raise _damaged(origin) from None
 
 
 def _from_jwk(text: bytes, origin: str) -> PrivateKey:
@@ -287,17 +343,30 @@ def _from_jwk(text: bytes, origin: str) -> PrivateKey:
     if "keys" in jwk:
         raise KeyLoadError(f"{origin} is a JWK Set", hint="give the one private JWK in it that is meant to sign")
     key_type = jwk.get("kty")
+    if not isinstance(key_type, str):
+        raise KeyLoadError(
+            f"{origin} is JSON, but no JWK: kty is missing", hint="give one private JWK, or a file in PEM"
+        )
     if key_type == "oct":
         raise KeyLoadError(f"{origin} is a symmetric JWK (kty oct), no key pair", hint=_MAKE_ONE)
     if key_type not in ("RSA", "EC"):
         raise KeyLoadError(
-            f"{origin} is a JWK of the type {key_type!a}; the provider takes RSA and EC P-256",
+            f"{origin} is a JWK of the type {_shown(key_type)}; {_TAKES}",
             hint=_MAKE_ONE,
         )
     if "d" not in jwk:
         raise KeyLoadError(
             f"{origin} is a public JWK, and signing needs the private one",
             hint="give the JWK with its member d",
+        )
+    if key_type == "EC" and jwk.get("crv", "P-256") != "P-256":
+        raise KeyLoadError(
+            f"{origin} is an EC key on the curve {_shown(jwk['crv'])}; ES256 needs P-256 (secp256r1)", hint=_MAKE_EC
+        )
+    if jwk.get("use", "sig") != "sig":
+        raise KeyLoadError(
+            f"{origin} is a JWK that is not meant to sign: its use is {_shown(jwk['use'])}",
+            hint="give the one whose use is sig",
         )
     # Imported here because it costs 40 ms, and hardly anybody's key is a JWK.
     from jwt.algorithms import ECAlgorithm, RSAAlgorithm
@@ -313,7 +382,12 @@ def _from_jwk(text: bytes, origin: str) -> PrivateKey:
         ) from None
     key = _fit(native, origin)  # type: ignore[arg-type]  # private, for it has a d
     alg = jwk.get("alg")
-    return PrivateKey(key.native, origin, alg if isinstance(alg, str) else None)
+    return PrivateKey(key.native, origin, None if alg is None else _shown(alg))
+
+
+def _shown(value: object) -> str:
+    """A name from a JWK. In a damaged one something else may stand in its place, even a part of the key."""
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9+-]{1,14}", value) else "(not shown)"
 
 
 def _fit(native: PrivateKeyTypes, origin: str) -> PrivateKey:
@@ -329,24 +403,26 @@ def _fit(native: PrivateKeyTypes, origin: str) -> PrivateKey:
         if native.curve.name != "secp256r1":
             raise KeyLoadError(
                 f"{origin} is an EC key on the curve {native.curve.name}; ES256 needs P-256 (secp256r1)",
-                hint="make one with: banno-creds keygen --type ec",
+                hint=_MAKE_EC,
             )
         return PrivateKey(native, origin)
     sort = type(native).__name__.removesuffix("PrivateKey").lstrip("_")
     raise KeyLoadError(
-        f"{origin} is a key of the sort {sort}; the provider takes RSA (PS256, RS256) and EC P-256 (ES256)",
+        f"{origin} is a key of the sort {sort}; {_TAKES}",
         hint=_MAKE_ONE,
     )
 
 
 def _no_private_key(text: bytes, labels: set[str], origin: str) -> KeyLoadError:
     """Say what it is instead."""
-    for label in sorted(labels & _PUBLIC_LABELS.keys()):
+    if b"PRIVATE KEY-----" in text and not any("PRIVATE KEY" in label for label in labels):
         return KeyLoadError(
-            f"{origin} holds {_PUBLIC_LABELS[label]}, and signing needs the private key",
-            hint="give the file whose first line says PRIVATE KEY",
+            f"{origin} is cut off: its PEM block lacks the BEGIN line or the END line that goes with it",
+            hint="copy the whole file, from -----BEGIN to the last dash of -----END …-----",
         )
-    if text.startswith((b"ssh-", b"ecdsa-sha2-")):
+    for label in sorted(labels & _PUBLIC_LABELS.keys()):
+        return _public_instead(_PUBLIC_LABELS[label], origin)
+    if text.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-", b"---- BEGIN SSH2 PUBLIC KEY ----")):
         return KeyLoadError(
             f"{origin} holds a public key (OpenSSH), and signing needs the private key",
             hint="the private one is usually the file of the same name without .pub",
@@ -354,22 +430,45 @@ def _no_private_key(text: bytes, labels: set[str], origin: str) -> KeyLoadError:
     if text.startswith(b"PuTTY-User-Key-File"):
         return KeyLoadError(
             f"{origin} is a PuTTY key",
-            hint=f"convert it: puttygen {origin} -O private-openssh -o private.pem",
-        )
-    if b"-----BEGIN" in text and b"PRIVATE KEY-----" in text and not labels:
-        return KeyLoadError(
-            f"{origin} is cut off: its PEM block has no matching END line",
-            hint="copy the whole file, from -----BEGIN to the last dash of -----END …-----",
+            hint="convert it: puttygen FILE -O private-openssh -o private.pem; on Windows, in PuTTYgen: "
+            "Conversions, Export OpenSSH key",
         )
     if labels:
         return KeyLoadError(
-            f"{origin} holds no private key, but: {', '.join(sorted(labels))}",
-            hint="give the file whose first line says PRIVATE KEY",
+            f"{origin} holds no private key that can be used here, but: {', '.join(sorted(labels))}",
+            hint=_GIVE_PRIVATE,
         )
-    return KeyLoadError(
-        f"{origin} holds no key: neither PEM, DER nor JWK",
-        hint="give the file whose first line says PRIVATE KEY, or " + _MAKE_ONE,
-    )
+    if _PATH.fullmatch(text):
+        return KeyLoadError(
+            f"{origin} holds what looks like a file's path, and no key", hint="give that path with --private-key"
+        )
+    return KeyLoadError(f"{origin} holds no key: neither PEM, DER nor JWK", hint=f"{_GIVE_PRIVATE}, or {_MAKE_ONE}")
+
+
+def _no_private_der(content: bytes, origin: str) -> KeyLoadError:
+    """Say what it is instead: DER has no label that would."""
+    if _PKCS12.match(content):
+        return KeyLoadError(
+            f"{origin} is a PKCS#12 file (.p12, .pfx)",
+            hint="take the key out of it: openssl pkcs12 -in FILE -nocerts -out private.pem",
+        )
+    # Imported here because only those with a wrong file need them.
+    from cryptography.x509 import load_der_x509_certificate, load_der_x509_csr
+
+    readers = {
+        "a public key": serialization.load_der_public_key,
+        "a certificate": load_der_x509_certificate,
+        "a certificate request": load_der_x509_csr,
+    }
+    for what, read in readers.items():
+        with suppress(ValueError, UnsupportedAlgorithm):
+            read(content)
+            return _public_instead(what, origin)
+    return _damaged(origin)
+
+
+def _public_instead(what: str, origin: str) -> KeyLoadError:
+    return KeyLoadError(f"{origin} holds {what}, and signing needs the private key", hint=_GIVE_PRIVATE)
 
 
 def _unsigned(number: int) -> str:

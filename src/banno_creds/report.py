@@ -1,19 +1,20 @@
 """The one place that prints: results to stdout, plain; steps, warnings and errors to stderr, for people.
 
-A result never passes through Rich. Everything on stderr does, as `Text`, never as markup, and what came from
-outside is made printable first. Rich is imported only when there is something to show.
+A result never passes through Rich. Everything on stderr does, as `Text`, never as markup, and nothing that is not
+printable reaches it, wherever it came from. Rich is imported only when there is something to show.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from itertools import islice
 from json import dumps
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, assert_never
 
 from banno_creds import steps
 from banno_creds.errors import BannoCredsError, OutputError, printable
-from banno_creds.times import duration, looks_like_milliseconds, until, utc
+from banno_creds.times import BEYOND_THE_CALENDAR, duration, looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +27,16 @@ Piece = tuple[str, str]
 Line = tuple[Piece, ...]
 
 _INDENT = "    "
+_LEAST_WIDTH = 20
+
+# More members than any real token has.
+_MOST_MEMBERS = 50
 _DIM = "bright_black"
+
+# What our messages start with, where they do not start with the name of the thing that they are about.
+_FIRST_WORDS = frozenset(
+    ("a", "an", "both", "cannot", "no", "nothing", "others", "standard", "the", "there", "this", "two")
+)
 
 
 def write_result(text: str) -> None:
@@ -74,9 +84,9 @@ class Report:
         elif not self.quiet:
             title, lines = describe(step, show_secrets=self.show_secrets)
             self._number += 1
-            self._print(((f"{self._number:>2}  ", _DIM), (title, "bold")))
+            self._print(((f"{self._number:>2}  ", _DIM), (title, "bold")), hang=4)
             for line in lines:
-                self._print(line, indent=_INDENT)
+                self._print(line, indent=_INDENT, hang=_hang(line))
 
     def note(self, title: str, *lines: str) -> None:
         """Show something that was asked for and is no step of the flow, such as what to do next."""
@@ -84,16 +94,30 @@ class Report:
         for line in lines:
             self._print(((line, ""),), indent=_INDENT)
 
+    def chapter(self, title: str) -> None:
+        """Start a part of something longer, set off from what was before."""
+        self._print(())
+        self._print(((title, "bold underline"),))
+
+    def typed(self, command: str) -> None:
+        """Show a command as it would be typed; never wrapped, for it can be copied."""
+        for number, line in enumerate(command.split("\n")):
+            self._print((("  " if number else "$ ", _DIM), (line, "cyan")), wraps=False)
+
+    def log(self, line: str) -> None:
+        """Show a line of a log, such as the sandbox's."""
+        self._print(((line, ""),), wraps=False)
+
     def verbatim(self, text: str) -> None:
         """Show text that is to be copied: never wrapped, never changed."""
         for line in text.split("\n"):
-            self._print(((line, ""),), indent=_INDENT, wrap=False)
+            self._print(((line, ""),), indent=_INDENT, wraps=False)
 
     def warning(self, message: str, hint: str | None = None) -> None:
         """Show a warning."""
-        self._print((("!   ", "yellow"), (printable(message), "yellow")))
+        self._print((("!   ", "yellow"), (_sentence(message), "yellow")), hang=4)
         if hint:
-            self._print(((printable(hint), ""),), indent=_INDENT)
+            self._print(((printable(hint, 1000), ""),), indent=_INDENT)
 
     def error(self, error: BannoCredsError) -> None:
         """Show what failed, the server's words, and what to do next."""
@@ -103,8 +127,8 @@ class Report:
         if error.hint:
             self._print((("Next: ", "bold"), (printable(error.hint, 1000), "")), indent=_INDENT)
 
-    def _print(self, line: Line, *, indent: str = "", hang: int = 0, wrap: bool = True) -> None:
-        """Print one line, wrapped to a terminal's width with its indentation kept."""
+    def _print(self, line: Line, *, indent: str = "", hang: int = 0, wraps: bool = True) -> None:
+        """Print one line; at a terminal wrapped to its width, what follows the first row ``hang`` further in."""
         console = self._console = self._console or _console()
         if console is None:
             return
@@ -112,14 +136,20 @@ class Report:
 
         text = Text(no_wrap=True, end="")
         for content, style in line:
-            text.append(content, style or None)
+            text.append("".join(c if c.isprintable() else " " for c in content), style or None)
         rows: Iterable[Text] = [text]
-        if wrap and console.is_terminal:
-            rows = text.wrap(console, max(20, console.width - len(indent) - hang), no_wrap=False, tab_size=8)
-        for number, row in enumerate(rows):
-            row.rstrip()
-            lead = indent + (" " * hang if number else "")
-            console.print(Text(lead, end="").append_text(row), soft_wrap=True)
+        width = console.width - len(indent)
+        # FORCE_COLOR makes Rich take a pipe for a terminal: colours were asked for then, and no line ends.
+        if wraps and text.cell_len > width and sys.stderr.isatty():
+            rows = text.wrap(console, max(_LEAST_WIDTH, width - hang), no_wrap=False)
+        try:
+            for number, row in enumerate(rows):
+                row.rstrip()
+                lead = indent + (" " * hang if number else "")
+                console.print(Text(lead, end="").append_text(row), soft_wrap=True)
+        except OSError:
+            # Nobody reads it, or the disk is full. The work goes on: its result goes elsewhere.
+            console.quiet = True
 
 
 def _console() -> Console | None:
@@ -128,8 +158,15 @@ def _console() -> Console | None:
         return None
     from rich.console import Console
 
-    return Console(
+    class StderrConsole(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave it to `Report`: Rich would close stdout and exit, and the result would be lost."""
+            raise  # Rich calls this while it handles the error
+
+    return StderrConsole(
         stderr=True,
+        # Rich would take an empty FORCE_COLOR for a wish to have none.
+        force_terminal=sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR")),
         color_system=None if os.environ.get("NO_COLOR") else "auto",
         highlight=False,
         markup=False,
@@ -137,7 +174,7 @@ def _console() -> Console | None:
     )
 
 
-def describe(step: steps.Step, *, show_secrets: bool = False) -> tuple[str, list[Line]]:
+def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, list[Line]]:
     """What a step says to a person: a title, and lines beneath it.
 
     Args:
@@ -150,13 +187,13 @@ def describe(step: steps.Step, *, show_secrets: bool = False) -> tuple[str, list
     match step:
         case steps.KeyLoaded():
             return "Private key", [
-                _plain(f"{printable(step.origin)} · {step.description} · {step.alg}"),
-                _dim(step.fingerprint),
+                _plain(printable(f"{step.origin} · {step.description} · {step.alg}")),
+                _dim(printable(step.fingerprint)),
             ]
         case steps.EndpointDiscovered():
             return "Discovery", [
-                _plain(f"issuer {step.issuer}"),
-                _plain(f"{step.name} {step.url}"),
+                _plain(printable(f"issuer {step.issuer}")),
+                _plain(printable(f"{step.name} {step.url}")),
             ]
         case steps.AssertionBuilt():
             return "JWT payload", list(_json(step.claims, step.now))
@@ -165,15 +202,15 @@ def describe(step: steps.Step, *, show_secrets: bool = False) -> tuple[str, list
         case steps.TokenRequested():
             attempt = "" if step.attempt == 1 else f" (attempt {step.attempt})"
             return f"Token request{attempt}", [
-                _plain(f"POST {step.url}"),
+                _plain(printable(f"POST {step.url}")),
                 *(_form_field(name, value, show_secrets) for name, value in step.form),
             ]
         case steps.AnswerReceived():
-            request_id = f" · x-request-id {step.request_id}" if step.request_id else ""
+            request_id = f" · x-request-id {printable(step.request_id)}" if step.request_id else ""
             style = "green" if step.status == 200 else "red"
             return "Token response", [
                 (
-                    (f"{step.status} {step.reason}".rstrip(), style),
+                    (printable(f"{step.status} {step.reason}"), style),
                     (f" in {step.seconds * 1000:.0f} ms{request_id}", ""),
                 )
             ]
@@ -184,11 +221,12 @@ def describe(step: steps.Step, *, show_secrets: bool = False) -> tuple[str, list
         case steps.TokenReceived():
             return "Access token", _token(step, show_secrets)
         case steps.TokenDecoded():
-            return "Decoded", [*_header(step.header), *_times(step.payload, step.now)]
+            return "Decoded", [*_header(step.header), *_unsigned(step.header), *_times(step.payload, step.now)]
         case steps.SignatureVerified():
             return "Verified", [
-                (("the signature holds: ", "green"), (f"{step.alg}, {step.key}", "")),
-                *((("and so does ", "green"), (printable(checked), "")) for checked in step.checked),
+                (("the signature holds: ", "green"), (printable(f"{step.alg}, {step.key}"), "")),
+                *((("as asked: ", "green"), (printable(checked), "")) for checked in step.checked),
+                (("in its time", "green"),),
             ]
         case steps.NothingVerified():
             return "Not verified", [
@@ -198,30 +236,34 @@ def describe(step: steps.Step, *, show_secrets: bool = False) -> tuple[str, list
         case steps.TokenRejected():
             return "Payload, not to be relied on", list(_json(step.payload))
         case _:
-            raise NotImplementedError(type(step).__name__)
+            assert_never(step)
 
 
 def _signed(step: steps.AssertionSigned, show_secrets: bool) -> list[Line]:  # noqa: FBT001 - a pure formatter
-    header, payload, signature = step.client_assertion.split(".")
     lines = list(_header(step.header))
     if show_secrets:
         return [*lines, _plain(step.client_assertion)]
-    shown = payload if len(payload) <= 24 else f"{payload[:24]}…"
-    return [*lines, ((f"{header}.{shown}.", _DIM), (f"(signature of {len(signature)} characters left out)", _DIM))]
+    header, payload, _ = step.client_assertion.split(".")
+    return [*lines, _dim(f"{_beginning(header)}.{_beginning(payload)}.(signature left out)")]
+
+
+def _beginning(part: str) -> str:
+    return part if len(part) <= 24 else f"{part[:24]}…"
 
 
 def _form_field(name: str, value: str, show_secrets: bool) -> Line:  # noqa: FBT001 - a pure formatter
     if name == "client_assertion" and not show_secrets:
         value = "(the signed JWT)"
-    return ((f"{printable(name)}=", _DIM), (value if name == "client_assertion" else printable(value), ""))
+    shown = value if name == "client_assertion" else printable(value)
+    return ((f"{printable(name)}=", _DIM), (shown, ""))
 
 
 def _token(step: steps.TokenReceived, show_secrets: bool) -> list[Line]:  # noqa: FBT001 - a pure formatter
-    facts = [step.token_type or "(no token_type)"]
+    facts = [printable(step.token_type) or "(no token_type)"]
     if step.expires_in is not None and step.expires_at is not None:
         facts.append(f"{step.expires_in} s, until {utc(step.expires_at)}")
     if step.scope is not None:
-        facts.append(f"scope {step.scope}")
+        facts.append(f"scope {printable(step.scope)}")
     lines = [_plain(" · ".join(facts))]
     name, institution = step.claims.get("clientName"), step.claims.get("institutionId")
     about = [printable(name)] if isinstance(name, str) else []
@@ -238,35 +280,47 @@ def shorten(token: str) -> str:
     return f"{token[:8]}… ({len(token)} characters, shortened)" if len(token) > 32 else "(not shown: it is short)"
 
 
+def _unsigned(header: Mapping[str, Any]) -> list[Line]:
+    return [_warn("alg none: the token is not signed at all")] if header.get("alg") == "none" else []
+
+
 _TIME_CLAIMS = {"iat": "issued", "auth_time": "signed in", "nbf": "not before"}
+_PAST = ("iat", "auth_time")
 
 
 def _times(payload: Mapping[str, Any], now: int) -> list[Line]:
     lines: list[Line] = []
     for name, words in _TIME_CLAIMS.items():
         value = payload.get(name)
-        if _is_number(value):
-            lines.append(_plain(f"{words} {_instant(value, now)}"))
-    expires = payload.get("exp")
-    if _is_number(expires):
-        if looks_like_milliseconds(expires):
-            meant = utc(expires // 1000)
-            lines.append(_warn(f"exp is in milliseconds, and RFC 7519 wants seconds; {meant} may be meant"))
-        elif expires > now:
-            lines.append((("expires in " + duration(expires - now), "green"), (f", at {utc(expires)}", "")))
-        else:
-            lines.append((("EXPIRED " + duration(now - expires) + " ago", "bold red"), (f", at {utc(expires)}", "")))
-    elif "exp" in payload:
-        lines.append(_warn(f"exp is no number: {printable(ascii(expires), 80)}"))
-    else:
-        lines.append(_warn("no exp: the token does not say when it ends"))
-    return lines
+        if _is_number(value) and looks_like_milliseconds(value):
+            lines.append(_milliseconds(name, value))
+        elif _is_number(value):
+            lines.append(_plain(f"{words} {until(value, now)}, at {utc(value)}"))
+            if name in _PAST and value - now >= 1:
+                lines.append(_warn(f"{name} lies ahead: compare this machine's clock with the server's"))
+        elif name in payload:
+            lines.append(_warn(f"{name} is no number: {_shown(value, 80)}"))
+    return [*lines, _expiry(payload, now)]
 
 
-def _instant(value: float, now: int) -> str:
-    if looks_like_milliseconds(value):
-        return f"{printable(value, 40)} (in milliseconds? RFC 7519 wants seconds)"
-    return f"{until(value, now)}, at {utc(value)}"
+def _expiry(payload: Mapping[str, Any], now: int) -> Line:
+    if "exp" not in payload:
+        return _warn("no exp: the token does not say when it ends")
+    expires = payload["exp"]
+    if not _is_number(expires):
+        return _warn(f"exp is no number: {_shown(expires, 80)}")
+    if looks_like_milliseconds(expires):
+        return _milliseconds("exp", expires)
+    if expires > now:
+        return (("expires in " + duration(expires - now), "green"), (f", at {utc(expires)}", ""))
+    return (("EXPIRED " + until(expires, now), "bold red"), (f", at {utc(expires)}", ""))
+
+
+def _milliseconds(name: str, value: float) -> Line:
+    meant = utc(value // 1000)
+    if meant == BEYOND_THE_CALENDAR:
+        return _warn(f"{name} is no time, in seconds or in milliseconds: {printable(value, 40)}")
+    return _warn(f"{name} is in milliseconds, and RFC 7519 wants seconds; {meant} may be meant")
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
@@ -275,7 +329,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 def _header(members: Mapping[str, Any]) -> Iterable[Line]:
     """A JOSE header: on one line, if it is as short as most."""
-    inline = printable(dumps(members, ensure_ascii=False, default=str))
+    inline = _shown(members)
     return [_plain(inline)] if len(inline) <= 60 else _json(members)
 
 
@@ -283,19 +337,27 @@ def _json(members: Mapping[str, Any], now: int | None = None) -> Iterable[Line]:
     """A JSON object for reading; with ``now``, ``exp`` is said in words too."""
     last = len(members) - 1
     yield _plain("{")
-    for number, (name, value) in enumerate(members.items()):
+    for number, (name, value) in enumerate(islice(members.items(), _MOST_MEMBERS)):
         comma = "," if number < last else ""
-        encoded = dumps(value, ensure_ascii=False, default=str)
-        line: Line = (
-            (f"  {printable(dumps(name, ensure_ascii=False))}", "cyan"),
-            (": ", ""),
-            (printable(encoded), ""),
-            (comma, ""),
-        )
+        line: Line = ((f"  {_shown(name)}", "cyan"), (": ", ""), (_shown(value), ""), (comma, ""))
         if now is not None and name == "exp" and _is_number(value):
             line += ((f"   ← {until(value, now)}, {utc(value)}", _DIM),)
         yield line
+    if last >= _MOST_MEMBERS:
+        yield _plain(f"  … and {len(members) - _MOST_MEMBERS:,} more")
     yield _plain("}")
+
+
+def _shown(value: object, most: int = 500) -> str:
+    """JSON on one line. What is not printable is escaped as JSON allows, so that it can be seen."""
+    encoded = dumps(value, ensure_ascii=False)[: most * 4]
+    return printable("".join(c if c.isprintable() else dumps(c)[1:-1] for c in encoded), most)
+
+
+def _hang(line: Line) -> int:
+    """How much further in than its first row a line goes on: two more than it is indented itself."""
+    text = line[0][0]
+    return len(text) - len(text.lstrip(" ")) + 2
 
 
 def _plain(text: str) -> Line:
@@ -311,7 +373,6 @@ def _warn(text: str) -> Line:
 
 
 def _sentence(message: str) -> str:
-    """An error's message starts a line: with a capital letter, where it is a word and no name or path."""
+    """A message starts a line, and so with a capital letter; not where a file's name comes first."""
     text = printable(message, 1000)
-    first = text.split(" ", 1)[0]
-    return text[0].upper() + text[1:] if first.isalpha() and first.islower() else text
+    return text[0].upper() + text[1:] if text.partition(" ")[0] in _FIRST_WORDS else text

@@ -44,10 +44,10 @@ def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
     if alg is None:
         return fitting[0]
     if alg not in fitting:
-        where = "" if requested else ", as its JWK says"
         raise ConfigurationError(
-            f"{key.origin} is a key of the type {key.description} and cannot sign with {alg}{where}",
-            hint=f"use --alg {' or '.join(fitting)}, or leave it out",
+            f"{key.origin} is a key of the type {key.description} and cannot sign with {alg}"
+            + ("" if requested else ", as its JWK says"),
+            hint=f"use --alg {' or '.join(fitting)}" + (", or leave it out" if requested else ""),
         )
     return alg
 

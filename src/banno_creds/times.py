@@ -10,6 +10,7 @@ Clock = Callable[[], float]
 
 # The last second `datetime` can hold: what lies beyond is a mistake, most often milliseconds.
 _LAST_INSTANT = 253_402_300_799
+BEYOND_THE_CALENDAR = "a time beyond the calendar"
 
 # 1e11 seconds is the year 5138; 1e11 milliseconds was 1973. Nothing real lies between the two readings.
 _LOOKS_LIKE_MILLISECONDS = 100_000_000_000
@@ -30,11 +31,12 @@ def utc(timestamp: float) -> str:
         The instant, or words that say it lies outside the calendar.
     """
     if not -_LAST_INSTANT <= timestamp <= _LAST_INSTANT:
-        return "beyond the calendar"
+        return BEYOND_THE_CALENDAR
     try:
-        return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        instant = datetime.fromtimestamp(timestamp, UTC)
     except (OverflowError, ValueError, OSError):  # before the year 1
-        return "beyond the calendar"
+        return BEYOND_THE_CALENDAR
+    return instant.isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
 
 
 def duration(seconds: float) -> str:
@@ -62,6 +64,8 @@ def duration(seconds: float) -> str:
 
 
 def until(timestamp: float, now: float) -> str:
-    """Where an instant lies from here: ``in 60 s`` or ``3 min ago``."""
+    """Where an instant lies from here: ``in 60 s``, ``now`` or ``3 min ago``."""
     distance = timestamp - now
+    if abs(distance) < 1:
+        return "now"
     return f"in {duration(distance)}" if distance >= 0 else f"{duration(distance)} ago"

@@ -101,22 +101,30 @@ def read_answer(answer: Answer, requested_at: int) -> TokenResponse:
             f"the server redirects to {printable(answer.headers.get('location', '(nowhere)'), 200)}, "
             "and a redirect is never followed: the assertion is for the configured endpoint alone",
             hint="check the token endpoint's URL; a redirect often means a login page or a retired address",
-            details=_exchange(answer),
+            details=exchange(answer),
         )
     try:
         body = parse_json_object(answer.content)
     except ValueError as failure:
         raise _not_oauth(answer, str(failure)) from None
-    if "error" in body or answer.status >= 400:
+    # Some servers send every member they know of, an error that is null among them.
+    if body.get("error") is not None or answer.status >= 400:
         raise _refused(answer, body)
     return _accept(answer, body, requested_at)
+
+
+def exchange(answer: Answer) -> tuple[str, ...]:
+    """Which exchange an error speaks of: what was answered from where, and the id a support case needs."""
+    kind = f" · {answer.media_type}" if answer.media_type else ""
+    request_id = f" · x-request-id {answer.request_id}" if answer.request_id else ""
+    return (f"{answer.status} {answer.reason} from {answer.url}{kind}{request_id}",)
 
 
 def unavailable(answer: Answer) -> UnavailableError:
     """The error for an answer that says 429 or 5xx, with what ``Retry-After`` asks for."""
     retry_after = _retry_after(answer.headers.get("retry-after"))
     what = "the server asks to slow down" if answer.status == 429 else "the server cannot answer now"
-    wait = "" if retry_after is None else f"; it asks to wait {retry_after:g} s"
+    wait = "" if retry_after is None else f"; it asks to wait {retry_after:.0f} s"
     return UnavailableError(
         f"{what}: {answer.status} {answer.reason}{wait}",
         retryable=True,
@@ -124,7 +132,7 @@ def unavailable(answer: Answer) -> UnavailableError:
         hint="try again later" + (" and less often" if answer.status == 429 else "")
         if answer.status in (429, 503)
         else "try again later; the vendor asks for the x-request-id, the date and the client ID in a support case",
-        details=_exchange(answer),
+        details=exchange(answer),
     )
 
 
@@ -135,7 +143,7 @@ def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> Token
         raise UnusableAnswerError(
             f"the answer {fault} (its members: {printable(', '.join(sorted(body)) or 'none', 200)})",
             hint="check that the URL is a token endpoint",
-            details=_exchange(answer),
+            details=exchange(answer),
         )
     token_type, scope = body.get("token_type"), body.get("scope")
     return TokenResponse(
@@ -151,11 +159,11 @@ def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> Token
 def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:
     error = body.get("error")
     if not isinstance(error, str):
-        return _not_oauth(answer, "it is JSON without an OAuth error")
+        return _not_oauth(answer, "it is JSON without an OAuth error", _words(body))
     code = printable(error, 80)
     description = body.get("error_description")
     said = f"{code} — {printable(description)}" if isinstance(description, str) and description else code
-    details = _exchange(answer)
+    details = exchange(answer)
     if isinstance(body.get("error_uri"), str):
         details += (f"the server's page on it: {printable(body['error_uri'], 200)}",)
     subject = "the client" if code == "invalid_client" else "the request"
@@ -168,10 +176,17 @@ def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:
     )
 
 
-def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
+def _words(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a gateway's own error says, whose members have other names than OAuth's (RFC 9457 among them)."""
+    members = ("error_description", "message", "title", "detail")
+    words = (body[name] for name in members if isinstance(body.get(name), str))
+    return tuple(f"it says: {printable(said, 200)}" for said in words)
+
+
+def _not_oauth(answer: Answer, fault: str, words: tuple[str, ...] = ()) -> BannoCredsError:
     """An answer that no token endpoint gives; a 4xx is still a refusal, by whoever stands there."""
-    details = _exchange(answer)
-    # Of the body no more than a page's title: a broken token response may hold a token.
+    details = exchange(answer) + words
+    # Of other bodies no more than a page's title: a broken token response may hold a token.
     title = re.search(rb"<title[^>]*>([^<]{1,200})", answer.content[:10_000], re.IGNORECASE)
     if title:
         details += (f"the page's title: {printable(title[1].decode('utf-8', 'replace'), 80)}",)
@@ -195,11 +210,6 @@ def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
     )
 
 
-def _exchange(answer: Answer) -> tuple[str, ...]:
-    request_id = f" · x-request-id {answer.request_id}" if answer.request_id else ""
-    return (f"{answer.status} {answer.reason} from {answer.url}{request_id}",)
-
-
 def _seconds(value: object) -> int | None:
     """``expires_in`` as a whole number of seconds; some servers send it as a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -217,9 +227,12 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return float(value)
+    from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, round(parsedate_to_datetime(value).timestamp() - time.time()))
+        date = parsedate_to_datetime(value)
+        # An HTTP date is in GMT, also in the one of its three forms that does not say so.
+        return max(0.0, round((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()))
     except (ValueError, OverflowError):
         return None

@@ -108,7 +108,7 @@ def _refused(cli: Cli, provider: Provider, ask: list[str], detail: str) -> None:
     assert (result.code, result.stdout) == (4, "")
     assert result.stderr.startswith(
         "✗   The server refused the client: invalid_client — client authentication failed\n"
-        f"    401 Unauthorized from {provider.token_endpoint}\n"
+        f"    401 Unauthorized from {provider.token_endpoint} · application/json\n"
     )
     [event] = provider.drain_events()  # one request, for a refusal is never tried again
     assert event.error_detail is not None
@@ -160,7 +160,7 @@ def test_a_scope_that_was_not_granted_is_refused(cli: Cli, provider: Provider) -
 def test_a_scope_that_the_server_drops_without_a_word_is_a_warning(cli: Cli, provider: Provider) -> None:
     result = cli(*_ask(provider, provider.registrations["PS256-pem"], "--scope", "openid misspelt"))
     assert result.code == 0
-    assert result.stderr.startswith("!   the server granted less than was asked for: not misspelt\n")
+    assert result.stderr.startswith("!   The server granted less than was asked for: not misspelt\n")
 
 
 def test_discovery_leads_to_the_token_endpoint(cli: Cli, provider: Provider) -> None:

@@ -88,9 +88,7 @@ def request_token(http: httpx.Client, provider: Provider, assertion: str, **form
 
 
 def refusal(registration: Registration, error_detail: str) -> Event:
-    return Event(
-        "grant.error", registration.client_id, **CLIENT_AUTHENTICATION_FAILED, error_detail=error_detail
-    )
+    return Event("grant.error", registration.client_id, **CLIENT_AUTHENTICATION_FAILED, error_detail=error_detail)
 
 
 @pytest.mark.parametrize("name", REGISTRATION_NAMES)
@@ -149,9 +147,7 @@ def test_wrong_key_is_refused_and_only_the_operator_learns_why(
     registration = provider.registrations[name]
     wrong_key = new_private_key(registration.alg)
 
-    response = request_token(
-        http, provider, sign(registration, claims_for(provider, registration), key=wrong_key)
-    )
+    response = request_token(http, provider, sign(registration, claims_for(provider, registration), key=wrong_key))
 
     assert response.status_code == 401
     assert response.json() == CLIENT_AUTHENTICATION_FAILED
@@ -187,9 +183,7 @@ def test_assertion_is_accepted_once(provider: Provider, http: httpx.Client) -> N
     ]
 
 
-def test_jti_is_spent_even_when_the_second_assertion_is_another(
-    provider: Provider, http: httpx.Client
-) -> None:
+def test_jti_is_spent_even_when_the_second_assertion_is_another(provider: Provider, http: httpx.Client) -> None:
     registration = provider.registrations["ES256-pem"]
     claims = claims_for(provider, registration)
 
@@ -197,9 +191,7 @@ def test_jti_is_spent_even_when_the_second_assertion_is_another(
     second = request_token(http, provider, sign(registration, {**claims, "exp": claims["exp"] + 1}))
 
     assert (first.status_code, second.status_code) == (200, 401)
-    assert provider.drain_events()[-1] == refusal(
-        registration, "client assertion tokens must only be used once"
-    )
+    assert provider.drain_events()[-1] == refusal(registration, "client assertion tokens must only be used once")
 
 
 @pytest.mark.parametrize(
@@ -234,9 +226,7 @@ def test_faulty_claim_gets_the_same_answer_and_its_own_error_detail(
 def test_registration_pins_its_algorithm(provider: Provider, http: httpx.Client) -> None:
     registration = provider.registrations["RS256-pem"]
 
-    response = request_token(
-        http, provider, sign(registration, claims_for(provider, registration), alg="PS256")
-    )
+    response = request_token(http, provider, sign(registration, claims_for(provider, registration), alg="PS256"))
 
     assert response.status_code == 401
     assert provider.next_event() == refusal(registration, "alg mismatch")

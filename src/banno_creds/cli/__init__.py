@@ -94,8 +94,7 @@ def run(args: Sequence[str]) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "banno-creds"
-        return _fail(ConfigurationError(error.format_message().rstrip("."), hint=f"see: {where} --help"))
+        return _fail(_usage(error))
     except BannoCredsError as error:
         if _debugging():
             raise
@@ -103,8 +102,6 @@ def run(args: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; so that Python does not complain at exit, let it write elsewhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except Exception as bug:
         if _debugging():
@@ -118,6 +115,15 @@ def _fail(error: BannoCredsError) -> int:
 
     Report().error(error)
     return error.exit_code
+
+
+def _usage(error: click.UsageError) -> ConfigurationError:
+    """A usage error in our form, without surplus arguments: a secret may have slipped in among them."""
+    where = error.ctx.command_path if error.ctx else "banno-creds"
+    message = error.format_message().rstrip(".")
+    if message.startswith("Got unexpected extra argument"):
+        message = f"{where} takes fewer arguments than were given"
+    return ConfigurationError(message, hint=f"see: {where} --help")
 
 
 def _bug(bug: Exception) -> BannoCredsError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from banno_creds.cli.options import (
     Command,
@@ -19,6 +20,7 @@ from banno_creds.cli.options import (
     steps_options,
 )
 from banno_creds.config import TokenChecks
+from banno_creds.decode import MOST_CHARACTERS
 from banno_creds.errors import ConfigurationError
 from banno_creds.files import read_file
 from banno_creds.report import write_result
@@ -28,8 +30,14 @@ if TYPE_CHECKING:
 
 
 @click.command("decode", cls=Command)
-@click.argument("token", required=False, metavar="[TOKEN|-]")
-@option("--file", command="decode", type=click.Path(path_type=Path), section="Input", help="Read it from a file.")
+@click.argument("token", nargs=-1, metavar="[TOKEN|-]")
+@option(
+    "--file",
+    command="decode",
+    type=click.Path(path_type=Path),
+    section="Input",
+    help="Read it from a file, - for standard input.",
+)
 @option("--full", command="decode", is_flag=True, section="Output", help="Print header, payload and signature.")
 @steps_options
 @option(
@@ -66,7 +74,17 @@ if TYPE_CHECKING:
     help="By how much the clocks may differ.",
 )
 @network_options
-def command(token: str | None, file: Path | None, *, full: bool, check_expiry: bool, **values: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    token: tuple[str, ...],
+    file: Path | None,
+    *,
+    full: bool,
+    check_expiry: bool,
+    **values: Any,
+) -> None:
     """Show what a token says: a JWT, a whole token response, or a header with Bearer in it.
 
     The payload goes to standard output as JSON, the header and the times to standard error. Give the token on
@@ -82,22 +100,33 @@ def command(token: str | None, file: Path | None, *, full: bool, check_expiry: b
         timeout=values["timeout"],
         ca_bundle=values["ca_bundle"],
     )
+    if token and context.get_parameter_source("file") is not ParameterSource.COMMANDLINE:
+        file = None  # what was typed is meant, whatever the variable says
     inspected = inspect_token(_read(token, file), checks, report_for(values).step)
     write_result(dumps(_everything(inspected) if full else inspected.token.payload, indent=2))
 
 
-def _read(token: str | None, file: Path | None) -> str:
-    if file is not None:
-        if token is not None:
-            raise ConfigurationError("a token and --file exclude each other", hint="give one of them")
-        return read_file(file, most=_MOST_BYTES).decode("utf-8", "replace")
-    if token not in (None, "-"):
-        return token
-    if token is None and sys.stdin is not None and sys.stdin.isatty():
+def _read(arguments: tuple[str, ...], file: Path | None) -> str:
+    if file is not None and arguments:
+        raise ConfigurationError("a token and --file exclude each other", hint="give one of them")
+    if file is not None and str(file) != "-":
+        return _text(read_file(file, most=_MOST_BYTES))
+    if arguments not in ((), ("-",)):
+        # A token that was wrapped, or has Bearer before it, is several arguments if it was not quoted.
+        return " ".join(arguments)
+    if file is None and not arguments and sys.stdin is not None and sys.stdin.isatty():
         raise ConfigurationError(
             "there is nothing to decode", hint="give a token, - to type or paste it, or --file FILE"
         )
-    return StandardInput().read("the token").decode("utf-8", "replace")
+    return _text(StandardInput().read("the token"))
+
+
+def _text(content: bytes) -> str:
+    if len(content) > MOST_CHARACTERS:
+        return content.decode("latin-1")  # too large whatever it says: a character for each byte shows that
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
+        return content.decode("utf-16", "replace")
+    return content.decode("utf-8", "replace")
 
 
 # So much more than a token can have that what is too large is told apart from what is not a token.

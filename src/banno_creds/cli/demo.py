@@ -26,6 +26,7 @@ CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 
 _PROGRAM = (sys.executable, "-m", "banno_creds")
 _STOP_SECONDS = 5
+_LINE = 76  # what fits a terminal of 80 columns
 
 
 @click.command("demo", cls=Command)
@@ -41,22 +42,22 @@ def command() -> None:
     report = Report()
     with TemporaryDirectory(prefix="banno-creds-demo-") as name:
         folder = Path(name)
-        report.note("A key pair, made once. The public half goes to the bank.")
+        report.chapter("A key pair, made once. The public half goes to the bank.")
         _type(report, folder, "keygen", "--quiet")
-        report.note("The bank's server: here a sandbox on this machine, where the public key is registered.")
+        report.chapter("The bank's server: here a sandbox on this machine, where the public key is registered.")
         with _sandbox(report, folder) as token_endpoint:
-            report.note("An access token, asked for with a signed client assertion.")
+            report.chapter("An access token, asked for with a signed client assertion.")
             client = ("--client-id", CLIENT_ID, "--private-key", "private.pem")
             _type(report, folder, "client-assertion", *client, "--token-endpoint", token_endpoint, to="token.json")
-            report.note("What the token says, verified with the server's published keys.")
+            report.chapter("What the token says, verified with the server's published keys.")
             issuer = token_endpoint.removesuffix("/token")
             _type(report, folder, "decode", "--file", "token.json", "--issuer", issuer, "--audience", CLIENT_ID)
-    report.note("That was all of it. With a bank, the first step is the same: banno-creds keygen")
+    report.chapter("That was all of it. With a bank, the first step is the same: banno-creds keygen")
 
 
 def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> None:
     """Show a command as it would be typed, and run it."""
-    report.verbatim("$ " + shlex.join(["banno-creds", *args]) + (f" > {to}" if to else ""))
+    report.typed(_as_typed(args, f" > {to}" if to else ""))
     if to is None:
         done = run([*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, check=False)
     else:
@@ -67,11 +68,17 @@ def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> No
         raise _failed(args[0], done.returncode)
 
 
+def _as_typed(args: tuple[str, ...], end: str) -> str:
+    """The command for a person to read: one option a line, where it is too long for one line."""
+    command = shlex.join(["banno-creds", *args]) + end
+    return command if len(command) < _LINE else command.replace(" --", " \\\n  --").replace(" >", " \\\n  >")
+
+
 @contextmanager
 def _sandbox(report: Report, folder: Path) -> Iterator[str]:
     """Run the sandbox in the background, and give its token endpoint."""
     args = ("sandbox", "--client-id", CLIENT_ID, "--public-key", "public.pem", "--port", "0")
-    report.verbatim("$ " + shlex.join(["banno-creds", *args]) + " &")
+    report.typed(_as_typed(args, " &"))
     with (folder / "sandbox.log").open("wb") as log:
         server = Popen(
             [*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=log, text=True
@@ -80,7 +87,7 @@ def _sandbox(report: Report, folder: Path) -> Iterator[str]:
         assert server.stdout is not None  # noqa: S101 - for the type checker: it was asked for
         line = server.stdout.readline().strip()
         if not line:
-            report.verbatim((folder / "sandbox.log").read_text("utf-8", "replace").rstrip())
+            report.log((folder / "sandbox.log").read_text("utf-8", "replace").rstrip())
             raise _failed("sandbox", server.wait())
         write_result(line)
         yield line.rpartition(" ")[2]

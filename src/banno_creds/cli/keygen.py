@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from json import dumps
@@ -10,15 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from banno_creds.cli.options import Command, StandardInput, option, passphrase, read_passphrase
+from banno_creds.cli.options import Command, StandardInput, expand, option, passphrase, prompt, read_passphrase
 from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError
 from banno_creds.report import Report, write_result
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from banno_creds.keys import PrivateKey
 
 _DEFAULT_BITS = "2048"
+_MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
 
 
 @click.command("keygen", cls=Command)
@@ -61,6 +65,13 @@ _DEFAULT_BITS = "2048"
     help="Make no new key: write the public half of this private one, - for standard input.",
 )
 @option(
+    "--allow-writable-key",
+    command="keygen",
+    is_flag=True,
+    section="Key",
+    help="With --public-from, take a key file that others can write.",
+)
+@option(
     "--private-key",
     command="keygen",
     type=click.Path(path_type=Path),
@@ -96,35 +107,39 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
 
     Both files are written, or neither; existing ones are kept unless --force is given.
     """
-    from banno_creds.files import PRIVATE_MODE, PUBLIC_MODE, NewFile, write_together
+    from banno_creds.files import PRIVATE_MODE, PUBLIC_MODE, NewFile, check_places, write_together
 
     report = Report(quiet=values["quiet"])
     stdin = StandardInput()
-    given = context.get_parameter_source
+    for name, path in (("--private-key", private_key), ("--public-key", public_key)):
+        if str(path) == "-":
+            raise ConfigurationError(f"{name} is written to a file, and - is none", hint="give a file's path")
+    private_key, public_key = expand(private_key), expand(public_key)
     if values["public_from"] is not None:
-        for name in ("key_type", "bits", "encrypt", "private_key"):
-            if given(name) is click.core.ParameterSource.COMMANDLINE:
-                option_name = "--type" if name == "key_type" else f"--{name.replace('_', '-')}"
-                raise ConfigurationError(
-                    f"--public-from makes no new key, so {option_name} means nothing", hint="leave it out"
-                )
-        key = _existing(values["public_from"], values["passphrase_file"], stdin, report)
+        _refuse_options_of_a_new_key(context)
+        if values["public_from"] != "-" and _same(expand(values["public_from"]), public_key):
+            raise ConfigurationError(
+                "the public key cannot go into the file of the private one", hint="choose another --public-key"
+            )
+        check_places([public_key], replace=values["force"])
+        key = _existing(values, stdin, report)
         files = [NewFile(public_key, key.public.pem(), PUBLIC_MODE)]
+        written = {"public_key": str(public_key)}
     else:
         if values["key_type"] == "ec" and values["bits"] is not None:
             raise ConfigurationError("--bits is for RSA; a P-256 key has its size", hint="leave --bits out")
-        if private_key.resolve() == public_key.resolve():
+        if _same(private_key, public_key):
             raise ConfigurationError("both keys cannot go into one file", hint="choose another --public-key")
+        # Looked at before anybody is asked for a passphrase, and once more when the files are written.
+        check_places([private_key, public_key], replace=values["force"])
         secret = _new_passphrase(values["passphrase_file"], stdin, ask=values["encrypt"])
         key = _new(values["key_type"], int(values["bits"] or _DEFAULT_BITS))
         files = [
             NewFile(private_key, key.pem(secret), PRIVATE_MODE),
             NewFile(public_key, key.public.pem(), PUBLIC_MODE),
         ]
+        written = {"private_key": str(private_key), "public_key": str(public_key)}
     write_together(files, replace=values["force"])
-    written = {"public_key": str(public_key)}
-    if values["public_from"] is None:
-        written = {"private_key": str(private_key), **written}
     facts = {
         **written,
         "type": key.description,
@@ -143,18 +158,34 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
             "shows. The private key stays with you. Then:",
         )
         sign = ["--private-key", values["public_from"] or str(private_key)]
+        if values["passphrase_file"] not in (None, "-"):
+            sign += ["--passphrase-file", values["passphrase_file"]]
         report.verbatim(shlex.join(["banno-creds", "client-assertion", "--client-id", "CLIENT_ID", *sign]))
 
 
-def _existing(source: str, passphrase_file: str | None, stdin: StandardInput, report: Report) -> PrivateKey:
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _refuse_options_of_a_new_key(context: click.Context) -> None:
+    for name in ("key_type", "bits", "encrypt", "private_key"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option_name = "--type" if name == "key_type" else f"--{name.replace('_', '-')}"
+            raise ConfigurationError(
+                f"--public-from makes no new key, so {option_name} means nothing", hint="leave it out"
+            )
+
+
+def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -> PrivateKey:
     from banno_creds.flow import load_key
 
+    source = values["public_from"]
     if source == "-":
         found = KeySource("standard input", content=stdin.read("the private key"))
     else:
-        # Its public half is taken, nothing is signed with it: that others may write it is not judged here.
-        found = KeySource(source, path=Path(source).expanduser(), allow_writable=True)
-    return load_key(found, passphrase(passphrase_file, stdin), report.step, thorough=True)
+        # Others who can write it could have put a key of theirs there, for the bank to be given its public half.
+        found = KeySource(source, path=expand(source), allow_writable=values["allow_writable_key"])
+    return load_key(found, passphrase(values["passphrase_file"], stdin), report.step, thorough=True)
 
 
 def _new(key_type: Literal["rsa", "ec"], bits: int) -> PrivateKey:
@@ -164,14 +195,21 @@ def _new(key_type: Literal["rsa", "ec"], bits: int) -> PrivateKey:
 
 
 def _new_passphrase(file: str | None, stdin: StandardInput, *, ask: bool) -> bytes | None:
-    if file is not None:
-        return read_passphrase(file, stdin)
-    if not ask:
+    if file is None and not ask:
         return None
+    secret = _ask_twice() if file is None else read_passphrase(file, stdin)
+    if len(secret) > _MOST_PASSPHRASE_BYTES:
+        raise ConfigurationError(
+            f"the passphrase is longer than {_MOST_PASSPHRASE_BYTES} bytes, which nobody could read the key with",
+            hint="choose a shorter one; 20 random characters are plenty",
+        )
+    return secret
+
+
+def _ask_twice() -> bytes:
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError(
             "--encrypt asks for a passphrase, and there is no terminal to ask at",
             hint="give --passphrase-file FILE, - for standard input",
         )
-    answer: str = click.prompt("New passphrase", hide_input=True, confirmation_prompt="The same again", err=True)
-    return answer.encode("utf-8")
+    return prompt("New passphrase", "The same again")

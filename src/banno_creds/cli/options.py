@@ -6,6 +6,7 @@ have the command's name in it as well, so that a variable set for one never chan
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -348,8 +349,6 @@ def key_source(
     Raises:
         ConfigurationError: there is none, or two.
     """
-    import os
-
     from_option = context.get_parameter_source("private_key") == ParameterSource.COMMANDLINE
     in_variable = "" if from_option else os.environ.get(KEY_VARIABLE, "")
     if private_key and in_variable:
@@ -377,7 +376,7 @@ def key_source(
             if from_option
             else f"move it to the variable {KEY_VARIABLE}",
         )
-    return KeySource(private_key, path=Path(private_key).expanduser(), allow_writable=allow_writable)
+    return KeySource(private_key, path=expand(private_key), allow_writable=allow_writable)
 
 
 def _is_a_key(value: str) -> bool:
@@ -400,11 +399,38 @@ def passphrase(file: str | None, stdin: StandardInput) -> Callable[[], bytes | N
         if file is not None:
             return read_passphrase(file, stdin)
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-            answer: str = click.prompt("Passphrase of the private key", hide_input=True, err=True)
-            return answer.encode("utf-8")
+            return prompt("Passphrase of the private key")
         return None
 
     return ask
+
+
+def prompt(question: str, again: str | None = None) -> bytes:
+    """Ask for a passphrase at the terminal, without showing what is typed.
+
+    Args:
+        question: what is asked.
+        again: what is asked the second time, if it is to be typed twice.
+
+    Returns:
+        The passphrase.
+
+    Raises:
+        ConfigurationError: it is not text as this terminal should send it.
+    """
+    try:
+        answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again or False, err=True)
+        return answer.encode("utf-8")
+    except UnicodeError:
+        raise ConfigurationError(
+            "the passphrase typed is not text as this terminal should send it (UTF-8)",
+            hint="check the terminal's encoding, or give --passphrase-file FILE",
+        ) from None
+
+
+def expand(path: str | Path) -> Path:
+    """A path with ``~`` resolved. Unlike Path's own method it takes an unknown user's ``~name`` as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def read_passphrase(file: str, stdin: StandardInput) -> bytes:
@@ -422,16 +448,21 @@ def read_passphrase(file: str, stdin: StandardInput) -> bytes:
     """
     if file == "-":
         secret = stdin.read("the passphrase")
-    elif not Path(file).expanduser().exists():
+    elif not os.path.exists(expand(file)):  # noqa: PTH110 - unlike Path's, it never raises
         raise ConfigurationError(
             "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
             hint="--passphrase-file wants a file's path, or - for standard input; never the passphrase itself",
         )
     else:
-        secret = read_file(Path(file).expanduser())
-    secret = secret.removesuffix(b"\n").removesuffix(b"\r")
+        secret = read_file(expand(file))
+    secret = secret.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
         raise ConfigurationError("the passphrase is empty", hint="put it into the file, on one line")
+    if b"\n" in secret:
+        raise ConfigurationError(
+            "the passphrase has more than one line",
+            hint="put it into the file on one line; OpenSSL reads the first line only",
+        )
     return secret
 
 
@@ -442,7 +473,7 @@ def report_for(values: Mapping[str, Any]) -> Report:
 
 def check_file_or_url(value: str) -> str:
     """Make sure that a file which is named exists; URLs are checked elsewhere."""
-    if not is_url(value) and not Path(value).exists():
+    if not is_url(value) and not os.path.exists(value):  # noqa: PTH110 - unlike Path's, it never raises
         raise ConfigurationError(f"no such file: {value}", hint="give a file's path, or a URL with https://")
     return value
 

@@ -64,7 +64,7 @@ def command(client_id: str, public_key: Path, scope: tuple[str, ...], port: int)
     key = read_file(public_key).decode("utf-8", "replace")
     scopes = tuple(" ".join(scope).split()) or DEFAULT_SCOPES
     report = Report()
-    server = Sandbox([Client(client_id, key, scopes)], port=port, log=report.verbatim)
+    server = Sandbox([Client(client_id, key, scopes)], port=port, log=report.log)
     try:
         write_result(f"sandbox ready: {server.token_endpoint}")
         server.serve_forever()

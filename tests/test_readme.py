@@ -1,0 +1,140 @@
+"""The README is true: every command in it is run, and what it shows is what is printed today."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from banno_creds.cli import COMMANDS
+from banno_creds.sandbox import Client, Sandbox
+
+from .conftest import CLIENT_ID, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+VENDOR = "https://login.jackhenry.com/a/oidc-provider/api/v0"
+
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+CONSOLES = [text for language, text in BLOCKS if language == "console"]
+SCRIPTS = [text for language, text in BLOCKS if language == "sh"]
+
+# What differs from run to run, and what to write in its place.
+VARYING = [
+    (r"http://127\.0\.0\.1:\d+/a/oidc-provider/api/v0", VENDOR),
+    (r"x-request-id [0-9a-f]{32}", "x-request-id ID"),
+    (r"SHA256:[\w+/]{43}", "SHA256:FINGERPRINT"),
+    (r"(thumbprint +|\"kid\": \")[\w-]{43}", r"\1THUMBPRINT"),
+    (r"\"jti\": \"[^\"]+\"", '"jti": "JTI"'),
+    (rf"(?!{CLIENT_ID})[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}", "UUID"),
+    (r"eyJ[\w-]+…", "eyJ…"),
+    (r"\d+ characters", "N characters"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "INSTANT"),
+    (r"\"(exp|iat)\": \d{10}", r'"\1": SECONDS'),
+    (r"200 OK in \d+ ms", "200 OK in N ms"),
+    (r"issued (\d+ s ago|now)", "issued N"),
+    (r"expires in (9 min \d+ s|10 min)", "expires in N"),
+]
+
+
+def _normal(text: str) -> str:
+    for pattern, replacement in VARYING:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def _run(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script as a reader's shell would, with ``banno-creds`` on its path and both outputs in one."""
+    shims = folder / "bin"
+    if not shims.exists():
+        shims.mkdir()
+        (shims / "banno-creds").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m banno_creds "$@"\n')
+        (shims / "banno-creds").chmod(0o755)
+    return subprocess.run(
+        ["sh", "-euc", script],
+        cwd=folder,
+        env={"PATH": f"{shims}:{os.environ['PATH']}", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def _register(stack: ExitStack, folder: Path) -> dict[str, str]:
+    public_key = (folder / "public.pem").read_text()
+    sandbox = stack.enter_context(Sandbox([Client(CLIENT_ID, public_key)], log=lambda _: None))
+    return {"BANNO_CREDS_TOKEN_ENDPOINT": sandbox.token_endpoint}
+
+
+def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The blocks are one session. The sandbox stands where the bank's server stands."""
+    assert len(CONSOLES) == 4
+    env: dict[str, str] = {}
+    with ExitStack() as stack:
+        for block in CONSOLES:
+            for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+                done = _run(tmp_path, command, env)
+                assert _normal(done.stdout) == _normal(expected), command
+                assert done.returncode == (4 if "00000000" in command else 0)
+                if not env:
+                    env = _register(stack, tmp_path)
+
+
+@pytest.mark.parametrize("number", range(1, len(SCRIPTS)))
+def test_the_scripts_run_under_sh_eu(tmp_path: Path, number: int, rsa_pem: Path) -> None:
+    write_private(tmp_path / "private.pem", rsa_pem.read_bytes())
+    assert _run(tmp_path, "banno-creds keygen -q --public-from private.pem", {}).returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    script = SCRIPTS[number].replace("9400", port)
+    with ExitStack() as stack:
+        env = _register(stack, tmp_path) | {"BANNO_CREDS_SANDBOX_PORT": port}
+        if "--token-endpoint" in script:
+            del env["BANNO_CREDS_TOKEN_ENDPOINT"]
+        done = _run(tmp_path, script, env)
+    assert done.returncode == 0, done.stdout
+    assert "✗" not in done.stdout
+
+
+def test_the_two_commands_are_targets_that_ci_runs() -> None:
+    targets = re.findall(r"^make (\w+)", SCRIPTS[0], re.MULTILINE)
+    assert targets == ["demo", "test"]
+    ci = (ROOT / ".ci" / "run").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in {*targets, *re.findall(r"`make (\w+)`", README)}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for target in targets:
+        assert f"make {target}" in ci
+
+
+def test_every_command_is_in_the_readme_and_no_other() -> None:
+    named = set(re.findall(r"^\| `banno-creds ([\w-]+)`", README, re.MULTILINE))
+    assert named == set(COMMANDS)
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
+    from banno_creds import errors
+
+    def branches(root: type[errors.BannoCredsError]) -> set[int]:
+        return {root.exit_code}.union(*(branches(child) for child in root.__subclasses__()))
+
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert listed == branches(errors.BannoCredsError) | {0, 130}
+
+
+def test_every_file_that_the_readme_points_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).is_file(), target

@@ -1,0 +1,660 @@
+"""What a token endpoint answers, and what the user of ``client-assertion`` is told: message, hint, exit code."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Sequence
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, overload
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from banno_creds import flow
+from banno_creds.errors import RefusedError
+from banno_creds.http_client import Answer
+from banno_creds.token_endpoint import TokenResponse, read_answer
+from tests.conftest import CLIENT_ID, Cli, Request, Result, Says, ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from banno_creds import keys
+
+
+HTML = {"content-type": "text/html; charset=utf-8"}
+JSON = {"content-type": "application/json"}
+GRANTED = {"access_token": "an-opaque-token", "token_type": "Bearer", "expires_in": 600, "scope": "openid"}
+SECRET = "c4nary-t0ken-that-nobody-may-see"
+
+
+def says(body: object, status: int = 200, **headers: str) -> Says:
+    named = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
+    return Says(status, json.dumps(body).encode(), named)
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Nobody waits; what would have been waited is kept."""
+    waited: list[float] = []
+    defaults = flow.fetch_token.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "sleep", waited.append)
+    return waited
+
+
+@pytest.fixture
+def ask(cli: Cli, ec_pem: Path, server: ScriptedServer) -> Callable[..., Result]:
+    """Run ``client-assertion`` against the scripted server."""
+
+    def run(*args: str, steps: bool = False) -> Result:
+        quiet = () if steps else ("-q",)
+        where = ("--client-id", CLIENT_ID, "--private-key", ec_pem, "--token-endpoint", server.url)
+        return cli("client-assertion", *where, *quiet, *args)
+
+    return run
+
+
+def error(message: str, *details: str, hint: str) -> str:
+    """What an error looks like on stderr."""
+    return "".join(f"{line}\n" for line in (f"✗   {message}", *(f"    {d}" for d in details), f"    Next: {hint}"))
+
+
+def claims_of(request: Request) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(request.form["client_assertion"][0], options={"verify_signature": False})
+    return claims
+
+
+# --- Granted ---
+
+
+def test_the_form_is_the_one_the_vendor_documents(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    granted = GRANTED | {"scope": "openid a b"}
+    server.says(says(granted))
+    result = ask("--scope", "openid a", "--scope", "b", "--resource", "https://r.example", "--param", "x=1 &=é")
+    assert result == Result(0, json.dumps(granted) + "\n", "")
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/token")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert headers["content-type"] == "application/x-www-form-urlencoded"
+    assert headers["accept"] == "application/json"
+    assert "authorization" not in headers
+    assert "cookie" not in headers
+    assertion = request.form.pop("client_assertion")
+    assert len(assertion) == 1
+    assert request.form == {
+        "grant_type": ["client_credentials"],
+        "scope": ["openid a b"],
+        "resource": ["https://r.example"],
+        "x": ["1 &=é"],
+        "client_assertion_type": ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"],
+    }
+
+
+def test_an_empty_scope_is_not_sent(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(says(GRANTED))
+    assert ask("--scope", "").code == 0
+    assert "scope" not in server.requests[0].form
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "until"),
+    [
+        (600, 600),
+        ("600", 600),
+        (599.9, 599),
+        (0, 0),
+        (-1, None),
+        (10**10, None),
+        (True, None),
+        (None, None),
+        ("soon", None),
+        ([600], None),
+    ],
+)
+def test_expires_in_is_taken_for_what_it_can_mean(expires_in: object, until: int | None) -> None:
+    response = accepted(GRANTED | {"expires_in": expires_in})
+    assert response.expires_in == until
+    assert response.expires_at == (None if until is None else 1000 + until)
+
+
+def accepted(body: object) -> TokenResponse:
+    answer = Answer("https://bank.example/token", 200, "OK", {}, json.dumps(body).encode(), 0.1)
+    return read_answer(answer, requested_at=1000)
+
+
+def test_the_token_is_in_no_repr() -> None:
+    response = accepted(GRANTED | {"access_token": SECRET})
+    assert SECRET not in repr(response)
+    assert SECRET not in repr(Answer("https://bank.example", 200, "OK", {}, SECRET.encode(), 0.1))
+
+
+@pytest.mark.parametrize("missing", ["expires_in", "token_type"])
+def test_what_the_answer_should_have_named_is_a_warning(
+    ask: Callable[..., Result], server: ScriptedServer, missing: str
+) -> None:
+    server.says(says({name: value for name, value in GRANTED.items() if name != missing}))
+    result = ask("-o", "header")
+    assert (result.code, result.stdout) == (0, "Authorization: Bearer an-opaque-token\n")
+    assert result.stderr.startswith("!   ")
+    assert missing in result.stderr
+
+
+def test_a_token_of_another_type_is_no_bearer_token(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(says(GRANTED | {"token_type": "DPoP"}))
+    result = ask("-o", "header")
+    assert (result.code, result.stdout) == (5, "")
+    assert "the type DPoP, which cannot be used as a Bearer token" in result.stderr
+    assert ask("-o", "token").stdout == "an-opaque-token\n"
+
+
+@pytest.mark.parametrize("name", ["token_type", "scope"])
+@pytest.mark.parametrize("value", [None, 7, ["a"], {"a": 1}])
+def test_members_of_a_wrong_type_are_left_out(name: str, value: object) -> None:
+    response = accepted(GRANTED | {name: value})
+    assert getattr(response, name) in (None, "")
+    assert response.raw[name] == value
+
+
+def test_an_error_that_is_null_is_no_error(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(says(GRANTED | {"error": None}))
+    assert ask("-o", "token") == Result(0, "an-opaque-token\n", "")
+
+
+def test_the_request_id_is_shown_with_the_answer(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(says(GRANTED, x_request_id="7c1e"))
+    assert "ms · x-request-id 7c1e\n" in ask(steps=True).stderr
+
+
+# --- Refused: exit 4, asked once ---
+
+
+@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("invalid_client", "compare the fingerprint of: banno-creds keygen --public-from"),
+        ("invalid_scope", "--scope"),
+        ("invalid_request", "--curl"),
+        ("invalid_grant", "Service account"),
+        ("invalid_target", "--resource"),
+        ("unauthorized_client", "Service account"),
+        ("unsupported_grant_type", "--token-endpoint"),
+        ("something_new", "the vendor's documentation"),
+    ],
+)
+def test_a_refusal_says_what_to_do_next_and_is_not_repeated(
+    ask: Callable[..., Result], server: ScriptedServer, pauses: list[float], status: int, code: str, advice: str
+) -> None:
+    server.says(says({"error": code, "error_description": "no, for a reason"}, status))
+    result = ask()
+    subject = "client" if code == "invalid_client" else "request"
+    message, exchange, hint = result.stderr.splitlines()
+    assert (result.code, result.stdout) == (4, "")
+    assert message == f"✗   The server refused the {subject}: {code} — no, for a reason"
+    assert exchange.strip().startswith(f"{status} ")
+    assert advice in hint
+    assert len(server.requests) == 1
+    assert pauses == []
+
+
+def test_a_refusal_as_a_whole(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    refusal = {
+        "error": "invalid_scope",
+        "error_description": "requested scope is not allowed",
+        "error_uri": "https://bank.example/why",
+    }
+    server.says(says(refusal, 400, x_request_id="7c1e-04"))
+    assert ask() == Result(
+        4,
+        "",
+        error(
+            "The server refused the request: invalid_scope — requested scope is not allowed",
+            f"400 Bad Request from {server.url} · application/json · x-request-id 7c1e-04",
+            "the server's page on it: https://bank.example/why",
+            hint="ask the administrator which scopes the application was given, and name them with --scope",
+        ),
+    )
+
+
+@pytest.mark.parametrize("description", [None, "", 5, ["x"]])
+def test_a_refusal_without_words(ask: Callable[..., Result], server: ScriptedServer, description: object) -> None:
+    server.says(says({"error": "invalid_scope", "error_description": description, "error_uri": 7}, 400))
+    result = ask()
+    assert result.code == 4
+    message, _, hint = result.stderr.splitlines()
+    assert message == "✗   The server refused the request: invalid_scope"
+    assert hint.startswith("    Next: ")
+
+
+def test_an_oauth_error_with_status_200_is_a_refusal(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(says({"error": "invalid_client", "access_token": SECRET}))
+    result = ask()
+    assert (result.code, result.stdout) == (4, "")
+    assert "refused the client: invalid_client\n" in result.stderr
+    assert SECRET not in result.stderr
+
+
+HOSTILE = "\x1b[31mred\x1b[0m\x07 \u202egnp\u2066 [/bold][red]x[/red]\r\n\x9b2J\ud800\u2028end"
+
+
+@pytest.mark.parametrize("colour", [{}, {"FORCE_COLOR": "1"}])
+def test_words_of_the_server_cannot_move_the_cursor_or_break_the_markup(
+    cli: Cli, ec_pem: Path, server: ScriptedServer, colour: dict[str, str]
+) -> None:
+    server.says(says({"error": HOSTILE, "error_description": HOSTILE, "error_uri": HOSTILE}, 400))
+    where = ("--client-id", CLIENT_ID, "--private-key", ec_pem, "--token-endpoint", server.url)
+    result = cli("client-assertion", "-q", *where, env=colour)
+    assert result.code == 4
+    assert "\x1b[31mred" not in result.stderr
+    assert not set("\x07\r\x9b\u202e\u2066\u2028\ud800") & set(result.stderr)
+    assert "[31mred [0m gnp [/bold][red]x[/red] 2J end" in result.stderr.replace("\x1b[1;31m", "")
+    if not colour:
+        assert "\x1b" not in result.stderr
+        assert len(result.stderr.splitlines()) == 4
+
+
+def test_long_words_are_shortened(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(says({"error": "e" * 90_000, "error_description": "d" * 900_000, "error_uri": "u" * 9000}, 400))
+    assert len(ask().stderr) < 2500
+
+
+class Echo(Sequence[Says]):
+    """Answers that quote the request."""
+
+    def __init__(self, server: ScriptedServer, quote: Callable[[str], Says]) -> None:
+        self._server, self._quote = server, quote
+
+    def __len__(self) -> int:
+        return 1
+
+    @overload
+    def __getitem__(self, index: int) -> Says: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Says]: ...
+    def __getitem__(self, index: int | slice) -> Says | Sequence[Says]:
+        return self._quote(self._server.requests[-1].form["client_assertion"][0])
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        lambda sent: says(
+            {"error": sent, "error_description": f"bad <{sent}>", "error_uri": f"https://x/?{sent}"}, 401
+        ),
+        lambda sent: says({"error": "invalid_client"}, 401, x_request_id=sent),
+        lambda sent: Says(403, b"<html>", {"content-type": sent}),
+        lambda sent: Says(400, f"<title>{sent}</title>{sent}".encode(), HTML),
+        lambda sent: Says(400, sent.encode(), HTML),
+        lambda sent: says({"message": sent, sent: sent}, 400),
+        lambda sent: says({sent: sent}),
+        lambda sent: says({"token_type": sent, "access_token": f" {sent}"}),
+        lambda sent: Says(302, b"", {"location": f"https://x.example/login?client_assertion={sent}"}),
+        lambda sent: says([sent]),
+        lambda sent: Says(200, f'{{"{sent}": 1, "{sent}": 2}}'.encode(), JSON),
+        lambda sent: Says(200, f'{{"access_token": "{sent}'.encode(), JSON),
+    ],
+)
+def test_an_assertion_that_the_server_echoes_is_not_shown(
+    ask: Callable[..., Result], server: ScriptedServer, quote: Callable[[str], Says]
+) -> None:
+    server.answers = Echo(server, quote)
+    result = ask()
+    assert result.code in (4, 5)
+    assert result.stdout == ""
+    header, payload, signature = server.requests[0].form["client_assertion"][0].split(".")
+    shown = result.stderr.lower()
+    for part in (header, payload[:40], payload[-40:], signature[:30], signature[-30:]):
+        assert part.lower() not in shown
+
+
+# --- Neither granted nor refused as OAuth does it ---
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code", "hint"),
+    [
+        (400, "Bad Request", 4, "check the token endpoint's URL"),
+        (401, "Unauthorized", 4, "check the token endpoint's URL"),
+        (
+            403,
+            "Forbidden",
+            4,
+            "check the token endpoint's URL; a firewall in front of it may also have blocked this address",
+        ),
+        (
+            404,
+            "Not Found",
+            4,
+            "check the token endpoint's URL; a firewall in front of it may also have blocked this address",
+        ),
+    ],
+)
+def test_html_with_a_refusal(
+    ask: Callable[..., Result], server: ScriptedServer, status: int, reason: str, code: int, hint: str
+) -> None:
+    server.says(Says(status, b"<html><TITLE class=x>\n No\x1b[2J entry </TITLE>\n<body>inside</body></html>", HTML))
+    assert ask() == Result(
+        code,
+        "",
+        error(
+            f"{status} {reason}, and no OAuth error with it (text/html): "
+            "it is not JSON (Expecting value at character 1)",
+            f"{status} {reason} from {server.url} · text/html",
+            "the page's title: No [2J entry",
+            hint=hint,
+        ),
+    )
+    assert len(server.requests) == 1
+
+
+def test_html_with_status_200(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(Says(200, b"<html><title>Sign in</title>", HTML))
+    assert ask() == Result(
+        5,
+        "",
+        error(
+            "The answer is not a token response (text/html): it is not JSON (Expecting value at character 1)",
+            f"200 OK from {server.url} · text/html",
+            "the page's title: Sign in",
+            hint="check the token endpoint's URL; a captive portal or an inspecting proxy may answer in its place",
+        ),
+    )
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_an_empty_answer(ask: Callable[..., Result], server: ScriptedServer, status: int) -> None:
+    server.says(Says(status, b"", {}))
+    result = ask()
+    assert (result.code, result.stdout) == (5, "")
+    message = "The answer is not a token response (an answer without a media type): it is empty"
+    assert result.stderr.startswith(f"✗   {message}\n    {status} ")
+
+
+@pytest.mark.parametrize("body", [b"<html><body>no title", b"\xff\xfe\x00", b"", b"Unauthorized"])
+def test_a_refusal_without_oauth_error_or_title(
+    ask: Callable[..., Result], server: ScriptedServer, body: bytes
+) -> None:
+    server.says(Says(401, body, {"content-type": "text/plain"}))
+    result = ask()
+    assert result.code == 4
+    assert len(result.stderr.splitlines()) == 3
+    assert "401 Unauthorized, and no OAuth error with it (text/plain): it is" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"message": "Forbidden"}, ["it says: Forbidden"]),
+        ({"title": "Bad", "detail": "Too\x1b[2J old", "status": 403}, ["it says: Bad", "it says: Too [2J old"]),
+        ({"errorCode": 40}, []),
+        ({"error": {"code": 7}, "message": 7}, []),
+        ({"error": None}, []),
+    ],
+)
+def test_a_gateways_own_error_is_quoted(
+    ask: Callable[..., Result], server: ScriptedServer, body: object, words: list[str]
+) -> None:
+    server.says(says(body, 403))
+    result = ask()
+    assert result.code == 4
+    message, exchange, *details, _ = result.stderr.splitlines()
+    assert message.endswith("no OAuth error with it (application/json): it is JSON without an OAuth error")
+    assert exchange.strip() == f"403 Forbidden from {server.url} · application/json"
+    assert [line.strip() for line in details] == words
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b'["%s"]', "it is JSON, but an array and not an object"),
+        (b'"%s"', "it is JSON, but a string and not an object"),
+        (b"null", "it is JSON, but null and not an object"),
+        (
+            b'{"access_token": "%s", "expires_in": 1, "expires_in": 2}',
+            "it has the member 'expires_in' more than once",
+        ),
+        (b'{"access_token": "%s", "access_token": "b"}', "it has the member 'access_token' more than once"),
+        (b'{"access_token": "%s', "it is not JSON (Unterminated string starting at at character 18)"),
+        (b'{"access_token": "%s", "expires_in": NaN}', "it holds NaN, which is not JSON"),
+        (b'\xff{"access_token": "%s"}', "it is not UTF-8 text"),
+        (b'<title></title>{"access_token": "%s"}', "it is not JSON (Expecting value at character 1)"),
+    ],
+)
+def test_json_that_is_no_token_response(
+    ask: Callable[..., Result], server: ScriptedServer, body: bytes, fault: str
+) -> None:
+    server.says(Says(200, body.replace(b"%s", SECRET.encode()), JSON))
+    assert ask() == Result(
+        5,
+        "",
+        error(
+            f"The answer is not a token response (application/json): {fault}",
+            f"200 OK from {server.url} · application/json",
+            hint="check the token endpoint's URL; a captive portal or an inspecting proxy may answer in its place",
+        ),
+    )
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ({}, "has no access_token (its members: none)"),
+        ({"id_token": SECRET, "a": 1}, "has no access_token (its members: a, id_token)"),
+        *(
+            ({"access_token": token}, "has an access_token that cannot be one (its members: access_token)")
+            for token in (
+                None,
+                5,
+                [SECRET],
+                {"t": SECRET},
+                "",
+                f"{SECRET} x",
+                f"{SECRET}\n",
+                f"\r\n{SECRET}",
+                "é",
+                True,
+            )
+        ),
+    ],
+)
+def test_an_answer_without_a_usable_access_token(
+    ask: Callable[..., Result], server: ScriptedServer, body: object, fault: str
+) -> None:
+    server.says(says(body))
+    assert ask() == Result(
+        5,
+        "",
+        error(
+            f"The answer {fault}",
+            f"200 OK from {server.url} · application/json",
+            hint="check that the URL is a token endpoint",
+        ),
+    )
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_never_followed(ask: Callable[..., Result], server: ScriptedServer, status: int) -> None:
+    with ScriptedServer() as other:
+        other.says(says(GRANTED))
+        server.says(Says(status, b"", {"location": f"{other.url}?\x1b[2J"}))
+        result = ask()
+        assert other.requests == []
+    message, exchange, hint = result.stderr.splitlines()
+    assert (result.code, result.stdout) == (5, "")
+    assert message == (
+        f"✗   The server redirects to {other.url}? [2J, and a redirect is never followed: "
+        "the assertion is for the configured endpoint alone"
+    )
+    assert exchange.strip().startswith(f"{status} ")
+    assert "a login page or a retired address" in hint
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_to_nowhere(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(Says(302, b"", {}))
+    result = ask()
+    assert result.code == 5
+    assert "redirects to (nowhere), and" in result.stderr
+
+
+# --- Tried again ---
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
+def test_an_attempt_that_failed_for_now_is_repeated_with_a_fresh_assertion(
+    ask: Callable[..., Result],
+    server: ScriptedServer,
+    pauses: list[float],
+    ec_key: keys.PrivateKey,
+    status: int,
+) -> None:
+    server.says(Says(status, b"<html>", HTML), Says(status), says(GRANTED))
+    assert ask("-o", "token") == Result(0, "an-opaque-token\n", "")
+    assert len(server.requests) == 3
+    assert len({claims_of(request)["jti"] for request in server.requests}) == 3
+    assertions = [request.form["client_assertion"][0] for request in server.requests]
+    assert len({assertion.rpartition(".")[2] for assertion in assertions}) == 3
+    public: Any = load_pem_public_key(ec_key.public.pem())
+    for assertion in assertions:
+        jwt.decode(assertion, public, ["ES256"], audience=server.url)
+    assert 0 < pauses[0] < pauses[1] < 2
+
+
+def test_three_attempts_are_all(ask: Callable[..., Result], server: ScriptedServer, pauses: list[float]) -> None:
+    server.says(Says(502, b"<html><title>Bad gateway</title>", HTML | {"x-request-id": "7c1e"}))
+    assert ask() == Result(
+        5,
+        "",
+        error(
+            "The server cannot answer now: 502 Bad Gateway",
+            f"502 Bad Gateway from {server.url} · text/html · x-request-id 7c1e",
+            "that was attempt 3 of 3",
+            hint="try again later; the vendor asks for the x-request-id, the date and the client ID "
+            "in a support case",
+        ),
+    )
+    assert len(server.requests) == 3
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("then", [400, 401])
+def test_a_refusal_ends_the_attempts(ask: Callable[..., Result], server: ScriptedServer, then: int) -> None:
+    server.says(Says(503), says({"error": "invalid_client"}, then))
+    assert ask().code == 4
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("asked", [0, 7])
+def test_retry_after_in_seconds_is_honoured(
+    ask: Callable[..., Result], server: ScriptedServer, pauses: list[float], status: int, asked: int
+) -> None:
+    server.says(Says(status, b"", {"retry-after": f" {asked} "}), says(GRANTED))
+    assert ask("-o", "token").stdout == "an-opaque-token\n"
+    assert pauses == [asked]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Chicago"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        lambda at: formatdate(at, usegmt=True),
+        lambda at: time.strftime("%A, %d-%b-%y %H:%M:%S GMT", time.gmtime(at)),
+        lambda at: time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(at)),
+    ],
+)
+def test_retry_after_as_a_date_is_honoured_in_each_of_its_forms(
+    ask: Callable[..., Result],
+    server: ScriptedServer,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    zone: str,
+    date: Callable[[float], str],
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    try:
+        server.says(Says(503, b"", {"retry-after": date(now + 12)}), says(GRANTED))
+        assert ask("-o", "token").stdout == "an-opaque-token\n"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert len(pauses) == 1
+    assert 11 <= pauses[0] <= 12
+
+
+def test_retry_after_that_has_passed_is_now(
+    ask: Callable[..., Result], server: ScriptedServer, pauses: list[float]
+) -> None:
+    server.says(Says(503, b"", {"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}), says(GRANTED))
+    assert ask().code == 0
+    assert pauses == [0]
+
+
+@pytest.mark.parametrize("value", ["soon", "-5", "1.5", "", "9" * 10, "٣", "Wed, 99 Nov 2094 08:49:37 GMT"])
+def test_retry_after_that_means_nothing_is_passed_over(
+    ask: Callable[..., Result], server: ScriptedServer, pauses: list[float], value: str
+) -> None:
+    server.says(Says(503, b"", {"retry-after": value.encode().decode("latin-1")}), says(GRANTED))
+    assert ask().code == 0
+    assert 0.3 < pauses[0] < 0.7
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "hint"),
+    [
+        (429, "asks to slow down: 429 Too Many Requests", "try again later and less often"),
+        (503, "cannot answer now: 503 Service Unavailable", "try again later"),
+    ],
+)
+def test_waiting_longer_than_is_left_is_given_up_at_once(
+    ask: Callable[..., Result], server: ScriptedServer, pauses: list[float], status: int, what: str, hint: str
+) -> None:
+    server.says(Says(status, b"", {"retry-after": "86400000"}))
+    assert ask("--timeout", "20") == Result(
+        5,
+        "",
+        error(
+            f"The server {what}; it asks to wait 86400000 s",
+            f"{status} {what.partition(f'{status} ')[2]} from {server.url}",
+            hint=hint,
+        ),
+    )
+    assert len(server.requests) == 1
+    assert pauses == []
+
+
+def test_the_steps_tell_of_each_attempt(ask: Callable[..., Result], server: ScriptedServer) -> None:
+    server.says(Says(503, b"", {"retry-after": "2"}), says(GRANTED))
+    steps = ask(steps=True).stderr
+    assert "Trying again in 2.0 s\n    attempt 2 of 3, because the server cannot answer now: 503" in steps
+    assert "Token request (attempt 2)\n" in steps
+
+
+def test_a_refused_error_knows_its_code_and_status() -> None:
+    answer = Answer("https://bank.example/token", 401, "Unauthorized", {}, b'{"error": "invalid_client"}', 0.1)
+    with pytest.raises(RefusedError) as refused:
+        read_answer(answer, 0)
+    assert (refused.value.error, refused.value.status, refused.value.exit_code) == ("invalid_client", 401, 4)
+
+
+def test_a_jwt_as_access_token_is_taken_apart_and_not_shown(
+    ask: Callable[..., Result], server: ScriptedServer
+) -> None:
+    parts = ({"alg": "RS256"}, {"clientName": "Test [bold]\x1b[2J App", "institutionId": "3f85"})
+    encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
+    token = ".".join((*encoded, SECRET))
+    server.says(says(GRANTED | {"access_token": token}))
+    result = ask(steps=True)
+    assert json.loads(result.stdout)["access_token"] == token
+    assert "Test [bold] [2J App · institution 3f85" in result.stderr
+    assert SECRET not in result.stderr
