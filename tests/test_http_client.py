@@ -523,7 +523,9 @@ def test_all_attempts_share_the_time_allowed(ask: Callable[..., Result]) -> None
     assert len(server.requests) == 2
     assert (result.code, result.stdout) == (5, "")
     assert "within 2 s\n" in result.stderr
-    assert "    that was attempt 2 of 3\n" in result.stderr
+    assert (
+        "    that was attempt 2 of 3\n    the attempt before it: the server cannot answer now: 503 Busy\n"
+    ) in result.stderr
 
 
 def _hear_ctrl_c() -> None:

@@ -223,8 +223,11 @@ def is_url(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine: ``localhost``, 127.0.0.0/8 or ::1."""
-    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+    """Whether a host name means this machine: ``localhost``, 127.0.0.0/8 or ::1.
+
+    Names under ``.localhost`` are not taken: some resolvers ask the network for them.
+    """
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -287,7 +287,7 @@ def _make_assertion(config: ClientConfig, signer: KeySigner, audience: str, emit
 
 def _persistently(attempt: Callable[[int], T], http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> T:
     """Try what may succeed a moment later; never what was refused."""
-    number = 1
+    number, before = 1, ""
     while True:
         try:
             return attempt(number)
@@ -296,8 +296,10 @@ def _persistently(attempt: Callable[[int], T], http: HttpClient, emit: Emit, sle
             if not failure.retryable or number == MOST_ATTEMPTS or pause >= http.remaining():
                 if number > 1:
                     failure.details += (f"that was attempt {number} of {MOST_ATTEMPTS}",)
+                if before not in ("", failure.message):
+                    failure.details += (f"the attempt before it: {before}",)
                 raise
-            number += 1
+            number, before = number + 1, failure.message
             emit(TryingAgain(failure.message, pause, number, MOST_ATTEMPTS))
         sleep(pause)
 

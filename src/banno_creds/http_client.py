@@ -397,7 +397,7 @@ def _system_trust() -> ssl.SSLContext:
     """The operating system's trust store.
 
     Debian and Alpine keep the same certificates as one large file and, beside it, as a hashed folder. The folder
-    is preferred, because it is read on demand: the file costs about 30 ms at every start. Everywhere else, and
+    is preferred, because it is read on demand: the file costs about 20 ms at every start. Everywhere else, and
     where SSL_CERT_FILE or SSL_CERT_DIR say otherwise, truststore knows.
     """
     paths = ssl.get_default_verify_paths()

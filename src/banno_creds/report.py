@@ -35,7 +35,7 @@ _DIM = "bright_black"
 
 # What our messages start with, where they do not start with the name of the thing that they are about.
 _FIRST_WORDS = frozenset(
-    ("a", "an", "both", "it", "no", "nothing", "others", "standard", "the", "there", "this", "two", "what")
+    ("a", "an", "both", "cannot", "it", "no", "nothing", "others", "standard", "the", "there", "this", "two", "what")
 )
 
 
