@@ -139,7 +139,7 @@ def test_output_header_is_an_authorization_header(cli: Cli, ask: list[str]) -> N
 
 def test_output_env_is_a_line_that_a_posix_shell_can_eval(ask: list[str]) -> None:
     command = shlex.join([sys.executable, "-m", "banno_creds", *ask, "-q", "-o", "env"])
-    script = f'eval "$({command})"; env | grep -E '^BANNO_(ACCESS|TOKEN)' | sort'
+    script = f'eval "$({command})"; env | grep -E "^BANNO_(ACCESS|TOKEN)" | sort'
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, timeout=60, check=True)
     names = re.fullmatch(
         r"BANNO_ACCESS_TOKEN=eyJ\S+\nBANNO_TOKEN_EXPIRES_AT=\d+\nBANNO_TOKEN_TYPE=Bearer\n", done.stdout
