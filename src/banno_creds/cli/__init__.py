@@ -64,8 +64,16 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 2 usage or configuration, 3 key, 4 refused by the server, 5 network (may work "
-    "later), 6 token malformed, expired or not verified, 130 interrupted, 1 a bug of ours.",
+    epilog="""\b
+Exit codes:
+  0  done
+  1  a bug of ours
+  2  usage or configuration
+  3  the private key
+  4  refused by the server: do not try again
+  5  network, TLS, time-out, 5xx: may work later
+  6  a token is malformed, expired or not verified
+  130  interrupted""",
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def cli() -> None:

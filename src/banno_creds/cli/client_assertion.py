@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FORMS = ("json", "token", "header", "env")
 
 
-@click.command("client-assertion", cls=Command)
+@click.command("client-assertion", cls=Command, short_help="Get an access token, and see every step.")
 @key_options
 @request_options
 @option(
@@ -45,13 +45,13 @@ FORMS = ("json", "token", "header", "env")
 @steps_options
 @click.pass_context
 def command(context: click.Context, /, output: str, *, curl: bool, **values: Any) -> None:
-    r"""Get an access token: sign the assertion, ask the token endpoint, show each step.
+    """Get an access token: sign the assertion, ask the token endpoint, show each step.
 
     The steps go to standard error, the result to standard output:
 
     \b
-      banno-creds client-assertion --client-id ID --private-key private.pem | jq -r .access_token
-    """
+    banno-creds client-assertion --client-id ID --private-key private.pem -o token
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     from banno_creds.flow import fetch_token
     from banno_creds.steps import Step, TokenRequested
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from banno_creds.flow import InspectedToken
 
 
-@click.command("decode", cls=Command)
+@click.command("decode", cls=Command, short_help="Show what a token says; verify it if asked.")
 @click.argument("token", nargs=-1, metavar="[TOKEN|-]")
 @option(
     "--file",

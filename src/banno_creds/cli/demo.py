@@ -29,7 +29,7 @@ _STOP_SECONDS = 5
 _LINE = 76  # what fits a terminal of 80 columns
 
 
-@click.command("demo", cls=Command)
+@click.command("demo", cls=Command, short_help="See the whole job done on this machine.")
 def command() -> None:
     """Show the main job: key pair, assertion, token, what the token says.
 

@@ -25,7 +25,7 @@ _DEFAULT_BITS = "2048"
 _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
 
 
-@click.command("keygen", cls=Command)
+@click.command("keygen", cls=Command, short_help="Make a key pair, or the public half of a key.")
 @option(
     "--type",
     "key_type",
@@ -55,7 +55,8 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     command="keygen",
     metavar="FILE",
     section="Key",
-    help="Protect the private key with the passphrase in this file, - for standard input.",
+    help="Protect the private key with the passphrase in this file, - for standard input; with --public-from, "
+    "the passphrase that opens it.",
 )
 @option(
     "--public-from",
