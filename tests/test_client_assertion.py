@@ -180,7 +180,7 @@ def test_the_curl_command_gets_a_token_and_has_no_secret_in_it(
 ) -> None:
     result = cli(*ask, "--curl", "--claim", 'note=it\'s "quoted"', "--iat", "--lifetime", "30")
     assert result.code == 0
-    block = re.search(r"^The same with curl:\n((?: {4}.*\n)+)", result.stderr, re.MULTILINE)
+    block = re.search(r"^The same with curl:\n((?: {4}.*\n)+?) 5 ", result.stderr, re.MULTILINE)
     assert block
     command = block[1]
     assert "eyJ" not in command
@@ -193,9 +193,37 @@ def test_the_curl_command_gets_a_token_and_has_no_secret_in_it(
 
 def test_the_curl_command_is_shown_although_steps_are_not(cli: Cli, ask: list[str]) -> None:
     result = cli(*ask, "-q", "--curl", "--kid", "thumbprint", "--alg", "RS256")
-    assert result.stderr.startswith("The same with curl:\n    banno-creds sign-jwt")
+    assert result.stderr.startswith('The same with curl:\n    assertion="$(banno-creds sign-jwt --quiet \\\n')
     assert "--kid thumbprint" in result.stderr
     assert "--alg RS256" in result.stderr
+
+
+def test_the_curl_command_does_not_ask_when_signing_fails(
+    cli: Cli, ask: list[str], sandbox_log: list[str], rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = cli(*ask, "-q", "--curl").stderr.partition("\n")[2]
+    said = len(sandbox_log)
+    rsa_pem.unlink()
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    done = subprocess.run(["sh", "-euc", shown], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "No such file" in done.stderr
+    assert len(sandbox_log) == said
+
+
+def test_the_curl_command_opens_the_key_and_passes_every_proxy_by(
+    cli: Cli, ask: list[str], tmp_path: Path, rsa_key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encrypted = write_private(tmp_path / "encrypted.pem", rsa_key.pem(b"open sesame"))
+    secret = write_private(tmp_path / "it's secret", b"open sesame\n")
+    result = cli(*ask, "-q", "--curl", "--private-key", encrypted, "--passphrase-file", secret)
+    assert "open sesame" not in result.stderr
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    shown = result.stderr.partition("\n")[2]
+    done = subprocess.run(["sh", "-euc", shown], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["token_type"] == "Bearer"
 
 
 def test_the_curl_command_names_no_key_that_came_another_way(cli: Cli, ask: list[str], rsa_key: PrivateKey) -> None:
@@ -204,7 +232,7 @@ def test_the_curl_command_names_no_key_that_came_another_way(cli: Cli, ask: list
     assert "--private-key" not in from_variable.stderr
     assert "PRIVATE KEY" not in from_variable.stderr
     from_stdin = cli(*without_key, "--private-key", "-", stdin=rsa_key.pem())
-    assert "--private-key private.pem" in from_stdin.stderr
+    assert "--private-key - " in from_stdin.stderr
     assert from_variable.code == from_stdin.code == 0
 
 
@@ -305,6 +333,26 @@ def test_the_issuer_names_the_token_endpoint(cli: Cli, sandbox: Sandbox, rsa_pem
         f" 2  Discovery\n    issuer {sandbox.issuer}\n    token_endpoint {sandbox.token_endpoint}\n" in result.stderr
     )
     assert f'"aud": "{sandbox.token_endpoint}"' in result.stderr
+
+
+def test_sign_jwt_takes_the_audience_from_the_issuer_too(cli: Cli, sandbox: Sandbox, rsa_pem: Path) -> None:
+    env = {"BANNO_CREDS_ISSUER": sandbox.issuer}
+    result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem, env=env)
+    claims = jwt.decode(result.stdout.strip(), options={"verify_signature": False})
+    assert claims["aud"] == sandbox.token_endpoint
+
+
+@pytest.mark.parametrize("command", ["client-assertion", "sign-jwt"])
+def test_an_assertion_for_one_server_never_goes_to_another(
+    cli: Cli, sandbox: Sandbox, sandbox_log: list[str], rsa_pem: Path, command: str
+) -> None:
+    said = len(sandbox_log)
+    ask = [command, "-q", "--client-id", CLIENT_ID, "--private-key", str(rsa_pem), "--issuer", sandbox.issuer]
+    result = cli(*ask, "--aud", "https://login.jackhenry.com/a/oidc-provider/api/v0/token")
+    assert (result.code, result.stdout) == (2, "")
+    assert "would go to another server" in result.stderr
+    assert len(sandbox_log) == said
+    assert cli(*ask, "--aud", sandbox.issuer).code == 0
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------

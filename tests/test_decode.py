@@ -8,15 +8,17 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from banno_creds import flow
+from banno_creds import flow, keys
 from banno_creds.cli import run
 from banno_creds.jose import base64url
 
@@ -75,6 +77,8 @@ PASTED = {
     "DPoP": f"DPoP {TOKEN}",
     "header line": f"Authorization: Bearer {TOKEN}\r\n",
     "header line in quotes": f"'authorization: Bearer {TOKEN}'",
+    "-o env": f"export BANNO_ACCESS_TOKEN={TOKEN} BANNO_TOKEN_TYPE=Bearer\n",
+    "-o env in quotes": f"BANNO_ACCESS_TOKEN='{TOKEN}'",
     "token in quotes": f'"{TOKEN}"',
     "white space around": f"\n\t {TOKEN} \r\n",
     "wrapped by a terminal": "\n".join(TOKEN[i : i + 40] for i in range(0, len(TOKEN), 40)),
@@ -237,6 +241,7 @@ def test_long_header_is_shown_line_by_line(cli: Cli) -> None:
 
 _COPY = "copy the whole token again; a terminal or a log may have changed it"
 _TELL = "copy the whole token again; if it stays so, tell whoever made it"
+_AGAIN = "run banno-creds client-assertion again: it says what to do about it"
 _WHOLE = "give a whole token response, or the token alone"
 _DEEP = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
 _OPAQUE = "This is no JWT: it has no dots, so it may be an opaque token, which only the server can read"
@@ -354,8 +359,14 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         _COPY,
     ),
     "refusal": (
-        '{"error": "invalid_client", "error_description": "x"}',
-        "This is JSON without an access_token (its members: error, error_description)",
+        '{"error": "invalid_client", "error_description": "client authentication\\u001b[2J failed"}',
+        "This is a refusal, not a token: invalid_client — client authentication [2J failed",
+        _AGAIN,
+    ),
+    "refusal without words": ('{"error": "x", "error_description": 5}', "This is a refusal, not a token: x", _AGAIN),
+    "error that is no refusal": (
+        '{"error": {"code": 5}}',
+        "This is JSON without an access_token (its members: error)",
         _WHOLE,
     ),
     "empty object": ("{}", "This is JSON without an access_token (its members: none)", _WHOLE),
@@ -439,6 +450,64 @@ def test_missing_file_is_a_configuration_error(cli: Cli, tmp_path: Path) -> None
     assert result.stderr.startswith(f"✗   No such file: {tmp_path / 'none'}\n    Next: ")
 
 
+def test_a_file_given_as_the_token_is_told(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "my token.json"
+    file.write_text(TOKEN)
+    result = cli("decode", file)
+    said = f"✗   {file} is a file, and the argument is a token\n    Next: banno-creds decode --file '{file}'\n"
+    assert (result.code, result.stdout, result.stderr) == (2, "", said)
+
+
+def _other_things() -> dict[str, tuple[bytes, str]]:
+    private = keys.generate("ec")
+    public = private.public
+    member = {"d": "c2VjcmV0"}
+    base64 = "what looks like a key or a certificate in base64"
+    return {
+        "private key": (private.pem(), "a private key"),
+        "private key, encrypted": (private.pem(b"secret"), "a private key"),
+        "private key, cut off": (private.pem()[:100], "a private key"),
+        "private key, UTF-16": (codecs.BOM_UTF16_LE + private.pem().decode().encode("utf-16-le"), "a private key"),
+        "private key, base64": (b64encode(private.pem()), base64),
+        "private JWK": (json.dumps(public.jwk() | member).encode(), "a private key"),
+        "symmetric JWK": (b'{"kty": "oct", "k": "c2VjcmV0"}', "a private key"),
+        "public key": (public.pem(), "a public key"),
+        "public key, base64 of DER": (b64encode(public.spki()), base64),
+        "public key, SSH": (b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ me@here\n", "a public key"),
+        "public key, SSH2": (b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAAB3Nz\n", "a public key"),
+        "public JWK": (json.dumps(public.jwk()).encode(), "a public key"),
+        "certificate": (b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "a certificate"),
+        "parameters": (b"-----BEGIN DH PARAMETERS-----\nMIIB\n-----END DH PARAMETERS-----\n", "PEM"),
+    }
+
+
+@pytest.mark.parametrize("thing", _other_things())
+def test_a_key_or_certificate_is_named_and_not_shown(cli: Cli, tmp_path: Path, thing: str) -> None:
+    content, what = _other_things()[thing]
+    file = tmp_path / "thing.pem"
+    file.write_bytes(content)
+    hint = "    Next: give a token; a private key is to be shown to nobody\n"
+    result = cli("decode", "--file", file)
+    assert (result.code, result.stdout) == (6, "")
+    assert result.stderr == f"✗   {file} holds {what}, not a token\n{hint}"
+    result = cli("decode", stdin=content)
+    assert (result.code, result.stdout) == (6, "")
+    assert result.stderr == f"✗   This is {what}, not a token\n{hint}"
+
+
+def test_a_token_response_with_a_key_in_it_is_still_one(cli: Cli) -> None:
+    result = cli("decode", stdin=json.dumps({"access_token": TOKEN, "kty": "RSA"}).encode())
+    assert (result.code, result.stdout) == (0, STDOUT)
+
+
+def test_the_help_explains_the_argument_first(cli: Cli) -> None:
+    said = cli("decode", "--help").stdout
+    assert "TOKEN is a JWT, a whole token response, a header with Bearer in it, or what" in said
+    sections = re.findall(r"^(\w+):$", said, re.MULTILINE)
+    assert sections[0] == "Input"
+    assert "Input:\n  TOKEN|-      The token itself; - or nothing to read it from standard input.\n" in said
+
+
 def test_token_and_file_exclude_each_other(cli: Cli, tmp_path: Path) -> None:
     for given_ in (TOKEN, "-"):
         result = cli("decode", given_, "--file", tmp_path / "x")
@@ -467,6 +536,23 @@ def test_nothing_given_at_a_terminal_is_told_instead_of_waiting() -> None:
         os.close(theirs)
     said = "✗   There is nothing to decode\n    Next: give a token, - to type or paste it, or --file FILE\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["--file", "-"]], ids=["argument", "option"])
+def test_at_a_terminal_it_says_that_it_waits(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "banno_creds", "decode", "-q", *arguments]
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, f"{TOKEN}\n\x04".encode())
+        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        STDOUT,
+        "Reading the token: paste it, then press Ctrl-D.\n",
+    )
 
 
 def test_closed_standard_input_is_told() -> None:

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from banno_creds import discovery, flow
-from banno_creds.errors import UnusableAnswerError
+from banno_creds.errors import ConfigurationError, UnusableAnswerError
 from tests.conftest import CLIENT_ID, Cli, Result, Says, ScriptedServer
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ def test_a_document_that_is_not_there(
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        (b"<html>", "it is not JSON (Expecting value at character 1)"),
-        (b"", "it is not JSON (Expecting value at character 1)"),
+        (b"", "it is empty"),
         (b"[]", "it is JSON, but an array and not an object"),
         (b'{"issuer": "a", "issuer": "b"}', "it has the member 'issuer' more than once"),
         (b'{"issuer": "', "it is not JSON (Unterminated string starting at at character 12)"),
@@ -208,17 +207,46 @@ def test_a_document_that_is_not_there(
 def test_a_document_that_is_none(
     ask: Callable[..., Result], server: ScriptedServer, issuer: str, url: str, body: bytes, fault: str
 ) -> None:
-    server.says(Says(200, body, HTML))
+    server.says(Says(200, body))
     assert ask(issuer) == Result(
         5,
         "",
         error(
             f"What {url} sends is not a discovery document: {fault}",
-            f"200 OK from {url} · text/html",
+            f"200 OK from {url} · application/json",
             hint="open the URL in a browser: a login page or a gateway may answer in its place",
         ),
     )
     assert len(server.requests) == 1
+
+
+def test_a_page_in_the_documents_place_is_quoted(
+    ask: Callable[..., Result], server: ScriptedServer, issuer: str, url: str
+) -> None:
+    server.says(Says(200, b"<title>Sign in</title>", HTML))
+    assert ask(issuer) == Result(
+        5,
+        "",
+        error(
+            f"What {url} sends is not a discovery document: it is HTML",
+            f"200 OK from {url} · text/html",
+            "the server says: Sign in",
+            hint="open the URL in a browser: a login page or a gateway may answer in its place",
+        ),
+    )
+    server.says(Says(404, b"<h1>No route</h1>", HTML))
+    assert "\n    the server says: No route\n" in ask(issuer).stderr
+
+
+@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("issuer", ["https://bank.example", "HTTPS://bank.example/v0"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]"])
+def test_an_https_issuer_cannot_name_plain_http_even_on_loopback(name: str, issuer: str, host: str) -> None:
+    with pytest.raises(ConfigurationError) as failure:
+        discovery.endpoint({"issuer": issuer, name: f"http://{host}/x"}, name)
+    assert failure.value.message == f"the {name} that {issuer} names is plain http: http://{host}/x"
+    assert failure.value.hint == "an https issuer has https endpoints; find out who changed its discovery document"
+    assert discovery.endpoint({"issuer": issuer, name: f"https://{host}/x"}, name) == f"https://{host}/x"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -101,7 +101,7 @@ class TestReading:
         writer.start()
         file = read_private_file(path)
         writer.join()
-        assert (file.content, file.readable_by_others) == (b"a key", False)
+        assert (file.content, file.warnings) == (b"a key", ())
 
     def test_the_content_is_never_in_a_repr(self, tmp_path: Path) -> None:
         path = tmp_path / "key"
@@ -149,7 +149,7 @@ class TestModes:
         link = tmp_path / "link"
         link.symlink_to(rsa_pem)
         file = read_private_file(link)
-        assert (file.readable_by_others, file.mode) == (True, 0o640)
+        assert file.warnings == ((f"others can read {link} (mode 0640)", f"chmod 600 {link}"),)
 
     def test_the_hint_can_be_pasted_into_a_shell(self, tmp_path: Path) -> None:
         path = tmp_path / "my key.pem"
@@ -165,7 +165,41 @@ class TestModes:
     ) -> None:
         rsa_pem.chmod(0o666)
         monkeypatch.setattr(files, "MODES_MEAN_SOMETHING", False)
-        assert read_private_file(rsa_pem).readable_by_others is False
+        assert read_private_file(rsa_pem).warnings == ()
+
+    def test_another_users_key_is_an_error_with_an_override(
+        self, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if os.geteuid() == 0:
+            os.chown(rsa_pem, 54321, -1)
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        with pytest.raises(KeyLoadError, match="belongs to another user, who can change it"):
+            read_private_file(rsa_pem)
+        assert read_private_file(rsa_pem, allow_writable=True).warnings == ()
+
+    def test_root_reads_the_keys_of_others(self, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        if os.geteuid() == 0:
+            os.chown(rsa_pem, 54321, -1)
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert read_private_file(rsa_pem).warnings == ()
+
+    @pytest.mark.parametrize(("mode", "warns"), [(0o777, True), (0o1777, False), (0o775, False)])
+    def test_a_folder_that_everybody_writes_is_a_warning(
+        self, cli: Cli, tmp_path: Path, rsa_pem: Path, mode: int, warns: bool
+    ) -> None:
+        tmp_path.chmod(mode)
+        result = cli("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", rsa_pem)
+        tmp_path.chmod(0o700)
+        assert result.code == 0
+        message = f"!   Others can put another file in the place of {rsa_pem}: everybody can write its folder\n"
+        assert result.stderr == (f"{message}    chmod o-w {tmp_path}\n" if warns else "")
+
+    def test_a_file_that_is_no_key_is_not_told_to_change_its_mode(self, cli: Cli, tmp_path: Path) -> None:
+        path = tmp_path / "passwd"
+        path.write_text("root:x:0:0")
+        result = cli("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", path)
+        assert result.code == 3
+        assert "chmod" not in result.stderr
 
 
 def listing(folder: Path) -> dict[str, bytes]:

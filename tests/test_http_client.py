@@ -373,7 +373,7 @@ def test_a_name_that_cannot_be_resolved(
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert ask("https://bank.invalid/token") == failed(
-        "The host name of bank.invalid cannot be resolved: Name or service not known",
+        "bank.invalid cannot be resolved: Name or service not known",
         hint="check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)",
     )
     assert len(pauses) == 2
@@ -793,6 +793,59 @@ def test_a_ca_bundle_that_cannot_be_used(
     )
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/token", "https://bank.example/token"])
+def test_a_missing_ca_bundle_is_found_before_anything_is_asked(url: str, tmp_path: Path) -> None:
+    with HttpClient(5, tmp_path / "missing") as http:
+        with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+            http.check(url)
+        with pytest.raises(ConfigurationError, match="the CA bundle"):
+            http.get(url)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://x", "socks5://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with HttpClient(5) as http:
+        http.check("http://127.0.0.1/token")
+        with pytest.raises(ConfigurationError, match="the proxy from the environment"):
+            http.check(BANK)
+
+
+def test_what_was_checked_is_not_found_out_again(
+    monkeypatch: pytest.MonkeyPatch, secure: RawServer, authority: Authority
+) -> None:
+    built: list[object] = []
+
+    def watch(name: str) -> None:
+        real = getattr(http_client, name)
+
+        def build(of: object) -> object:
+            built.append(of)
+            return real(of)
+
+        monkeypatch.setattr(http_client, name, build)
+
+    watch("_bundle_trust")
+    watch("_proxy_for")
+    with HttpClient(20, authority.file) as http:
+        http.check(secure.url())
+        assert secure.connections == 0
+        http.get(secure.url())
+        http.get(secure.url())
+    assert sorted(map(str, built)) == sorted([secure.url(), str(authority.file)])
+
+
+def test_nothing_is_loaded_for_plain_http(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer) -> None:
+    monkeypatch.delattr(http_client, "_system_trust")
+    server.says(Says(200, b"{}"))
+    with HttpClient(20) as http:
+        http.check(server.url)
+        assert http.get(server.url).status == 200
+
+
 class Store:
     """The two places where OpenSSL looks, as Debian lays them out."""
 
@@ -818,9 +871,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(tmp_path, monkeypatch)
 
 
-def whole_store(context: ssl.SSLContext) -> bool:
-    """Whether it is truststore that decides."""
-    return type(context) is not ssl.SSLContext
+def whole_store(trust: tuple[ssl.SSLContext, bool]) -> bool:
+    """Whether it is truststore that decides, and knows that it is all there is."""
+    context, is_part = trust
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert is_part == (type(context) is ssl.SSLContext)
+    return not is_part
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="hashed folders are the system's store on Linux only")
@@ -831,20 +887,63 @@ def test_a_systems_folder_is_read_on_demand(
     ask: Callable[..., Result], store: Store, secure: RawServer, authority: Authority
 ) -> None:
     store.fill(folder=authority, bundle=authority)
-    context = http_client._system_trust()
-    assert not whole_store(context)
-    assert context.cert_store_stats()["x509"] == 0
+    trust = http_client._system_trust()
+    assert not whole_store(trust)
+    assert trust[0].cert_store_stats()["x509"] == 0
     assert ask(secure.url()) == TOKEN
 
 
 @linux
-def test_a_bundle_edited_after_its_folder_is_read_whole(
-    store: Store, authority: Authority, other_authority: Authority
+@pytest.mark.parametrize("age", [-10, 10])
+def test_an_authority_that_the_bundle_alone_has_is_trusted_too(
+    ask: Callable[..., Result],
+    store: Store,
+    secure: RawServer,
+    authority: Authority,
+    other_authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    age: int,
 ) -> None:
     store.fill(folder=other_authority, bundle=authority)
-    changed = store.folder.stat().st_mtime + 10
+    changed = store.folder.stat().st_mtime + age
     os.utime(store.bundle, (changed, changed))
-    assert whole_store(http_client._system_trust())
+    assert not whole_store(http_client._system_trust())
+    # OpenSSL was built with other places than these: truststore asks it, not Python.
+    monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda c: c.load_verify_locations(store.bundle))
+    assert ask(secure.url()) == TOKEN
+    assert secure.connections == 2
+    with HttpClient(20) as http:  # the second request knows already
+        assert http.get(secure.url()).status == http.get(secure.url()).status == 200
+    assert secure.connections == 5
+
+
+@linux
+def test_an_authority_that_neither_has_is_not_trusted_and_asked_about_once_more(
+    ask: Callable[..., Result], store: Store, secure: RawServer, other_authority: Authority
+) -> None:
+    store.fill(folder=other_authority, bundle=other_authority)
+    assert ask(secure.url()).stderr.startswith(f"✗   The certificate of 127.0.0.1:{secure.port} is not trusted: ")
+    assert secure.connections == 2
+    assert secure.requests == []
+
+
+@linux
+@pytest.mark.parametrize("name", ["ca-certificates.crt", "corp.pem"])
+def test_a_bundle_that_the_environment_names_inside_a_hashed_folder_is_trusted(
+    ask: Callable[..., Result],
+    secure: RawServer,
+    tmp_path: Path,
+    authority: Authority,
+    other_authority: Authority,
+    name: str,
+) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(other_authority.folder, folder, symlinks=True)
+    shutil.copy(authority.file, folder / name)
+    os.utime(folder / name, (1, 1))
+    assert ask(secure.url(), env={"SSL_CERT_DIR": str(folder), "SSL_CERT_FILE": str(folder / name)}) == TOKEN
+    assert ask(secure.url(), env={"SSL_CERT_FILE": str(folder / name)}) == TOKEN
+    assert secure.connections == 2
 
 
 @linux
@@ -867,6 +966,49 @@ def test_a_folder_without_hashes_and_another_system_are_left_to_truststore(
     shutil.copy(authority.file, store.folder / "0a1b2c3d.0")
     monkeypatch.setattr(sys, "platform", "aix")
     assert whole_store(http_client._system_trust())
+
+
+# --- Plain http ---
+
+
+def own_address() -> str:
+    """An address of this machine that is not a loopback one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only looks which address it would use
+        except OSError:
+            pytest.skip("this machine has no network")
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def test_localhost_that_leads_elsewhere_is_sent_nothing(
+    ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    address = own_address()
+    with socket.create_server((address, 0)) as elsewhere:
+        port = elsewhere.getsockname()[1]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        result = ask(f"http://localhost:{port}/token")
+        elsewhere.settimeout(20)
+        peer, _ = elsewhere.accept()
+        with peer:
+            peer.settimeout(20)
+            assert peer.recv(1) == b""
+    assert result == failed(
+        f"localhost:{port} is not this machine: the name leads to {address}",
+        hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
+        attempts=1,
+    )
+    assert pauses == []
+
+
+def test_plain_http_goes_to_localhost_where_that_is_this_machine(
+    ask: Callable[..., Result], server: ScriptedServer
+) -> None:
+    server.says(Says(200, json.dumps(GRANTED).encode()))
+    assert ask(server.url.replace("127.0.0.1", "localhost")) == TOKEN
 
 
 # --- Through whom it goes ---
@@ -1030,7 +1172,7 @@ def test_a_proxy_whose_name_cannot_be_resolved_is_named(
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     result = ask(BANK, env={"HTTPS_PROXY": "http://proxy.invalid:3128"})
-    message = "The host name of the proxy proxy.invalid:3128 cannot be resolved: Temporary failure in name resolution"
+    message = "The proxy proxy.invalid:3128 cannot be resolved: Temporary failure in name resolution"
     assert result == failed(message, hint=PROXY_HINT)
 
 

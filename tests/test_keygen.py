@@ -401,6 +401,22 @@ class TestPublicFrom:
         assert Path("public.pem").read_bytes() == openssl("pkey", "-pubout", stdin=key.pem())
         assert mode_of("public.pem") == 0o644
 
+    @pytest.mark.parametrize("from_stdin", [False, True])
+    def test_the_public_half_can_be_printed_alone(
+        self, cli: Cli, here: Path, rsa_key: keys.PrivateKey, rsa_pem: Path, from_stdin: bool
+    ) -> None:
+        source = "-" if from_stdin else str(rsa_pem)
+        result = cli("keygen", "--public-from", source, "--public-key", "-", stdin=rsa_key.pem())
+        public = openssl("pkey", "-pubout", stdin=rsa_key.pem()).decode()
+        assert (result.code, result.stdout, result.stderr, listing(here)) == (0, public, "", {})
+
+    def test_standard_output_is_not_both_pem_and_json(self, cli: Cli, here: Path, rsa_pem: Path) -> None:
+        result = cli("keygen", "--public-from", rsa_pem, "--public-key", "-", "-o", "json")
+        assert (result.code, result.stdout, listing(here)) == (2, "", {})
+        assert result.stderr == error(
+            "Standard output cannot be both the public key and JSON", "leave -o json out, or give a file"
+        )
+
     def test_from_standard_input(self, cli: Cli, here: Path, rsa_key: keys.PrivateKey) -> None:
         result = cli("keygen", "--public-from", "-", "-o", "json", "--public-key", "p.pem", stdin=rsa_key.pem())
         assert result.code == 0
@@ -578,6 +594,11 @@ class TestPlaces:
         assert (result.code, result.stdout, listing(here)) == (2, "", {})
         assert result.stderr == error(f"{option} is written to a file, and - is none", "give a file's path")
 
+    def test_a_private_key_is_never_printed(self, cli: Cli, here: Path, rsa_pem: Path) -> None:
+        result = cli("keygen", "--public-from", rsa_pem, "--private-key", "-", "--public-key", "-")
+        assert (result.code, result.stdout, listing(here)) == (2, "", {})
+        assert result.stderr == error("--private-key is written to a file, and - is none", "give a file's path")
+
     @pytest.mark.parametrize("place", ["private.pem", "./private.pem", "../here/private.pem", "loop/private.pem"])
     def test_both_keys_never_go_into_one_file(self, cli: Cli, here: Path, place: str) -> None:
         (here / "loop").symlink_to(here)
@@ -602,7 +623,7 @@ class TestPlaces:
     def test_usage_errors(self, cli: Cli, here: Path, args: list[str]) -> None:
         result = cli("keygen", *args)
         assert (result.code, result.stdout, listing(here)) == (2, "", {})
-        assert "see: banno-creds keygen --help" in result.stderr
+        assert result.stderr.endswith("\n    Next: banno-creds keygen --help\n")
 
 
 class TestBothOrNeither:

@@ -40,7 +40,8 @@ MAKE_EC = "make one with: banno-creds keygen --type ec"
 GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 TAKES = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
 NO_PASSPHRASE = "give --passphrase-file FILE (- for standard input), or run it at a terminal to be asked"
-CONVERT_SSH = "convert a copy of it in place: ssh-keygen -p -m PKCS8 -f COPY"
+CONVERT_SSH = "convert a copy of it: cp FILE key.pem && ssh-keygen -p -m PKCS8 -f key.pem"
+STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
 
 
 def b64u(data: bytes) -> str:
@@ -324,8 +325,8 @@ class TestPlaces:
         ("variable", "content", "message", "hint"),
         [
             ("", b" \n", "standard input is empty", f"look at what should have filled it, or {MAKE_ONE}"),
-            ("*****", b"", "{} holds no key: neither PEM, DER nor JWK", f"{GIVE_PRIVATE}, or {MAKE_ONE}"),
-            (" ", b"", "{} is empty", f"look at what should have filled it, or {MAKE_ONE}"),
+            ("*****", b"", "{} holds no key, in its 5 characters: neither PEM, DER nor JWK", STORE),
+            (" ", b"", "{} is empty", STORE),
             (
                 "/run/secrets/bank/private.pem",
                 b"",
@@ -340,6 +341,14 @@ class TestPlaces:
         result = cli("sign-jwt", "--client-id", CLIENT_ID, *args, stdin=content, env=variables)
         assert (result.code, result.stdout) == (3, "")
         assert result.stderr == shown(message.format("BANNO_CREDS_PRIVATE_KEY_PEM"), hint)
+
+    def test_a_jwk_that_may_sign_is_taken(self, rsa_key: keys.PrivateKey) -> None:
+        assert spki(load_private_key(jwk_of(rsa_key.pem(), key_ops=["verify", "sign"]), "here")) == spki(rsa_key)
+
+    def test_base64_that_lost_its_padding_is_read(self, known: dict[str, keys.PrivateKey]) -> None:
+        pem = known["ec"].pem() + b"\n" * ((1 - len(known["ec"].pem())) % 3)
+        assert b64encode(pem).endswith(b"==")
+        assert spki(load_private_key(b64encode(pem).rstrip(b"="), "here")) == spki(known["ec"])
 
     @staticmethod
     def verify(assertion: str, key: keys.PrivateKey) -> None:
@@ -449,7 +458,7 @@ def relabel(pem: bytes, old: bytes, new: bytes) -> bytes:
 
 PUTTY = b"PuTTY-User-Key-File-3: ssh-rsa\r\nEncryption: none\r\nComment: x\r\nPublic-Lines: 6\r\nAAAAB3Nz\r\n"
 CONVERT_PUTTY = (
-    "convert it: puttygen FILE -O private-openssh -o private.pem; on Windows, in PuTTYgen: "
+    "convert it: puttygen FILE -O private-openssh -o key.pem; on Windows, in PuTTYgen: "
     "Conversions, Export OpenSSH key"
 )
 SSH2 = (
@@ -473,13 +482,17 @@ CUT = (
 NO_KEY = ("{} holds no key: neither PEM, DER nor JWK", f"{GIVE_PRIVATE}, or {MAKE_ONE}")
 PKCS12 = (
     "{} is a PKCS#12 file (.p12, .pfx)",
-    "take the key out of it: openssl pkcs12 -in FILE -nocerts -out private.pem",
+    "take the key out of it: openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem",
 )
 UNKNOWN_ENCRYPTION = (
     "{} is encrypted in a way that is not known here",
-    "convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out private.pem",
+    "convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out key.pem",
 )
 EMPTY = ("{} is empty", f"look at what should have filled it, or {MAKE_ONE}")
+NOT_TO_SIGN = (
+    "{} is a JWK that is not meant to sign: its key_ops do not hold sign",
+    "give the one whose key_ops hold sign",
+)
 BAD_MEMBERS = ("{} is a JWK whose members do not make a key", "export it again from where it was made")
 
 
@@ -516,7 +529,7 @@ def short_iv(pem: bytes) -> bytes:
 
 
 def sort_of_key(name: str) -> tuple[str, str]:
-    return f"{{}} is a key of the sort {name}; {TAKES}", MAKE_ONE
+    return f"{{}} is {name} key; {TAKES}", MAKE_ONE
 
 
 def on_curve(name: str) -> tuple[str, str]:
@@ -525,6 +538,26 @@ def on_curve(name: str) -> tuple[str, str]:
 
 def weak(bits: int) -> tuple[str, str]:
     return f"{{}} is an RSA key of {bits} bits; 2048 is the least (RFC 7518)", MAKE_ONE
+
+
+def weak_exponent(exponent: int) -> bytes:
+    """PKCS#1 whose numbers are those of a real key but for both exponents: d = 1 undoes e = 1."""
+    native = keys.generate("rsa").native
+    assert isinstance(native, rsa.RSAPrivateKey)
+    own = native.private_numbers()
+    p, q = own.p, own.q
+    numbers = [0, p * q, exponent, 1, p, q, 1, 1, pow(q, -1, p)]
+    body = b"".join(der(2, number.to_bytes(number.bit_length() // 8 + 1, "big")) for number in numbers)
+    pem = b64encode(der(0x30, body))
+    return b"-----BEGIN RSA PRIVATE KEY-----\n" + pem + b"\n-----END RSA PRIVATE KEY-----\n"
+
+
+def der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 128:
+        return bytes([tag, length]) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(size)]) + size + content
 
 
 def holds(what: str) -> tuple[str, str]:
@@ -601,17 +634,17 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
         lambda _: curve("secp192k1"),
         ("{} is an EC key on a curve that is not known here; ES256 needs P-256 (secp256r1)", MAKE_EC),
     ),
-    "Ed25519": (lambda _: openssl("genpkey", "-algorithm", "ed25519"), sort_of_key("Ed25519")),
-    "Ed448": (lambda _: openssl("genpkey", "-algorithm", "ed448"), sort_of_key("Ed448")),
-    "X25519": (lambda _: openssl("genpkey", "-algorithm", "x25519"), sort_of_key("X25519")),
+    "Ed25519": (lambda _: openssl("genpkey", "-algorithm", "ed25519"), sort_of_key("an Ed25519")),
+    "Ed448": (lambda _: openssl("genpkey", "-algorithm", "ed448"), sort_of_key("an Ed448")),
+    "X25519": (lambda _: openssl("genpkey", "-algorithm", "x25519"), sort_of_key("an X25519")),
     "Ed25519, OpenSSH": (
         lambda _: ed25519.Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         ),
-        sort_of_key("Ed25519"),
+        sort_of_key("an Ed25519"),
     ),
-    "DSA": (lambda _: other(dsa.generate_private_key(2048)), sort_of_key("DSA")),
-    "DSA, traditional": (lambda _: traditional_dsa(), sort_of_key("DSA")),
+    "DSA": (lambda _: other(dsa.generate_private_key(2048)), sort_of_key("a DSA")),
+    "DSA, traditional": (lambda _: traditional_dsa(), sort_of_key("a DSA")),
     "OpenSSH, encrypted": (
         encrypted_openssh,
         ("{} is an encrypted key in OpenSSH's format, which is not read here", CONVERT_SSH),
@@ -679,6 +712,13 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "a JWK for encryption": (
         lambda pem: jwk_of(pem, use="enc"),
         ("{} is a JWK that is not meant to sign: its use is enc", "give the one whose use is sig"),
+    ),
+    "a JWK for other operations": (lambda pem: jwk_of(pem, key_ops=["decrypt", "unwrapKey"]), NOT_TO_SIGN),
+    "a JWK for no operations": (lambda pem: jwk_of(pem, key_ops=[]), NOT_TO_SIGN),
+    "a JWK whose key_ops is no array": (lambda pem: jwk_of(pem, key_ops="sign"), NOT_TO_SIGN),
+    "an exponent of 1": (
+        lambda _: weak_exponent(1),
+        ("{} is an RSA key with the public exponent 1, whose signatures anybody can forge", MAKE_ONE),
     ),
     "a P-384 JWK": (lambda _: dump(ec_jwk(ec.generate_private_key(ec.SECP384R1()), "P-384")), on_curve("P-384")),
     "an EC JWK with no curve": (lambda pem: jwk_of(pem, kty="EC", x="AA", y="AA"), BAD_MEMBERS),
@@ -770,6 +810,25 @@ class TestWrong:
         result = cli("sign-jwt", "--client-id", CLIENT_ID, "--private-key", tmp_path)
         assert (result.code, result.stdout) == (3, "")
         assert result.stderr == shown(f"{tmp_path} is a directory", "name the file in it")
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (lambda pem: pem[:800], CUT[0]),
+            (lambda pem: pem[:20], CUT[0]),
+            (lambda pem: pem[:27].replace(b"\n", b""), CUT[0]),
+            *((lambda pem, length=length: b64encode(pem)[:length], CUT[0]) for length in (400, 401, 402, 403, 24)),
+            (damage, DAMAGED[0]),
+            (lambda pem: openssl("rsa", "-pubout", stdin=pem), PUBLIC[0]),
+        ],
+    )
+    def test_a_secret_that_is_no_whole_key_is_to_be_stored_anew(
+        self, cli: Cli, rsa_key: keys.PrivateKey, given: Callable[[bytes], bytes], message: str
+    ) -> None:
+        variables = {"BANNO_CREDS_PRIVATE_KEY_PEM": given(rsa_key.pem()).decode()}
+        result = cli("sign-jwt", "--client-id", CLIENT_ID, env=variables)
+        assert (result.code, result.stdout) == (3, "")
+        assert result.stderr == shown(message.format("BANNO_CREDS_PRIVATE_KEY_PEM"), STORE)
 
     @pytest.mark.parametrize("secret", ["kty", "crv", "use", "alg"])
     def test_a_damaged_jwk_never_shows_what_slipped_into_a_name(self, ec_key: keys.PrivateKey, secret: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import jwt
@@ -15,6 +18,9 @@ from banno_creds.config import ClientConfig, KeySource, TokenChecks, check_url, 
 from banno_creds.errors import ConfigurationError
 
 from .conftest import CLIENT_ID, Cli, Says, ScriptedServer, write_private
+
+if TYPE_CHECKING:
+    from banno_creds.keys import PrivateKey
 
 GRANTED = Says(body=b'{"access_token":"x.y.z","token_type":"Bearer","expires_in":600}')
 
@@ -101,7 +107,7 @@ def test_an_endpoint_option_comes_before_every_endpoint_variable(cli: Cli, rsa_p
         (
             [],
             {"BANNO_CREDS_ISSUER": "https://a.example", "BANNO_CREDS_ENVIRONMENT": "legacy"},
-            "--issuer and --environment, set in the environment, exclude each other",
+            "BANNO_CREDS_ISSUER and BANNO_CREDS_ENVIRONMENT are set, and only one of them can name the endpoint",
         ),
     ],
     ids=["options", "variables"],
@@ -111,7 +117,8 @@ def test_two_endpoints_exclude_each_other(
 ) -> None:
     result = cli("client-assertion", "--client-id", "a", "--private-key", rsa_pem, *options, env=env)
     assert (result.code, result.stdout) == (2, "")
-    assert result.stderr == f"✗   {words}\n    Next: give one of them\n"
+    hint = "unset all but one" if env else "give one of them"
+    assert result.stderr == f"✗   {words}\n    Next: {hint}\n"
 
 
 # --- where the key is ---------------------------------------------------------------------------------------------
@@ -135,18 +142,113 @@ def test_a_path_and_a_key_in_variables_contradict_each_other(cli: Cli, rsa_pem: 
     assert "PRIVATE KEY-----" not in result.stderr
 
 
-@pytest.mark.parametrize("where", ["option", "variable"])
-def test_a_key_where_its_path_belongs_is_never_shown(cli: Cli, rsa_pem: Path, where: str) -> None:
-    pem = rsa_pem.read_text()
-    if where == "option":
-        result = cli("sign-jwt", "--client-id", "a", "--private-key", pem)
-        assert "treat this key as leaked" in result.stderr
-    else:
-        result = cli("sign-jwt", "--client-id", "a", env={"BANNO_CREDS_PRIVATE_KEY": pem})
-        assert "move it to the variable BANNO_CREDS_PRIVATE_KEY_PEM" in result.stderr
+def _as_given(form: str, key: PrivateKey) -> str:
+    pem = key.pem().decode()
+    return {
+        "PEM": pem,
+        "one line": " ".join(pem.split("\n")),
+        "escaped": pem.replace("\n", "\\n"),
+        "base64": b64encode(pem.encode()).decode(),
+        "DER": "".join(pem.split("\n")[1:-2]),
+        "JWK": json.dumps({"kty": "EC", "crv": "P-256", "d": "x" * 43}),
+    }[form]
+
+
+_PLACES = [
+    ["sign-jwt", "--client-id", "a", "--private-key"],
+    ["sign-jwt", "--client-id", "a", "--private-key", "k", "--ca-bundle"],
+    ["sign-jwt", "--client-id", "a", "--private-key", "k"],
+    ["sign-jwt", "--client-id"],
+    ["keygen", "--public-from"],
+    ["keygen", "--private-key"],
+    ["decode", "--public-key"],
+    ["decode", "--jwks"],
+    ["decode", "--file"],
+    ["decode"],
+    ["sandbox", "--public-key"],
+    [],
+]
+
+
+@pytest.mark.parametrize("form", ["PEM", "one line", "escaped", "base64", "DER", "JWK"])
+@pytest.mark.parametrize("place", _PLACES, ids=" ".join)
+@pytest.mark.parametrize("sort", ["rsa", "ec"])
+def test_a_key_in_the_wrong_place_is_never_shown(
+    cli: Cli, request: pytest.FixtureRequest, place: list[str], form: str, sort: str
+) -> None:
+    key = request.getfixturevalue(f"{sort}_key")
+    result = cli(*place, given := _as_given(form, key))
+    assert result.code in (2, 6)
+    assert result.stdout == ""
+    squeezed = "".join(result.stderr.split())
+    secret = "x" * 43 if form == "JWK" else "".join(given.split())[30:]
+    assert not any(secret[i : i + 16] in squeezed for i in range(0, len(secret) - 16, 8)), result.stderr
+
+
+@pytest.mark.parametrize("form", ["PEM", "base64", "DER"])
+def test_a_key_where_its_path_belongs_says_what_to_do(cli: Cli, ec_key: PrivateKey, form: str) -> None:
+    given = _as_given(form, ec_key)
+    as_option = cli("sign-jwt", "--client-id", "a", "--private-key", given)
+    assert as_option.code == 2
+    assert "--private-key was given what looks like a private key (not shown here)" in as_option.stderr
+    assert "treat this key as leaked" in as_option.stderr
+    in_variable = cli("sign-jwt", "--client-id", "a", env={"BANNO_CREDS_PRIVATE_KEY": given})
+    assert in_variable.code == 2
+    assert "BANNO_CREDS_PRIVATE_KEY holds what looks like a private key (not shown here)" in in_variable.stderr
+    assert "move it to the variable BANNO_CREDS_PRIVATE_KEY_PEM" in in_variable.stderr
+
+
+def test_a_misspelt_variable_is_named(cli: Cli, rsa_pem: Path) -> None:
+    env = {"BANNO_CREDS_TOKEN_ENDPONT": "https://a.example/token", "BANNO_CREDS_KEYGEN_TYPE": "ec"}
+    result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem, env=env)
+    assert result.code == 0
+    assert result.stderr == (
+        "!   BANNO_CREDS_TOKEN_ENDPONT means nothing here\n    did you mean BANNO_CREDS_TOKEN_ENDPOINT?\n"
+    )
+
+
+def test_every_shared_variable_is_known_to_every_command_that_shares_it(cli: Cli, rsa_pem: Path) -> None:
+    shared = {str(option.envvar) for name, option in _options() if name == "client-assertion"}
+    flags = {"BANNO_CREDS_IAT", "BANNO_CREDS_QUIET", "BANNO_CREDS_CURL", "BANNO_CREDS_SHOW_SECRETS"}
+    env = dict.fromkeys(shared & flags, "1") | {"BANNO_CREDS_OUTPUT": "token", "BANNO_CREDS_SCOPE": "a"}
+    env |= {"BANNO_CREDS_RESOURCE": "https://a/", "BANNO_CREDS_PARAM": "a=b"}
+    result = cli("sign-jwt", "--client-id", "a", "--private-key", rsa_pem, env=env)
+    assert (result.code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["PUBLIC_KEY", "AUDIENCE", "ISSUER", "JWKS", "CHECK_EXPIRY"])
+def test_an_empty_variable_switches_no_check_off(cli: Cli, name: str) -> None:
+    result = cli("decode", "e30.e30.", env={f"BANNO_CREDS_DECODE_{name}": ""})
+    assert (result.code, result.stdout) == (2, "")
+    assert f"BANNO_CREDS_DECODE_{name} is set to nothing" in result.stderr
+
+
+def test_a_variable_with_a_value_that_cannot_be_is_named_as_such(cli: Cli, rsa_pem: Path) -> None:
+    env = {"BANNO_CREDS_LIFETIME": "soon"}
+    result = cli("sign-jwt", "--client-id", "a", "--private-key", rsa_pem, env=env)
     assert result.code == 2
-    assert "BEGIN" not in result.stderr
-    assert pem.splitlines()[1] not in result.stderr
+    assert result.stderr.startswith("✗   BANNO_CREDS_LIFETIME: 'soon' is not a valid integer\n")
+
+
+@pytest.mark.parametrize("content", [b"a\nb\n", b"\xef\xbb\xbf\n"], ids=["two lines", "a byte-order mark"])
+def test_a_passphrase_is_one_line(cli: Cli, tmp_path: Path, ec_key: PrivateKey, content: bytes) -> None:
+    encrypted = write_private(tmp_path / "e.pem", ec_key.pem(b"a"))
+    secret = write_private(tmp_path / "secret", content)
+    result = cli("sign-jwt", "--client-id", "a", "--private-key", encrypted, "--passphrase-file", secret)
+    assert result.code == 2
+    assert "the passphrase" in result.stderr.lower()
+
+
+def test_a_passphrase_file_that_others_can_read_is_a_warning(cli: Cli, tmp_path: Path, ec_key: PrivateKey) -> None:
+    encrypted = write_private(tmp_path / "e.pem", ec_key.pem(b"a"))
+    secret = write_private(tmp_path / "secret", b"a")
+    secret.chmod(0o644)
+    ask = ["sign-jwt", "-q", "--client-id", "a", "--private-key", str(encrypted)]
+    result = cli(*ask, "--passphrase-file", secret)
+    assert (result.code, result.stderr) == (
+        0,
+        f"!   Others can read {secret} (mode 0644)\n    chmod 600 {secret}\n",
+    )
 
 
 def test_a_passphrase_where_its_file_belongs_is_never_shown(cli: Cli, rsa_pem: Path, tmp_path: Path) -> None:
@@ -198,7 +300,7 @@ def test_a_passphrase_file_may_end_its_line(cli: Cli, tmp_path: Path, end: bytes
     [
         (["--lifetime", "301"], "a lifetime of 301 s cannot be: the provider takes 1 to 300 s"),
         (["--lifetime", "0"], "a lifetime of 0 s cannot be"),
-        (["--lifetime", "x"], "Invalid value for '--lifetime'"),
+        (["--lifetime", "x"], "--lifetime: 'x' is not a valid integer"),
         (["--timeout", "0"], "a time-out of 0 s cannot be"),
         (["--timeout", "nan"], "a time-out of nan s cannot be"),
         (["--client-id", ""], "the client ID is empty"),
@@ -208,8 +310,12 @@ def test_a_passphrase_file_may_end_its_line(cli: Cli, tmp_path: Path, end: bytes
         (["--claim", "a=1", "--claim", "a=2"], "--claim a is given more than once"),
         (["--claim", "a"], "write it as name=value or name:=JSON"),
         (["--claim", "a:={"], "what follows a:= is not JSON"),
+        (["--claim", "a:=NaN"], "what follows a:= is not JSON"),
+        (["--param", "a=b\nc"], "a control character, such as a line end, is in"),
+        (["--aud", "https://a.example/\r"], "a control character, such as a line end, is in"),
+        (["--token-endpoint", "https://user:pw@[h/token"], "the token endpoint (not shown) is no URL"),
         (["--param", "=x"], "write it as name=value"),
-        (["--param", "client_secret=x"], "a secret has no place in an argument"),
+        (["--param", "client_secret=x"], "Next: leave it out"),
         (["--param", "scope=x"], "use --scope"),
         (["--token-endpoint", "http://login.jackhenry.com/token"], "plain http is for loopback only"),
         (["--token-endpoint", "https://user:pw@a.example/token"], "it carries a user name or password"),

@@ -21,6 +21,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 
 import banno_creds.sandbox
@@ -31,7 +32,7 @@ from banno_creds.sandbox.client_assertion import ClientAssertion, UsedJtis
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flask.testing import FlaskClient
+    from flask import Flask
     from werkzeug.test import TestResponse
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -96,6 +97,17 @@ class Clock:
         return self.now
 
 
+class AtTheIssuer(FlaskClient):
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        return super().open(*args, **{"base_url": "http://127.0.0.1:4321"} | kwargs)
+
+
+def client_of(app: Flask) -> FlaskClient:
+    """Flask's test client, which says the Host that the issuer has."""
+    app.test_client_class = AtTheIssuer
+    return app.test_client()
+
+
 @dataclass
 class Bench:
     """An application with one client, its clock and its log."""
@@ -115,7 +127,7 @@ class Bench:
             account_id="0d9a4e7a-9f8e-4fd7-a1a4-1c2a1f0f3b22",
         )
         self.app = create_app([client], ISSUER, clock=self.clock, log=self.log.append)
-        self.http: FlaskClient = self.app.test_client()
+        self.http: FlaskClient = client_of(self.app)
         self._count = 0
 
     def claims(self, **changes: Any) -> dict[str, Any]:
@@ -235,8 +247,8 @@ def test_every_application_signs_with_its_own_key(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "path", ["/a/oidc-provider/api/v0/.well-known/openid-configuration", "/.well-known/openid-configuration"]
 )
-def test_discovery_tells_the_canonical_urls_whatever_the_host_header(bench: Bench, path: str) -> None:
-    document = bench.http.get(path, headers={"Host": "elsewhere.example"}).get_json()
+def test_discovery_tells_the_canonical_urls_by_whichever_name(bench: Bench, path: str) -> None:
+    document = bench.http.get(path, headers={"Host": "localhost:4321"}).get_json()
     assert document == {
         "issuer": ISSUER,
         "token_endpoint": TOKEN_ENDPOINT,
@@ -251,12 +263,44 @@ def test_discovery_tells_the_canonical_urls_whatever_the_host_header(bench: Benc
     }
 
 
-def test_the_host_header_decides_nothing(bench: Bench) -> None:
-    response = bench.http.post(TOKEN_PATH, data=bench.form(), headers={"Host": "elsewhere.example"})
+def test_the_host_header_decides_nothing_but_whether_it_is_answered(bench: Bench) -> None:
+    response = bench.http.post(TOKEN_PATH, data=bench.form(), headers={"Host": "LOCALHOST:4321"})
     assert response.status_code == 200
-    there = bench.assertion(aud=f"http://elsewhere.example{TOKEN_PATH}")
-    response = bench.http.post(TOKEN_PATH, data=bench.form(there), headers={"Host": "elsewhere.example"})
+    there = bench.assertion(aud=f"http://localhost:4321{TOKEN_PATH}")
+    response = bench.http.post(TOKEN_PATH, data=bench.form(there), headers={"Host": "localhost:4321"})
     bench.assert_authentication_failed(response, Rule.AUD_MISMATCH)
+
+
+@pytest.mark.parametrize("path", [TOKEN_PATH, "/a/oidc-provider/api/v0/jwks", "/none"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "elsewhere.example",
+        "elsewhere.example:4321",
+        "127.0.0.1",
+        "localhost",
+        "localhost:80",
+        "127.0.0.1:43210",
+        "a b",
+    ],
+)
+def test_a_host_header_of_another_server_is_refused(bench: Bench, host: str, path: str) -> None:
+    response = bench.http.post(path, data=bench.form(), headers={"Host": host})
+    assert (response.status_code, response.mimetype) == (421, "application/json")
+    assert response.get_json() == {"error": "invalid_request", "error_description": "misdirected request"}
+    assert response.headers["Cache-Control"] == "no-store"
+    assert len(bench.log) == 1
+    assert bench.log[0].startswith("answered 421 to the Host ")
+    assert "this server is 127.0.0.1:4321 or localhost:4321 (x-request-id " in bench.log[0]
+
+
+def test_on_the_port_of_http_the_host_header_needs_none() -> None:
+    http = create_app([], "http://127.0.0.1:80/x", log=lambda _: None).test_client()
+    statuses = {
+        host: http.get("/x/jwks", headers={"Host": host}).status_code
+        for host in ("127.0.0.1", "127.0.0.1:80", "localhost", "localhost:80", "localhost:8080")
+    }
+    assert list(statuses.values()) == [200, 200, 200, 200, 421]
 
 
 # --- Registrations and algorithms ---
@@ -326,8 +370,8 @@ def test_a_jwk_for_one_algorithm_verifies_no_other() -> None:
 def test_unusable_registration_is_a_configuration_error(public_key: Any, fault: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(fault)) as caught:
         create_app([Client(CLIENT_ID, public_key)], ISSUER)
-    assert caught.value.hint
-    assert CLIENT_ID in caught.value.message
+    assert caught.value.message == f"the public key registered for {CLIENT_ID} {fault}"
+    assert caught.value.hint == "give the public.pem that banno-creds keygen makes, or its like as a JWK or JWK Set"
 
 
 @pytest.mark.parametrize("form", ["pem", "jwk"])
@@ -343,8 +387,10 @@ def test_private_key_registered_by_mistake_is_refused_and_not_repeated(form: str
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(rsa_key(), as_dict=True)
     public_key: Any = private_pem(rsa_key()) if form == "pem" else jwk
     client = Client(CLIENT_ID, public_key)
-    with pytest.raises(ConfigurationError, match="holds a private key") as caught:
+    with pytest.raises(ConfigurationError, match="is a private key") as caught:
         create_app([client], ISSUER)
+    assert caught.value.message == f"what is registered for {CLIENT_ID} is a private key"
+    assert caught.value.hint == "give the public half: banno-creds keygen --public-from FILE makes it"
     assert "BEGIN" not in repr(client)
     for text in (repr(client), str(caught.value), str(caught.value.hint)):
         assert jwk["d"] not in text
@@ -572,7 +618,7 @@ def test_jti_is_unique_per_client() -> None:
     clock = Clock()
     clients = [Client(name, public_pem(rsa_key())) for name in ("a", "b")]
     bench = Bench()
-    http = create_app(clients, ISSUER, clock=clock, log=bench.log.append).test_client()
+    http = client_of(create_app(clients, ISSUER, clock=clock, log=bench.log.append))
     for name in ("a", "b"):
         assertion = bench.assertion(sub=name, iss=name, jti="same")
         assert http.post(TOKEN_PATH, data=bench.form(assertion)).status_code == 200
@@ -932,7 +978,7 @@ def test_neither_token_nor_assertion_reaches_the_log(
 
 
 def test_log_goes_to_stderr_by_default(capsys: pytest.CaptureFixture[str]) -> None:
-    create_app([], ISSUER).test_client().post(TOKEN_PATH)
+    client_of(create_app([], ISSUER)).post(TOKEN_PATH)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("refused by request.client_assertion.missing: ")
@@ -1016,7 +1062,7 @@ def test_what_is_not_http_is_not_logged_and_does_no_harm(
 
 def test_taken_port_is_a_configuration_error(capfd: pytest.CaptureFixture[str]) -> None:
     with Sandbox([], log=lambda _: None) as first:
-        with pytest.raises(ConfigurationError, match=f"Port {first.port} on 127.0.0.1 cannot be used") as caught:
+        with pytest.raises(ConfigurationError, match=f"the port {first.port} on 127.0.0.1 cannot be used") as caught:
             Sandbox([], port=first.port)
         assert caught.value.hint
         assert caught.value.exit_code == 2

@@ -204,13 +204,13 @@ RSA_HINT = "use --alg PS256 or RS256"
 @pytest.mark.parametrize(
     ("sort", "requested", "of_jwk", "message", "hint"),
     [
-        ("rsa", "ES256", None, "RSA 2048 and cannot sign with ES256", f"{RSA_HINT}, or leave it out"),
-        ("ec", "PS256", None, "EC P-256 and cannot sign with PS256", "use --alg ES256, or leave it out"),
-        ("ec", "RS256", "ES256", "EC P-256 and cannot sign with RS256", "use --alg ES256, or leave it out"),
-        ("rsa", None, "RS512", "RSA 2048 and cannot sign with RS512, as its JWK says", RSA_HINT),
-        ("rsa", None, "RSA-OAEP", "RSA 2048 and cannot sign with RSA-OAEP, as its JWK says", RSA_HINT),
-        ("rsa", None, "none", "RSA 2048 and cannot sign with none, as its JWK says", RSA_HINT),
-        ("rsa", None, "HS256", "RSA 2048 and cannot sign with HS256, as its JWK says", RSA_HINT),
+        ("rsa", "ES256", None, "RSA 2048 key and cannot sign with ES256", f"{RSA_HINT}, or leave it out"),
+        ("ec", "PS256", None, "EC P-256 key and cannot sign with PS256", "use --alg ES256, or leave it out"),
+        ("ec", "RS256", "ES256", "EC P-256 key and cannot sign with RS256", "use --alg ES256, or leave it out"),
+        ("rsa", None, "RS512", "RSA 2048 key and cannot sign with RS512, as its JWK says", RSA_HINT),
+        ("rsa", None, "RSA-OAEP", "RSA 2048 key and cannot sign with RSA-OAEP, as its JWK says", RSA_HINT),
+        ("rsa", None, "none", "RSA 2048 key and cannot sign with none, as its JWK says", RSA_HINT),
+        ("rsa", None, "HS256", "RSA 2048 key and cannot sign with HS256, as its JWK says", RSA_HINT),
     ],
 )
 def test_an_algorithm_that_does_not_go_with_the_key_is_refused(
@@ -225,15 +225,14 @@ def test_an_algorithm_that_does_not_go_with_the_key_is_refused(
     native = (rsa_key if sort == "rsa" else ec_key).native
     with pytest.raises(ConfigurationError) as caught:
         choose_alg(keys.PrivateKey(native, "here", of_jwk), requested)
-    assert (caught.value.message, caught.value.hint) == (f"here is a key of the type {message}", hint)
+    assert (caught.value.message, caught.value.hint) == (f"here is an {message}", hint)
 
 
 def test_a_wrong_algorithm_on_the_command_line_is_exit_2(cli: Cli, ec_pem: Path) -> None:
     result = cli("sign-jwt", "--client-id", CLIENT_ID, "--private-key", ec_pem, "--alg", "RS256")
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr == (
-        f"✗   {ec_pem} is a key of the type EC P-256 and cannot sign with RS256\n"
-        "    Next: use --alg ES256, or leave it out\n"
+        f"✗   {ec_pem} is an EC P-256 key and cannot sign with RS256\n    Next: use --alg ES256, or leave it out\n"
     )
 
 

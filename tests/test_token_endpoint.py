@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from banno_creds import flow
-from banno_creds.errors import RefusedError
+from banno_creds.errors import BannoCredsError, RefusedError
 from banno_creds.http_client import Answer
 from banno_creds.token_endpoint import TokenResponse, read_answer
 from tests.conftest import CLIENT_ID, Cli, Request, Result, Says, ScriptedServer
@@ -177,7 +177,7 @@ def test_the_request_id_is_shown_with_the_answer(ask: Callable[..., Result], ser
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("invalid_client", "compare the fingerprint of: banno-creds keygen --public-from"),
+        ("invalid_client", "the public half of yours"),
         ("invalid_scope", "--scope"),
         ("invalid_request", "--curl"),
         ("invalid_grant", "Service account"),
@@ -326,12 +326,8 @@ def test_an_assertion_that_the_server_echoes_is_not_shown(
             4,
             "check the token endpoint's URL; a firewall in front of it may also have blocked this address",
         ),
-        (
-            404,
-            "Not Found",
-            4,
-            "check the token endpoint's URL; a firewall in front of it may also have blocked this address",
-        ),
+        (404, "Not Found", 4, "check the token endpoint's URL"),
+        (405, "Method Not Allowed", 4, "check the token endpoint's URL"),
     ],
 )
 def test_html_with_a_refusal(
@@ -342,10 +338,9 @@ def test_html_with_a_refusal(
         code,
         "",
         error(
-            f"{status} {reason}, and no OAuth error with it (text/html): "
-            "it is not JSON (Expecting value at character 1)",
+            "The server refused the request, and its answer is no OAuth error: it is HTML",
             f"{status} {reason} from {server.url} · text/html",
-            "the page's title: No [2J entry",
+            "the server says: No [2J entry — inside",
             hint=hint,
         ),
     )
@@ -358,9 +353,9 @@ def test_html_with_status_200(ask: Callable[..., Result], server: ScriptedServer
         5,
         "",
         error(
-            "The answer is not a token response (text/html): it is not JSON (Expecting value at character 1)",
+            "The answer is not a token response: it is HTML",
             f"200 OK from {server.url} · text/html",
-            "the page's title: Sign in",
+            "the server says: Sign in",
             hint="check the token endpoint's URL; a captive portal or an inspecting proxy may answer in its place",
         ),
     )
@@ -372,26 +367,175 @@ def test_an_empty_answer(ask: Callable[..., Result], server: ScriptedServer, sta
     server.says(Says(status, b"", {}))
     result = ask()
     assert (result.code, result.stdout) == (5, "")
-    message = "The answer is not a token response (an answer without a media type): it is empty"
+    message = "The server granted no token, with an empty answer"
     assert result.stderr.startswith(f"✗   {message}\n    {status} ")
 
 
-@pytest.mark.parametrize("body", [b"<html><body>no title", b"\xff\xfe\x00", b"", b"Unauthorized"])
-def test_a_refusal_without_oauth_error_or_title(
-    ask: Callable[..., Result], server: ScriptedServer, body: bytes
+NOT_OAUTH = "The server refused the request, and its answer is no OAuth error: it is"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault", "words"),
+    [
+        (b"Unauthorized\r\nsecond line", f"{NOT_OAUTH} text", ["the server says: Unauthorized"]),
+        (b"\xff\xfe\x00", f"{NOT_OAUTH} text", []),
+        (b'{"access_token": "cut of', f"{NOT_OAUTH} text", []),
+        (b"", "The server refused the request, with an empty answer", []),
+    ],
+)
+def test_a_refusal_in_plain_text(
+    ask: Callable[..., Result], server: ScriptedServer, body: bytes, fault: str, words: list[str]
 ) -> None:
     server.says(Says(401, body, {"content-type": "text/plain"}))
+    exchange = f"401 Unauthorized from {server.url} · text/plain"
+    assert ask() == Result(4, "", error(fault, exchange, *words, hint="check the token endpoint's URL"))
+
+
+LONG = "word " * 60
+AKAMAI = """<HTML><HEAD>
+<TITLE>Access Denied</TITLE>
+</HEAD><BODY>
+<H1>Access Denied</H1>
+
+You may not see this.<P>
+Reference&#32;&#35;18&#46;6f641160
+</BODY>
+</HTML>
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (
+            AKAMAI,
+            "Access Denied — You may not see this. Reference #18.6f641160",
+        ),
+        (
+            f"<title>No</title><p>{LONG}<p>Your support ID is: 1234567890",
+            "No — support ID is: 1234567890 — word ",
+        ),
+        (f"<p>{LONG}</p><span>Ray ID: <b>7d3f00c2</b></span>", "Ray ID: 7d3f00c2 — word word "),
+        ("<style>p {}</style><!-- <p>a --><script>let b</script><p class='>'>Sorry &amp; no</p>", "'>Sorry & no"),
+        ("<h1>Blocked here</h1><script>unclosed", "Blocked here"),
+        (
+            "<title>Error</title><body>Warning: x in line 3<br>{&quot;access_token&quot;: 1}",
+            "Error — Warning: x in line 3",
+        ),
+        ("\ufeff {", None),
+        ("<title> </title><br>—", None),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 403, 404, 429, 500])
+def test_what_a_page_says_to_people_is_quoted(status: int, page: str, words: str | None) -> None:
+    details = failure_for(status, page.encode(), "text/html").details[1:]
+    if words is None:
+        assert details == ()
+    else:
+        (line,) = details
+        assert line.startswith(f"the server says: {words}")
+        assert len(line) < 240
+
+
+def failure_for(status: int, body: bytes, kind: str, **headers: str) -> BannoCredsError:
+    named = {"content-type": kind} | {name.replace("_", "-"): value for name, value in headers.items()}
+    with pytest.raises(BannoCredsError) as failure:
+        read_answer(Answer("https://bank.example/token", status, "Reason", named, body, 0.1), 0)
+    return failure.value
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain", SECRET),
+        ("text/plain", f"access_token={SECRET} x"),
+        ("text/plain", f'{{"access_token": "{SECRET}'),
+        ("text/plain", f'"{SECRET} x"'),
+        ("text/html", SECRET),
+        ("text/html", f'{{"access_token": "{SECRET} <p>a b</p>'),
+        ("text/html", f"<p>The access_token: {SECRET}</p>"),
+        ("application/xml", f"<title>{SECRET}</title>"),
+        ("application/jwt", SECRET),
+        ("", f"<title>{SECRET}</title>"),
+        ("application/json", f'{{"id_token": "{SECRET}", "body": "{SECRET}", "error": null}}'),
+        ("application/json", f'{{"message": "no", "access_token": "{SECRET}'),
+    ],
+)
+def test_what_may_be_a_token_is_not_taken_for_words(kind: str, body: str) -> None:
+    failure = failure_for(200, body.encode(), kind)
+    assert SECRET not in f"{failure.message}{failure.details}"
+    assert len(failure.details) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 501, 503])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": "server_error", "error_description": "oops\x1b[2J"}, "server_error — oops [2J"),
+        ({"error": "server_error", "message": "not this"}, "server_error"),
+        ({"message": "Limit Exceeded"}, "Limit Exceeded"),
+        ({"title": "Busy", "detail": "d" * 900}, "Busy — " + "d" * 193 + "… (shortened)"),
+    ],
+)
+def test_words_with_an_answer_that_comes_for_now_are_quoted(status: int, body: object, words: str) -> None:
+    failure = failure_for(status, json.dumps(body).encode(), "application/json")
+    assert failure.details[1:] == (f"the server says: {words}",)
+
+
+def test_words_with_a_success_that_grants_nothing_are_quoted() -> None:
+    failure = failure_for(200, b'{"message": "Endpoint request timed out"}', "application/json")
+    assert failure.details[1:] == ("the server says: Endpoint request timed out",)
+
+
+@pytest.mark.parametrize("status", [404, 405, 410])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b'{"error": "not_found"}'),
+        ("application/json", b'{"error": "invalid_request"}'),
+        ("application/json", b'{"message": "no route"}'),
+        ("text/html", b"<h1>Not here</h1>"),
+        ("", b""),
+    ],
+)
+def test_where_no_token_endpoint_is_the_url_is_to_be_checked(status: int, kind: str, body: bytes) -> None:
+    failure = failure_for(status, body, kind)
+    assert (failure.exit_code, failure.hint) == (4, "check the token endpoint's URL")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_request_id_is_asked_for_only_where_there_is_one(status: int) -> None:
+    assert failure_for(status, b"", "").hint == "try again later"
+    assert "the vendor asks for the x-request-id" in str(failure_for(status, b"", "", x_request_id="7c1e").hint)
+
+
+@pytest.mark.parametrize("status", [501, 505])
+def test_what_the_server_will_never_do_is_not_asked_for_again(
+    ask: Callable[..., Result], server: ScriptedServer, pauses: list[float], status: int
+) -> None:
+    server.says(Says(status, b"", {}), says(GRANTED))
     result = ask()
-    assert result.code == 4
-    assert len(result.stderr.splitlines()) == 3
-    assert "401 Unauthorized, and no OAuth error with it (text/plain): it is" in result.stderr
+    assert (result.code, result.stdout) == (5, "")
+    assert f"✗   The server cannot answer this: {status} " in result.stderr
+    assert "    Next: check the URL, and what stands in front of the server\n" in result.stderr
+    assert len(server.requests) == 1
+    assert pauses == []
+
+
+def test_an_invalid_client_is_sent_neither_to_keygen_nor_to_fingerprints() -> None:
+    failure = failure_for(401, b'{"error": "invalid_client"}', "application/json")
+    assert failure.hint == (
+        "check the client ID, and that the key registered in Users & Groups is the public half of yours; usual "
+        "causes besides: a kid with a pasted PEM, another aud, this machine's clock, an application registered for a "
+        "client secret"
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"message": "Forbidden"}, ["it says: Forbidden"]),
-        ({"title": "Bad", "detail": "Too\x1b[2J old", "status": 403}, ["it says: Bad", "it says: Too [2J old"]),
+        ({"message": "Forbidden"}, ["the server says: Forbidden"]),
+        ({"title": "Bad", "detail": "Too\x1b[2J old", "status": 403}, ["the server says: Bad — Too [2J old"]),
         ({"errorCode": 40}, []),
         ({"error": {"code": 7}, "message": 7}, []),
         ({"error": None}, []),
@@ -404,7 +548,7 @@ def test_a_gateways_own_error_is_quoted(
     result = ask()
     assert result.code == 4
     message, exchange, *details, _ = result.stderr.splitlines()
-    assert message.endswith("no OAuth error with it (application/json): it is JSON without an OAuth error")
+    assert message == f"✗   {NOT_OAUTH} JSON of another kind"
     assert exchange.strip() == f"403 Forbidden from {server.url} · application/json"
     assert [line.strip() for line in details] == words
 
@@ -434,7 +578,7 @@ def test_json_that_is_no_token_response(
         5,
         "",
         error(
-            f"The answer is not a token response (application/json): {fault}",
+            f"The answer is not a token response: {fault}",
             f"200 OK from {server.url} · application/json",
             hint="check the token endpoint's URL; a captive portal or an inspecting proxy may answer in its place",
         ),
@@ -535,6 +679,7 @@ def test_three_attempts_are_all(ask: Callable[..., Result], server: ScriptedServ
         error(
             "The server cannot answer now: 502 Bad Gateway",
             f"502 Bad Gateway from {server.url} · text/html · x-request-id 7c1e",
+            "the server says: Bad gateway",
             "that was attempt 3 of 3",
             hint="try again later; the vendor asks for the x-request-id, the date and the client ID "
             "in a support case",

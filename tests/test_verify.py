@@ -142,7 +142,7 @@ def verified(alg: str, key: str, *asked: str, kid: str | None = None) -> str:
         " 2  Verified\n"
         f"    the signature holds: {alg}, {key}\n"
         + "".join(f"    as asked: {line}\n" for line in asked)
-        + "    in its time\n"
+        + "    not expired\n"
     )
 
 
@@ -879,7 +879,7 @@ def test_jwk_set_of_another_issuer_does_not_verify(cli: Cli, server: ScriptedSer
     ("answer", "code", "message"),
     [
         (says({"keys": []}), 2, "{url} holds no key that can verify"),
-        (Says(200, b"<html>", {"content-type": "text/html"}), 5, "What {url} sends is not a JWK Set: it is not JSON"),
+        (Says(200, b"<html>", {"content-type": "text/html"}), 5, "What {url} sends is not a JWK Set: it is HTML"),
         (says([]), 5, "What {url} sends is not a JWK Set: it is JSON, but an array and not an object"),
         (says({}, 404), 5, "{url} does not send a JWK Set: 404 Not Found"),
     ],
@@ -915,7 +915,7 @@ def test_issuer_names_its_keys_by_discovery(cli: Cli, server: ScriptedServer, is
         f"    the signature holds: RS256, RSA 2048 from {issuer}/keys\n"
         f"    as asked: iss {issuer}\n"
         "    as asked: aud https://api.example\n"
-        "    in its time\n"
+        "    not expired\n"
     )
     assert [request.path for request in server.requests] == ["/.well-known/openid-configuration", "/keys"]
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+KEY_VARIABLE = "BANNO_CREDS_PRIVATE_KEY_PEM"
+"""The variable that holds a private key itself, as a CI job has it from a secret."""
+
 ENVIRONMENTS: Mapping[str, str] = {
     "production": "https://login.jackhenry.com/a/oidc-provider/api/v0/token",
     # Still documented by the vendor for older applications.
@@ -32,20 +35,21 @@ DEFAULT_TIMEOUT = 30.0
 MOST_TIMEOUT = 3600
 MOST_LEEWAY = 3600  # more would no longer be a difference between clocks
 
-# What the assertion and the request say by themselves; a --claim or --param of the same name would contradict.
+# What the assertion and the request say by themselves, and the option for it where there is one; a --claim or
+# --param of the same name would contradict.
 RESERVED_CLAIMS: Mapping[str, str] = {
     "iss": "--client-id",
     "sub": "--client-id",
     "aud": "--aud",
     "exp": "--lifetime",
     "iat": "--iat",
-    "jti": "nothing: it is made afresh for each request",
+    "jti": "",
 }
 RESERVED_PARAMS: Mapping[str, str] = {
-    "grant_type": "nothing: it is always client_credentials",
-    "client_assertion": "nothing: it is what this tool makes",
-    "client_assertion_type": "nothing: it is fixed by RFC 7523",
-    "client_secret": "nothing: a secret has no place in an argument",
+    "grant_type": "",
+    "client_assertion": "",
+    "client_assertion_type": "",
+    "client_secret": "",  # a secret has no place in an argument
     "scope": "--scope",
     "resource": "--resource",
 }
@@ -167,6 +171,12 @@ class ClientConfig:
                 hint=f"leave --lifetime out for {DEFAULT_LIFETIME} s",
             )
         _check_timeout(self.timeout)
+        texts = (self.kid, self.aud, *self.scope, *self.resource, *(text for pair in self.params for text in pair))
+        if any(text is not None and not text.isprintable() for text in texts):
+            raise ConfigurationError(
+                "a control character, such as a line end, is in --kid, --aud, --scope, --resource or --param",
+                hint="take it out; in CI, look at the last character of a variable",
+            )
         _check_names("claim", self.claims, RESERVED_CLAIMS)
         _check_names("param", [name for name, _ in self.params], RESERVED_PARAMS)
         if self.token_endpoint is not None:
@@ -192,10 +202,9 @@ def check_url(url: str, what: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as failure:
-        raise ConfigurationError(
-            f"{what} {url!a} is no URL: {failure}", hint="write it as https://host/path"
-        ) from None
+    except ValueError:
+        shown = "(not shown)" if "@" in url else ascii(url)
+        raise ConfigurationError(f"{what} {shown} is no URL", hint="write it as https://host/path") from None
     if re.search(r"[^\x21-\x7e]", url):
         faults.append("it has white space or characters outside ASCII in it")
     if parts.scheme not in ("http", "https"):
@@ -261,5 +270,5 @@ def _check_names(option: str, names: Mapping[str, Any] | list[str], reserved: Ma
         if name in reserved:
             raise ConfigurationError(
                 f"--{option} {name}=… would contradict what this tool sends itself",
-                hint=f"use {reserved[name]}",
+                hint=f"use {reserved[name]}" if reserved[name] else "leave it out",
             )

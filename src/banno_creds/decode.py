@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,13 @@ MOST_CHARACTERS = 1024 * 1024
 
 _PREFIX = re.compile(r"\s*(?:Authorization\s*:\s*)?(?:(?:Bearer|DPoP)\s+)?", re.IGNORECASE)
 _QUOTES = "\"'"
+# A line that ``client-assertion -o env`` prints.
+_VARIABLE = re.compile(r"(?:export\s+)?BANNO_ACCESS_TOKEN=(\S+)")
+
+_PEM_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----|---- BEGIN SSH2 (PUBLIC KEY) ----")
+_OPENSSH_PUBLIC = re.compile(r"(?:ssh-|ecdsa-sha2-|sk-)\S+ AAAA")
+# How the base64 of PEM, PKCS#8, PKCS#1, SEC1, SPKI and of certificates begins.
+_BASE64_KEY = re.compile(r"(?:LS0tLS1CRUdJTi|MI[A-P]|MFkw|MH[YZa-d])[A-Za-z0-9+/=\s]{80,}")
 
 # RFC 6749 appendix A.12: what an access token, an opaque one too, may consist of.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -37,8 +45,8 @@ def decode(text: str) -> DecodedToken:
     """Find the JWT in what was pasted, and take it apart. Nothing is verified.
 
     Args:
-        text: a JWT, with or without ``Bearer`` before it; or a whole token response as JSON. White space in it,
-            from a line that was wrapped, does no harm.
+        text: a JWT, with or without ``Bearer`` before it; or a whole token response as JSON; or a line that
+            exports it. White space in it, from a line that was wrapped, does no harm.
 
     Returns:
         The token.
@@ -74,6 +82,40 @@ def decode(text: str) -> DecodedToken:
     return DecodedToken(header, payload, compact)
 
 
+def what_else(text: str) -> str | None:
+    """What people give where a token belongs: a key, or a certificate.
+
+    Args:
+        text: what was pasted.
+
+    Returns:
+        Such as "a private key"; None if it is none of them.
+    """
+    label = _PEM_LABEL.search(text)
+    if label is not None:
+        name = label[1] or label[2]
+        if "PRIVATE KEY" in name:
+            return "a private key"
+        if "PUBLIC KEY" in name:
+            return "a public key"
+        return "a certificate" if name.endswith("CERTIFICATE") else "PEM"
+    text = text.strip().removeprefix("\ufeff").strip()
+    if _OPENSSH_PUBLIC.match(text):
+        return "a public key"
+    if _BASE64_KEY.fullmatch(text):
+        return "what looks like a key or a certificate in base64"
+    if not text.startswith("{"):
+        return None
+    with suppress(ValueError):
+        members = parse_json_object(text)
+        if "access_token" not in members and "kty" in members:
+            return "a private key" if "d" in members or members["kty"] == "oct" else "a public key"
+    return None
+
+
+NO_KEY = "give a token; a private key is to be shown to nobody"
+"""What to do where a token was expected, and `what_else` finds something."""
+
 _COPY_AGAIN = "copy the whole token again; a terminal or a log may have changed it"
 _TELL_ITS_MAKER = "copy the whole token again; if it stays so, tell whoever made it"
 
@@ -95,9 +137,13 @@ def extract_token(text: str) -> str:
             f"this is larger than {MOST_CHARACTERS // 1024} KiB: no token is that long",
             hint="check that it is the token you mean to decode",
         )
+    if (what := what_else(text)) is not None:
+        raise TokenError(f"this is {what}, not a token", hint=NO_KEY)
     text = text.strip().removeprefix("\ufeff").strip()
     if text.startswith("{"):
         text = _from_response(text)
+    elif (variable := _VARIABLE.match(text)) is not None:
+        text = variable[1]
     token = "".join(_PREFIX.sub("", text.strip(_QUOTES), count=1).strip(_QUOTES).split())
     if not token:
         raise TokenError(
@@ -115,6 +161,14 @@ def _from_response(text: str) -> str:
         token = response.get(name)
         if isinstance(token, str):
             return token
+    error = response.get("error")
+    if isinstance(error, str):
+        description = response.get("error_description")
+        words = [error, description] if isinstance(description, str) else [error]
+        raise TokenError(
+            f"this is a refusal, not a token: {' — '.join(printable(word, 300) for word in words)}",
+            hint="run banno-creds client-assertion again: it says what to do about it",
+        )
     members = printable(", ".join(response) or "none", 200)
     raise TokenError(
         f"this is JSON without an access_token (its members: {members})",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError, printable
 from banno_creds.jose import parse_json_object
-from banno_creds.token_endpoint import exchange, unavailable
+from banno_creds.token_endpoint import exchange, unavailable, what_is_wrong, words
 
 if TYPE_CHECKING:
     from banno_creds.http_client import Answer, HttpClient
@@ -61,7 +62,14 @@ def endpoint(metadata: dict[str, Any], name: str) -> str:
             f"the discovery document of {printable(metadata.get('issuer'), 200)} names no {name}",
             hint="give the URL itself with --token-endpoint" if name == "token_endpoint" else "give --jwks instead",
         )
-    return check_url(url, f"the {name} that the discovery document names")
+    check_url(url, f"the {name} that the discovery document names")
+    issuer = str(metadata.get("issuer"))
+    if urlsplit(issuer).scheme == "https" and urlsplit(url).scheme != "https":
+        raise ConfigurationError(
+            f"the {name} that {printable(issuer, 200)} names is plain http: {url}",
+            hint="an https issuer has https endpoints; find out who changed its discovery document",
+        )
+    return url
 
 
 def fetch_json(url: str, http: HttpClient, what: str) -> dict[str, Any]:
@@ -85,9 +93,9 @@ def fetch_json(url: str, http: HttpClient, what: str) -> dict[str, Any]:
         return parse_json_object(answer.content)
     except ValueError as failure:
         raise UnusableAnswerError(
-            f"what {url} sends is not {what}: {failure}",
+            f"what {url} sends is not {what}: {what_is_wrong(answer, failure)}",
             hint="open the URL in a browser: a login page or a gateway may answer in its place",
-            details=exchange(answer),
+            details=exchange(answer) + words(answer),
         ) from None
 
 
@@ -97,5 +105,5 @@ def _not_there(answer: Answer, what: str) -> UnavailableError | UnusableAnswerEr
     return UnusableAnswerError(
         f"{answer.url} does not send {what}: {answer.status} {answer.reason}",
         hint="check the URL; a redirect is never followed",
-        details=exchange(answer),
+        details=exchange(answer) + words(answer),
     )

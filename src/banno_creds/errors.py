@@ -29,6 +29,21 @@ _MOST_CHARACTERS = 500
 # A server may echo what it was sent. A JWT is never shown in its words.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}")
 
+# Nor is a private key, which people give where something else belongs: PEM, the member d of a JWK, or the base64 of
+# PEM, of DER or of a JWK.
+_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*-----|\Z)"
+    r"|\"d\"\s*:\s*\"[^\"]*\"?"
+    r"|(?:LS0tLS1CRUdJTi|MI[A-P]|MH[Y-d]|eyJ)[A-Za-z0-9+/_=\s-]{100,}",
+    re.DOTALL,
+)
+_ECHOED = 16  # so many characters of a signature in a row are no accident
+
+
+def is_private_key(text: str) -> bool:
+    """Whether a text that should be something else, such as a path, looks like a private key."""
+    return _KEY.search(text) is not None
+
 
 def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     """Make text that came from outside fit to be shown on one line of a terminal or a log.
@@ -38,10 +53,11 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
         most: the most characters to keep; what was cut is said.
 
     Returns:
-        The text with each run of control characters and white space folded into one space, and JWTs left out.
+        The text with each run of control characters and white space folded into one space, JWTs and private keys
+        left out.
     """
     # A little more than is kept is looked at, so that a 50 MiB answer costs nothing.
-    source = _JWT.sub("(a JWT)", str(text)[: most * 4 + 4096])
+    source = _KEY.sub("(a key)", _JWT.sub("(a JWT)", str(text)[: most * 4 + 4096]))
     # What can move a cursor, reorder a line or break an encoder is not printable: controls, format characters
     # (bidirectional overrides among them), surrogates, line and paragraph separators.
     shown = " ".join("".join(c if c.isprintable() else " " for c in source).split())
@@ -64,6 +80,22 @@ class BannoCredsError(Exception):
         self.message = message
         self.hint = hint
         self.details = details
+
+    def leave_out(self, secret: str) -> None:
+        """Drop the words in which somebody echoes a secret, wrapped to lines or not.
+
+        Args:
+            secret: such as the signature of an assertion.
+        """
+        runs = [secret[i : i + _ECHOED] for i in range(0, len(secret) - _ECHOED + 1, _ECHOED)]
+
+        def clean(text: str) -> str:
+            squeezed = "".join(text.split())
+            return "(left out: the server echoes the assertion)" if any(run in squeezed for run in runs) else text
+
+        self.message = clean(self.message)
+        self.details = tuple(clean(detail) for detail in self.details)
+        self.args = (self.message,)
 
 
 class ConfigurationError(BannoCredsError):

@@ -37,8 +37,7 @@ class PrivateFile:
     """What was in a file that should be its owner's alone."""
 
     content: bytes = field(repr=False)
-    readable_by_others: bool
-    mode: int
+    warnings: tuple[tuple[str, str], ...] = ()  # what is not as it should be, and what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError
 
 
 def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFile:
-    """Read a private key's file, and look who else may read or change it.
+    """Read a file with a secret, such as a private key, and look who else may read or change it.
 
     The mode is that of the opened file itself, so that nobody can change it between the look and the read.
 
@@ -77,21 +76,40 @@ def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFil
         allow_writable: whether a file that others can write is taken all the same.
 
     Returns:
-        Its content, and whether others can read it.
+        Its content, and warnings: others can read it, or can put another file in its place.
 
     Raises:
         KeyLoadError: it is missing, a directory, not readable, too large, or others can write it.
     """
     content, status = _read(path, MOST_BYTES, KeyLoadError)
-    mode = stat.S_IMODE(status.st_mode)
     # A pipe or a device has no mode worth judging.
-    judged = MODES_MEAN_SOMETHING and stat.S_ISREG(status.st_mode)
-    if judged and mode & (stat.S_IWGRP | stat.S_IWOTH) and not allow_writable:
+    if not MODES_MEAN_SOMETHING or not stat.S_ISREG(status.st_mode):
+        return PrivateFile(content)
+    mode, quoted = stat.S_IMODE(status.st_mode), shlex.quote(str(path))
+    if not allow_writable:
+        _refuse_what_others_write(path, mode, status.st_uid)
+    warnings = []
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.append((f"others can read {path} (mode {mode:04o})", f"chmod 600 {quoted}"))
+    folder = os.stat(path.parent).st_mode  # noqa: PTH116
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        message = f"others can put another file in the place of {path}: everybody can write its folder"
+        warnings.append((message, f"chmod o-w {shlex.quote(str(path.parent))}"))
+    return PrivateFile(content, tuple(warnings))
+
+
+def _refuse_what_others_write(path: Path, mode: int, owner: int) -> None:
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise KeyLoadError(
             f"others can write the private key {path} (mode {mode:04o}), so nobody knows whose key it is",
             hint=f"chmod 600 {shlex.quote(str(path))}, or add --allow-writable-key if you know why it is so",
         )
-    return PrivateFile(content, judged and bool(mode & (stat.S_IRGRP | stat.S_IROTH)), mode)
+    # root reads what is others' on purpose, in containers above all; and what is root's only root can change.
+    if os.geteuid() not in (0, owner) and owner != 0:
+        raise KeyLoadError(
+            f"the private key {path} belongs to another user, who can change it",
+            hint="make a copy of your own, or add --allow-writable-key if you know why it is so",
+        )
 
 
 def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, os.stat_result]:

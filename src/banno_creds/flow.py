@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from banno_creds.config import is_url
-from banno_creds.errors import NetworkError, TokenError
+from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, TokenError
 from banno_creds.steps import (
     AnswerReceived,
     AssertionBuilt,
@@ -59,13 +59,20 @@ class InspectedToken:
     verified_by: str | None
 
 
-def sign_jwt(config: ClientConfig, emit: Emit = ignore, *, clock: Clock = time.time) -> str:
+def sign_jwt(
+    config: ClientConfig,
+    emit: Emit = ignore,
+    *,
+    clock: Clock = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
     """Make one client assertion, without sending it anywhere.
 
     Args:
         config: the client; its token endpoint, or ``aud``, is the audience.
         emit: called with each step.
         clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause before another attempt to find the issuer's token endpoint.
 
     Returns:
         The signed client assertion (RFC 7523), a compact JWS.
@@ -74,9 +81,17 @@ def sign_jwt(config: ClientConfig, emit: Emit = ignore, *, clock: Clock = time.t
         KeyLoadError: the key cannot be read or used.
         SigningError: the key is damaged.
         ConfigurationError: ``alg`` does not go with the key.
+        NetworkError: the issuer's discovery document cannot be fetched.
     """
+    if config.issuer is None:
+        signer = load_signer(config, emit)
+        return _make_assertion(config, signer, config.token_endpoint or "", emit, clock)
+    from banno_creds.http_client import HttpClient
+
     signer = load_signer(config, emit)
-    return _make_assertion(config, signer, config.token_endpoint or "", emit, clock)
+    with HttpClient(config.timeout, config.ca_bundle) as http:
+        url = _find_token_endpoint(config, http, emit, sleep)
+    return _make_assertion(config, signer, url, emit, clock)
 
 
 def fetch_token(
@@ -110,16 +125,21 @@ def fetch_token(
     signer = load_signer(config, emit)
     with HttpClient(config.timeout, config.ca_bundle) as http:
         url = _find_token_endpoint(config, http, emit, sleep)
+        http.check(url)
 
         def attempt(number: int) -> TokenResponse:
             # A fresh jti and signature each time: the server may have seen the last one although we saw no answer.
-            client_assertion = _make_assertion(config, signer, url, emit, clock)
+            client_assertion = _make_assertion(config, signer, url, emit if number == 1 else ignore, clock)
             form = token_endpoint.build_form(config, client_assertion)
             requested_at = int(clock())
             emit(TokenRequested(url, form, number))
             answer = http.post_form(url, form)
             emit(_received(answer))
-            return token_endpoint.read_answer(answer, requested_at)
+            try:
+                return token_endpoint.read_answer(answer, requested_at)
+            except BannoCredsError as failure:
+                failure.leave_out(client_assertion.rpartition(".")[2])
+                raise
 
         response = _persistently(attempt, http, emit, sleep)
     emit(_granted(response))
@@ -242,23 +262,17 @@ def load_key(
     Raises:
         KeyLoadError: it cannot be read or used.
     """
-    from shlex import quote
-
     from banno_creds.files import read_private_file
     from banno_creds.keys import load_private_key
 
-    content = source.content
-    if source.path is not None:
-        file = read_private_file(source.path, allow_writable=source.allow_writable)
-        content = file.content
-        if file.readable_by_others:
-            emit(
-                Warned(
-                    f"others can read {source.path} (mode {file.mode:04o})",
-                    hint=f"chmod 600 {quote(str(source.path))}",
-                )
-            )
-    return load_private_key(content or b"", source.origin, passphrase, thorough=thorough)
+    if source.path is None:
+        return load_private_key(source.content or b"", source.origin, passphrase, thorough=thorough)
+    file = read_private_file(source.path, allow_writable=source.allow_writable)
+    key = load_private_key(file.content, source.origin, passphrase, thorough=thorough)
+    # Only now: whoever names another file by mistake is not told to change its mode.
+    for message, hint in file.warnings:
+        emit(Warned(message, hint))
+    return key
 
 
 def _find_token_endpoint(config: ClientConfig, http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> str:
@@ -270,6 +284,12 @@ def _find_token_endpoint(config: ClientConfig, http: HttpClient, emit: Emit, sle
     metadata = _persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
     url = discovery.endpoint(metadata, "token_endpoint")
     emit(EndpointDiscovered(issuer, "token_endpoint", url))
+    if config.aud not in (None, issuer, url):
+        # An assertion is good for its audience, whoever comes by it.
+        raise ConfigurationError(
+            f"an assertion for {config.aud} would go to another server, the one that {issuer} names",
+            hint="leave --aud out, or name the endpoint with --token-endpoint",
+        )
     return url
 
 
@@ -350,6 +370,6 @@ def _warn_of_oddities(config: ClientConfig, response: TokenResponse, emit: Emit)
         )
     if response.token_type.lower() != "bearer":
         named = f"the type {response.token_type}" if response.token_type else "no token_type"
-        emit(Warned(f"the answer names {named}; -o header and -o env assume Bearer"))
+        emit(Warned(f"the answer names {named}, and Bearer was expected"))
     if response.expires_in is None:
         emit(Warned("the answer does not say in expires_in how long the token lives"))

@@ -7,6 +7,7 @@ through a proxy: a proxy would read what plain http carries.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import sys
@@ -116,6 +117,8 @@ class HttpClient:
         self._ends = time.monotonic() + timeout
         self._ca_bundle = ca_bundle
         self._trusted: ssl.SSLContext | None = None
+        self._is_part = False  # whether the operating system may trust more than that
+        self._proxies: dict[str, httpx.Proxy | None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +134,22 @@ class HttpClient:
     def remaining(self) -> float:
         """How much of the time is left, in seconds."""
         return self._ends - time.monotonic()
+
+    def check(self, url: str) -> None:
+        """Make sure that everything needed to ask is there, before anything is made for the asking.
+
+        Nothing is sent, and no name is resolved. What was found out is kept for the request.
+
+        Args:
+            url: what is going to be asked.
+
+        Raises:
+            ConfigurationError: the proxy's settings or the CA bundle cannot be meant.
+        """
+        self._proxy(url)
+        # A CA bundle that plain http has no use for was named nevertheless: its faults are not passed over.
+        if self._ca_bundle is not None or _is_secure(url):
+            self._trust()
 
     def get(self, url: str) -> Answer:
         """Fetch a JSON document; see `_send` for what it raises."""
@@ -150,19 +169,26 @@ class HttpClient:
             ConfigurationError: the proxy's settings, the CA bundle or the host name cannot be meant.
             NetworkError: no whole answer came back; which of its branches says why.
         """
-        proxy = _proxy_for(url)
-        # What is plain http is loopback: the URL was checked before. No certificate is looked at then.
-        secure = urlsplit(url).scheme == "https"
+        self.check(url)
+        proxy = self._proxy(url)
+        secure = _is_secure(url)
         context = self._trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         left = self.remaining()
         if left <= 0:
             raise self._timed_out(url, "there was no time left to ask")
-        exchange = _Exchange(lambda trace: _run(_request(method, url, content, left, trace), url, context, proxy))
+        exchange = _Exchange(
+            lambda trace: _run(_request(method, url, content, left, trace), url, context, proxy),
+            only_loopback=None if secure else urlsplit(url).netloc,
+        )
         try:
             return exchange.within(left)
         except (httpx.HTTPError, TimeoutError) as failure:
             if isinstance(failure, TimeoutError) or self.remaining() <= 0:
                 raise self._timed_out(url, exchange.phase) from None
+            if self._is_part and isinstance(_cause(failure), ssl.SSLCertVerificationError):
+                # The folder has not the authority; the whole store may. The handshake failed: nothing was sent.
+                self._trusted, self._is_part = _whole_store(), False
+                return self._send(method, url, content)
             raise _explain(failure, url, proxy) from None
         except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is the latter
             raise ConfigurationError(
@@ -172,10 +198,16 @@ class HttpClient:
     def _trust(self) -> ssl.SSLContext:
         """Whom to trust: the CA bundle that was named, else the operating system's store."""
         if self._trusted is None:
-            context = _system_trust() if self._ca_bundle is None else _bundle_trust(self._ca_bundle)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            self._trusted = context
+            if self._ca_bundle is None:
+                self._trusted, self._is_part = _system_trust()
+            else:
+                self._trusted = _bundle_trust(self._ca_bundle)
         return self._trusted
+
+    def _proxy(self, url: str) -> httpx.Proxy | None:
+        if url not in self._proxies:
+            self._proxies[url] = _proxy_for(url)
+        return self._proxies[url]
 
     def _timed_out(self, url: str, phase: str) -> TimedOutError:
         return TimedOutError(
@@ -183,6 +215,10 @@ class HttpClient:
             hint="try again later, or allow more with --timeout SECONDS",
             details=(phase,),
         )
+
+
+def _is_secure(url: str) -> bool:
+    return urlsplit(url).scheme == "https"
 
 
 def _request(method: str, url: str, content: bytes | None, seconds: float, trace: _Trace) -> httpx.Request:
@@ -225,11 +261,13 @@ class _Exchange:
 
     Args:
         run: the exchange; it is given what httpx is to call with each event.
+        only_loopback: how a message names a peer that has to be this very machine; None if it may be any.
     """
 
-    def __init__(self, run: Callable[[_Trace], Answer]) -> None:
+    def __init__(self, run: Callable[[_Trace], Answer], *, only_loopback: str | None = None) -> None:
         self.phase = "it had not begun"
         self._run = run
+        self._only_loopback = only_loopback
         self._outcome: Answer | BaseException | None = None
         self._broken_off = False
         self._socket: socket.socket | None = None
@@ -283,6 +321,15 @@ class _Exchange:
         if name != "connect_tcp.complete":
             return
         stream = info["return_value"]
+        if self._only_loopback is not None:
+            # The URL was checked by its name alone, and a name may lead anywhere. Nothing has been sent yet.
+            address = stream.get_extra_info("server_addr")[0]
+            if not is_loopback(address):
+                stream.close()
+                raise NetworkError(
+                    f"{self._only_loopback} is not this machine: the name leads to {address}",
+                    hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
+                )
         with self._lock:
             if self._broken_off:
                 stream.close()
@@ -302,13 +349,7 @@ class _Exchange:
 def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTPTransport:
     if proxy is not None and proxy.url.scheme == "https":
         proxy.ssl_context = context  # httpx would trust other authorities than we do
-    try:
-        return httpx.HTTPTransport(verify=context, proxy=proxy)
-    except ImportError:  # socksio
-        raise ConfigurationError(
-            "the proxy from the environment is a SOCKS proxy, and what speaks to one is not installed",
-            hint="pip install 'httpx[socks]'",
-        ) from None
+    return httpx.HTTPTransport(verify=context, proxy=proxy)
 
 
 def _proxy_for(url: str) -> httpx.Proxy | None:
@@ -317,6 +358,7 @@ def _proxy_for(url: str) -> httpx.Proxy | None:
     host = parts.hostname or ""
     if is_loopback(host):
         return None
+    from importlib.util import find_spec
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
@@ -332,6 +374,11 @@ def _proxy_for(url: str) -> httpx.Proxy | None:
         raise ConfigurationError(
             "the proxy from the environment cannot be used: it is no URL like http://host:port",
             hint=f"{_PROXY_HINT}; characters such as # / ? @ in its password have to be percent-encoded",
+        )
+    if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ConfigurationError(
+            "the proxy from the environment is a SOCKS proxy, and what speaks to one is not installed",
+            hint="pip install 'httpx[socks]'",
         )
     return proxy
 
@@ -372,7 +419,7 @@ def _too_large(response: httpx.Response, url: str) -> UnusableAnswerError:
 
 
 def _bundle_trust(ca_bundle: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _trusting_nobody()
     fault = None
     try:
         if not ca_bundle.is_dir():
@@ -393,24 +440,37 @@ def _bundle_trust(ca_bundle: Path) -> ssl.SSLContext:
     return context
 
 
-def _system_trust() -> ssl.SSLContext:
-    """The operating system's trust store.
+def _system_trust() -> tuple[ssl.SSLContext, bool]:
+    """The operating system's trust store, and whether it may be only a part of it.
 
     Debian and Alpine keep the same certificates as one large file and, beside it, as a hashed folder. The folder
-    is preferred, because it is read on demand: the file costs about 20 ms at every start. Everywhere else, and
-    where SSL_CERT_FILE or SSL_CERT_DIR say otherwise, truststore knows.
+    is tried first, because it is read on demand: the file costs about 20 ms at every start. It is a part, for a
+    file edited by hand may hold an authority the folder has not. Everywhere else, and where SSL_CERT_FILE or
+    SSL_CERT_DIR say otherwise, truststore knows.
     """
     paths = ssl.get_default_verify_paths()
-    if sys.platform == "linux" and paths.cafile and paths.capath:
-        file, folder = Path(paths.cafile).resolve(), Path(paths.capath).resolve()
-        # A file changed later than its folder was edited by hand: it may hold a certificate the folder has not.
-        if file.parent == folder and int(file.stat().st_mtime) <= folder.stat().st_mtime and _is_hashed(folder):
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    named = os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env)
+    if sys.platform == "linux" and not named and paths.cafile and paths.capath:
+        folder = Path(paths.capath).resolve()
+        if Path(paths.cafile).resolve().parent == folder and _is_hashed(folder):
+            context = _trusting_nobody()
             context.load_verify_locations(capath=str(folder))
-            return context
+            return context, True
+    return _whole_store(), False
+
+
+def _whole_store() -> ssl.SSLContext:
     import truststore
 
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _is_hashed(folder: Path) -> bool:
@@ -438,9 +498,7 @@ def _explain(failure: httpx.HTTPError, url: str, proxy: httpx.Proxy | None) -> B
     if isinstance(cause, ssl.SSLError):
         return _untrusted(cause, host)
     if isinstance(cause, socket.gaierror):
-        return NetworkError(
-            f"the host name of {peer} cannot be resolved: {cause.strerror}", retryable=True, hint=look
-        )
+        return NetworkError(f"{peer} cannot be resolved: {cause.strerror}", retryable=True, hint=look)
     if isinstance(cause, ConnectionRefusedError):
         return NetworkError(
             f"{peer} refused the connection: nothing listens there",

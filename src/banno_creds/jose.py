@@ -65,6 +65,14 @@ def parse_json_object(data: bytes | str) -> dict[str, Any]:
     Raises:
         ValueError: it is not such an object; the message says why in words.
     """
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"it is JSON, but {_NAMES[type(value)]} and not an object")  # noqa: TRY004 - data, not types
+    return value
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse any JSON value, as strictly as `parse_json_object`, which see for arguments and errors."""
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError:
@@ -81,8 +89,6 @@ def parse_json_object(data: bytes | str) -> dict[str, Any]:
         raise ValueError(f"it is not JSON ({failure.msg} at character {failure.pos + 1})") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    if not isinstance(value, dict):
-        raise ValueError(f"it is JSON, but {_NAMES[type(value)]} and not an object")  # noqa: TRY004 - data, not types
     _check_depth(value)
     return value
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_private_key
 
+from banno_creds.config import KEY_VARIABLE
 from banno_creds.errors import KeyLoadError, PassphraseError
 from banno_creds.jose import base64url, parse_json_object
 
@@ -63,6 +64,10 @@ _MAKE_ONE = "make a key pair with: banno-creds keygen"
 _TAKES = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
 _MAKE_EC = "make one with: banno-creds keygen --type ec"
 _GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
+# With e = 1 a signature is its own message: anybody could make one.
+_LEAST_RSA_EXPONENT = 3
+# What to do where the key came in a variable, from a CI job's secret: whoever reads the log has no file to look at.
+_STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,9 @@ def load_private_key(
     """
     text = _normalise(content)
     if not text:
-        raise KeyLoadError(f"{origin} is empty", hint=f"look at what should have filled it, or {_MAKE_ONE}")
+        raise KeyLoadError(
+            f"{origin} is empty", hint=_store_or(f"look at what should have filled it, or {_MAKE_ONE}", origin)
+        )
     if text.startswith(b"{"):
         return _from_jwk(text, origin)
     if _is_der(text):
@@ -205,8 +212,11 @@ def _normalise(content: bytes) -> bytes:
     text = _undress(content)
     if _looks_like_key(text):
         return text
+    packed = b"".join(text.split()).rstrip(b"=")
+    if len(packed) % 4 == 1:
+        packed = packed[:-1]  # it was cut off; what is left tells of what it was
     try:
-        decoded = _undress(b64decode(b"".join(text.split()), validate=True))
+        decoded = _undress(b64decode(packed + b"=" * (-len(packed) % 4), validate=True))
     except ValueError:
         return text
     return decoded if _looks_like_key(decoded) else text
@@ -292,7 +302,7 @@ def _open(load: Callable[[bytes | None], PrivateKeyTypes], origin: str, passphra
         if "nknown" in str(failure):
             raise KeyLoadError(
                 f"{origin} is encrypted in a way that is not known here",
-                hint="convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out private.pem",
+                hint="convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out key.pem",
             ) from None
         raise PassphraseError(
             f"the passphrase does not open {origin}", hint="check the passphrase; if it is right, the file is damaged"
@@ -302,7 +312,7 @@ def _open(load: Callable[[bytes | None], PrivateKeyTypes], origin: str, passphra
 def _damaged(origin: str) -> KeyLoadError:
     return KeyLoadError(
         f"{origin} looks like a private key, but it is damaged or of an unknown kind",
-        hint="look at it with: openssl pkey -in FILE -noout -check, or take it from a backup",
+        hint=_store_or("look at it with: openssl pkey -in FILE -noout -check, or take it from a backup", origin),
     )
 
 
@@ -317,7 +327,7 @@ def _ask(passphrase: Passphrase, origin: str) -> bytes:
 
 
 def _from_openssh(block: bytes, origin: str) -> PrivateKeyTypes:
-    convert = "convert a copy of it in place: ssh-keygen -p -m PKCS8 -f COPY"
+    convert = "convert a copy of it: cp FILE key.pem && ssh-keygen -p -m PKCS8 -f key.pem"
     try:
         return serialization.load_ssh_private_key(block, None)
     except TypeError:
@@ -368,6 +378,11 @@ def _from_jwk(text: bytes, origin: str) -> PrivateKey:
             f"{origin} is a JWK that is not meant to sign: its use is {_shown(jwk['use'])}",
             hint="give the one whose use is sig",
         )
+    if "key_ops" in jwk and not (isinstance(jwk["key_ops"], list) and "sign" in jwk["key_ops"]):
+        raise KeyLoadError(
+            f"{origin} is a JWK that is not meant to sign: its key_ops do not hold sign",
+            hint="give the one whose key_ops hold sign",
+        )
     # Imported here because it costs 40 ms, and hardly anybody's key is a JWK.
     from jwt.algorithms import ECAlgorithm, RSAAlgorithm
     from jwt.exceptions import InvalidKeyError
@@ -398,6 +413,12 @@ def _fit(native: PrivateKeyTypes, origin: str) -> PrivateKey:
                 f"{origin} is an RSA key of {native.key_size} bits; {LEAST_RSA_BITS} is the least (RFC 7518)",
                 hint=_MAKE_ONE,
             )
+        exponent = native.public_key().public_numbers().e
+        if exponent < _LEAST_RSA_EXPONENT:
+            raise KeyLoadError(
+                f"{origin} is an RSA key with the public exponent {exponent}, whose signatures anybody can forge",
+                hint=_MAKE_ONE,
+            )
         return PrivateKey(native, origin)
     if isinstance(native, EllipticCurvePrivateKey):
         if native.curve.name != "secp256r1":
@@ -407,18 +428,22 @@ def _fit(native: PrivateKeyTypes, origin: str) -> PrivateKey:
             )
         return PrivateKey(native, origin)
     sort = type(native).__name__.removesuffix("PrivateKey").lstrip("_")
-    raise KeyLoadError(
-        f"{origin} is a key of the sort {sort}; {_TAKES}",
-        hint=_MAKE_ONE,
-    )
+    article = "an" if sort[0] in "EMX" else "a"  # Ed25519, ML-DSA and X25519, beside DSA and DH
+    raise KeyLoadError(f"{origin} is {article} {sort} key; {_TAKES}", hint=_MAKE_ONE)
+
+
+def _store_or(hint: str, origin: str) -> str:
+    """What to do about a key that is none: a secret is to be stored anew, and for a file there is ``hint``."""
+    return _STORE if origin == KEY_VARIABLE else hint
 
 
 def _no_private_key(text: bytes, labels: set[str], origin: str) -> KeyLoadError:
     """Say what it is instead."""
-    if b"PRIVATE KEY-----" in text and not any("PRIVATE KEY" in label for label in labels):
+    half = b"PRIVATE KEY-----" in text and not any("PRIVATE KEY" in label for label in labels)
+    if half or (text.startswith(b"-----BEGIN") and not labels):
         return KeyLoadError(
             f"{origin} is cut off: its PEM block lacks the BEGIN line or the END line that goes with it",
-            hint="copy the whole file, from -----BEGIN to the last dash of -----END …-----",
+            hint=_store_or("copy the whole file, from -----BEGIN to the last dash of -----END …-----", origin),
         )
     for label in sorted(labels & _PUBLIC_LABELS.keys()):
         return _public_instead(_PUBLIC_LABELS[label], origin)
@@ -430,7 +455,7 @@ def _no_private_key(text: bytes, labels: set[str], origin: str) -> KeyLoadError:
     if text.startswith(b"PuTTY-User-Key-File"):
         return KeyLoadError(
             f"{origin} is a PuTTY key",
-            hint="convert it: puttygen FILE -O private-openssh -o private.pem; on Windows, in PuTTYgen: "
+            hint="convert it: puttygen FILE -O private-openssh -o key.pem; on Windows, in PuTTYgen: "
             "Conversions, Export OpenSSH key",
         )
     if labels:
@@ -442,7 +467,11 @@ def _no_private_key(text: bytes, labels: set[str], origin: str) -> KeyLoadError:
         return KeyLoadError(
             f"{origin} holds what looks like a file's path, and no key", hint="give that path with --private-key"
         )
-    return KeyLoadError(f"{origin} holds no key: neither PEM, DER nor JWK", hint=f"{_GIVE_PRIVATE}, or {_MAKE_ONE}")
+    held = f", in its {len(text)} characters" if origin == KEY_VARIABLE else ""
+    return KeyLoadError(
+        f"{origin} holds no key{held}: neither PEM, DER nor JWK",
+        hint=_store_or(f"{_GIVE_PRIVATE}, or {_MAKE_ONE}", origin),
+    )
 
 
 def _no_private_der(content: bytes, origin: str) -> KeyLoadError:
@@ -450,7 +479,7 @@ def _no_private_der(content: bytes, origin: str) -> KeyLoadError:
     if _PKCS12.match(content):
         return KeyLoadError(
             f"{origin} is a PKCS#12 file (.p12, .pfx)",
-            hint="take the key out of it: openssl pkcs12 -in FILE -nocerts -out private.pem",
+            hint="take the key out of it: openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem",
         )
     # Imported here because only those with a wrong file need them.
     from cryptography.x509 import load_der_x509_certificate, load_der_x509_csr
@@ -468,7 +497,9 @@ def _no_private_der(content: bytes, origin: str) -> KeyLoadError:
 
 
 def _public_instead(what: str, origin: str) -> KeyLoadError:
-    return KeyLoadError(f"{origin} holds {what}, and signing needs the private key", hint=_GIVE_PRIVATE)
+    return KeyLoadError(
+        f"{origin} holds {what}, and signing needs the private key", hint=_store_or(_GIVE_PRIVATE, origin)
+    )
 
 
 def _unsigned(number: int) -> str:

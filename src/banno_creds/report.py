@@ -94,6 +94,11 @@ class Report:
         for line in lines:
             self._print(((line, ""),), indent=_INDENT)
 
+    def end(self) -> None:
+        """Set off the result that follows on the same terminal, if steps were shown."""
+        if self._number and sys.stdout is not None and sys.stdout.isatty():
+            self._print(())
+
     def chapter(self, title: str) -> None:
         """Start a part of something longer, set off from what was before."""
         self._print(())
@@ -136,7 +141,7 @@ class Report:
 
         text = Text(no_wrap=True, end="")
         for content, style in line:
-            text.append("".join(c if c.isprintable() else " " for c in content), style or None)
+            text.append(_encodable("".join(c if c.isprintable() else " " for c in content)), style or None)
         rows: Iterable[Text] = [text]
         width = console.width - len(indent)
         # FORCE_COLOR makes Rich take a pipe for a terminal: colours were asked for then, and no line ends.
@@ -174,6 +179,15 @@ def _console() -> Console | None:
     )
 
 
+# For a stream that can show ASCII only; the rest is escaped by the stream itself.
+_ASCII = str.maketrans({"✗": "x", "…": "...", "·": "-", "—": "-", "←": "<-"})
+
+
+def _encodable(text: str) -> str:
+    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    return text if encoding.lower().startswith("utf") else text.translate(_ASCII)
+
+
 def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, list[Line]]:
     """What a step says to a person: a title, and lines beneath it.
 
@@ -200,8 +214,9 @@ def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, 
         case steps.AssertionSigned():
             return "Signed JWT", _signed(step, show_secrets)
         case steps.TokenRequested():
-            attempt = "" if step.attempt == 1 else f" (attempt {step.attempt})"
-            return f"Token request{attempt}", [
+            if step.attempt > 1 and not show_secrets:
+                return f"Token request (attempt {step.attempt})", [_dim("the same, with a freshly signed JWT")]
+            return "Token request" + ("" if step.attempt == 1 else f" (attempt {step.attempt})"), [
                 _plain(printable(f"POST {step.url}")),
                 *(_form_field(name, value, show_secrets) for name, value in step.form),
             ]
@@ -226,7 +241,7 @@ def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, 
             return "Verified", [
                 (("the signature holds: ", "green"), (printable(f"{step.alg}, {step.key}"), "")),
                 *((("as asked: ", "green"), (printable(checked), "")) for checked in step.checked),
-                (("in its time", "green"),),
+                (("not expired", "green"),),
             ]
         case steps.NothingVerified():
             return "Not verified", [

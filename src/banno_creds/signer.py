@@ -45,7 +45,7 @@ def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
         return fitting[0]
     if alg not in fitting:
         raise ConfigurationError(
-            f"{key.origin} is a key of the type {key.description} and cannot sign with {alg}"
+            f"{key.origin} is an {key.description} key and cannot sign with {alg}"
             + ("" if requested else ", as its JWK says"),
             hint=f"use --alg {' or '.join(fitting)}" + (", or leave it out" if requested else ""),
         )

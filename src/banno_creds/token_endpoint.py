@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 _REFUSAL_HINTS = {
-    "invalid_client": "the usual causes: another key than the registered one, another client ID, an exp or aud "
-    "the server does not take; compare the fingerprint of: banno-creds keygen --public-from PRIVATE_KEY "
-    "with that of the key in Users & Groups",
+    "invalid_client": "check the client ID, and that the key registered in Users & Groups is the public half of "
+    "yours; usual causes besides: a kid with a pasted PEM, another aud, this machine's clock, an application "
+    "registered for a client secret",
     "invalid_scope": "ask the administrator which scopes the application was given, and name them with --scope",
     "invalid_request": "look at the form with --curl and at your --param values",
     "invalid_grant": "the application must be of the type Service account with Signed JWT; ask the administrator",
@@ -37,6 +37,20 @@ _REFUSAL_HINTS = {
     "unauthorized_client": "the application must be of the type Service account; ask the administrator",
     "unsupported_grant_type": "check that --token-endpoint is that of login.jackhenry.com, not a consumer API's",
 }
+
+_URL_HINT = "check the token endpoint's URL"
+_NOT_HERE = (404, 405, 410)  # whatever stands there, a token endpoint it is not
+
+_KINDS = {"text/html": "HTML", "application/xhtml+xml": "HTML", "text/plain": "text"}
+_GATEWAYS_MEMBERS = ("error_description", "message", "title", "detail")
+_MOST_WORDS = 200
+_MOST_HTML = 50_000
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
+_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(head|script|style|title)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]*(?:>|\Z)")
+_REFERENCE = re.compile(
+    r"\b(?:reference|support|incident|request|ray)\s?(?:id\b|number\b|#)[^0-9a-f]{0,9}\S{4,60}", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ def read_answer(answer: Answer, requested_at: int) -> TokenResponse:
     try:
         body = parse_json_object(answer.content)
     except ValueError as failure:
-        raise _not_oauth(answer, str(failure)) from None
+        raise _not_oauth(answer, what_is_wrong(answer, failure)) from None
     # Some servers send every member they know of, an error that is null among them.
     if body.get("error") is not None or answer.status >= 400:
         raise _refused(answer, body)
@@ -123,17 +137,100 @@ def exchange(answer: Answer) -> tuple[str, ...]:
 def unavailable(answer: Answer) -> UnavailableError:
     """The error for an answer that says 429 or 5xx, with what ``Retry-After`` asks for."""
     retry_after = _retry_after(answer.headers.get("retry-after"))
-    what = "the server asks to slow down" if answer.status == 429 else "the server cannot answer now"
+    never = answer.status in (501, 505)  # not implemented, HTTP version not supported: no matter when
+    what, hint = "the server cannot answer now", "try again later"
+    if answer.status == 429:
+        what, hint = "the server asks to slow down", "try again later and less often"
+    elif never:
+        what, hint = "the server cannot answer this", "check the URL, and what stands in front of the server"
+    elif answer.request_id:
+        hint += "; the vendor asks for the x-request-id, the date and the client ID in a support case"
     wait = "" if retry_after is None else f"; it asks to wait {retry_after:.0f} s"
     return UnavailableError(
         f"{what}: {answer.status} {answer.reason}{wait}",
-        retryable=True,
+        retryable=not never,
         retry_after=retry_after,
-        hint="try again later" + (" and less often" if answer.status == 429 else "")
-        if answer.status in (429, 503)
-        else "try again later; the vendor asks for the x-request-id, the date and the client ID in a support case",
-        details=exchange(answer),
+        hint=hint,
+        details=exchange(answer) + words(answer),
     )
+
+
+def what_is_wrong(answer: Answer, failure: ValueError) -> str:
+    """Why an answer is not what was asked for.
+
+    Args:
+        answer: the answer.
+        failure: why it is no JSON object; said only of what claims to be JSON.
+
+    Returns:
+        Words that begin with "it".
+    """
+    if not answer.content:
+        return "it is empty"
+    if answer.media_type and not answer.media_type.endswith("json"):
+        return f"it is {_KINDS.get(answer.media_type, answer.media_type)}"
+    return str(failure)
+
+
+def words(answer: Answer) -> tuple[str, ...]:
+    """What the server says in an answer that is an error's, for people: at most one line.
+
+    Never a part of JSON that is not understood, nor of another media type than HTML and text: a broken token
+    response may hold a token.
+
+    Args:
+        answer: the answer.
+
+    Returns:
+        The line, or none.
+    """
+    try:
+        said = _words_of_json(parse_json_object(answer.content))
+    except ValueError:
+        said = _words_of_text(answer)
+    said = printable(said, _MOST_WORDS)
+    return (f"the server says: {said}",) if any(map(str.isalnum, said)) else ()
+
+
+def _words_of_json(body: Mapping[str, Any]) -> str:
+    """An OAuth error's words, else those of a gateway, whose members have other names (RFC 9457 among them)."""
+    members = ("error", "error_description") if isinstance(body.get("error"), str) else _GATEWAYS_MEMBERS
+    return " — ".join(dict.fromkeys(body[name] for name in members if isinstance(body.get(name), str)))
+
+
+def _words_of_text(answer: Answer) -> str:
+    """An HTML page's title and what can be read on it, or the first line of a text."""
+    text = answer.content[:_MOST_HTML].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    if text[:1] in ("{", "[", '"'):  # JSON after all, whatever the server calls it
+        return ""
+    if answer.media_type == "text/plain":
+        return _sentence(text.partition("\n")[0], answer)
+    if _KINDS.get(answer.media_type) != "HTML":
+        return ""
+    found = _TITLE.search(text)
+    title = _visible(found[1]) if found else ""
+    page = _sentence(_visible(_UNSEEN.sub(" ", text)), answer)
+    # A page often begins with its title once more.
+    page = page.removeprefix(title).strip()
+    # What a firewall's operator asks for is often at the end, and would be cut off.
+    reference = _REFERENCE.search(page)
+    if reference and len(title) + reference.end() > _MOST_WORDS - 10:
+        page = f"{reference[0]} — {page}"
+    return " — ".join(filter(None, (title, page)))
+
+
+def _visible(html: str) -> str:
+    from html import unescape
+
+    return " ".join(unescape(_TAG.sub(" ", html)).split())
+
+
+def _sentence(text: str, answer: Answer) -> str:
+    """Words for people: nothing that begins to look like JSON, and with a success nothing like a token."""
+    text = text.partition("{")[0].strip()
+    if answer.status < 400 and (" " not in text or "_token" in text):
+        return ""
+    return text
 
 
 def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> TokenResponse:
@@ -143,7 +240,7 @@ def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> Token
         raise UnusableAnswerError(
             f"the answer {fault} (its members: {printable(', '.join(sorted(body)) or 'none', 200)})",
             hint="check that the URL is a token endpoint",
-            details=exchange(answer),
+            details=exchange(answer) + words(answer),
         )
     token_type, scope = body.get("token_type"), body.get("scope")
     return TokenResponse(
@@ -159,7 +256,7 @@ def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> Token
 def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:
     error = body.get("error")
     if not isinstance(error, str):
-        return _not_oauth(answer, "it is JSON without an OAuth error", _words(body))
+        return _not_oauth(answer, "it is JSON of another kind")
     code = printable(error, 80)
     description = body.get("error_description")
     said = f"{code} — {printable(description)}" if isinstance(description, str) and description else code
@@ -171,41 +268,33 @@ def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:
         f"the server refused {subject}: {said}",
         error=code,
         status=answer.status,
-        hint=_REFUSAL_HINTS.get(code, "look the error up in the vendor's documentation"),
+        hint=_URL_HINT
+        if answer.status in _NOT_HERE
+        else _REFUSAL_HINTS.get(code, "look the error up in the vendor's documentation"),
         details=details,
     )
 
 
-def _words(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a gateway's own error says, whose members have other names than OAuth's (RFC 9457 among them)."""
-    members = ("error_description", "message", "title", "detail")
-    words = (body[name] for name in members if isinstance(body.get(name), str))
-    return tuple(f"it says: {printable(said, 200)}" for said in words)
-
-
-def _not_oauth(answer: Answer, fault: str, words: tuple[str, ...] = ()) -> BannoCredsError:
+def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
     """An answer that no token endpoint gives; a 4xx is still a refusal, by whoever stands there."""
-    details = exchange(answer) + words
-    # Of other bodies no more than a page's title: a broken token response may hold a token.
-    title = re.search(rb"<title[^>]*>([^<]{1,200})", answer.content[:10_000], re.IGNORECASE)
-    if title:
-        details += (f"the page's title: {printable(title[1].decode('utf-8', 'replace'), 80)}",)
-    kind = answer.media_type or "an answer without a media type"
-    if not answer.content:
-        fault = "it is empty"
+    details = exchange(answer) + words(answer)
     if answer.status >= 400:
         return RefusedError(
-            f"{answer.status} {answer.reason}, and no OAuth error with it ({kind}): {fault}",
+            f"the server refused the request, and its answer is no OAuth error: {fault}"
+            if answer.content
+            else "the server refused the request, with an empty answer",
             error=None,
             status=answer.status,
-            hint="check the token endpoint's URL; a firewall in front of it may also have blocked this address"
-            if answer.status in (403, 404, 405, 410)
-            else "check the token endpoint's URL",
+            hint=f"{_URL_HINT}; a firewall in front of it may also have blocked this address"
+            if answer.status == 403
+            else _URL_HINT,
             details=details,
         )
     return UnusableAnswerError(
-        f"the answer is not a token response ({kind}): {fault}",
-        hint="check the token endpoint's URL; a captive portal or an inspecting proxy may answer in its place",
+        f"the answer is not a token response: {fault}"
+        if answer.content
+        else "the server granted no token, with an empty answer",
+        hint=f"{_URL_HINT}; a captive portal or an inspecting proxy may answer in its place",
         details=details,
     )
 

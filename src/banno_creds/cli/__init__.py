@@ -53,10 +53,10 @@ class LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, 1, 0.5)
+            near = get_close_matches(args[0], (*COMMANDS, "--help", "--version"), 1)
             raise ConfigurationError(
                 f"there is no command {args[0]!a}",
-                hint=f"did you mean: banno-creds {near[0]}" if near else "see: banno-creds --help",
+                hint=f"did you mean: banno-creds {near[0]}" if near else "banno-creds --help",
             )
         return super().resolve_command(ctx, args)
 
@@ -101,27 +101,44 @@ def run(args: Sequence[str]) -> int:
             cli.invoke(context)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _help(error)
     except click.UsageError as error:
         return _fail(_usage(error))
     except BannoCredsError as error:
-        if _debugging():
-            raise
         return _fail(error)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_BROKEN_PIPE
-    except Exception as bug:
-        if _debugging():
-            raise
-        return _fail(_bug(bug))
+    except Exception as bug:  # noqa: BLE001 - the last net: nothing ends in a traceback
+        return _fail(_bug(bug), bug)
     return 0
 
 
-def _fail(error: BannoCredsError) -> int:
+def _fail(error: BannoCredsError, cause: Exception | None = None) -> int:
     from banno_creds.report import Report
 
-    Report().error(error)
+    report = Report()
+    if os.environ.get("BANNO_CREDS_DEBUG", "") not in ("", "0"):
+        from traceback import format_tb
+
+        # The places alone: an exception's own words pass through nothing that would look for secrets in them.
+        cause = cause or error
+        report.log("Traceback (most recent call last):")
+        for line in "".join(format_tb(cause.__traceback__)).splitlines():
+            report.log(line)
+        report.log(type(cause).__name__)
+    report.error(error)
+    return error.exit_code
+
+
+def _help(error: click.exceptions.NoArgsIsHelpError) -> int:
+    from banno_creds.report import Report
+
+    report = Report()
+    for line in error.format_message().splitlines():
+        report.log(line)
     return error.exit_code
 
 
@@ -131,7 +148,19 @@ def _usage(error: click.UsageError) -> ConfigurationError:
     message = error.format_message().rstrip(".")
     if message.startswith("Got unexpected extra argument"):
         message = f"{where} takes fewer arguments than were given"
-    return ConfigurationError(message, hint=f"see: {where} --help")
+    option = error.param if isinstance(error, click.BadParameter) else None
+    if isinstance(option, click.Option) and error.ctx is not None:
+        name = option.opts[0]
+        if isinstance(error, click.MissingParameter):
+            hint = f"add {name} {option.metavar}, or set {option.envvar}"
+            return ConfigurationError(f"{name} is missing", hint=hint)
+        source = error.ctx.get_parameter_source(str(option.name))
+        if source is click.core.ParameterSource.ENVIRONMENT:
+            name = str(option.envvar)
+        return ConfigurationError(f"{name}: {error.message.rstrip('.')}", hint=f"{where} --help")
+    if isinstance(error, click.NoSuchOption) and where == "banno-creds":
+        return ConfigurationError(message, hint="an option of a command stands behind the command's name")
+    return ConfigurationError(message, hint=f"{where} --help")
 
 
 def _bug(bug: Exception) -> BannoCredsError:
@@ -144,10 +173,6 @@ def _bug(bug: Exception) -> BannoCredsError:
         f"this is a bug in banno-creds {__version__}: {type(bug).__name__} in {where}",
         hint="run it again with BANNO_CREDS_DEBUG=1 and report what it prints, after reading it for secrets",
     )
-
-
-def _debugging() -> bool:
-    return os.environ.get("BANNO_CREDS_DEBUG", "") not in ("", "0")
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from json import dumps
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
 from banno_creds.cli.options import (
-    KEY_VARIABLE,
     Command,
     client_config,
     key_options,
@@ -18,11 +18,13 @@ from banno_creds.cli.options import (
     request_options,
     steps_options,
 )
+from banno_creds.config import DEFAULT_LIFETIME, KEY_VARIABLE, is_loopback
 from banno_creds.errors import UnusableAnswerError
 from banno_creds.report import write_result
 
 if TYPE_CHECKING:
     from banno_creds.config import ClientConfig
+    from banno_creds.steps import TokenRequested
     from banno_creds.token_endpoint import TokenResponse
 
 FORMS = ("json", "token", "header", "env")
@@ -39,9 +41,9 @@ FORMS = ("json", "token", "header", "env")
     show_default=True,
     section="Output",
     help="The result's form: the whole token response; the access token alone; an Authorization header; or a "
-    "line that a POSIX shell can eval.",
+    'line that a POSIX shell can eval (in two steps, vars=$(…) and eval "$vars": eval alone hides a failure).',
 )
-@option("--curl", is_flag=True, section="Output", help="Show the equivalent curl command as well.")
+@option("--curl", is_flag=True, section="Output", help="Show the equivalent with curl as well, on standard error.")
 @steps_options
 @click.pass_context
 def command(context: click.Context, /, output: str, *, curl: bool, **values: Any) -> None:
@@ -62,9 +64,11 @@ def command(context: click.Context, /, output: str, *, curl: bool, **values: Any
         report.step(step)
         if curl and isinstance(step, TokenRequested) and step.attempt == 1:
             report.note("The same with curl:")
-            report.verbatim(curl_command(config, step))
+            report.verbatim(curl_command(config, step, values["passphrase_file"]))
 
-    write_result(format_result(fetch_token(config, show), output))
+    response = fetch_token(config, show)
+    report.end()
+    write_result(format_result(response, output))
 
 
 def format_result(response: TokenResponse, form: str) -> str:
@@ -91,50 +95,59 @@ def format_result(response: TokenResponse, form: str) -> str:
         )
     if form == "header":
         return f"Authorization: Bearer {response.access_token}"
-    variables = {"BANNO_ACCESS_TOKEN": response.access_token, "BANNO_TOKEN_TYPE": "Bearer"}
-    if response.expires_at is not None:
-        variables["BANNO_TOKEN_EXPIRES_AT"] = str(response.expires_at)
+    # All three in any case: one that an earlier token left behind would speak of another token.
+    variables = {
+        "BANNO_ACCESS_TOKEN": response.access_token,
+        "BANNO_TOKEN_TYPE": "Bearer",
+        "BANNO_TOKEN_EXPIRES_AT": "" if response.expires_at is None else str(response.expires_at),
+    }
     return "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
 
 
-def curl_command(config: ClientConfig, request: Any) -> str:
-    """The equivalent curl command, for a POSIX shell. The assertion reaches curl on standard input.
+def curl_command(config: ClientConfig, request: TokenRequested, passphrase_file: str | None) -> str:
+    """The equivalent for a POSIX shell and curl: two commands, for curl must not be run if signing fails.
+
+    The assertion is in a shell variable and reaches curl on standard input; ``printf`` is the shell's own, so no
+    process has it as an argument.
 
     Args:
         config: the client.
-        request: the `TokenRequested` step.
+        request: the request that is made the same.
+        passphrase_file: the file with the key's passphrase, where one was given.
 
     Returns:
-        The command, on several lines; no secret is in it.
+        The commands, one option a line; no secret is in them.
     """
-    sign = ["banno-creds", "sign-jwt", "--quiet", "--client-id", config.client_id]
+    sign: list[tuple[str, ...]] = [("--client-id", config.client_id)]
     if config.private_key.path is not None:
-        sign += ["--private-key", config.private_key.origin]
+        sign.append(("--private-key", config.private_key.origin))
     elif config.private_key.origin != KEY_VARIABLE:
-        sign += ["--private-key", "private.pem"]
+        sign.append(("--private-key", "-"))
+    if passphrase_file is not None:
+        sign.append(("--passphrase-file", passphrase_file))
     if config.private_key.allow_writable:
-        sign.append("--allow-writable-key")
-    for name, value in (("--alg", config.alg), ("--kid", config.kid)):
-        sign += [name, value] if value else []
-    sign += ["--aud", config.aud or request.url, "--lifetime", str(config.lifetime)]
-    sign += ["--iat"] if config.iat else []
-    for name, value in config.claims.items():
-        sign += ["--claim", f"{name}:={dumps(value)}"]
-    curl = ["curl", "--silent", "--show-error"]
+        sign.append(("--allow-writable-key",))
+    sign += [(name, value) for name, value in (("--alg", config.alg), ("--kid", config.kid)) if value]
+    sign.append(("--aud", config.aud or request.url))
+    if config.lifetime != DEFAULT_LIFETIME:
+        sign.append(("--lifetime", str(config.lifetime)))
+    if config.iat:
+        sign.append(("--iat",))
+    sign += [("--claim", f"{name}:={dumps(value)}") for name, value in config.claims.items()]
+
+    # Brackets in a URL mean something to curl; and to loopback nothing goes through a proxy.
+    curl: list[tuple[str, ...]] = [("--globoff",), ("--max-time", f"{config.timeout:g}")]
+    if is_loopback(urlsplit(request.url).hostname or ""):
+        curl.append(("--noproxy", "*"))
     if config.ca_bundle is not None:
-        curl += ["--capath" if config.ca_bundle.is_dir() else "--cacert", str(config.ca_bundle)]
-    data = [
-        shlex.join(["--data-urlencode", f"{name}={value}"])
-        for name, value in request.form
-        if name != "client_assertion"
-    ]
-    # curl would send a line end that it reads along with the value.
-    lines = [
-        shlex.join(sign),
-        "| tr -d '\\n'",
-        "| " + shlex.join(curl),
-        *data,
-        "--data-urlencode client_assertion@-",
-        shlex.quote(request.url),
-    ]
-    return " \\\n  ".join(lines)
+        curl.append(("--capath" if config.ca_bundle.is_dir() else "--cacert", str(config.ca_bundle)))
+    curl += [("--data-urlencode", f"{name}={value}") for name, value in request.form if name != "client_assertion"]
+    curl += [("--data-urlencode", "client_assertion@-"), (request.url,)]
+
+    def joined(options: list[tuple[str, ...]]) -> str:
+        return "".join(f" \\\n  {shlex.join(words)}" for words in options)
+
+    return (
+        f'assertion="$(banno-creds sign-jwt --quiet{joined(sign)})" &&\n'
+        f'printf %s "$assertion" | curl --silent --show-error --fail-with-body{joined(curl)}'
+    )

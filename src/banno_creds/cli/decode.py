@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from json import dumps
 from pathlib import Path
@@ -20,8 +22,8 @@ from banno_creds.cli.options import (
     steps_options,
 )
 from banno_creds.config import TokenChecks
-from banno_creds.decode import MOST_CHARACTERS
-from banno_creds.errors import ConfigurationError
+from banno_creds.decode import MOST_CHARACTERS, NO_KEY, what_else
+from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.files import read_file
 from banno_creds.report import write_result
 
@@ -29,8 +31,18 @@ if TYPE_CHECKING:
     from banno_creds.flow import InspectedToken
 
 
+class _Token(click.Argument):
+    """The argument, which stands in the help beside the option that it can be replaced by."""
+
+    section = "Input"
+
+    def get_help_record(self, _context: click.Context) -> tuple[str, str]:
+        """Explain it; not every version of click has help for arguments."""
+        return "TOKEN|-", "The token itself; - or nothing to read it from standard input."
+
+
 @click.command("decode", cls=Command, short_help="Show what a token says; verify it if asked.")
-@click.argument("token", nargs=-1, metavar="[TOKEN|-]")
+@click.argument("token", cls=_Token, nargs=-1, metavar="[TOKEN|-]")
 @option(
     "--file",
     command="decode",
@@ -85,10 +97,12 @@ def command(
     check_expiry: bool,
     **values: Any,
 ) -> None:
-    """Show what a token says: a JWT, a whole token response, or a header with Bearer in it.
+    """Show what a token says.
 
-    The payload goes to standard output as JSON, the header and the times to standard error. Give the token on
-    standard input where others use the machine: an argument can be seen by everybody on it.
+    TOKEN is a JWT, a whole token response, a header with Bearer in it, or what -o env printed. Where others use the
+    machine, give it on standard input or by --file: everybody on it can see an argument.
+
+    The payload goes to standard output as JSON, the header and the times to standard error.
     """
     from banno_creds.flow import inspect_token
 
@@ -110,8 +124,16 @@ def _read(arguments: tuple[str, ...], file: Path | None) -> str:
     if file is not None and arguments:
         raise ConfigurationError("a token and --file exclude each other", hint="give one of them")
     if file is not None and str(file) != "-":
-        return _text(read_file(file, most=_MOST_BYTES))
+        text = _text(read_file(file, most=_MOST_BYTES))
+        if len(text) <= MOST_CHARACTERS and (what := what_else(text)) is not None:
+            raise TokenError(f"{file} holds {what}, not a token", hint=NO_KEY)
+        return text
     if arguments not in ((), ("-",)):
+        if len(arguments) == 1 and os.path.isfile(arguments[0]):  # noqa: PTH113 - unlike Path's, it never raises
+            raise ConfigurationError(
+                f"{arguments[0]} is a file, and the argument is a token",
+                hint=shlex.join(["banno-creds", "decode", "--file", arguments[0]]),
+            )
         # A token that was wrapped, or has Bearer before it, is several arguments if it was not quoted.
         return " ".join(arguments)
     if file is None and not arguments and sys.stdin is not None and sys.stdin.isatty():

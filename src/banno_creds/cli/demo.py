@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired, run
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -52,7 +53,8 @@ def command() -> None:
             report.chapter("What the token says, verified with the server's published keys.")
             issuer = token_endpoint.removesuffix("/token")
             _type(report, folder, "decode", "--file", "token.json", "--issuer", issuer, "--audience", CLIENT_ID)
-    report.chapter("That was all of it. With a bank, the first step is the same: banno-creds keygen")
+    report.chapter("That was all of it. With a bank, the first step is the same:")
+    report.typed(f"{_program()} keygen")
 
 
 def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> None:
@@ -66,6 +68,13 @@ def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> No
             done = run([*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, stdout=result, check=False)
     if done.returncode:
         raise _failed(args[0], done.returncode)
+
+
+def _program() -> str:
+    """How the program is called from here: it may be in a virtual environment that is not on the path."""
+    if which("banno-creds"):
+        return "banno-creds"
+    return shlex.quote(os.path.relpath(Path(sys.executable).with_name("banno-creds")))
 
 
 def _as_typed(args: tuple[str, ...], end: str) -> str:

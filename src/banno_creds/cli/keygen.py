@@ -88,7 +88,8 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     default=Path("public.pem"),
     show_default=True,
     section="Files",
-    help="Where the public key goes: SPKI, the PEM to paste into Users & Groups.",
+    help="Where the public key goes: SPKI, the PEM to paste into Users & Groups; with --public-from, - for standard "
+    "output.",
 )
 @option("--force", command="keygen", is_flag=True, section="Files", help="Replace files that exist already.")
 @option(
@@ -112,12 +113,21 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
 
     report = Report(quiet=values["quiet"])
     stdin = StandardInput()
+    printed = values["public_from"] is not None and str(public_key) == "-"
     for name, path in (("--private-key", private_key), ("--public-key", public_key)):
-        if str(path) == "-":
+        if str(path) == "-" and not (printed and path is public_key):
             raise ConfigurationError(f"{name} is written to a file, and - is none", hint="give a file's path")
-    private_key, public_key = expand(private_key), expand(public_key)
     if values["public_from"] is not None:
         _refuse_options_of_a_new_key(context)
+    if printed:
+        if values["output"] == "json":
+            raise ConfigurationError(
+                "standard output cannot be both the public key and JSON", hint="leave -o json out, or give a file"
+            )
+        write_result(_existing(values, stdin, report).public.pem().decode("ascii").removesuffix("\n"))
+        return
+    private_key, public_key = expand(private_key), expand(public_key)
+    if values["public_from"] is not None:
         if values["public_from"] != "-" and _same(expand(values["public_from"]), public_key):
             raise ConfigurationError(
                 "the public key cannot go into the file of the private one", hint="choose another --public-key"

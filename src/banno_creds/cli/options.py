@@ -20,31 +20,62 @@ from banno_creds.config import (
     DEFAULT_SCOPE,
     DEFAULT_TIMEOUT,
     ENVIRONMENTS,
+    KEY_VARIABLE,
     MOST_LIFETIME,
     ClientConfig,
     KeySource,
     is_url,
 )
-from banno_creds.errors import ConfigurationError
-from banno_creds.files import MOST_BYTES, read_file
+from banno_creds.errors import ConfigurationError, is_private_key
+from banno_creds.files import MOST_BYTES, read_private_file
 from banno_creds.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+VERIFICATION = "Verification"
+
 F = TypeVar("F", bound="Callable[..., Any]")
 
-KEY_VARIABLE = "BANNO_CREDS_PRIVATE_KEY_PEM"
 
 _GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
 class Option(click.Option):
-    """An option that stands under a heading in the help."""
+    """An option that stands under a heading in the help, and that takes no private key for its value."""
 
     def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Take the variable; one that is set to nothing must not switch a check off."""
+        value = super().resolve_envvar_value(ctx)
+        if value is None and self.section == VERIFICATION and str(self.envvar) in os.environ:
+            raise ConfigurationError(
+                f"{self.envvar} is set to nothing, and so would check nothing", hint="unset it, or give it its value"
+            )
+        return value
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Refuse a private key before anything can show it, such as the message that there is no such file."""
+        texts = value if isinstance(value, tuple | list) else [value]
+        if any(isinstance(text, str) and is_private_key(text) for text in texts):
+            raise _key_in_the_wrong_place(self, ctx)
+        return super().process_value(ctx, value)
+
+
+def _key_in_the_wrong_place(option: Option, context: click.Context) -> ConfigurationError:
+    if context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
+        return ConfigurationError(
+            f"{option.opts[0]} was given what looks like a private key (not shown here)",
+            hint="an argument can be seen by everybody on the machine: treat this key as leaked, and give the next "
+            "one as a file",
+        )
+    return ConfigurationError(
+        f"{option.envvar} holds what looks like a private key (not shown here)",
+        hint=f"move it to the variable {KEY_VARIABLE}",
+    )
 
 
 class Command(click.Command):
@@ -76,10 +107,10 @@ class NameValue(click.ParamType[tuple[str, Any]]):
         """Split at the first equals sign."""
         name, equals, text = str(value).partition("=")
         if self.typed and name.endswith(":"):
-            from json import loads
+            from banno_creds.jose import parse_json
 
             try:
-                return name[:-1], loads(text)
+                return name[:-1], parse_json(text)
             except ValueError:
                 self.fail(f"what follows {name}= is not JSON", param, ctx)
         if not equals or not name.strip():
@@ -170,6 +201,12 @@ _ENDPOINT = (
         help="A token endpoint by name.",
     ),
     option("--token-endpoint", metavar="URL", section="Server", help="The token endpoint's exact URL."),
+    option(
+        "--issuer",
+        metavar="URL",
+        section="Server",
+        help="Find the token endpoint in this issuer's discovery document.",
+    ),
 )
 _NETWORK = (
     option(
@@ -190,13 +227,6 @@ _NETWORK = (
     ),
 )
 _REQUEST = (
-    option(
-        "--issuer",
-        metavar="URL",
-        section="Server",
-        help="Find the token endpoint in this issuer's discovery document.",
-    ),
-    *_NETWORK,
     option(
         "--scope",
         multiple=True,
@@ -224,7 +254,7 @@ _STEPS = (
 
 def key_options(function: F) -> F:
     """The options of a command that makes an assertion."""
-    return _add(function, *_KEY, *_ASSERTION, *_ENDPOINT)
+    return _add(function, *_KEY, *_ASSERTION, *_ENDPOINT, *_NETWORK)
 
 
 def request_options(function: F) -> F:
@@ -261,6 +291,7 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
     Raises:
         ConfigurationError: the values contradict each other or cannot be meant.
     """
+    _warn_of_unknown_variables(context)
     token_endpoint, issuer = _endpoint(context, values)
     stdin = StandardInput()
     repeated = _repeated([name for name, _ in values["claims"]])
@@ -281,9 +312,27 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
         scope=tuple(dict.fromkeys(" ".join(values.get("scope", ())).split())),
         resource=tuple(values.get("resource", ())),
         params=tuple(values.get("params", ())),
-        timeout=values.get("timeout", DEFAULT_TIMEOUT),
-        ca_bundle=values.get("ca_bundle"),
+        timeout=values["timeout"],
+        ca_bundle=values["ca_bundle"],
     )
+
+
+def _warn_of_unknown_variables(context: click.Context) -> None:
+    """Name a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
+    known = {str(parameter.envvar) for parameter in context.command.params} | _OTHER_VARIABLES
+    own = [name for name in os.environ if name.startswith("BANNO_CREDS_") and not name.startswith(_OTHER_COMMANDS)]
+    for name in sorted(set(own) - known):
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, known, 1)
+        Report().warning(f"{name} means nothing here", f"did you mean {near[0]}?" if near else None)
+
+
+_OTHER_COMMANDS = ("BANNO_CREDS_KEYGEN_", "BANNO_CREDS_DECODE_", "BANNO_CREDS_SANDBOX_", "BANNO_CREDS_REQUIRE_")
+_OTHER_VARIABLES = {
+    KEY_VARIABLE,
+    *(f"BANNO_CREDS_{name}" for name in ("DEBUG", "OUTPUT", "CURL", "SCOPE", "RESOURCE", "PARAM")),
+}
 
 
 def _endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -292,9 +341,13 @@ def _endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | 
     for source in _GIVEN:
         given = [name for name in names if context.get_parameter_source(name) == source]
         if len(given) > 1:
-            options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-            where = "" if source is ParameterSource.COMMANDLINE else ", set in the environment,"
-            raise ConfigurationError(f"{options}{where} exclude each other", hint="give one of them")
+            if source is ParameterSource.COMMANDLINE:
+                options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+                raise ConfigurationError(f"{options} exclude each other", hint="give one of them")
+            variables = " and ".join(f"BANNO_CREDS_{name.upper()}" for name in given)
+            raise ConfigurationError(
+                f"{variables} are set, and only one of them can name the endpoint", hint="unset all but one"
+            )
         if given == ["token_endpoint"]:
             return values["token_endpoint"], None
         if given == ["issuer"]:
@@ -329,6 +382,8 @@ class StandardInput:
         self._taken_for = what
         if sys.stdin is None:
             raise ConfigurationError(f"{what} should come from standard input, which is closed", hint="give a file")
+        if sys.stdin.isatty():
+            Report().note(f"Reading {what}: paste it, then press Ctrl-D.")
         return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
@@ -366,22 +421,7 @@ def key_source(
         )
     if private_key == "-":
         return KeySource("standard input", content=stdin.read("the private key"))
-    if _is_a_key(private_key):
-        raise ConfigurationError(
-            "--private-key wants the path of a file, and was given what looks like the key itself (not shown here)"
-            if from_option
-            else "BANNO_CREDS_PRIVATE_KEY wants a path, and holds what looks like the key itself (not shown here)",
-            hint="an argument can be seen by everybody on the machine: treat this key as leaked, and give the next "
-            "one as a file"
-            if from_option
-            else f"move it to the variable {KEY_VARIABLE}",
-        )
     return KeySource(private_key, path=expand(private_key), allow_writable=allow_writable)
-
-
-def _is_a_key(value: str) -> bool:
-    """Whether somebody gave a key where its path belongs."""
-    return "-----BEGIN" in value or "\n" in value or value.lstrip().startswith("{") or len(value) > 500
 
 
 def passphrase(file: str | None, stdin: StandardInput) -> Callable[[], bytes | None]:
@@ -454,7 +494,10 @@ def read_passphrase(file: str, stdin: StandardInput) -> bytes:
             hint="--passphrase-file wants a file's path, or - for standard input; never the passphrase itself",
         )
     else:
-        secret = read_file(expand(file))
+        found = read_private_file(expand(file), allow_writable=True)
+        for message, hint in found.warnings:
+            Report().warning(message, hint)
+        secret = found.content
     secret = secret.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
         raise ConfigurationError("the passphrase is empty", hint="put it into the file, on one line")

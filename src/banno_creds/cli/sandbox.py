@@ -78,5 +78,5 @@ def without_extra(missing: ModuleNotFoundError) -> ConfigurationError:
     """The error for an installation without the extra ``sandbox``."""
     return ConfigurationError(
         f"the sandbox needs {missing.name}, which is not installed",
-        hint="pip install 'banno-creds[sandbox]'",
+        hint="pip install 'banno-creds[sandbox]'; in a clone of the repository: pip install '.[sandbox]'",
     )

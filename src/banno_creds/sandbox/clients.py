@@ -174,13 +174,13 @@ def _registered_key(client_id: str, public_key: object, *, kid: str | None, alg:
 
 def _private(client_id: str) -> ConfigurationError:
     return ConfigurationError(
-        f"What is registered for the client {client_id} holds a private key",
-        hint="Register the public half only; the private key stays with the client.",
+        f"what is registered for {client_id} is a private key",
+        hint="give the public half: banno-creds keygen --public-from FILE makes it",
     )
 
 
 def _unusable(client_id: str, fault: str) -> ConfigurationError:
     return ConfigurationError(
-        f"The public key registered for the client {client_id} {fault}",
-        hint="Register an RSA key of 2048 bits or more or a P-256 key, as PEM, JWK or JWK Set.",
+        f"the public key registered for {client_id} {fault}",
+        hint="give the public.pem that banno-creds keygen makes, or its like as a JWK or JWK Set",
     )

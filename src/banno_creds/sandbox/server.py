@@ -332,7 +332,7 @@ class _AuthorizationServer(FlaskAuthorizationServer):  # type: ignore[misc]  # A
     def create_oauth2_request(self, _request: object) -> OAuth2Request:
         """Wrap Flask's request for Authlib.
 
-        The URI is the configured one: what the Host header says is the client's to choose, and decides nothing.
+        The URI is the configured one, whichever of its names the Host header says.
         """
         token_request = OAuth2Request(request.method, self._token_endpoint, headers=request.headers)
         form_encoded = request.mimetype == "application/x-www-form-urlencoded"
@@ -369,13 +369,16 @@ def create_app(
     for client in clients:
         if client.client_id in registered:
             raise ConfigurationError(
-                f"The client {client.client_id} is registered twice",
-                hint="Give each client a client ID of its own.",
+                f"the client {client.client_id} is registered twice",
+                hint="give each client a client ID of its own",
             )
         registered[client.client_id] = RegisteredClient.register(client)
     server = _AuthorizationServer(registered, issuer=issuer, clock=clock, log=log)
     scopes = list(dict.fromkeys(scope for entry in registered.values() for scope in entry.client.scopes))
-    path = urlsplit(issuer).path
+    address = urlsplit(issuer)
+    path = address.path
+    # As Werkzeug says it: without the port that HTTP has anyway.
+    hosts = [host.removesuffix(":80") for host in (address.netloc, f"localhost:{address.port or 80}")]
 
     # No static folder, and no redirect from `//token` to `/token`: a token endpoint never redirects.
     app = Flask(__name__, static_folder=None)
@@ -385,6 +388,17 @@ def create_app(
     @app.before_request
     def name_the_request() -> None:
         g.request_id = uuid.uuid4().hex
+
+    @app.before_request
+    def refuse_other_hosts() -> Response | None:
+        # A web page whose host name is made to mean 127.0.0.1 (DNS rebinding) sends that name.
+        if request.host.lower() in hosts:
+            return None
+        server.say(f"answered 421 to the Host {shown(request.host)}; this server is {' or '.join(hosts)}")
+        response = jsonify(error="invalid_request", error_description="misdirected request")
+        response.status_code = 421
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     @app.after_request
     def send_the_name(response: Response) -> Response:
@@ -526,7 +540,7 @@ def _bind(port: int) -> socket.socket:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a port number"
         raise ConfigurationError(
-            f"Port {port} on {_HOST} cannot be used: {reason}",
-            hint="Stop what uses the port, or choose another; 0 takes any that is free.",
+            f"the port {port} on {_HOST} cannot be used: {reason}",
+            hint="give --port 0, which takes any that is free",
         ) from error
     return listener
