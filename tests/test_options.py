@@ -198,6 +198,13 @@ def test_a_key_where_its_path_belongs_says_what_to_do(cli: Cli, ec_key: PrivateK
     assert "move it to the variable BANNO_CREDS_PRIVATE_KEY_PEM" in in_variable.stderr
 
 
+def test_a_jwt_is_no_private_key(cli: Cli, rsa_pem: Path) -> None:
+    jwt_ = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem).stdout.strip()
+    result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem, "--claim", f"request={jwt_}")
+    assert result.code == 0
+    assert jwt.decode(result.stdout.strip(), options={"verify_signature": False})["request"] == jwt_
+
+
 def test_a_misspelt_variable_is_named(cli: Cli, rsa_pem: Path) -> None:
     env = {"BANNO_CREDS_TOKEN_ENDPONT": "https://a.example/token", "BANNO_CREDS_KEYGEN_TYPE": "ec"}
     result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem, env=env)

@@ -42,7 +42,7 @@ _ECHOED = 16  # so many characters of a signature in a row are no accident
 
 def is_private_key(text: str) -> bool:
     """Whether a text that should be something else, such as a path, looks like a private key."""
-    return _KEY.search(text) is not None
+    return _KEY.search(_JWT.sub("", text)) is not None
 
 
 def printable(text: object, most: int = _MOST_CHARACTERS) -> str:

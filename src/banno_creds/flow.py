@@ -83,14 +83,13 @@ def sign_jwt(
         ConfigurationError: ``alg`` does not go with the key.
         NetworkError: the issuer's discovery document cannot be fetched.
     """
-    if config.issuer is None:
-        signer = load_signer(config, emit)
-        return _make_assertion(config, signer, config.token_endpoint or "", emit, clock)
-    from banno_creds.http_client import HttpClient
-
     signer = load_signer(config, emit)
-    with HttpClient(config.timeout, config.ca_bundle) as http:
-        url = _find_token_endpoint(config, http, emit, sleep)
+    url = config.token_endpoint or ""
+    if config.issuer is not None:
+        from banno_creds.http_client import HttpClient
+
+        with HttpClient(config.timeout, config.ca_bundle) as http:
+            url = _find_token_endpoint(config, http, emit, sleep)
     return _make_assertion(config, signer, url, emit, clock)
 
 
