@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from banno_creds import keys
+from banno_creds import flow, keys
 from banno_creds.cli import run
 
 if TYPE_CHECKING:
@@ -99,6 +99,16 @@ def rsa_key() -> keys.PrivateKey:
 def ec_key() -> keys.PrivateKey:
     """A P-256 key, made for this run of the tests."""
     return keys.generate("ec")
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Nobody waits between attempts; what would have been waited is kept."""
+    waited: list[float] = []
+    defaults = flow.fetch_token.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "sleep", waited.append)
+    return waited
 
 
 def write_private(path: Path, content: bytes) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import jwt
 import pytest
 
-from banno_creds import discovery, flow
+from banno_creds import discovery
 from banno_creds.errors import ConfigurationError, UnusableAnswerError
 from tests.conftest import CLIENT_ID, Cli, Result, Says, ScriptedServer
 
@@ -16,19 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("pauses")
+
 GRANTED = {"access_token": "an-opaque-token", "token_type": "Bearer", "expires_in": 600, "scope": "openid"}
 HTML = {"content-type": "text/html"}
 TOKEN = Result(0, "an-opaque-token\n", "")
-
-
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nobody waits between attempts."""
-    waited: list[float] = []
-    defaults = flow.fetch_token.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", waited.append)
-    return waited
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from banno_creds import flow, http_client
+from banno_creds import http_client
 from banno_creds.errors import ConfigurationError, NetworkError, TimedOutError, UnusableAnswerError
 from banno_creds.http_client import MOST_ANSWER_BYTES, HttpClient
 from tests.conftest import CLIENT_ID, Cli, Result, Says, ScriptedServer
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     Talk = Callable[[socket.socket, bytes], None]
+
+pytestmark = pytest.mark.usefixtures("pauses")
 
 GRANTED = {"access_token": "an-opaque-token", "token_type": "Bearer", "expires_in": 600, "scope": "openid"}
 SECRET = "c4nary-t0ken-that-nobody-may-see"
@@ -124,16 +126,6 @@ class RawServer:
             with contextlib.suppress(TimeoutError):
                 if not connection.recv(4096):
                     return
-
-
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nobody waits between attempts."""
-    waited: list[float] = []
-    defaults = flow.fetch_token.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", waited.append)
-    return waited
 
 
 @pytest.fixture(autouse=True)

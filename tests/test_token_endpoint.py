@@ -13,7 +13,6 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from banno_creds import flow
 from banno_creds.errors import BannoCredsError, RefusedError
 from banno_creds.http_client import Answer
 from banno_creds.token_endpoint import TokenResponse, read_answer
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from banno_creds import keys
 
 
+pytestmark = pytest.mark.usefixtures("pauses")
+
 HTML = {"content-type": "text/html; charset=utf-8"}
 JSON = {"content-type": "application/json"}
 GRANTED = {"access_token": "an-opaque-token", "token_type": "Bearer", "expires_in": 600, "scope": "openid"}
@@ -35,16 +36,6 @@ SECRET = "c4nary-t0ken-that-nobody-may-see"
 def says(body: object, status: int = 200, **headers: str) -> Says:
     named = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
     return Says(status, json.dumps(body).encode(), named)
-
-
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nobody waits; what would have been waited is kept."""
-    waited: list[float] = []
-    defaults = flow.fetch_token.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", waited.append)
-    return waited
 
 
 @pytest.fixture

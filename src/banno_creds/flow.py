@@ -212,14 +212,8 @@ def _fetch_jwks(checks: TokenChecks, emit: Emit, sleep: Callable[[float], None])
     from banno_creds.http_client import HttpClient
 
     with HttpClient(checks.timeout, checks.ca_bundle) as http:
-        url = checks.jwks
-        if url is None:
-            issuer = checks.issuer or ""
-            metadata = _persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
-            url = discovery.endpoint(metadata, "jwks_uri")
-            emit(EndpointDiscovered(issuer, "jwks_uri", url))
-        found = url
-        return url, _persistently(lambda _: discovery.fetch_json(found, http, "a JWK Set"), http, emit, sleep)
+        url = checks.jwks or _discover(checks.issuer or "", "jwks_uri", http, emit, sleep)
+        return url, _persistently(lambda _: discovery.fetch_json(url, http, "a JWK Set"), http, emit, sleep)
 
 
 def load_signer(config: ClientConfig, emit: Emit = ignore) -> KeySigner:
@@ -277,18 +271,24 @@ def load_key(
 def _find_token_endpoint(config: ClientConfig, http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> str:
     if config.issuer is None:
         return config.token_endpoint or ""
-    from banno_creds import discovery
-
     issuer = config.issuer
-    metadata = _persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
-    url = discovery.endpoint(metadata, "token_endpoint")
-    emit(EndpointDiscovered(issuer, "token_endpoint", url))
+    url = _discover(issuer, "token_endpoint", http, emit, sleep)
     if config.aud not in (None, issuer, url):
         # An assertion is good for its audience, whoever comes by it.
         raise ConfigurationError(
             f"an assertion for {config.aud} would go to another server, the one that {issuer} names",
             hint="leave --aud out, or name the endpoint with --token-endpoint",
         )
+    return url
+
+
+def _discover(issuer: str, name: str, http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> str:
+    """One of an issuer's endpoints, from its discovery document."""
+    from banno_creds import discovery
+
+    metadata = _persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
+    url = discovery.endpoint(metadata, name)
+    emit(EndpointDiscovered(issuer, name, url))
     return url
 
 
