@@ -25,6 +25,7 @@ CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 
 # What a developer's own shell may have set, and what decides how output looks.
 _LOOKS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+_FOLDERS = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME")
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -44,15 +45,16 @@ class Cli(Protocol):
 
 
 def _is_foreign(name: str) -> bool:
-    return name.startswith("BANNO_") or name.upper() in (*_LOOKS, *_NETWORK)
+    return name.startswith("BANNO_") or name.upper() in (*_LOOKS, *_FOLDERS, *_NETWORK)
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on the shell it was started from."""
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test depends on the shell it was started from, nor on its user's files."""
     for name in list(os.environ):
         if _is_foreign(name) and name != "BANNO_CREDS_REQUIRE_INTEROP":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import banno_creds
+from banno_creds.cli import COMMANDS
 
 PACKAGE = Path(banno_creds.__file__).parent
-HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib")
+HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib", "tomlkit")
 
 
 def _imports(path: Path) -> set[str]:
@@ -49,9 +51,12 @@ def test_only_the_report_prints(path: Path) -> None:
         (["--version"], {}),
         (["client-assertion", "--help"], {}),
         (["decode", "--help"], {}),
+        (["token", "--help"], {}),
+        (["api", "--help"], {}),
+        (["profile", "add", "--help"], {}),
         ([], {"_BANNO_CREDS_COMPLETE": "bash_complete", "COMP_WORDS": "banno-creds client-", "COMP_CWORD": "1"}),
     ],
-    ids=["help", "version", "command help", "decode help", "completion"],
+    ids=["help", "version", "command help", "decode help", "token help", "api help", "profile help", "completion"],
 )
 def test_help_and_completion_load_nothing_heavy(args: list[str], env: dict[str, str]) -> None:
     program = (
@@ -66,3 +71,14 @@ def test_help_and_completion_load_nothing_heavy(args: list[str], env: dict[str, 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_listing_the_commands_imports_none_of_them() -> None:
+    program = (
+        "import sys, banno_creds.cli as c\n"
+        "c.run(['--help'])\n"
+        "sys.exit(', '.join(m for m in sys.modules if m.startswith('banno_creds.cli.')) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(re.findall(r"^  ([a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)) == set(COMMANDS)

@@ -46,7 +46,7 @@ def test_no_command_is_the_help_and_exit_2(cli: Cli) -> None:
         ("client-asertion", "did you mean: banno-creds client-assertion"),
         ("xyz", "banno-creds --help"),
         ("help", "did you mean: banno-creds --help"),
-        ("token", "banno-creds --help"),
+        ("tokens", "did you mean: banno-creds token"),
     ],
 )
 def test_a_misspelt_command_names_the_nearest(cli: Cli, name: str, hint: str) -> None:

@@ -226,6 +226,19 @@ def test_the_curl_command_opens_the_key_and_passes_every_proxy_by(
     assert json.loads(done.stdout)["token_type"] == "Bearer"
 
 
+def test_the_curl_command_writes_out_what_the_profile_says_and_uses_no_profile(
+    cli: Cli, ask: list[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('default = "a"\n\n[profiles.a]\nkid = "its-kid"\n\n[profiles.b]\nlifetime = 90\n')
+    for profile, said in (("a", "--kid its-kid"), ("b", "--lifetime 90")):
+        result = cli(*ask, "-q", "--curl", "--config", config, "--profile", profile)
+        assert "    banno" not in result.stderr
+        assert "--profile ''" in result.stderr
+        assert said in result.stderr
+    assert "--profile" not in cli(*ask, "-q", "--curl", "--config", config, "--profile", "").stderr
+
+
 def test_the_curl_command_names_no_key_that_came_another_way(cli: Cli, ask: list[str], rsa_key: PrivateKey) -> None:
     without_key = [*ask[:3], *ask[5:], "-q", "--curl"]
     from_variable = cli(*without_key, env={"BANNO_CREDS_PRIVATE_KEY_PEM": rsa_key.pem().decode()})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,36 +14,67 @@ import click
 import jwt
 import pytest
 
-from banno_creds.cli import COMMANDS
 from banno_creds.cli import cli as group
-from banno_creds.cli.options import Option
+from banno_creds.cli.options import Option, StandardInput, check_file_or_url, passphrase
 from banno_creds.config import ClientConfig, KeySource, TokenChecks, check_url, is_loopback
 from banno_creds.errors import ConfigurationError
 
 from .conftest import CLIENT_ID, Cli, Says, ScriptedServer, write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from banno_creds.keys import PrivateKey
 
 GRANTED = Says(body=b'{"access_token":"x.y.z","token_type":"Bearer","expires_in":600}')
 
 
-def _options() -> list[tuple[str, Option]]:
-    context = click.Context(group)
-    found = []
-    for name in COMMANDS:
-        command = group.get_command(context, name)
+# It writes what is typed. What a variable happens to hold would surprise, and stay.
+WITHOUT_VARIABLES = "profile add"
+
+
+def _commands(parent: click.Group = group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(parent)
+    for name in parent.list_commands(context):
+        command = parent.get_command(context, name)
         assert command is not None
-        found += [(name, option) for option in command.params if isinstance(option, Option)]
-    return found
+        yield f"{path} {name}".strip(), command
+        if isinstance(command, click.Group):
+            yield from _commands(command, name)
+
+
+def _options() -> list[tuple[str, Option]]:
+    return [
+        (name, option)
+        for name, command in _commands()
+        for option in command.params
+        if isinstance(option, Option) and (name != WITHOUT_VARIABLES or option.name == "config")
+    ]
 
 
 def test_every_option_has_an_environment_variable_shown_in_the_help(cli: Cli) -> None:
-    helps = {name: " ".join(cli(name, "--help").stdout.split()) for name in COMMANDS}
+    helps = {name: " ".join(cli(*name.split(), "--help").stdout.split()) for name, _ in _commands()}
     for name, option in _options():
         assert isinstance(option.envvar, str)
         assert option.envvar.startswith("BANNO_CREDS_")
         assert f"env var: {option.envvar}" in helps[name], option.envvar
+
+
+def test_the_command_that_writes_a_profile_reads_no_variable_but_where_to(cli: Cli) -> None:
+    command = dict(_commands())[WITHOUT_VARIABLES]
+    options = [option for option in command.params if isinstance(option, Option)]
+    assert {option.name for option in options if option.envvar is not None} == {"config"}
+    shown = cli(*WITHOUT_VARIABLES.split(), "--help").stdout
+    assert re.findall("BANNO_CREDS_[A-Z_]+", shown) == ["BANNO_CREDS_CONFIG"]
+    assert "required" not in shown
+    assert "standard input" not in shown
+
+
+def test_every_command_that_takes_a_client_takes_it_from_a_profile() -> None:
+    taking = {name for name, option in _options() if option.name == "private_key" and not name.startswith("keygen")}
+    assert {"sign-jwt", "client-assertion"} <= taking
+    for setting in ("profile", "config"):
+        assert {name for name, option in _options() if option.name == setting} >= taking
 
 
 def test_no_option_takes_a_secret_as_its_value() -> None:
@@ -218,7 +252,9 @@ def test_every_shared_variable_is_known_to_every_command_that_shares_it(cli: Cli
     shared = {str(option.envvar) for name, option in _options() if name == "client-assertion"}
     flags = {"BANNO_CREDS_IAT", "BANNO_CREDS_QUIET", "BANNO_CREDS_CURL", "BANNO_CREDS_SHOW_SECRETS"}
     env = dict.fromkeys(shared & flags, "1") | {"BANNO_CREDS_OUTPUT": "token", "BANNO_CREDS_SCOPE": "a"}
-    env |= {"BANNO_CREDS_RESOURCE": "https://a/", "BANNO_CREDS_PARAM": "a=b"}
+    env |= {"BANNO_CREDS_RESOURCE": "https://a/", "BANNO_CREDS_PARAM": "a=b", "BANNO_CREDS_PROFILE": ""}
+    env |= {"BANNO_CREDS_API_BASE": "https://a.example", "BANNO_CREDS_PROFILE_OUTPUT": "json"}
+    env |= {"BANNO_CREDS_CONFIG": "/no/such/file"}
     result = cli("sign-jwt", "--client-id", "a", "--private-key", rsa_pem, env=env)
     assert (result.code, result.stderr) == (0, "")
 
@@ -381,3 +417,52 @@ def test_a_configuration_never_shows_the_key(rsa_pem: Path) -> None:
 def test_checks_of_a_token_contradict_each_other() -> None:
     with pytest.raises(ConfigurationError, match="exclude each other"):
         TokenChecks(public_key=Path("a"), jwks="b")
+
+
+def test_checks_of_a_token_that_prove_nothing_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--audience alone proves nothing"):
+        TokenChecks(audience="a")
+    with pytest.raises(ConfigurationError, match=r"the JWK Set's URL 'http://a\.example/jwks' cannot be used"):
+        TokenChecks(jwks="http://a.example/jwks")
+
+
+# --- what comes from a person -------------------------------------------------------------------------------------
+
+
+class _Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_standard_input_that_is_closed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ConfigurationError, match="the private key should come from standard input, which is closed"):
+        StandardInput().read("the private key")
+
+
+def test_who_is_to_paste_something_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", _Terminal(io.BytesIO(b"pasted")))
+    assert StandardInput().read("the private key") == b"pasted"
+    assert capsys.readouterr().err == "Reading the private key: paste it, then press Ctrl-D.\n"
+
+
+@pytest.mark.parametrize("typed", ["wörds", "w\udcff"])
+def test_at_a_terminal_a_passphrase_is_asked_for(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.setattr(sys, "stdin", _Terminal(io.BytesIO()))
+    monkeypatch.setattr(sys, "stderr", _Terminal(io.BytesIO()))
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: typed)
+    ask = passphrase(None, StandardInput())
+    if typed == "wörds":
+        assert ask() == "wörds".encode()
+    else:
+        with pytest.raises(ConfigurationError, match="is not text as this terminal should send it"):
+            ask()
+
+
+def test_a_value_that_is_a_file_or_a_url_is_looked_at(tmp_path: Path) -> None:
+    for value in (str(tmp_path), "https://a.example/"):
+        assert check_file_or_url(value) == value
+    with pytest.raises(ConfigurationError, match="no such file: /no/such"):
+        check_file_or_url("/no/such")

@@ -63,7 +63,7 @@ def _run(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.Comple
     return subprocess.run(
         ["sh", "-euc", script],
         cwd=folder,
-        env={"PATH": f"{shims}:{os.environ['PATH']}", **env},
+        env={"PATH": f"{shims}:{os.environ['PATH']}", "HOME": str(folder), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

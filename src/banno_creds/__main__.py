@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from contextlib import suppress
 
 
 def main() -> None:
@@ -13,18 +12,75 @@ def main() -> None:
     # A run is over before garbage could gather; collecting during the imports costs 5 % of it.
     gc.disable()
     try:
-        from banno_creds.cli import run
+        code = _recall(sys.argv[1:])
+        if code is None:
+            # What httpx has for asynchronous programs, which this is not: anyio costs 5 ms, trio 70 where it is
+            # installed. Said to be missing, they are left out; that is httpx's own way of doing without.
+            sys.modules.update(dict.fromkeys(("anyio", "trio")))  # type: ignore[arg-type]
+            from banno_creds.cli import run
 
-        code = run(sys.argv[1:])
+            code = run(sys.argv[1:])
     except KeyboardInterrupt:  # Ctrl-C while the imports were still under way
         code = 130
     except SystemExit as end:  # SIGTERM
         code = int(end.code or 0)
     # What remains is Python taking its modules apart one by one: 7 ms, for memory that the system takes back anyway.
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # whoever read it has gone; it is closed; it is None
+        try:  # noqa: SIM105 - contextlib would have to be imported, for an answer that needs nothing else
             stream.flush()
+        except (OSError, ValueError, AttributeError):  # whoever read it has gone; it is closed; it is None
+            pass
     os._exit(code)
+
+
+def _recall(arguments: list[str]) -> int | None:
+    """Answer a command line that was answered before; None if it has to be read."""
+    if arguments[:1] == ["exec"] and "--" in arguments:
+        return _recall_for_command(arguments, arguments.index("--") + 1)
+    if arguments[:1] != ["token"] or sys.stdout is None:
+        return None
+    from banno_creds.recall import answer
+
+    text = answer(arguments)
+    written = 0
+    try:
+        while text and written < len(text):
+            written += os.write(sys.stdout.fileno(), text[written:])
+    except (OSError, ValueError) as failure:
+        # Nothing was written: it is left to those who know how to say so. Half of it is not to be followed by all.
+        return _cut_off(failure) if written else None
+    return 0 if written else None
+
+
+def _recall_for_command(arguments: list[str], begin: int) -> int | None:
+    """Run a command with the token that another was given; None if the options before it have to be read."""
+    from banno_creds.recall import answer
+
+    text = answer(arguments[:begin])
+    if text is None or not arguments[begin:]:
+        return None
+    from banno_creds.child import run
+
+    try:
+        return run(arguments[begin:], dict(line.split("=", 1) for line in text.decode("ascii").splitlines()))
+    except (OSError, ValueError):
+        return None  # it cannot be run, which is left to those who know how to say so
+
+
+def _cut_off(failure: Exception) -> int:
+    from banno_creds.cli import EXIT_BROKEN_PIPE
+    from banno_creds.errors import OutputError
+    from banno_creds.report import Report
+
+    if isinstance(failure, BrokenPipeError):
+        return EXIT_BROKEN_PIPE
+    words = getattr(failure, "strerror", None) or str(failure)
+    error = OutputError(
+        f"the result could not be written to standard output: {words}",
+        hint="check where standard output goes; the result is cut off",
+    )
+    Report().error(error)
+    return error.exit_code
 
 
 if __name__ == "__main__":

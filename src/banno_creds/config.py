@@ -1,12 +1,14 @@
 """What a run is to do: the client, its key, the endpoint, the request. Plain values, checked once.
 
-The command line (and, later, a profile) fills these in; the flow reads them and decides nothing twice.
+The command line and a profile fill these in; the flow reads them and decides nothing twice.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    Location = str | os.PathLike[str]
+
+CONFIG_VARIABLE = "BANNO_CREDS_CONFIG"
 KEY_VARIABLE = "BANNO_CREDS_PRIVATE_KEY_PEM"
 """The variable that holds a private key itself, as a CI job has it from a secret."""
 
@@ -27,12 +32,18 @@ ENVIRONMENTS: Mapping[str, str] = {
 }
 """The named token endpoints."""
 
+ALGORITHMS = ("PS256", "RS256", "ES256")
+"""What the provider takes a signature of."""
+
 DEFAULT_ENVIRONMENT = "production"
+DEFAULT_API_BASE = "https://banno.com"
 DEFAULT_SCOPE = "openid"
 DEFAULT_LIFETIME = 60
 MOST_LIFETIME = 300  # the vendor's limit: exp at most 5 minutes ahead
 DEFAULT_TIMEOUT = 30.0
 MOST_TIMEOUT = 3600
+DEFAULT_MIN_TTL = 60  # how long a token from the cache must still be good, in seconds
+MOST_MIN_TTL = 24 * 3600
 MOST_LEEWAY = 3600  # more would no longer be a difference between clocks
 
 # What the assertion and the request say by themselves, and the option for it where there is one; a --claim or
@@ -63,6 +74,20 @@ class KeySource:
     path: Path | None = None
     content: bytes | None = field(default=None, repr=False)
     allow_writable: bool = False
+
+    @classmethod
+    def file(cls, path: str | Path) -> KeySource:
+        """A key in a file.
+
+        Args:
+            path: the file; a relative path counts from the current folder.
+
+        Returns:
+            The key's source, named by its path in messages.
+        """
+        from pathlib import Path
+
+        return cls(str(path), path=Path(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +132,7 @@ class TokenChecks:
             raise ConfigurationError(
                 f"a leeway of {self.leeway} s cannot be: 0 to {MOST_LEEWAY} s", hint="leave --leeway out for 0 s"
             )
-        _check_timeout(self.timeout)
+        check_timeout(self.timeout)
         if self.jwks is not None and is_url(self.jwks):
             check_url(self.jwks, "the JWK Set's URL")
         if self.issuer is not None:
@@ -164,13 +189,14 @@ class ClientConfig:
 
     def __post_init__(self) -> None:
         """Refuse what could only be refused later, less clearly, by the server."""
-        _check_client_id(self.client_id)
-        if not 1 <= self.lifetime <= MOST_LIFETIME:
-            raise ConfigurationError(
-                f"a lifetime of {self.lifetime} s cannot be: the provider takes 1 to {MOST_LIFETIME} s",
-                hint=f"leave --lifetime out for {DEFAULT_LIFETIME} s",
-            )
-        _check_timeout(self.timeout)
+        check_client_id(self.client_id)
+        check_lifetime(self.lifetime)
+        check_timeout(self.timeout)
+        for name in ("scope", "resource"):
+            if isinstance(getattr(self, name), str):  # which is a sequence of texts too, a letter each
+                raise ConfigurationError(
+                    f"{name} is one text, and has to be a tuple of texts", hint=f'write {name}=("…",)'
+                )
         texts = (self.kid, self.aud, *self.scope, *self.resource, *(text for pair in self.params for text in pair))
         if any(text is not None and not text.isprintable() for text in texts):
             raise ConfigurationError(
@@ -183,6 +209,37 @@ class ClientConfig:
             check_url(self.token_endpoint, "the token endpoint")
         if self.issuer is not None:
             check_url(self.issuer, "the issuer")
+
+
+def find_config_file(named: Location | None) -> str | None:
+    """Where the profiles are, whether there is such a file or not. A run without one pays for no more than this.
+
+    Args:
+        named: the file that was named, if one was.
+
+    Returns:
+        Its path, else that of ``config.toml`` where this system keeps its users' settings; None where there is no
+        home.
+    """
+    # Text and os.path: a run whose answer is remembered must not wait for pathlib.
+    if named is not None:
+        return os.path.abspath(os.path.expanduser(named))  # noqa: PTH100, PTH111
+    if sys.platform == "win32":
+        folder = os.environ.get("APPDATA", "")
+    elif sys.platform == "darwin":
+        folder = _in_home("Library", "Application Support")
+    else:
+        folder = os.environ.get("XDG_CONFIG_HOME", "")
+        if not os.path.isabs(folder):  # noqa: PTH117 - a relative one is to be ignored, says the XDG specification
+            folder = _in_home(".config")
+    if not os.path.isabs(folder):  # noqa: PTH117
+        return None
+    return os.path.join(folder, "banno-creds", "config.toml")  # noqa: PTH118
+
+
+def _in_home(*parts: str) -> str:
+    home = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""  # noqa: PTH111
+    return os.path.join(home, *parts)  # noqa: PTH118
 
 
 def check_url(url: str, what: str) -> str:
@@ -244,7 +301,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _check_timeout(timeout: float) -> None:
+def check_timeout(timeout: float) -> None:
+    """Make sure that an exchange can have so many seconds.
+
+    Args:
+        timeout: the seconds.
+
+    Raises:
+        ConfigurationError: nothing could be done in them, or they are without an end.
+    """
     if not 0 < timeout <= MOST_TIMEOUT:  # a NaN is not, either
         raise ConfigurationError(
             f"a time-out of {timeout:g} s cannot be: more than 0 and at most {MOST_TIMEOUT} s",
@@ -252,7 +317,47 @@ def _check_timeout(timeout: float) -> None:
         )
 
 
-def _check_client_id(client_id: str) -> None:
+def check_lifetime(lifetime: int) -> None:
+    """Make sure that the provider takes an assertion which is good so long.
+
+    Args:
+        lifetime: the seconds.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    if not 1 <= lifetime <= MOST_LIFETIME:
+        raise ConfigurationError(
+            f"a lifetime of {lifetime} s cannot be: the provider takes 1 to {MOST_LIFETIME} s",
+            hint=f"leave --lifetime out for {DEFAULT_LIFETIME} s",
+        )
+
+
+def check_min_ttl(min_ttl: int) -> None:
+    """Make sure that a token can be asked to be good for so long.
+
+    Args:
+        min_ttl: the seconds.
+
+    Raises:
+        ConfigurationError: no token is.
+    """
+    if not 0 <= min_ttl <= MOST_MIN_TTL:
+        raise ConfigurationError(
+            f"a token that is good for another {min_ttl} s cannot be asked for: 0 to {MOST_MIN_TTL} s",
+            hint=f"leave --min-ttl out for {DEFAULT_MIN_TTL} s",
+        )
+
+
+def check_client_id(client_id: str) -> None:
+    """Make sure that a client ID is one as it was copied.
+
+    Args:
+        client_id: the client ID.
+
+    Raises:
+        ConfigurationError: it is empty, or has something in it that Users & Groups never shows.
+    """
     if not client_id:
         raise ConfigurationError(
             "the client ID is empty", hint="Users & Groups shows it after the application was saved"

@@ -12,7 +12,9 @@ BannoCredsError
 │   ├── UntrustedServerError      5  … because TLS could not be trusted
 │   ├── UnavailableError          5  … because the server said 429 or 5xx
 │   └── UnusableAnswerError       5  … because the answer is not what such a server sends
-└── TokenError                    6  a token is malformed, expired or not verified
+├── TokenError                    6  a token is malformed, expired or not verified
+├── CommandNotExecutableError   126  what `exec` should run is there and cannot be run
+└── CommandNotFoundError        127  what `exec` should run is not there
 
 An error is what failed, the server's own words where there are any, and one hint: the next thing to do.
 Nothing here prints or exits; the command line turns an error into text once.
@@ -81,21 +83,32 @@ class BannoCredsError(Exception):
         self.hint = hint
         self.details = details
 
-    def leave_out(self, secret: str) -> None:
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive being copied, and the way from one process to another, whatever a branch's constructor wants."""
+        return _rebuilt, (type(self), self.args, vars(self))
+
+    def leave_out(self, secret: str, what: str = "the assertion") -> None:
         """Drop the words in which somebody echoes a secret, wrapped to lines or not.
 
         Args:
             secret: such as the signature of an assertion.
+            what: what stands in the place of those words calls it.
         """
         runs = [secret[i : i + _ECHOED] for i in range(0, len(secret) - _ECHOED + 1, _ECHOED)]
 
         def clean(text: str) -> str:
             squeezed = "".join(text.split())
-            return "(left out: the server echoes the assertion)" if any(run in squeezed for run in runs) else text
+            return f"(left out: the server echoes {what})" if any(run in squeezed for run in runs) else text
 
         self.message = clean(self.message)
         self.details = tuple(clean(detail) for detail in self.details)
         self.args = (self.message,)
+
+
+def _rebuilt(kind: type[BannoCredsError], args: tuple[object, ...], members: dict[str, object]) -> BannoCredsError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(members)
+    return error
 
 
 class ConfigurationError(BannoCredsError):
@@ -198,3 +211,15 @@ class TokenError(BannoCredsError):
     """A token is malformed, expired or not verified."""
 
     exit_code = 6
+
+
+class CommandNotExecutableError(BannoCredsError):
+    """What should be run with a token is there and cannot be run; the exit code is a shell's."""
+
+    exit_code = 126
+
+
+class CommandNotFoundError(BannoCredsError):
+    """What should be run with a token is not there; the exit code is a shell's."""
+
+    exit_code = 127

@@ -10,11 +10,11 @@ command pays for a room it does not enter.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from banno_creds.config import is_url
+from banno_creds.config import DEFAULT_MIN_TTL, is_url
 from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, TokenError
 from banno_creds.steps import (
     AnswerReceived,
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from banno_creds.decode import DecodedToken
     from banno_creds.http_client import Answer, HttpClient
     from banno_creds.signer import KeySigner
-    from banno_creds.steps import Emit
+    from banno_creds.steps import Emit, Step
     from banno_creds.times import Clock
+    from banno_creds.token_cache import TokenCache
     from banno_creds.token_endpoint import TokenResponse
 
     T = TypeVar("T")
@@ -143,6 +144,75 @@ def fetch_token(
         response = _persistently(attempt, http, emit, sleep)
     emit(_granted(response))
     _warn_of_oddities(config, response, emit)
+    return response
+
+
+def obtain_token(
+    config: ClientConfig,
+    cache: TokenCache | None,
+    emit: Emit = ignore,
+    *,
+    min_ttl: int = DEFAULT_MIN_TTL,
+    force_refresh: bool = False,
+    clock: Clock = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> TokenResponse:
+    """Get an access token from the cache, or else from the server: once, however many ask at the same time.
+
+    Args:
+        config: the client and the request.
+        cache: where tokens are kept; None to ask the server in any case.
+        emit: called with each step.
+        min_ttl: how long a token from the cache must still be good, in seconds.
+        force_refresh: take no token, and no refusal, that was there before this call.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause, before another attempt or for another process.
+
+    Returns:
+        The token response.
+
+    Raises:
+        RefusedError: the server refused, now or a moment ago (`REFUSAL_SECONDS`).
+        BannoCredsError: see `fetch_token`.
+    """
+    if cache is None:
+        return fetch_token(config, emit, clock=clock, sleep=sleep)
+    from banno_creds.token_cache import request_of
+
+    key, warnings = _read_key(config.private_key)
+    # What was looked up is what signs: a file may be another one a moment later, and a pipe can be read but once.
+    source = replace(config.private_key, path=None, content=key)
+    fetched = False
+
+    def warn() -> None:
+        for message, hint in warnings:
+            emit(Warned(message, hint))
+
+    def emit_and_warn(step: Step) -> None:
+        if isinstance(step, KeyLoaded):
+            warn()
+        emit(step)
+
+    def fetch() -> TokenResponse:
+        nonlocal fetched
+        fetched = True
+        return fetch_token(replace(config, private_key=source), emit_and_warn, clock=clock, sleep=sleep)
+
+    response = cache.obtain(
+        request_of(config, key),
+        fetch,
+        emit,
+        min_ttl=min_ttl,
+        force_refresh=force_refresh,
+        patience=config.timeout,
+        clock=clock,
+        sleep=sleep,
+    )
+    if not fetched:
+        # What would have been said, had the server been asked.
+        warn()
+        emit(_granted(response))
+        _warn_of_oddities(config, response, emit)
     return response
 
 
@@ -255,17 +325,24 @@ def load_key(
     Raises:
         KeyLoadError: it cannot be read or used.
     """
-    from banno_creds.files import read_private_file
     from banno_creds.keys import load_private_key
 
-    if source.path is None:
-        return load_private_key(source.content or b"", source.origin, passphrase, thorough=thorough)
-    file = read_private_file(source.path, allow_writable=source.allow_writable)
-    key = load_private_key(file.content, source.origin, passphrase, thorough=thorough)
+    content, warnings = _read_key(source)
+    key = load_private_key(content, source.origin, passphrase, thorough=thorough)
     # Only now: whoever names another file by mistake is not told to change its mode.
-    for message, hint in file.warnings:
+    for message, hint in warnings:
         emit(Warned(message, hint))
     return key
+
+
+def _read_key(source: KeySource) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """A private key as it is kept, and what is not as it should be with its file."""
+    from banno_creds.files import read_private_file
+
+    if source.path is None:
+        return source.content or b"", ()
+    file = read_private_file(source.path, allow_writable=source.allow_writable)
+    return file.content, file.warnings
 
 
 def _find_token_endpoint(config: ClientConfig, http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> str:

@@ -1,12 +1,14 @@
 """One HTTP exchange at a time: bounded in time and size, never redirected, each fault named.
 
-The time allowed covers everything a client does with it, retries included. Requests to loopback never go
-through a proxy: a proxy would read what plain http carries.
+The time allowed covers everything a client does with it, retries included; only of a streamed exchange, whose
+length nobody knows, it bounds each pause. Requests to loopback never go through a proxy: a proxy would read what
+plain http carries.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import ssl
@@ -16,7 +18,7 @@ import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from banno_creds import __version__
@@ -42,16 +44,21 @@ if _without_command_line:
     del sys.modules["httpx._main"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     _Trace = Callable[[str, Mapping[str, Any]], None]
+
+T = TypeVar("T")
 
 # A token response has a few kilobytes, a JWK Set rarely more than twenty.
 MOST_ANSWER_BYTES = 1024 * 1024
 
 # A SYN that is dropped on the way is noticed only by waiting; waiting longer than this seldom helps.
 _CONNECT_SECONDS = 10.0
+
+# So much of a compressed answer is unfolded at a time.
+_CHUNK_BYTES = 64 * 1024
 
 # How long an exchange that was broken off gets to close what it opened.
 _CLOSING_SECONDS = 0.2
@@ -68,6 +75,9 @@ _CERTIFICATE_HINTS[20] = _CERTIFICATE_HINTS[21] = _CERTIFICATE_HINTS[19]
 _CERTIFICATE_HINTS[64] = _CERTIFICATE_HINTS[62]
 
 _PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+
+# The time was over: as we measured it, or a moment earlier as httpx did.
+_OUT_OF_TIME = (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout)
 
 # What was under way when the time ran out, by the end of httpx's name for it.
 _PHASES = {
@@ -93,13 +103,96 @@ class Answer:
     @property
     def request_id(self) -> str | None:
         """The vendor's name for this exchange, for a support case."""
-        value = self.headers.get("x-request-id")
-        return printable(value, 80) if value else None
+        return _request_id(self.headers)
 
     @property
     def media_type(self) -> str:
         """The media type without its parameters, in lower case."""
         return printable(self.headers.get("content-type", "").partition(";")[0], 80).lower()
+
+
+class StreamedAnswer:
+    """An answer whose body is still to come: a status, the headers, and the body piece by piece.
+
+    Close it, or use it in a ``with`` statement.
+
+    Attributes:
+        url: what was asked.
+        version: such as ``HTTP/1.1``.
+        status: the status code.
+        reason: the server's word for it, fit to be shown.
+        raw_reason: the same as it came.
+        headers: the headers by name; the case of a name does not matter.
+        raw_headers: all of them as they came.
+        seconds: how long it took until the answer began.
+    """
+
+    def __init__(self, response: httpx.Response, transport: httpx.HTTPTransport, url: str, seconds: float) -> None:
+        self.url = url
+        self.version = response.extensions["http_version"].decode("ascii")
+        self.status = response.status_code
+        self.reason = printable(response.reason_phrase, 80)
+        self.raw_reason = response.reason_phrase
+        self.headers: Mapping[str, str] = response.headers
+        self.raw_headers: Sequence[tuple[bytes, bytes]] = response.headers.raw
+        self.seconds = seconds
+        self._response = response
+        self._transport = transport
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def request_id(self) -> str | None:
+        """The vendor's name for this exchange, for a support case."""
+        return _request_id(self.headers)
+
+    @property
+    def encoding(self) -> str:
+        """How the body is compressed, although nobody asked for it; empty if it is not."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return "" if encoding == "identity" else encoding
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, as it comes, and unfolded where it is compressed.
+
+        Yields:
+            Its pieces.
+
+        Raises:
+            NetworkError: it broke off, it paused for longer than the time allowed, or it cannot be unfolded.
+        """
+        chunks = self._read()
+        return _inflate(chunks, self) if self.encoding else chunks
+
+    def close(self) -> None:
+        """Close the connection, whether or not the body was read."""
+        try:
+            self._response.close()
+        finally:
+            self._transport.close()
+
+    def _read(self) -> Iterator[bytes]:
+        host = urlsplit(self.url).netloc
+        try:
+            yield from self._response.iter_raw()
+        except httpx.TimeoutException:
+            seconds = self._response.request.extensions["timeout"]["read"]
+            raise TimedOutError(
+                f"nothing more of the answer from {host} came for {seconds:g} s",
+                hint="try again later, or allow longer pauses with --timeout SECONDS",
+                details=(_PHASES["receive_response_body.started"],),
+            ) from None
+        except httpx.HTTPError as failure:
+            raise _explain(failure, self.url, None) from None
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    value = headers.get("x-request-id")
+    return printable(value, 80) if value else None
 
 
 class HttpClient:
@@ -159,6 +252,41 @@ class HttpClient:
         """Post a form (RFC 6749 section 4.4.2); see `_send` for what it raises."""
         return self._send("POST", url, urlencode(form).encode("ascii"))
 
+    def stream(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        content: Callable[[], Iterable[bytes]] | None = None,
+    ) -> StreamedAnswer:
+        """Send one request, and return when its answer begins.
+
+        The time allowed is here how long the answer may take to begin after the last piece of the request, and how
+        long each pause in it may be.
+
+        Args:
+            method: such as ``GET``.
+            url: what to ask.
+            headers: those of the request, besides the ones that every request has.
+            content: gives the request's body, piece by piece, from its beginning each time it is called. Unless
+                the headers have its length, it is sent chunked (RFC 9112 section 7.1).
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            ConfigurationError: the proxy's settings, the CA bundle or the host name cannot be meant.
+            NetworkError: no answer came back; which of its branches says why.
+        """
+        self.check(url)
+
+        def run(exchange: _Exchange[StreamedAnswer], context: ssl.SSLContext, seconds: float) -> StreamedAnswer:
+            body = exchange.noticing(content()) if content is not None else None
+            request = _request(method, url, body, seconds, exchange.trace, headers)
+            return _open(request, url, context, self._proxy(url))
+
+        return self._within(lambda: self._timeout, url, run)
+
     def _send(self, method: str, url: str, content: bytes | None = None) -> Answer:
         """Send one request and read the whole answer.
 
@@ -170,25 +298,36 @@ class HttpClient:
             NetworkError: no whole answer came back; which of its branches says why.
         """
         self.check(url)
+        form = () if content is None else (("content-type", "application/x-www-form-urlencoded"),)
+
+        def run(exchange: _Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
+            request = _request(method, url, content, seconds, exchange.trace, form)
+            return _run(request, url, context, self._proxy(url))
+
+        return self._within(self.remaining, url, run)
+
+    def _within(
+        self, seconds: Callable[[], float], url: str, run: Callable[[_Exchange[T], ssl.SSLContext, float], T]
+    ) -> T:
+        """Run an exchange, and say in our words what broke it."""
         proxy = self._proxy(url)
         secure = _is_secure(url)
         context = self._trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        left = self.remaining()
+        left = seconds()
         if left <= 0:
             raise self._timed_out(url, "there was no time left to ask")
-        exchange = _Exchange(
-            lambda trace: _run(_request(method, url, content, left, trace), url, context, proxy),
-            only_loopback=None if secure else urlsplit(url).netloc,
+        exchange: _Exchange[T] = _Exchange(
+            lambda exchange: run(exchange, context, left), only_loopback=None if secure else urlsplit(url).netloc
         )
         try:
             return exchange.within(left)
         except (httpx.HTTPError, TimeoutError) as failure:
-            if isinstance(failure, TimeoutError) or self.remaining() <= 0:
+            if isinstance(failure, _OUT_OF_TIME) or seconds() <= 0:
                 raise self._timed_out(url, exchange.phase) from None
             if self._is_part and isinstance(_cause(failure), ssl.SSLCertVerificationError):
                 # The folder has not the authority; the whole store may. The handshake failed: nothing was sent.
                 self._trusted, self._is_part = _whole_store(), False
-                return self._send(method, url, content)
+                return self._within(seconds, url, run)
             raise _explain(failure, url, proxy) from None
         except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is the latter
             raise ConfigurationError(
@@ -221,18 +360,25 @@ def _is_secure(url: str) -> bool:
     return urlsplit(url).scheme == "https"
 
 
-def _request(method: str, url: str, content: bytes | None, seconds: float, trace: _Trace) -> httpx.Request:
-    headers = {
+def _request(
+    method: str,
+    url: str,
+    content: bytes | Iterable[bytes] | None,
+    seconds: float,
+    trace: _Trace,
+    headers: Sequence[tuple[str, str]],
+) -> httpx.Request:
+    own = {
         "accept": "application/json",
         "accept-encoding": "identity",
         "connection": "close",
         "user-agent": f"banno-creds/{__version__}",
     }
-    if content is not None:
-        headers["content-type"] = "application/x-www-form-urlencoded"
+    given = {name.lower() for name, _ in headers}
+    every = [*((name, value) for name, value in own.items() if name not in given), *headers]
     timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
     extensions = {"timeout": timeout.as_dict(), "trace": trace}
-    return httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
+    return httpx.Request(method, url, headers=every, content=content, extensions=extensions)
 
 
 def _run(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> Answer:
@@ -253,33 +399,45 @@ def _run(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx
     )
 
 
-class _Exchange:
+def _open(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> StreamedAnswer:
+    """Send, and receive the headers; the answer holds the connection."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        transport = stack.enter_context(_transport(context, proxy))
+        response = transport.handle_request(request)
+        response.request = request
+        stack.pop_all()
+    return StreamedAnswer(response, transport, url, time.monotonic() - started)
+
+
+class _Exchange(Generic[T]):
     """Runs an exchange in a thread of its own, and breaks it off when its time is over.
 
     httpx bounds each single read, and a server that sends one byte a second passes every such bound; nothing
     bounds the resolving of a name, and each of a host's addresses is given the whole time to connect.
 
     Args:
-        run: the exchange; it is given what httpx is to call with each event.
+        run: the exchange; it is given this object, whose `trace` httpx is to call with each event.
         only_loopback: how a message names a peer that has to be this very machine; None if it may be any.
     """
 
-    def __init__(self, run: Callable[[_Trace], Answer], *, only_loopback: str | None = None) -> None:
+    def __init__(self, run: Callable[[_Exchange[T]], T], *, only_loopback: str | None = None) -> None:
         self.phase = "it had not begun"
         self._run = run
         self._only_loopback = only_loopback
-        self._outcome: Answer | BaseException | None = None
+        self._outcome: T | BaseException | None = None
+        self._noticed = 0.0  # when something was last sent, by the monotonic clock
         self._broken_off = False
         self._socket: socket.socket | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()  # guards the socket and whether it is wanted any more
         self._thread = threading.Thread(target=self._work, name="banno-creds exchange", daemon=True)
 
-    def within(self, seconds: float) -> Answer:
+    def within(self, seconds: float) -> T:
         """Wait for the outcome.
 
         Args:
-            seconds: how long at the most.
+            seconds: how long at the most; from the last piece on, if `noticing` sees any.
 
         Returns:
             The answer.
@@ -288,23 +446,39 @@ class _Exchange:
             TimeoutError: the time is over.
         """
         try:
+            self._noticed = time.monotonic()
             self._thread.start()
-            # Not join: interrupted by Ctrl-C, Python 3.11 and 3.12 take the thread for ended.
-            self._done.wait(seconds)
+            while (left := self._noticed + seconds - time.monotonic()) > 0:
+                # Not join: interrupted by Ctrl-C, Python 3.11 and 3.12 take the thread for ended.
+                if self._done.wait(min(left, seconds)):
+                    break
         finally:
             if not self._done.is_set():
                 self._break_off()
         self._thread.join(_CLOSING_SECONDS)
         outcome, self._outcome = self._outcome, None
         if self._broken_off or outcome is None:
+            if isinstance(outcome, StreamedAnswer):  # it began just then
+                outcome.close()
             raise TimeoutError
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
+    def noticing(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass on what is sent. Each piece has the whole time anew, and whoever gives the pieces has any time."""
+        source = iter(pieces)
+        while True:
+            self._noticed = math.inf
+            piece = next(source, None)
+            self._noticed = time.monotonic()
+            if piece is None:
+                return
+            yield piece
+
     def _work(self) -> None:
         try:
-            self._outcome = self._run(self._trace)
+            self._outcome = self._run(self)
         except BaseException as failure:  # noqa: BLE001 - it is raised again where the outcome is waited for
             self._outcome = failure
         finally:
@@ -314,7 +488,7 @@ class _Exchange:
                     self._socket = None
             self._done.set()
 
-    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Learn how far it is, and of the socket when there is one."""
         name = event.partition(".")[2]
         self.phase = _PHASES.get(name, self.phase)
@@ -402,12 +576,34 @@ def _read(response: httpx.Response, url: str) -> bytes:
     if len(inflated) > MOST_ANSWER_BYTES:
         raise _too_large(response, url)
     if not inflater.eof:
-        raise UnusableAnswerError(
-            f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
-            hint="look at what stands between this machine and the server: a proxy, a gateway",
-            details=(f"{response.status_code}, content-encoding {printable(encoding, 40)}",),
-        )
+        raise _unreadable(url, response.status_code, encoding)
     return inflated
+
+
+def _inflate(chunks: Iterator[bytes], answer: StreamedAnswer) -> Iterator[bytes]:
+    """Unfold gzip or zlib as it comes; a bomb is unfolded too, but never held in memory."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    begun = False
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if inflater.eof:  # gzip may consist of several members (RFC 1952 section 2.2)
+                inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            try:
+                yield inflater.decompress(rest, _CHUNK_BYTES)
+            except zlib.error:
+                raise _unreadable(answer.url, answer.status, answer.encoding) from None
+            begun, rest = True, inflater.unconsumed_tail or inflater.unused_data
+    if begun and not inflater.eof:
+        raise _unreadable(answer.url, answer.status, answer.encoding)
+
+
+def _unreadable(url: str, status: int, encoding: str) -> UnusableAnswerError:
+    return UnusableAnswerError(
+        f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
+        hint="look at what stands between this machine and the server: a proxy, a gateway",
+        details=(f"{status}, content-encoding {printable(encoding, 40)}",),
+    )
 
 
 def _too_large(response: httpx.Response, url: str) -> UnusableAnswerError:

@@ -10,7 +10,7 @@ import os
 import sys
 from itertools import islice
 from json import dumps
-from typing import TYPE_CHECKING, Any, TypeGuard, assert_never
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, assert_never
 
 from banno_creds import steps
 from banno_creds.errors import BannoCredsError, OutputError, printable
@@ -63,6 +63,44 @@ def write_result(text: str) -> None:
         ) from None
 
 
+class ResultStream:
+    """Standard output, for bytes of any kind; a terminal's last line is ended, for something else follows there."""
+
+    def __init__(self) -> None:
+        self._last = b"\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._last.endswith(b"\n") and sys.stdout.isatty():
+            self.write(b"\n")
+
+    def write(self, piece: bytes) -> None:
+        """Write a piece of the answer at once.
+
+        Args:
+            piece: the piece.
+
+        Raises:
+            OutputError: it could not be written.
+            BrokenPipeError: whoever was reading has gone.
+        """
+        try:
+            if sys.stdout is None:
+                raise OSError(9, "it is closed")  # noqa: TRY301 - the same words for all that can go wrong
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as failure:
+            raise OutputError(
+                f"the answer could not be written to standard output: {failure.strerror}",
+                hint="check where standard output goes; the answer is not whole",
+            ) from None
+        self._last = piece or self._last
+
+
 class Report:
     """Turns steps and errors into text on stderr.
 
@@ -74,6 +112,7 @@ class Report:
     def __init__(self, *, quiet: bool = False, show_secrets: bool = False) -> None:
         self.quiet = quiet
         self.show_secrets = show_secrets
+        self.warned = False
         self._number = 0
         self._console: Console | None = None
 
@@ -120,6 +159,7 @@ class Report:
 
     def warning(self, message: str, hint: str | None = None) -> None:
         """Show a warning."""
+        self.warned = True
         self._print((("!   ", "yellow"), (_sentence(message), "yellow")), hang=4)
         if hint:
             self._print(((printable(hint, 1000), ""),), indent=_INDENT)
@@ -235,6 +275,14 @@ def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, 
             ]
         case steps.TokenReceived():
             return "Access token", _token(step, show_secrets)
+        case steps.CacheSearched():
+            return "Cache", [_plain(printable(step.reason))]
+        case steps.CacheAnswered():
+            return "Cache", [
+                (("it holds the token: ", "green"), (f"asked for {step.age} s ago, good for {step.left} s more", ""))
+            ]
+        case steps.WaitingForAnother():
+            return "Waiting", [_plain(f"another process asks for this token; {step.seconds:.0f} s at the most")]
         case steps.TokenDecoded():
             return "Decoded", [*_header(step.header), *_unsigned(step.header), *_times(step.payload, step.now)]
         case steps.SignatureVerified():

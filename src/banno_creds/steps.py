@@ -95,6 +95,25 @@ class TokenReceived(NamedTuple):
         return f"TokenReceived(expires_at={self.expires_at!r}, scope={self.scope!r}, claims={self.claims!r})"
 
 
+class CacheSearched(NamedTuple):
+    """The cache has no token that will do, and why."""
+
+    reason: str
+
+
+class CacheAnswered(NamedTuple):
+    """The cache has a token that will do, asked for ``age`` seconds ago and good for ``left`` more."""
+
+    age: int
+    left: int
+
+
+class WaitingForAnother(NamedTuple):
+    """Another process is asking for the same token; its outcome is waited for, so many seconds at the most."""
+
+    seconds: float
+
+
 class TokenDecoded(NamedTuple):
     """A JWT was taken apart, at the time ``now``."""
 
@@ -130,6 +149,9 @@ Happened = (
     | AnswerReceived
     | TryingAgain
     | TokenReceived
+    | CacheSearched
+    | CacheAnswered
+    | WaitingForAnother
     | TokenDecoded
     | SignatureVerified
     | NothingVerified

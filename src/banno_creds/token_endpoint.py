@@ -74,6 +74,27 @@ class TokenResponse:
         return None if self.expires_in is None else self.requested_at + self.expires_in
 
 
+def bearer_token(response: TokenResponse) -> str:
+    """The access token, if it can be used as a Bearer token.
+
+    Args:
+        response: the token response.
+
+    Returns:
+        The token.
+
+    Raises:
+        UnusableAnswerError: it is of another type, and must not be used without understanding that (RFC 6749 section
+            7.1).
+    """
+    if response.token_type.lower() not in ("bearer", ""):
+        raise UnusableAnswerError(
+            f"the token is of the type {response.token_type}, which cannot be used as a Bearer token",
+            hint="take it as JSON (token -o json), and follow the specification of that type",
+        )
+    return response.access_token
+
+
 def build_form(config: ClientConfig, client_assertion: str) -> tuple[tuple[str, str], ...]:
     """The form of a client credentials request with a signed JWT (RFC 7523 section 2.2).
 
@@ -233,24 +254,44 @@ def _sentence(text: str, answer: Answer) -> str:
     return text
 
 
-def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> TokenResponse:
-    access_token = body.get("access_token")
+def token_response(members: Mapping[str, Any], requested_at: int) -> TokenResponse:
+    """Take the members of a successful answer (RFC 6749 section 5.1) for what they are.
+
+    Args:
+        members: the answer, now or from the cache.
+        requested_at: when the request went out, in seconds since the epoch.
+
+    Returns:
+        The token response.
+
+    Raises:
+        ValueError: there is no access token, or one that cannot be one; the message says which.
+    """
+    access_token = members.get("access_token")
     if not isinstance(access_token, str) or not _ACCESS_TOKEN.fullmatch(access_token):
-        fault = "has no access_token" if "access_token" not in body else "has an access_token that cannot be one"
+        raise ValueError(
+            "has no access_token" if "access_token" not in members else "has an access_token that cannot be one"
+        )
+    token_type, scope = members.get("token_type"), members.get("scope")
+    return TokenResponse(
+        access_token=access_token,
+        token_type=printable(token_type, 40) if isinstance(token_type, str) else "",
+        expires_in=_seconds(members.get("expires_in")),
+        scope=printable(scope) if isinstance(scope, str) else None,
+        requested_at=requested_at,
+        raw=members,
+    )
+
+
+def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> TokenResponse:
+    try:
+        return token_response(body, requested_at)
+    except ValueError as fault:
         raise UnusableAnswerError(
             f"the answer {fault} (its members: {printable(', '.join(sorted(body)) or 'none', 200)})",
             hint="check that the URL is a token endpoint",
             details=exchange(answer) + words(answer),
-        )
-    token_type, scope = body.get("token_type"), body.get("scope")
-    return TokenResponse(
-        access_token=access_token,
-        token_type=printable(token_type, 40) if isinstance(token_type, str) else "",
-        expires_in=_seconds(body.get("expires_in")),
-        scope=printable(scope) if isinstance(scope, str) else None,
-        requested_at=requested_at,
-        raw=body,
-    )
+        ) from None
 
 
 def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:

@@ -20,8 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-# In the order a newcomer needs them.
-COMMANDS = ("keygen", "client-assertion", "sign-jwt", "decode", "demo", "sandbox")
+# What each is for, in the order a newcomer needs them. Listing them imports none of them.
+COMMANDS = {
+    "keygen": "Make a key pair, or the public half of a key.",
+    "client-assertion": "Get an access token, and see every step.",
+    "token": "Print an access token, from the cache where it can be.",
+    "exec": "Run a command with an access token in its environment.",
+    "api": "Call the API with an access token.",
+    "sign-jwt": "Print a signed client assertion, and no more.",
+    "decode": "Show what a token says; verify it if asked.",
+    "profile": "Keep the settings of many clients under names.",
+    "cache": "See or clear the cache of tokens.",
+    "completion": "Print the completion for bash, zsh or fish.",
+    "demo": "See the whole job done on this machine.",
+    "sandbox": "Run a local authorization server to try with.",
+}
 
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
@@ -44,7 +57,14 @@ class LazyGroup(click.Group):
             return None
         module = import_module(f"banno_creds.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
+        command.short_help = COMMANDS[cmd_name]  # for the shell's completion
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them, as click would for what each says of itself."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -97,7 +117,7 @@ def run(args: Sequence[str]) -> int:
     try:
         if "_BANNO_CREDS_COMPLETE" in os.environ:
             cli.main(list(args), prog_name="banno-creds", complete_var="_BANNO_CREDS_COMPLETE")
-        with cli.make_context("banno-creds", list(args)) as context:
+        with cli.make_context("banno-creds", list(args), obj=tuple(args)) as context:
             cli.invoke(context)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from banno_creds.cli.forms import FORMS, FORMS_HELP, write_token
 from banno_creds.cli.options import (
+    PROFILE,
     Command,
     client_config,
     key_options,
@@ -19,18 +21,13 @@ from banno_creds.cli.options import (
     steps_options,
 )
 from banno_creds.config import DEFAULT_LIFETIME, KEY_VARIABLE, is_loopback
-from banno_creds.errors import UnusableAnswerError
-from banno_creds.report import write_result
 
 if TYPE_CHECKING:
     from banno_creds.config import ClientConfig
     from banno_creds.steps import TokenRequested
-    from banno_creds.token_endpoint import TokenResponse
-
-FORMS = ("json", "token", "header", "env")
 
 
-@click.command("client-assertion", cls=Command, short_help="Get an access token, and see every step.")
+@click.command("client-assertion", cls=Command)
 @key_options
 @request_options
 @option(
@@ -40,8 +37,7 @@ FORMS = ("json", "token", "header", "env")
     default="json",
     show_default=True,
     section="Output",
-    help="The result's form: the whole token response; the access token alone; an Authorization header; or a "
-    'line that a POSIX shell can eval (in two steps, vars=$(…) and eval "$vars": eval alone hides a failure).',
+    help=FORMS_HELP,
 )
 @option("--curl", is_flag=True, section="Output", help="Show the equivalent with curl as well, on standard error.")
 @steps_options
@@ -64,47 +60,18 @@ def command(context: click.Context, /, output: str, *, curl: bool, **values: Any
         report.step(step)
         if curl and isinstance(step, TokenRequested) and step.attempt == 1:
             report.note("The same with curl:")
-            report.verbatim(curl_command(config, step, values["passphrase_file"]))
+            report.verbatim(
+                curl_command(config, step, values["passphrase_file"], without_profile=PROFILE in context.meta)
+            )
 
     response = fetch_token(config, show)
     report.end()
-    write_result(format_result(response, output))
+    write_token(response, output)
 
 
-def format_result(response: TokenResponse, form: str) -> str:
-    """The result as it goes to stdout.
-
-    Args:
-        response: the token response.
-        form: one of `FORMS`.
-
-    Returns:
-        One line. The access token was checked to hold no blank and no line end.
-
-    Raises:
-        UnusableAnswerError: the form says Bearer, and the token is of another type (RFC 6749 section 7.1).
-    """
-    if form == "json":
-        return dumps(response.raw)
-    if form == "token":
-        return response.access_token
-    if response.token_type.lower() not in ("bearer", ""):
-        raise UnusableAnswerError(
-            f"the token is of the type {response.token_type}, which cannot be used as a Bearer token",
-            hint="use -o json and follow the specification of that type",
-        )
-    if form == "header":
-        return f"Authorization: Bearer {response.access_token}"
-    # All three in any case: one that an earlier token left behind would speak of another token.
-    variables = {
-        "BANNO_ACCESS_TOKEN": response.access_token,
-        "BANNO_TOKEN_TYPE": "Bearer",
-        "BANNO_TOKEN_EXPIRES_AT": "" if response.expires_at is None else str(response.expires_at),
-    }
-    return "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-
-
-def curl_command(config: ClientConfig, request: TokenRequested, passphrase_file: str | None) -> str:
+def curl_command(
+    config: ClientConfig, request: TokenRequested, passphrase_file: str | None, *, without_profile: bool
+) -> str:
     """The equivalent for a POSIX shell and curl: two commands, for curl must not be run if signing fails.
 
     The assertion is in a shell variable and reaches curl on standard input; ``printf`` is the shell's own, so no
@@ -114,11 +81,14 @@ def curl_command(config: ClientConfig, request: TokenRequested, passphrase_file:
         config: the client.
         request: the request that is made the same.
         passphrase_file: the file with the key's passphrase, where one was given.
+        without_profile: whether there is a profile to be kept out: what it says is written out here.
 
     Returns:
         The commands, one option a line; no secret is in them.
     """
     sign: list[tuple[str, ...]] = [("--client-id", config.client_id)]
+    if without_profile:
+        sign.insert(0, ("--profile", ""))
     if config.private_key.path is not None:
         sign.append(("--private-key", config.private_key.origin))
     elif config.private_key.origin != KEY_VARIABLE:

@@ -41,7 +41,7 @@ class _Token(click.Argument):
         return "TOKEN|-", "The token itself; - or nothing to read it from standard input."
 
 
-@click.command("decode", cls=Command, short_help="Show what a token says; verify it if asked.")
+@click.command("decode", cls=Command)
 @click.argument("token", cls=_Token, nargs=-1, metavar="[TOKEN|-]")
 @option(
     "--file",

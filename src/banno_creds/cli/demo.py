@@ -30,7 +30,7 @@ _STOP_SECONDS = 5
 _LINE = 76  # what fits a terminal of 80 columns
 
 
-@click.command("demo", cls=Command, short_help="See the whole job done on this machine.")
+@click.command("demo", cls=Command)
 def command() -> None:
     """Show the main job: key pair, assertion, token, what the token says.
 
@@ -112,8 +112,9 @@ def _sandbox(report: Report, folder: Path) -> Iterator[str]:
 
 
 def _environment() -> dict[str, str]:
-    """The environment without our own variables: what is set for a bank is not meant for the demo."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("BANNO_CREDS_")}
+    """The environment without our own variables and profiles: what is set for a bank is not meant for the demo."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("BANNO_CREDS_")}
+    return own | {"BANNO_CREDS_CONFIG": os.devnull}
 
 
 def _failed(name: str, code: int) -> BannoCredsError:

@@ -25,7 +25,7 @@ _DEFAULT_BITS = "2048"
 _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
 
 
-@click.command("keygen", cls=Command, short_help="Make a key pair, or the public half of a key.")
+@click.command("keygen", cls=Command)
 @option(
     "--type",
     "key_type",

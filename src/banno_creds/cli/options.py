@@ -1,7 +1,8 @@
 """The options that commands share, and what they come to: a `ClientConfig`.
 
 Every option has an environment variable: ``BANNO_CREDS_`` and its name. Those that belong to one command alone
-have the command's name in it as well, so that a variable set for one never changes another.
+have the command's name in it as well, so that a variable set for one never changes another. Behind both stands a
+profile, as click's default map, and behind that the default.
 """
 
 from __future__ import annotations
@@ -9,42 +10,56 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from banno_creds import cache_files
 from banno_creds.config import (
+    ALGORITHMS,
     DEFAULT_ENVIRONMENT,
     DEFAULT_LIFETIME,
+    DEFAULT_MIN_TTL,
     DEFAULT_SCOPE,
     DEFAULT_TIMEOUT,
     ENVIRONMENTS,
     KEY_VARIABLE,
     MOST_LIFETIME,
+    MOST_MIN_TTL,
     ClientConfig,
     KeySource,
+    find_config_file,
     is_url,
 )
-from banno_creds.errors import ConfigurationError, is_private_key
+from banno_creds.errors import ConfigurationError, KeyLoadError, is_private_key
 from banno_creds.files import MOST_BYTES, read_private_file
 from banno_creds.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from banno_creds.profiles import Profile
+
 VERIFICATION = "Verification"
+# What a context's meta tells of: what the file with the profiles was like before it was read, the profile in use, and
+# that a variable was warned of.
+CONFIG_FILE = "banno_creds.config_file"
+PROFILE = "banno_creds.profile"
+WARNED = "banno_creds.warned"
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+# From the nearest to the user to the farthest.
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 
 class Option(click.Option):
     """An option that stands under a heading in the help, and that takes no private key for its value."""
 
-    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, section: str = "Options", setting_help: str = "", **kwargs: Any) -> None:
+        del setting_help  # what it says as a `Setting`
         super().__init__(*args, **kwargs)
         self.section = section
 
@@ -63,6 +78,15 @@ class Option(click.Option):
         if any(isinstance(text, str) and is_private_key(text) for text in texts):
             raise _key_in_the_wrong_place(self, ctx)
         return super().process_value(ctx, value)
+
+
+class Setting(Option):
+    """The same option where a profile is written: what was typed, with no variable and no default behind it."""
+
+    def __init__(self, *args: Any, setting_help: str = "", **kwargs: Any) -> None:
+        kwargs["help"] = setting_help or kwargs["help"]
+        kwargs |= {"envvar": None, "show_envvar": False, "required": False, "default": None, "show_default": False}
+        super().__init__(*args, **kwargs)
 
 
 def _key_in_the_wrong_place(option: Option, context: click.Context) -> ConfigurationError:
@@ -104,7 +128,9 @@ class NameValue(click.ParamType[tuple[str, Any]]):
         self.typed = typed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
-        """Split at the first equals sign."""
+        """Split at the first equals sign; a profile has it split already."""
+        if isinstance(value, tuple):
+            return value
         name, equals, text = str(value).partition("=")
         if self.typed and name.endswith(":"):
             from banno_creds.jose import parse_json
@@ -118,7 +144,14 @@ class NameValue(click.ParamType[tuple[str, Any]]):
         return name, text
 
 
-def option(*names: str, command: str = "", **attributes: Any) -> Callable[[F], F]:
+class Declaration(Protocol):
+    """Adds an option to a command's function."""
+
+    def __call__(self, function: F, cls: type[Option] = ..., /) -> F:
+        """Add it, as an instance of ``cls``."""
+
+
+def option(*names: str, command: str = "", **attributes: Any) -> Declaration:
     """An option with its environment variable, shown in the help.
 
     Args:
@@ -132,9 +165,83 @@ def option(*names: str, command: str = "", **attributes: Any) -> Callable[[F], F
     long = next(name for name in names if name.startswith("--")).partition("/")[0]
     words = [word for word in (command, long.removeprefix("--")) if word]
     variable = "BANNO_CREDS_" + "_".join(words).replace("-", "_").upper()
-    return click.option(*names, cls=Option, envvar=variable, show_envvar=True, **attributes)
+    attributes = {"envvar": variable, "show_envvar": True, **attributes}
+
+    def declare(function: F, cls: type[Option] = Option, /) -> F:
+        return click.option(*names, cls=cls, **attributes)(function)
+
+    return declare
 
 
+def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a profile's name.
+
+    Args:
+        context: the command line so far.
+        parameter: what is completed.
+        incomplete: what was typed of it.
+
+    Returns:
+        The names that begin so.
+    """
+    del parameter
+    from banno_creds.profiles import profile_names
+
+    return [name for name in profile_names(context.params.get("config")) if name.startswith(incomplete)]
+
+
+def _use_profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Put a profile's settings behind options and variables, once both --profile and --config are known."""
+    if value is None and parameter.name == "profile":
+        value = os.environ.get(PROFILE_VARIABLE)  # one that is set to nothing means something, to us
+    if value == "" and parameter.name == "config":
+        raise ConfigurationError("--config names no file", hint="give a file's path, or leave it out")
+    known: dict[str, str | None] = context.meta.setdefault(_CHOSEN, {})
+    known[str(parameter.name)] = value
+    if len(known) < 2 or context.resilient_parsing or known["profile"] == "":
+        return value
+    file = find_config_file(known["config"])
+    context.meta[CONFIG_FILE] = "" if file is None else cache_files.identity(file)
+    if known["profile"] is None and known["config"] is None and not context.meta[CONFIG_FILE]:
+        return value  # as most users have it: nothing more is imported
+    from banno_creds.profiles import find_profile
+
+    profile = find_profile(known["profile"], known["config"])
+    if profile is not None:
+        context.meta[PROFILE] = profile
+        # A table comes to what the option that stands for it does: pairs.
+        settings = profile.settings
+        tables = {name: list(settings[name].items()) for name in ("claims", "params") if name in settings}
+        context.default_map = {**settings, **tables}
+    return value
+
+
+def _from_profile(context: click.Context, name: str) -> Profile | None:
+    """The profile that an option's value came from; None where it came from elsewhere."""
+    profile: Profile | None = context.meta.get(PROFILE)
+    return profile if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP else None
+
+
+PROFILE_VARIABLE = "BANNO_CREDS_PROFILE"
+_CHOSEN = "banno_creds.chosen"
+_CONFIG: Mapping[str, Any] = {
+    "metavar": "FILE",
+    "section": "Client",
+    "help": "The file with the profiles.  [default: config.toml in your own folder for settings]",
+}
+CONFIG = option("--config", **_CONFIG)
+_PROFILES = (
+    option(
+        "--profile",
+        metavar="NAME",
+        section="Client",
+        is_eager=True,
+        callback=_use_profile,
+        shell_complete=complete_profile,
+        help="Take what is not given from this profile; '' for none, though there is a default one.",
+    ),
+    option("--config", is_eager=True, callback=_use_profile, **_CONFIG),
+)
 _KEY = (
     option("--client-id", required=True, metavar="ID", section="Client", help="The client ID from Users & Groups."),
     option(
@@ -143,24 +250,23 @@ _KEY = (
         section="Client",
         help="The private key's file, - for standard input. A CI job may give the key itself (PEM, PEM with "
         f"\\n for line ends, base64 of PEM, or a JWK) in the variable {KEY_VARIABLE}.",
+        setting_help="The private key's file.",
     ),
     option(
         "--passphrase-file",
         metavar="FILE",
         section="Client",
         help="A file with the key's passphrase, - for standard input. Without it you are asked, at a terminal.",
+        setting_help="A file with the key's passphrase.",
     ),
-    option(
-        "--allow-writable-key",
-        is_flag=True,
-        section="Client",
-        help="Take a key file that others can write.",
-    ),
+)
+_ALLOW_WRITABLE_KEY = option(
+    "--allow-writable-key", is_flag=True, section="Client", help="Take a key file that others can write."
 )
 _ASSERTION = (
     option(
         "--alg",
-        type=click.Choice(["PS256", "RS256", "ES256"]),
+        type=click.Choice(ALGORITHMS),
         section="Assertion",
         help="The signature algorithm.  [default: PS256 for RSA, ES256 for EC]",
     ),
@@ -189,6 +295,7 @@ _ASSERTION = (
         multiple=True,
         section="Assertion",
         help="A further claim; name:=JSON for other than text. Repeatable; in the variable one a line.",
+        setting_help="A further claim; name:=JSON for other than text. Repeatable.",
     ),
 )
 _ENDPOINT = (
@@ -216,7 +323,8 @@ _NETWORK = (
         default=DEFAULT_TIMEOUT,
         show_default=True,
         section="Server",
-        help="How long everything together may take, further attempts included.",
+        help="How long everything together may take, further attempts included; for api, how long an answer may take "
+        "to begin and to pause.",
     ),
     option(
         "--ca-bundle",
@@ -244,17 +352,51 @@ _REQUEST = (
         multiple=True,
         section="Request",
         help="A further form parameter. Repeatable; in the variable one a line.",
+        setting_help="A further form parameter. Repeatable.",
     ),
+)
+_MIN_TTL = option(
+    "--min-ttl",
+    type=click.IntRange(0, MOST_MIN_TTL),
+    metavar="SECONDS",
+    default=DEFAULT_MIN_TTL,
+    show_default=True,
+    section="Cache",
+    help="How long a token from the cache must still be good.",
+)
+_CACHE = (
+    _MIN_TTL,
+    option(
+        "--force-refresh",
+        is_flag=True,
+        section="Cache",
+        help="Ask the server, whatever the cache holds, a refusal it remembers included.",
+    ),
+    option("--no-cache", is_flag=True, section="Cache", help="Neither read nor write the cache."),
+)
+_API_BASE = option("--api-base", metavar="URL", section="API", help="The API's scheme, host and port.")
+_SHOW_SECRETS = option(
+    "--show-secrets", is_flag=True, section="Output", help="Show assertion and token whole in the steps."
 )
 _STEPS = (
     option("--quiet", "-q", is_flag=True, section="Output", help="Leave the steps out; errors are still shown."),
-    option("--show-secrets", is_flag=True, section="Output", help="Show assertion and token whole in the steps."),
+    _SHOW_SECRETS,
+)
+_VERBOSE = (
+    option(
+        "--quiet/--verbose",
+        "-q/-v",
+        default=True,
+        section="Output",
+        help="Show the steps, and whether the cache answered, or leave them out.  [default: quiet]",
+    ),
+    _SHOW_SECRETS,
 )
 
 
 def key_options(function: F) -> F:
     """The options of a command that makes an assertion."""
-    return _add(function, *_KEY, *_ASSERTION, *_ENDPOINT, *_NETWORK)
+    return _add(function, *_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, *_ENDPOINT, *_NETWORK)
 
 
 def request_options(function: F) -> F:
@@ -267,14 +409,25 @@ def network_options(function: F) -> F:
     return _add(function, *_NETWORK)
 
 
+def cache_options(function: F) -> F:
+    """The options of a command that takes a token from the cache where it can; its steps are shown on request."""
+    return key_options(request_options(_add(function, *_CACHE, *_VERBOSE)))
+
+
+def setting_options(function: F) -> F:
+    """The options for what a profile can hold, of the command that writes one."""
+    settings = (*_KEY, *_ASSERTION, *_ENDPOINT, *_NETWORK, *_REQUEST, _MIN_TTL, _API_BASE)
+    return _add(function, *settings, cls=Setting)
+
+
 def steps_options(function: F) -> F:
     """How the steps are shown."""
     return _add(function, *_STEPS)
 
 
-def _add(function: F, *options: Callable[[F], F]) -> F:
-    for add in reversed(options):
-        function = add(function)
+def _add(function: F, *options: Declaration, cls: type[Option] = Option) -> F:
+    for declare in reversed(options):
+        function = declare(function, cls)
     return function
 
 
@@ -293,6 +446,7 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
     """
     _warn_of_unknown_variables(context)
     token_endpoint, issuer = _endpoint(context, values)
+    _check_paths(context, values)
     stdin = StandardInput()
     repeated = _repeated([name for name, _ in values["claims"]])
     if repeated:
@@ -300,7 +454,7 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
     return ClientConfig(
         client_id=values["client_id"],
         private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable_key"]),
-        passphrase=passphrase(values["passphrase_file"], stdin),
+        passphrase=passphrase(values["passphrase_file"], stdin, _from_profile(context, "passphrase_file")),
         token_endpoint=token_endpoint,
         issuer=issuer,
         alg=values["alg"],
@@ -317,21 +471,52 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
     )
 
 
+def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
+    """Say where a path comes from that leads nowhere: nobody typed it, and it counts from another folder."""
+    for name, what, error in (
+        ("private_key", "private key", KeyLoadError),
+        ("ca_bundle", "CA bundle", ConfigurationError),
+    ):
+        profile = _from_profile(context, name)
+        if name == "private_key" and os.environ.get(KEY_VARIABLE):
+            continue  # that comes before it
+        if profile is not None and not os.path.exists(values[name]):  # noqa: PTH110 - unlike Path's, it never raises
+            raise error(
+                f"there is no {what} {values[name]}",
+                hint=f"check {name} there; a relative path counts from the folder of config.toml",
+                details=(profile.where,),
+            )
+
+
 def _warn_of_unknown_variables(context: click.Context) -> None:
     """Name a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
     known = {str(parameter.envvar) for parameter in context.command.params} | _OTHER_VARIABLES
-    own = [name for name in os.environ if name.startswith("BANNO_CREDS_") and not name.startswith(_OTHER_COMMANDS)]
+    others = tuple(prefix for prefix in _OTHER_COMMANDS if prefix != _prefix(context.command))
+    own = [name for name in os.environ if name.startswith("BANNO_CREDS_") and not name.startswith(others)]
     for name in sorted(set(own) - known):
         from difflib import get_close_matches
 
         near = get_close_matches(name, known, 1)
         Report().warning(f"{name} means nothing here", f"did you mean {near[0]}?" if near else None)
+        context.meta[WARNED] = True
 
 
-_OTHER_COMMANDS = ("BANNO_CREDS_KEYGEN_", "BANNO_CREDS_DECODE_", "BANNO_CREDS_SANDBOX_", "BANNO_CREDS_REQUIRE_")
+def _prefix(command: click.Command) -> str:
+    """What the variables of one command's own options begin with."""
+    return f"BANNO_CREDS_{str(command.name).replace('-', '_').upper()}_"
+
+
+_OTHER_COMMANDS = tuple(f"BANNO_CREDS_{name}_" for name in ("KEYGEN", "DECODE", "SANDBOX", "API", "REQUIRE"))
 _OTHER_VARIABLES = {
     KEY_VARIABLE,
-    *(f"BANNO_CREDS_{name}" for name in ("DEBUG", "OUTPUT", "CURL", "SCOPE", "RESOURCE", "PARAM")),
+    *(
+        f"BANNO_CREDS_{name}"
+        for name in (
+            *("DEBUG", "OUTPUT", "CURL", "SCOPE", "RESOURCE", "PARAM", "QUIET", "SHOW_SECRETS"),
+            *("CACHE_DIR", "TOKEN_OUTPUT", "MIN_TTL", "FORCE_REFRESH", "NO_CACHE", "VERBOSE"),
+            *("PROFILE", "CONFIG", "PROFILE_OUTPUT", "API_BASE"),
+        )
+    ),
 }
 
 
@@ -340,7 +525,7 @@ def _endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | 
     names = [name for name in ("token_endpoint", "issuer", "environment") if name in values]
     for source in _GIVEN:
         given = [name for name in names if context.get_parameter_source(name) == source]
-        if len(given) > 1:
+        if len(given) > 1:  # in a profile it was found before
             if source is ParameterSource.COMMANDLINE:
                 options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
                 raise ConfigurationError(f"{options} exclude each other", hint="give one of them")
@@ -390,7 +575,7 @@ class StandardInput:
 def key_source(
     context: click.Context, private_key: str | None, stdin: StandardInput, *, allow_writable: bool
 ) -> KeySource:
-    """Where the private key is: option, else environment.
+    """Where the private key is: option, else environment, else profile.
 
     Args:
         context: the command's context.
@@ -404,9 +589,9 @@ def key_source(
     Raises:
         ConfigurationError: there is none, or two.
     """
-    from_option = context.get_parameter_source("private_key") == ParameterSource.COMMANDLINE
-    in_variable = "" if from_option else os.environ.get(KEY_VARIABLE, "")
-    if private_key and in_variable:
+    source = context.get_parameter_source("private_key")
+    in_variable = "" if source is ParameterSource.COMMANDLINE else os.environ.get(KEY_VARIABLE, "")
+    if private_key and in_variable and source is ParameterSource.ENVIRONMENT:
         raise ConfigurationError(
             f"BANNO_CREDS_PRIVATE_KEY and {KEY_VARIABLE} are both set, and only one key can sign",
             hint="unset one of them, or say --private-key FILE",
@@ -424,18 +609,25 @@ def key_source(
     return KeySource(private_key, path=expand(private_key), allow_writable=allow_writable)
 
 
-def passphrase(file: str | None, stdin: StandardInput) -> Callable[[], bytes | None]:
+def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None = None) -> Callable[[], bytes | None]:
     """How to come by the passphrase, if the key needs one.
 
     Args:
         file: the value of ``--passphrase-file``.
         stdin: standard input.
+        profile: the profile that names the file, where one does.
 
     Returns:
         What `keys.load_private_key` may call: it reads the file, or asks at a terminal.
     """
 
     def ask() -> bytes | None:
+        if file is not None and profile is not None and not os.path.exists(file):  # noqa: PTH110 - as above
+            raise ConfigurationError(
+                "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
+                hint="passphrase_file names a file, counted from the folder of config.toml, and never the passphrase",
+                details=(profile.where,),
+            )
         if file is not None:
             return read_passphrase(file, stdin)
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():

@@ -15,7 +15,7 @@ DEFAULT_CLIENT_ID = "sandbox-client"
 DEFAULT_PORT = 9400
 
 
-@click.command("sandbox", cls=Command, short_help="Run a local authorization server to try with.")
+@click.command("sandbox", cls=Command)
 @option(
     "--client-id",
     command="sandbox",

@@ -10,7 +10,7 @@ from banno_creds.cli.options import Command, client_config, key_options, report_
 from banno_creds.report import write_result
 
 
-@click.command("sign-jwt", cls=Command, short_help="Print a signed client assertion, and no more.")
+@click.command("sign-jwt", cls=Command)
 @key_options
 @steps_options
 @click.pass_context

@@ -1,0 +1,218 @@
+"""The cache's files: where they are, how one is read and written so that it stays its owner's alone, how old it is.
+
+Nothing is imported here but what the interpreter has loaded already: `recall` needs these few functions before
+anything else is there, and each import would cost it a tenth of its time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+
+ANSWER = ".answer"
+ENTRY = ".json"
+LOCK = ".lock"
+_UNFINISHED = ".tmp"
+_NAME_LENGTH = 64  # a SHA-256 in hexadecimal
+
+_MODES_MEAN_SOMETHING = os.name == "posix"
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
+_MOST_BYTES = 4 * 1024 * 1024  # an answer is bounded to 1 MiB; in JSON it may grow
+# Never a link's target, never kept open by a child, never waiting for whoever might write into a pipe.
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class NotOursError(OSError):
+    """A file or folder that another user owns, or that is a link or no file: nothing in it is to be relied on."""
+
+
+def folder() -> str | None:
+    """The cache's folder.
+
+    Returns:
+        ``BANNO_CREDS_CACHE_DIR``, else where this system keeps its users' caches; None where there is no home.
+    """
+    named = os.environ.get("BANNO_CREDS_CACHE_DIR")
+    if named:
+        return os.path.abspath(os.path.expanduser(named))
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "")
+        return os.path.join(base, "banno-creds", "Cache") if base else None
+    home = os.path.expanduser("~")
+    if sys.platform == "darwin":
+        base = os.path.join(home, "Library", "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(base):  # a relative one is to be ignored (XDG Base Directory Specification)
+            base = os.path.join(home, ".cache")
+    return os.path.join(base, "banno-creds") if os.path.isabs(base) else None
+
+
+def check_folder(path: str) -> None:
+    """Make sure that a folder is ours alone; tighten its mode where it is looser.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        NotOursError: it is a link or no folder, or another user's, or others can look into it and it holds more than
+            the cache.
+        OSError: it is missing, or its mode cannot be changed.
+    """
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        what = "a link" if stat.S_ISLNK(status.st_mode) else "no folder"
+        raise NotOursError(None, f"{path} is {what}")
+    if _MODES_MEAN_SOMETHING:
+        if status.st_uid != os.geteuid():
+            raise NotOursError(None, f"{path} belongs to another user")
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            # Somebody may have named /tmp, and be root: what others use too is not ours to close.
+            if not all(map(is_of_the_cache, os.listdir(path))):
+                raise NotOursError(None, f"{path} is open to others, and holds more than the cache")
+            os.chmod(path, _FOLDER_MODE)
+
+
+def is_of_the_cache(file: str) -> bool:
+    """Whether a file's name is one that this cache gives: nothing else in its folder is touched."""
+    name, _, suffix = file.partition(".")
+    return len(name) == _NAME_LENGTH and name.isalnum() and f".{suffix}".endswith((ENTRY, LOCK, ANSWER, _UNFINISHED))
+
+
+def make_folder(path: str) -> None:
+    """Make a folder, and those above it, for ourselves alone; see `check_folder` for what it raises."""
+    missing = []
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for each in reversed(missing):
+        try:
+            os.mkdir(each, _FOLDER_MODE)
+        except FileExistsError:  # another process was quicker
+            continue
+
+
+def open_file(path: str, flags: int) -> int:
+    """Open a file that is ours alone; tighten its mode where it is looser.
+
+    Args:
+        path: the file.
+        flags: as for `os.open`.
+
+    Returns:
+        Its descriptor.
+
+    Raises:
+        NotOursError: it is a link or no file, or another user's.
+        OSError: it is missing, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | _SAFELY, _FILE_MODE)
+    except OSError:
+        if os.path.islink(path):
+            raise NotOursError(None, f"{path} is a link") from None
+        raise
+    try:
+        _check_file(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_file(descriptor: int, path: str) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotOursError(None, f"{path} is no file")
+    if _MODES_MEAN_SOMETHING:
+        if status.st_uid != os.geteuid():
+            raise NotOursError(None, f"{path} belongs to another user")
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            os.fchmod(descriptor, _FILE_MODE)
+
+
+def read(path: str) -> bytes:
+    """Read a file that is ours alone; see `open_file` for what it raises."""
+    descriptor = open_file(path, os.O_RDONLY)
+    try:
+        pieces = []
+        left = _MOST_BYTES
+        while left and (piece := os.read(descriptor, left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a file, ours alone from its first byte, whole or not at all: what breaks off leaves the old one.
+
+    Args:
+        path: the file.
+        content: what to put into it.
+
+    Raises:
+        OSError: the system would not let us; nothing was changed.
+    """
+    temporary = f"{path}.{os.getpid()}.{os.urandom(6).hex()}{_UNFINISHED}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, _FILE_MODE)
+    try:
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(descriptor, content[written:])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        try:  # noqa: SIM105 - contextlib is one of the imports that this module does without
+            os.unlink(temporary)
+        except OSError:
+            pass  # the first failure is the one to tell
+        raise
+
+
+def identity(path: str) -> str:
+    """What changes when a file is replaced or written anew; empty where there is none."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ""
+    return f"{status.st_ino}.{status.st_mtime_ns}.{status.st_size}"
+
+
+def uptime() -> tuple[str, float]:
+    """A clock that nobody sets: the seconds since this machine was started, and the name of that start.
+
+    Returns:
+        Both; an empty name where the system (macOS, Windows) has no such clock to be relied on.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, AttributeError):
+        return "", 0.0
+
+
+def age(now: float, then: float, then_up: tuple[str, float]) -> float | None:
+    """How long ago something was, though the clock may have been set meanwhile.
+
+    Args:
+        now: the clock now, in seconds since the epoch.
+        then: the clock then.
+        then_up: what `uptime` said then.
+
+    Returns:
+        The seconds, the longer of what the two clocks say; None where that lies ahead: the clock was set back, and
+        nothing else is known.
+    """
+    started, seconds = uptime()
+    ago = now - then
+    if started and started == then_up[0]:
+        ago = max(ago, seconds - then_up[1])
+    return ago if ago >= 0 else None

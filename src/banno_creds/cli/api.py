@@ -1,0 +1,246 @@
+"""``banno-creds api``: call the API with an access token; the answer goes to standard output as it comes."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+from click.core import ParameterSource
+
+from banno_creds.api import ApiRequest, Content, call, make_request, typed
+from banno_creds.cli.options import Command, cache_options, client_config, expand, option, report_for
+from banno_creds.config import DEFAULT_API_BASE
+from banno_creds.errors import ConfigurationError
+from banno_creds.files import read_file
+from banno_creds.report import ResultStream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from banno_creds.report import Report
+    from banno_creds.steps import AnswerReceived
+
+_STDIN = "-"
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """Two texts with something between them."""
+
+    # In a variable: one a line, for values may hold blanks.
+    envvar_list_splitter = "\n"
+
+    def __init__(self, between: str, name: str) -> None:
+        self.between = between
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split at the first sign between them. What was given is not shown: it may be a secret."""
+        name, between, text = str(value).partition(self.between)
+        if not between or not name.strip():
+            self.fail(f"write it as {self.name!r}", param, ctx)
+        try:
+            value.encode()
+        except UnicodeError:
+            self.fail("it is not text in UTF-8", param, ctx)
+        return name, text
+
+
+_FIELD = Pair("=", "name=value")
+_HEADER = Pair(":", "Name: value")
+
+
+class _Path(click.Argument):
+    """The argument, explained in the help beside the options."""
+
+    section = "API"
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Explain it; not every version of click has help for arguments."""
+        return self.make_metavar(ctx), "What to ask for: such as /a/…, with a query or without; or a whole URL."
+
+
+@click.command("api", cls=Command)
+@click.argument("path", cls=_Path, metavar="PATH")
+@option(
+    "--method",
+    "-X",
+    command="api",
+    metavar="METHOD",
+    section="API",
+    help="The method.  [default: POST with fields or a body, else GET]",
+)
+@option(
+    "--raw-field",
+    "-f",
+    "raw_fields",
+    command="api",
+    type=_FIELD,
+    multiple=True,
+    metavar="NAME=VALUE",
+    section="API",
+    help="A field, as text. In the query of a GET, else in a JSON body, where name[member]=… and name[]=… make "
+    "objects and arrays. Repeatable; in the variable one a line.",
+)
+@option(
+    "--field",
+    "-F",
+    "typed_fields",
+    command="api",
+    type=_FIELD,
+    multiple=True,
+    metavar="NAME=VALUE",
+    section="API",
+    help="The same, where true, false, null and whole numbers mean what they do in JSON, @FILE a file's text, and "
+    "@- standard input.",
+)
+@option(
+    "--header",
+    "-H",
+    "headers",
+    command="api",
+    type=_HEADER,
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    section="API",
+    help="A header. Never a secret: everybody on the machine can see arguments. Repeatable; in the variable one a "
+    "line.",
+)
+@option(
+    "--input",
+    "input_file",
+    command="api",
+    metavar="FILE",
+    section="API",
+    help="The body, - for standard input; sent as JSON unless -H says otherwise. Fields go into the query then.",
+)
+@option(
+    "--include", "-i", is_flag=True, command="api", section="API", help="Show status and headers before the body."
+)
+@option(
+    "--paginate",
+    is_flag=True,
+    command="api",
+    section="API",
+    help="Ask for all pages, where the answer has a totalCount: each is one JSON document.",
+)
+@option(
+    "--api-base",
+    metavar="URL",
+    default=DEFAULT_API_BASE,
+    show_default=True,
+    section="API",
+    help="The API's scheme, host and port. The token goes nowhere else.",
+)
+@cache_options
+@click.pass_context
+def command(context: click.Context, /, path: str, **values: Any) -> None:
+    """Call the API with an access token, from the cache where it can.
+
+    PATH is a path of the API, with a query or without. Places in it such as {institutionId} are filled from the
+    token's claims. The answer's body goes to standard output as it comes, its status and x-request-id to standard
+    error. --timeout is how long the answer may take to begin, and how long it may pause.
+
+    \b
+    banno-creds api --scope https://jackhenry.com/consumer-user-search \\
+      '/a/consumer-user-search/api/v0/institutions/{institutionId}/users?limit=1'
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    report = report_for(values)
+    _check_standard_input(values)
+    config = client_config(context, values)
+    # Without the steps is the default; without the status, only for who says so.
+    silent = values["quiet"] and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
+
+    def answered(answer: AnswerReceived) -> None:
+        if not silent:
+            report.log(status_line(answer))
+        report.end()
+
+    with ExitStack() as stack:
+        output = stack.enter_context(ResultStream())
+        request = _request(path, values, report, stack)
+        cache = None
+        if not values["no_cache"]:
+            from banno_creds.token_cache import open_cache
+
+            cache = open_cache(report.step)
+        call(
+            config,
+            request,
+            cache,
+            report.step,
+            write=output.write,
+            answered=answered,
+            min_ttl=values["min_ttl"],
+            force_refresh=values["force_refresh"],
+        )
+
+
+def status_line(answer: AnswerReceived) -> str:
+    """What was answered, and the name a support case needs."""
+    request_id = f" · x-request-id {answer.request_id}" if answer.request_id else ""
+    status = f"{answer.status} {answer.reason}".rstrip()
+    return f"{status} in {answer.seconds * 1000:.0f} ms{request_id}"
+
+
+def _request(path: str, values: Mapping[str, Any], report: Report, stack: ExitStack) -> ApiRequest:
+    fields: list[tuple[str, Any]] = list(values["raw_fields"])
+    fields += [(name, _typed(text, report)) for name, text in values["typed_fields"]]
+    content = None
+    if values["input_file"] is not None:
+        source, origin = _open(values["input_file"], report, stack)
+        content = stack.enter_context(closing(Content(source, origin)))
+    return make_request(
+        path,
+        base=values["api_base"],
+        method=values["method"],
+        fields=fields,
+        headers=[(name, value.strip(" \t")) for name, value in values["headers"]],
+        content=content,
+        include=values["include"],
+        paginate=values["paginate"],
+    )
+
+
+def _typed(text: str, report: Report) -> Any:
+    if not text.startswith("@"):
+        return typed(text)
+    content = _standard_input(report).read() if text[1:] == _STDIN else read_file(expand(text[1:]))
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"what {text} names is not text in UTF-8, and a field is", hint="send it with --input FILE"
+        ) from None
+
+
+def _open(file: str, report: Report, stack: ExitStack) -> tuple[BinaryIO, str]:
+    if file == _STDIN:
+        return _standard_input(report), "standard input"
+    try:
+        return stack.enter_context(expand(file).open("rb")), file
+    except OSError as failure:
+        raise ConfigurationError(f"{file} cannot be read: {failure.strerror}", hint="give another --input") from None
+
+
+def _standard_input(report: Report) -> BinaryIO:
+    """Standard input without a buffer: what waits for it in a thread must not hold a lock when the program ends."""
+    if sys.stdin is None:
+        raise ConfigurationError("standard input is closed, and --input or a field wants it", hint="give a file")
+    if sys.stdin.isatty():
+        report.note("Reading the body: paste it, then press Ctrl-D.")
+    source: BinaryIO = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    return source
+
+
+def _check_standard_input(values: Mapping[str, Any]) -> None:
+    """Refuse to read two things from it: neither would be whole."""
+    wanted = ["the private key"] if values["private_key"] == _STDIN else []
+    wanted += ["the passphrase"] if values["passphrase_file"] == _STDIN else []
+    wanted += ["the body"] if values["input_file"] == _STDIN else []
+    wanted += [f"the field {name}" for name, text in values["typed_fields"] if text == f"@{_STDIN}"]
+    if len(wanted) > 1:
+        raise ConfigurationError(
+            f"standard input cannot be both {wanted[0]} and {wanted[1]}", hint="give one of them as a file"
+        )

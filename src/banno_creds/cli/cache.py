@@ -1,0 +1,127 @@
+"""``banno-creds cache``: see and clear what `token`, `exec` and `api` keep. A token is never shown."""
+
+from __future__ import annotations
+
+import time
+from json import dumps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from banno_creds import cache_files
+from banno_creds.cli.options import Command, option
+from banno_creds.errors import ConfigurationError, OutputError, printable
+from banno_creds.report import Report, write_result
+from banno_creds.times import duration, utc
+
+if TYPE_CHECKING:
+    from banno_creds.token_cache import Entry, TokenCache
+
+
+@click.group("cache")
+def command() -> None:
+    """See or clear the cache of tokens.
+
+    It is in your cache folder, or where BANNO_CREDS_CACHE_DIR says; the folder and its files are yours alone.
+    """
+
+
+@command.command("list", cls=Command, short_help="What is in the cache; never a token.")
+@option(
+    "--output",
+    "-o",
+    command="cache",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people, or an array of objects.",
+)
+def list_entries(output: str) -> None:
+    """List what is in the cache: for whom, from where, how long it is good. Never a token."""
+    cache = _open()
+    entries: dict[str, Entry | None] = {}
+    try:
+        if cache is not None:
+            entries = cache.entries()
+    except OSError as failure:
+        raise _not_read(failure) from None
+    now = time.time()
+    described = [_describe(name, entry, now) for name, entry in entries.items()]
+    if output == "json":
+        write_result(dumps(described, indent=2))
+    elif described:
+        write_result("\n".join(_text(members) for members in described))
+    else:
+        Report().note("The cache is empty.")
+
+
+@command.command("clear", cls=Command, short_help="Remove everything from the cache.")
+def clear() -> None:
+    """Remove everything from the cache. The tokens themselves stay good until they end."""
+    cache = _open()
+    try:
+        removed = cache.clear() if cache is not None else 0
+    except OSError as failure:
+        raise OutputError(
+            f"the cache could not be cleared: {failure.filename}: {failure.strerror}",
+            hint="check who owns it and its mode",
+        ) from None
+    Report().note(f"Removed {removed} {'entry' if removed == 1 else 'entries'} from the cache.")
+
+
+def _open() -> TokenCache | None:
+    """The cache if there is one; none is made for a look."""
+    from banno_creds.token_cache import TokenCache
+
+    folder = cache_files.folder()
+    if folder is None:
+        return None
+    try:
+        cache_files.check_folder(folder)
+    except FileNotFoundError:
+        return None
+    except OSError as failure:
+        raise _not_read(failure) from None
+    return TokenCache(folder)
+
+
+def _not_read(failure: OSError) -> ConfigurationError:
+    words = failure.strerror or str(failure)
+    return ConfigurationError(
+        f"the cache cannot be read: {words if failure.filename is None else f'{failure.filename}: {words}'}",
+        hint="name another folder in BANNO_CREDS_CACHE_DIR",
+    )
+
+
+def _describe(name: str, entry: Entry | None, now: float) -> dict[str, Any]:
+    if entry is None:
+        return {"file": name + cache_files.ENTRY, "state": "broken"}
+    members: dict[str, Any] = {"file": name + cache_files.ENTRY, **entry.about, "state": "ended"}
+    if entry.access_token is None:
+        members["state"] = "none"
+    left = entry.left(now)
+    if left is not None and left > 0:
+        members |= {"state": "good", "seconds_left": int(left), "expires_at": int(now + left)}
+    refused = entry.refused(now)
+    if refused is not None:
+        failure, age = refused
+        members |= {"refused": failure.message, "refused_seconds_ago": int(age)}
+    return members
+
+
+def _text(members: dict[str, Any]) -> str:
+    if members["state"] == "broken":
+        return f"{members['file']}\n    broken: it will be replaced by the next request"
+    state = {"ended": "ended", "none": "no token"}.get(members["state"], "")
+    if members["state"] == "good":
+        state = f"good for {duration(members['seconds_left'])}, until {utc(members['expires_at'])}"
+    lines = [
+        printable(members["client_id"]),
+        f"    {printable(members['token_endpoint'] or 'issuer ' + str(members['issuer']))}",
+        f"    scope {printable(' '.join(members['scope'])) or '(none)'}"
+        + "".join(f" · resource {printable(resource)}" for resource in members["resource"]),
+        f"    {state}",
+    ]
+    if "refused" in members:
+        lines.append(f"    {printable(members['refused'])}, {duration(members['refused_seconds_ago'])} ago")
+    return "\n".join(lines)

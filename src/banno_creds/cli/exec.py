@@ -1,0 +1,71 @@
+"""``banno-creds exec``: run a command that has an access token in its environment, and the key no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from banno_creds.cli.forms import token_variables
+from banno_creds.cli.options import Command, cache_options, report_for
+from banno_creds.cli.token import obtain
+from banno_creds.errors import CommandNotExecutableError, CommandNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@click.command(
+    "exec",
+    cls=Command,
+    context_settings={"allow_interspersed_args": False},
+)
+@cache_options
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
+@click.pass_context
+def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any) -> None:
+    """Run a command that finds an access token in its environment.
+
+    \b
+    BANNO_ACCESS_TOKEN      the token, good for --min-ttl seconds at least
+    BANNO_TOKEN_TYPE        Bearer
+    BANNO_TOKEN_EXPIRES_AT  when it ends, in seconds since the epoch
+
+    The variables with the private key and the passphrase are taken out of it. The command takes this program's
+    place, so its exit status and its signals are its own; 126 and 127 mean that it could not be started.
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    report = report_for(values)
+    obtained = obtain(context, values, report)
+    report.end()
+    variables = token_variables(obtained.response)
+    before = _before_the_command(context)
+    if before:
+        obtained.remember(before, "".join(f"{name}={value}\n" for name, value in variables.items()))
+    raise click.exceptions.Exit(_run(arguments, variables))
+
+
+def _before_the_command(context: click.Context) -> tuple[str, ...]:
+    """What stands before the command and decides which token it gets: all up to ``--``, if that is what ends it."""
+    typed: tuple[str, ...] = context.find_root().obj
+    values = [value for name, value in context.params.items() if name != "arguments"]
+    # An option may have taken the first -- for its value; then what follows it may be options too.
+    if "--" not in typed or any(value == "--" or (isinstance(value, tuple) and "--" in value) for value in values):
+        return ()
+    return typed[: typed.index("--") + 1]
+
+
+def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    from banno_creds import child
+
+    try:
+        return child.run(arguments, variables)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CommandNotFoundError(
+            f"there is no command {arguments[0]!a}", hint="check its spelling, and PATH"
+        ) from None
+    except (OSError, ValueError) as failure:
+        words = getattr(failure, "strerror", None) or str(failure)
+        raise CommandNotExecutableError(
+            f"{arguments[0]!a} cannot be run: {words}",
+            hint="check that it is a program and executable (chmod +x), and that a script begins with #!",
+        ) from None

@@ -1,0 +1,125 @@
+"""The forms that a token response can be given in, and the variables that carry a token to others."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from json import dumps
+from typing import TYPE_CHECKING
+
+from banno_creds.errors import ConfigurationError, OutputError
+from banno_creds.report import write_result
+
+if TYPE_CHECKING:
+    from banno_creds.token_endpoint import TokenResponse
+
+FORMS = ("json", "token", "header", "env", "github")
+FORMS_HELP = (
+    "The result's form: the whole token response; the access token alone; an Authorization header; a line that a "
+    'POSIX shell can eval (in two steps, vars=$(…) and eval "$vars": eval alone hides a failure); or, in GitHub '
+    "Actions, nothing but a mask for the log, the token being written to $GITHUB_ENV and $GITHUB_OUTPUT."
+)
+
+
+def write_token(response: TokenResponse, form: str) -> str:
+    """Write the result to stdout and, for ``github``, to GitHub's files.
+
+    Args:
+        response: the token response.
+        form: one of `FORMS`.
+
+    Returns:
+        What was written to stdout.
+
+    Raises:
+        UnusableAnswerError: the form says Bearer, and the token is of another type (RFC 6749 section 7.1).
+        ConfigurationError: the form is ``github``, and this is no job of GitHub Actions.
+        OutputError: it could not be written.
+    """
+    if form != "github":
+        text = format_result(response, form)
+        write_result(text)
+        return text
+    files = _githubs_files()
+    variables = token_variables(response)
+    # First of all: what follows may show the token in the job's log.
+    mask = f"::add-mask::{response.access_token}"
+    write_result(mask)
+    for variable, file in files.items():
+        names = variables if variable == "GITHUB_ENV" else {_OUTPUTS[name]: variables[name] for name in variables}
+        _append(file, "".join(f"{name}={value}\n" for name, value in names.items()))
+    return mask
+
+
+def format_result(response: TokenResponse, form: str) -> str:
+    """The result as it goes to stdout.
+
+    Args:
+        response: the token response.
+        form: one of `FORMS`, but ``github``.
+
+    Returns:
+        One line. The access token was checked to hold no blank and no line end.
+
+    Raises:
+        UnusableAnswerError: the form says Bearer, and the token is of another type (RFC 6749 section 7.1).
+    """
+    if form == "json":
+        return dumps(response.raw)
+    if form == "token":
+        return response.access_token
+    variables = token_variables(response)
+    if form == "header":
+        return f"Authorization: Bearer {response.access_token}"
+    return "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def token_variables(response: TokenResponse) -> dict[str, str]:
+    """The environment variables that tell another program of a token.
+
+    All three in any case: one that an earlier token left behind would speak of another token.
+
+    Args:
+        response: the token response.
+
+    Returns:
+        Names and values, without any line end.
+
+    Raises:
+        UnusableAnswerError: the token is no Bearer token (RFC 6749 section 7.1).
+    """
+    from banno_creds.token_endpoint import bearer_token
+
+    return {
+        "BANNO_ACCESS_TOKEN": bearer_token(response),
+        "BANNO_TOKEN_TYPE": "Bearer",
+        "BANNO_TOKEN_EXPIRES_AT": "" if response.expires_at is None else str(response.expires_at),
+    }
+
+
+_OUTPUTS = {
+    "BANNO_ACCESS_TOKEN": "access_token",
+    "BANNO_TOKEN_TYPE": "token_type",
+    "BANNO_TOKEN_EXPIRES_AT": "expires_at",
+}
+
+
+def _githubs_files() -> dict[str, str]:
+    files = {name: os.environ[name] for name in ("GITHUB_ENV", "GITHUB_OUTPUT") if os.environ.get(name)}
+    if not files:
+        raise ConfigurationError(
+            "--output github needs GITHUB_ENV or GITHUB_OUTPUT, and neither is set",
+            hint="use it in a job of GitHub Actions; elsewhere take another form",
+        )
+    return files
+
+
+def _append(file: str, lines: str) -> None:
+    try:
+        with open(file, "a", encoding="utf-8") as stream:  # noqa: PTH123 - made by the runner, and not ours to judge
+            stream.write(lines)
+    except OSError as failure:
+        raise OutputError(
+            f"the token could not be written to {file}: {failure.strerror}",
+            hint="check that this step runs where the runner's files are; in a container, that they are mounted",
+        ) from None

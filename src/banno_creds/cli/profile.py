@@ -1,0 +1,165 @@
+"""``banno-creds profile``: clients' settings under names, in the user's ``config.toml``."""
+
+from __future__ import annotations
+
+import os
+from json import dumps
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from banno_creds.cli.options import (
+    CONFIG,
+    Command,
+    Option,
+    complete_profile,
+    option,
+    setting_options,
+)
+from banno_creds.errors import ConfigurationError
+from banno_creds.profiles import PATHS, SETTINGS, find_profile, list_profiles
+from banno_creds.report import Report, write_result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_OUTPUT = option(
+    "--output",
+    "-o",
+    command="profile",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    section="Output",
+    help="How to say it on standard output.",
+)
+
+
+@click.group("profile")
+def command() -> None:
+    """Keep clients' settings under names, in config.toml.
+
+    \b
+    banno-creds profile add test --client-id ID --private-key private.pem
+    banno-creds token --profile test
+
+    An option or a variable comes before what the profile says.
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+
+
+@command.command("add", cls=Command, short_help="Write a profile, or replace one.")
+@click.argument("name")
+@CONFIG
+@setting_options
+@click.option(
+    "--default",
+    "make_default",
+    cls=Option,
+    is_flag=True,
+    section="Profile",
+    help="Use it where no profile is named.",
+)
+@click.option(
+    "--force", cls=Option, is_flag=True, section="Profile", help="Replace a profile of this name, all of it."
+)
+@click.pass_context
+def add(
+    context: click.Context, /, name: str, config: str | None, *, make_default: bool, force: bool, **values: Any
+) -> None:
+    """Write a profile: what is given here as options, which mean what they mean elsewhere.
+
+    NAME has letters, digits and . _ - in it. Only what is typed is written: no variable is read. A relative path
+    counts from the current folder, and is written whole. No key and no passphrase goes into the file, only where
+    they are.
+    """
+    settings = _settings(context, values)
+    if not settings:
+        raise ConfigurationError(
+            "nothing was given to be kept", hint="add options such as --client-id ID and --private-key FILE"
+        )
+    from banno_creds.profile_edits import add_profile
+
+    file = add_profile(name, settings, config, replace=force, default=make_default)
+    report = Report()
+    for setting in PATHS:
+        path = os.path.expanduser(settings.get(setting, ""))  # noqa: PTH111 - as it is read later
+        if path and not os.path.exists(path):  # noqa: PTH110 - unlike Path's, it never raises
+            report.warning(f"there is no file for {setting} yet" + ("" if setting != "private_key" else f": {path}"))
+    write_result(f"profile  {name}{' (the default)' if make_default else ''}\nfile     {file}")
+
+
+def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was typed, in the form that the file has it."""
+    settings: dict[str, Any] = {}
+    for name in SETTINGS:
+        value = values[name]
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if name in ("claims", "params"):
+            settings[name] = dict(value)
+            if len(settings[name]) < len(value):
+                raise ConfigurationError(f"--{name[:-1]} names the same twice", hint="leave one")
+        elif name == "scope":
+            settings[name] = list(dict.fromkeys(" ".join(value).split()))
+        elif name in PATHS:
+            settings[name] = _whole(str(value))
+        elif name == "timeout":
+            settings[name] = int(value) if value.is_integer() else value
+        else:
+            settings[name] = list(value) if isinstance(value, tuple) else value
+    return settings
+
+
+def _whole(path: str) -> str:
+    """A path that means the same from every folder."""
+    return path if path == "-" or path.startswith("~") else os.path.abspath(path)  # noqa: PTH100 - keeps links
+
+
+@command.command("list", cls=Command, short_help="Name the profiles.")
+@CONFIG
+@_OUTPUT
+def list_(config: str | None, output: str) -> None:
+    """Name the profiles, one a line; the default is said on standard error."""
+    listing = list_profiles(config)
+    if output == "json":
+        write_result(dumps({"file": listing.file, "default": listing.default, "profiles": listing.names}))
+        return
+    if listing.names:
+        write_result("\n".join(listing.names))
+    report = Report()
+    if listing.default is not None:
+        report.note(f"The default: {listing.default}")
+    if not listing.names:
+        report.note("No profiles yet. To write one:")
+        report.verbatim("banno-creds profile add NAME --client-id ID --private-key FILE")
+
+
+@command.command("show", cls=Command, short_help="Show what a profile says.")
+@click.argument("name", shell_complete=complete_profile)
+@CONFIG
+@_OUTPUT
+def show(name: str, config: str | None, output: str) -> None:
+    """Show what a profile says, its paths whole: as TOML, or as JSON."""
+    profile = find_profile(name, config)
+    assert profile is not None  # noqa: S101 - for the type checker: it was named
+    if output == "json":
+        facts = {"name": profile.name, "file": profile.file, "default": profile.default}
+        write_result(dumps({**facts, "settings": profile.settings}))
+    else:
+        from banno_creds.profile_edits import profile_toml
+
+        write_result(profile_toml(profile.name, profile.settings).removesuffix("\n"))
+
+
+@command.command("remove", cls=Command, short_help="Take a profile out.")
+@click.argument("name", shell_complete=complete_profile)
+@CONFIG
+def remove(name: str, config: str | None) -> None:
+    """Take a profile out of the file, with the comment right above it. The key's file stays where it is."""
+    from banno_creds.profile_edits import remove_profile
+
+    file, was_default = remove_profile(name, config)
+    write_result(f"removed  {name}\nfile     {file}")
+    if was_default:
+        Report().note("It was the default; there is none now.")

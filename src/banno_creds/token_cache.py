@@ -1,0 +1,641 @@
+"""Tokens at rest: one file a request, its owner's alone, and one request to the server however many ask at once.
+
+What is kept of a request is the last token it brought and the last failure it met. A refusal is given again for
+`REFUSAL_SECONDS` without asking, for a loop in a broken job must not get the bank's address blocked; any other
+failure is given to those alone who were waiting for its outcome.
+
+A cache is a convenience: whatever is wrong with it is a warning, and the server is asked instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from banno_creds import cache_files, errors
+from banno_creds.cache_files import ENTRY, LOCK, NotOursError, is_of_the_cache
+from banno_creds.errors import BannoCredsError, NetworkError, RefusedError
+from banno_creds.jose import parse_json_object
+from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned, ignore
+from banno_creds.token_endpoint import TokenResponse, token_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from banno_creds.config import ClientConfig
+    from banno_creds.steps import Emit
+    from banno_creds.times import Clock
+
+REFUSAL_SECONDS = 30
+
+_VERSION = 1
+_PAUSE = 0.03  # seconds between two looks at what another process is waiting for
+_CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
+_STALE = 3600  # seconds; no process that is alive leaves a file of its own unfinished for so long
+_SLEEP = time.sleep
+
+_GO_ON = "it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, --no-cache uses none"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What tells one token request from another: everything that is sent, to whom, and whom is trusted for it."""
+
+    client_id: str
+    token_endpoint: str | None
+    issuer: str | None
+    key: str = field(repr=False)  # the SHA-256 of the key's file, in hexadecimal
+    alg: str | None
+    kid: str | None
+    aud: str | None
+    lifetime: int
+    iat: bool
+    claims: Mapping[str, Any]
+    scope: tuple[str, ...]
+    resource: tuple[str, ...]
+    params: tuple[tuple[str, str], ...]
+    ca_bundle: str | None
+
+    @property
+    def name(self) -> str:
+        """The name of its entry: a SHA-256 in hexadecimal."""
+        return sha256(json.dumps([_VERSION, asdict(self)], sort_keys=True).encode()).hexdigest()
+
+
+def request_of(config: ClientConfig, key: bytes) -> Request:
+    """The request that a configuration and a key come to.
+
+    Args:
+        config: the client and the request.
+        key: the private key as it was read, encrypted or not.
+
+    Returns:
+        The request; the key is in it as a hash.
+    """
+    return Request(
+        client_id=config.client_id,
+        token_endpoint=config.token_endpoint,
+        issuer=config.issuer,
+        key=sha256(key).hexdigest(),
+        alg=config.alg,
+        kid=config.kid,
+        aud=config.aud,
+        lifetime=config.lifetime,
+        iat=config.iat,
+        claims=config.claims,
+        scope=config.scope,
+        resource=config.resource,
+        params=config.params,
+        ca_bundle=None if config.ca_bundle is None else os.path.abspath(config.ca_bundle),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A token or a failure, by two clocks when its request began, and how long it took."""
+
+    began: float
+    up: tuple[str, float]
+    took: float = 0.0
+    token: TokenResponse | None = None
+    failure: BannoCredsError | None = None
+
+    def age(self, now: float) -> float | None:
+        """How long ago the request began, in seconds; None where a clock was set back and that cannot be known."""
+        return cache_files.age(now, self.began, self.up)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is kept of one request."""
+
+    about: Mapping[str, Any]
+    token: _Kept | None = None
+    failure: _Kept | None = None
+
+    @property
+    def access_token(self) -> str | None:
+        """The access token; None if there is none."""
+        return None if self.token is None or self.token.token is None else self.token.token.access_token
+
+    def left(self, now: float) -> float | None:
+        """How long the token is still good, in seconds; None where that is not known."""
+        if self.token is None or self.token.token is None:
+            return None
+        age = self.token.age(now)
+        # Counted from the request by our own clocks, for the server's may differ from them.
+        return None if age is None else (self.token.token.expires_in or 0) - age
+
+    def refused(self, now: float) -> tuple[RefusedError, float] | None:
+        """The refusal that is still remembered, and how many seconds ago it was; None if there is none."""
+        if self.failure is None or not isinstance(self.failure.failure, RefusedError):
+            return None
+        age = self.failure.age(now)
+        if age is None:
+            return None
+        # Counted from the answer: a server that takes its time over a refusal must not be asked the more often.
+        age = max(0.0, age - self.failure.took)
+        return (self.failure.failure, age) if age < REFUSAL_SECONDS else None
+
+
+class TokenCache:
+    """The tokens in one folder, which has to be there.
+
+    Args:
+        folder: the folder; see `cache_files.check_folder`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def obtain(
+        self,
+        request: Request,
+        fetch: Callable[[], TokenResponse],
+        emit: Emit = ignore,
+        *,
+        min_ttl: int,
+        force_refresh: bool = False,
+        patience: float,
+        clock: Clock = time.time,
+        sleep: Callable[[float], None] = _SLEEP,
+    ) -> TokenResponse:
+        """Give a token that is kept, or fetch one; of all who ask at the same time, one fetches for the others.
+
+        Args:
+            request: what is asked for.
+            fetch: asks the server.
+            emit: called with each step.
+            min_ttl: how long a token that is kept must still be good, in seconds.
+            force_refresh: take nothing whose request began before this call.
+            patience: how long to wait for another process, in seconds, before it counts as hung.
+            clock: the time, in seconds since the epoch.
+            sleep: called with the seconds to pause.
+
+        Returns:
+            The token response.
+
+        Raises:
+            BannoCredsError: what ``fetch`` raised, here or a moment ago in another process.
+        """
+        search = _Search(self, request, min_ttl, clock, emit, force_refresh=force_refresh)
+        token = search.look()
+        if token is not None:
+            return token
+        with self._turn(search, patience, sleep) as came_meanwhile:
+            if came_meanwhile is not None:
+                return came_meanwhile
+            began, up, start = clock(), cache_files.uptime(), time.monotonic()
+            try:
+                token = fetch()
+            except (RefusedError, NetworkError) as failure:
+                search.keep(_Kept(began, up, time.monotonic() - start, failure=failure))
+                raise
+            search.keep(_Kept(began, up, time.monotonic() - start, token=token))
+            return token
+
+    @contextmanager
+    def _turn(
+        self, search: _Search, patience: float, sleep: Callable[[float], None]
+    ) -> Iterator[TokenResponse | None]:
+        """Wait until nobody else fetches what is searched for; give what another process fetched meanwhile.
+
+        The lock is the operating system's, so a killed process frees it. Whoever holds it longer than somebody is
+        willing to wait has its lock file taken away: one of those who wait then locks a new one. Where even that
+        cannot be done, the server is asked without a lock after twice the time.
+        """
+        path = self.path(search.request.name, LOCK)
+        descriptor: int | None = None
+        holder: str | None = None
+        waited = 0.0
+        try:
+            while True:
+                try:
+                    descriptor = _lock(path)
+                except OSError as fault:
+                    search.warn(f"the cache cannot be locked: {_words(fault)}")
+                    break
+                # Looked at with the lock in hand too: its last holder may have been done a moment ago.
+                token = search.look()
+                if token is not None:
+                    yield token
+                    return
+                if descriptor is not None:
+                    break
+                held_by = cache_files.identity(path)
+                if holder is None:
+                    search.emit(WaitingForAnother(patience))
+                if held_by != holder:
+                    holder, waited = held_by, 0.0
+                elif waited >= patience:
+                    if _take_away(path, holder):
+                        words = (
+                            f"a process has been asking for this token for {waited:.0f} s: waiting for it no longer"
+                        )
+                        search.emit(Warned(words))
+                        continue
+                    if waited >= 2 * patience:
+                        break
+                sleep(_PAUSE)
+                waited += _PAUSE
+            yield None
+        finally:
+            if descriptor is not None:
+                _unlock(descriptor, path)
+
+    def path(self, name: str, suffix: str) -> str:
+        """The path of one of a request's files."""
+        return os.path.join(self.folder, name + suffix)
+
+    def read(self, name: str) -> Entry | None:
+        """Read an entry.
+
+        Args:
+            name: the request's name.
+
+        Returns:
+            The entry; None where there is none, or one of another version of this program.
+
+        Raises:
+            ValueError: it is broken, or another request's.
+            OSError: it cannot be read.
+        """
+        try:
+            content = cache_files.read(self.path(name, ENTRY))
+        except FileNotFoundError:
+            return None
+        members = parse_json_object(content)
+        if members.get("version") != _VERSION:
+            return None
+        try:
+            entry = Entry(
+                about=_checked_about(members["about"]),
+                token=_kept_token(members["token"]),
+                failure=_kept_failure(members["failure"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ValueError("it is JSON of another kind") from None
+        if members.get("name") != name:
+            raise ValueError("it is another request's")
+        return entry
+
+    def write(self, name: str, entry: Entry) -> None:
+        """Write an entry, and take away what was left behind; OSError where the system would not let us."""
+        cache_files.write(self.path(name, ENTRY), json.dumps({"name": name} | _members(entry)).encode())
+        self._sweep()
+
+    def entries(self) -> dict[str, Entry | None]:
+        """All entries by name, None for a broken one; OSError where the folder cannot be read."""
+        found: dict[str, Entry | None] = {}
+        for file in sorted(os.listdir(self.folder)):
+            name, suffix = os.path.splitext(file)
+            if suffix == ENTRY and is_of_the_cache(file):
+                try:
+                    found[name] = self.read(name)
+                except (OSError, ValueError):
+                    found[name] = None
+        return found
+
+    def clear(self) -> int:
+        """Remove everything.
+
+        Returns:
+            How many entries there were.
+
+        Raises:
+            OSError: something could not be removed.
+        """
+        removed = 0
+        for file in os.listdir(self.folder):
+            if is_of_the_cache(file):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.folder, file))
+                    removed += file.endswith(ENTRY)
+        return removed
+
+    def _sweep(self) -> None:
+        """Remove what nobody will ask for again: tokens that have ended, and what killed processes left behind."""
+        now = time.time()
+        for file in os.listdir(self.folder):
+            path = os.path.join(self.folder, file)
+            with suppress(OSError):
+                if not is_of_the_cache(file) or abs(now - os.lstat(path).st_mtime) <= _STALE:
+                    continue
+                if not self._is_good(file, now):
+                    os.unlink(path)
+
+    def _is_good(self, file: str, now: float) -> bool:
+        """Whether a file is the entry of a token that is still good."""
+        name, suffix = os.path.splitext(file)
+        try:
+            entry = self.read(name) if suffix == ENTRY else None
+        except ValueError:
+            return False
+        return entry is not None and (entry.left(now) or 0) > 0
+
+
+class _Search:
+    """One caller's search for one token."""
+
+    def __init__(
+        self, cache: TokenCache, request: Request, min_ttl: int, clock: Clock, emit: Emit, *, force_refresh: bool
+    ) -> None:
+        self.cache = cache
+        self.request = request
+        self.emit = emit
+        self._min_ttl = min_ttl
+        self._force_refresh = force_refresh
+        self._clock = clock
+        self._began = clock()
+        self._seen: str | None = None
+        self._warned = False
+        self._entry: Entry | None = None
+
+    def look(self) -> TokenResponse | None:
+        """Look for a token that will do, if anything changed since the last look.
+
+        Returns:
+            The token; None to go on waiting, or to fetch one.
+
+        Raises:
+            BannoCredsError: the request was refused a moment ago, or failed while this caller was waiting for it.
+        """
+        identity = cache_files.identity(self.cache.path(self.request.name, ENTRY))
+        if identity == self._seen:
+            return None
+        first, self._seen = self._seen is None, identity
+        try:
+            self._entry = self.cache.read(self.request.name)
+        except ValueError as fault:
+            self._entry = None
+            message = f"the cache's file {self.request.name[:8]}…{ENTRY} is broken: {fault}"
+            self.emit(Warned(message, "a fresh token is asked for, and the file is replaced"))
+            return None
+        except OSError as fault:
+            self._entry = None
+            self.warn(f"the cache cannot be read: {_words(fault)}")
+            return None
+        token, why_not = self._usable()
+        if token is not None:
+            return token
+        self._raise_failure()
+        if first:
+            self.emit(CacheSearched(why_not))
+        return None
+
+    def keep(self, outcome: _Kept) -> None:
+        """Keep an outcome; a failure does not take away a token that is still good."""
+        token = outcome if outcome.token is not None else self._entry and self._entry.token
+        failure = outcome if outcome.failure is not None else None
+        try:
+            self.cache.write(self.request.name, Entry(_about(self.request), token or None, failure))
+        except OSError as fault:
+            self.warn(f"the cache cannot be written: {_words(fault)}")
+
+    def warn(self, message: str) -> None:
+        """Say once that the cache is of no use: the next fault has the same cause."""
+        if not self._warned:
+            self.emit(Warned(message, _GO_ON))
+        self._warned = True
+
+    def _usable(self) -> tuple[TokenResponse | None, str]:
+        """The kept token if it will do, else why not."""
+        entry = self._entry
+        if entry is None or entry.token is None or entry.token.token is None:
+            return None, "it holds no token for this request"
+        now = self._clock()
+        left, token = entry.left(now), entry.token.token
+        if left is None:
+            return None, "the clock was set back, and nobody knows how long the token is good"
+        is_fresh = self._is_fresh(entry.token, now)
+        if token.expires_in is None:
+            # It is for those who waited for it: nobody knows how long it lives.
+            return (token, "") if is_fresh else (None, "nobody knows how long the token is good")
+        if left <= 0 or (left < self._min_ttl and not is_fresh):
+            return None, f"the token ends in {left:.0f} s" if left > 0 else "the token has ended"
+        if self._force_refresh and not is_fresh:
+            return None, "a fresh token was asked for"
+        age = token.expires_in - left
+        self.emit(CacheAnswered(int(age), int(left)))
+        # Whoever reads expires_in reads it now, and not when the server wrote it.
+        raw = {**token.raw, "expires_in": int(left)}
+        set_by = round(now - age - entry.token.began)
+        return replace(token, requested_at=token.requested_at + set_by, raw=raw), ""
+
+    def _raise_failure(self) -> None:
+        """Raise the failure that is kept, if it concerns this caller."""
+        entry, now = self._entry, self._clock()
+        if entry is None or entry.failure is None or entry.failure.failure is None:
+            return
+        if self._is_fresh(entry.failure, now):
+            raise entry.failure.failure
+        refused = entry.refused(now)
+        if refused is not None and not self._force_refresh:
+            failure, age = refused[0], int(refused[1])
+            failure.details += (
+                f"that was {age} s ago; not asked again, for a bank blocks addresses that fail too often",
+                f"to ask at once: --force-refresh; otherwise wait {REFUSAL_SECONDS - age} s",
+            )
+            raise failure
+
+    def _is_fresh(self, kept: _Kept, now: float) -> bool:
+        """Whether its request began after this call, so that a request of one's own could bring nothing newer."""
+        age = kept.age(now)
+        return kept.began >= self._began and age is not None and age <= now - self._began + _CLOCKS_DIFFER
+
+
+def open_cache(emit: Emit = ignore) -> TokenCache | None:
+    """The user's cache: ``BANNO_CREDS_CACHE_DIR``, else where the system keeps caches.
+
+    Args:
+        emit: called with a warning if there can be none.
+
+    Returns:
+        The cache, its folder made; None if there can be none.
+    """
+    folder = cache_files.folder()
+    if folder is None:
+        emit(Warned("there is no home folder, and so no cache", _GO_ON))
+        return None
+    try:
+        cache_files.make_folder(folder)
+        cache_files.check_folder(folder)
+    except OSError as failure:
+        emit(Warned(f"the cache cannot be used: {_words(failure)}", _GO_ON))
+        return None
+    return TokenCache(folder)
+
+
+def _words(failure: OSError) -> str:
+    if isinstance(failure, NotOursError) or failure.filename is None:
+        return failure.strerror or str(failure)
+    return f"{failure.filename}: {failure.strerror}"
+
+
+def _lock(path: str) -> int | None:
+    """Lock a file that is made if need be.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its descriptor, to be closed when done; None while somebody else has it.
+
+    Raises:
+        OSError: there can be no lock.
+    """
+    descriptor = cache_files.open_file(path, os.O_RDWR | os.O_CREAT)
+    try:
+        if _lock_descriptor(descriptor) and _is_at(descriptor, path):
+            # A file that a killed process left has another holder now: it is waited for anew, and not swept away.
+            with suppress(OSError):
+                os.utime(path)
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _unlock(descriptor: int, path: str) -> None:
+    # Taken away before it is freed: whoever locks it then sees that it is nobody's any more.
+    if _is_at(descriptor, path):
+        with suppress(OSError):
+            os.unlink(path)
+    os.close(descriptor)
+
+
+def _take_away(path: str, holder: str) -> bool:
+    """Remove the lock file of a process that hangs. Of all who would, one does, and no new holder loses its own.
+
+    Args:
+        path: the lock file.
+        holder: what `cache_files.identity` said of it.
+
+    Returns:
+        Whether it was that one, and is gone.
+    """
+    turn = f"{path}.tmp"  # one more lock, and as short as it is held, nobody need wait for it
+    with suppress(OSError):
+        descriptor = _lock(turn)
+        if descriptor is not None:
+            try:
+                if cache_files.identity(path) == holder:
+                    os.unlink(path)
+                    return True
+            finally:
+                _unlock(descriptor, turn)
+    return False
+
+
+if sys.platform != "win32":
+
+    def _lock_descriptor(descriptor: int) -> bool:
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+else:
+
+    def _lock_descriptor(descriptor: int) -> bool:
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether an open file is still the one that its path names."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
+
+
+def _about(request: Request) -> dict[str, Any]:
+    """What ``cache list`` may show of a request."""
+    return {
+        "client_id": request.client_id,
+        "token_endpoint": request.token_endpoint,
+        "issuer": request.issuer,
+        "scope": list(request.scope),
+        "resource": list(request.resource),
+    }
+
+
+def _checked_about(about: Any) -> dict[str, Any]:
+    """What an entry says of its request, if it is of the right sort; see `_about`."""
+    texts = [about["client_id"], *about["scope"], *about["resource"]]
+    texts += [about[name] for name in ("token_endpoint", "issuer") if about[name] is not None]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    return dict(about)
+
+
+def _members(entry: Entry) -> dict[str, Any]:
+    members: dict[str, Any] = {"version": _VERSION, "about": entry.about, "token": None, "failure": None}
+    if entry.token is not None and entry.token.token is not None:
+        token = entry.token.token
+        members["token"] = _when(entry.token) | {"requested_at": token.requested_at, "response": token.raw}
+    if entry.failure is not None and entry.failure.failure is not None:
+        failure = entry.failure.failure
+        members["failure"] = _when(entry.failure) | {
+            "class": type(failure).__name__,
+            **{name: getattr(failure, name, None) for name in ("message", "hint", "error", "status")},
+            "details": list(failure.details),
+        }
+    return members
+
+
+def _when(kept: _Kept) -> dict[str, Any]:
+    return {"began": kept.began, "up": list(kept.up), "took": kept.took}
+
+
+def _kept(members: Mapping[str, Any], **outcome: Any) -> _Kept:
+    started, seconds = members["up"]
+    numbers = members["began"], seconds, members["took"]
+    if not isinstance(started, str) or not all(type(number) in (int, float) for number in numbers):
+        raise TypeError
+    began, seconds, took = map(float, numbers)
+    return _Kept(began, (started, seconds), took, **outcome)
+
+
+def _kept_token(members: Mapping[str, Any] | None) -> _Kept | None:
+    if members is None:
+        return None
+    response, requested_at = members["response"], members["requested_at"]
+    if not isinstance(response, dict) or type(requested_at) is not int:
+        raise TypeError
+    return _kept(members, token=token_response(response, requested_at))
+
+
+def _kept_failure(members: Mapping[str, Any] | None) -> _Kept | None:
+    if members is None:
+        return None
+    kind, message, hint, details = (members[name] for name in ("class", "message", "hint", "details"))
+    if not all(isinstance(text, str) for text in (kind, message, *details, *([] if hint is None else [hint]))):
+        raise TypeError
+    words: dict[str, Any] = {"hint": hint, "details": tuple(details)}
+    failure = getattr(errors, kind, None)
+    if failure is RefusedError:
+        error, status = members["error"], members["status"]
+        if not isinstance(error, str | None) or type(status) is not int:
+            raise TypeError
+        words |= {"error": error, "status": status}
+    elif not (isinstance(failure, type) and issubclass(failure, NetworkError)):
+        raise TypeError
+    return _kept(members, failure=failure(message, **words))
