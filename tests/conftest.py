@@ -17,6 +17,8 @@ import pytest
 from banno_creds import flow, keys
 from banno_creds.cli import run
 
+from .issuer import Issuer
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -209,3 +211,24 @@ def server() -> Iterator[ScriptedServer]:
     """The scripted server."""
     with ScriptedServer() as running:
         yield running
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """A token endpoint that grants each request a token of its own."""
+    with Issuer() as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache's folder, which is not there yet."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def ask(folder: Path, issuer: Issuer, ec_pem: Path) -> list[str]:
+    """The command line for a token of the issuer, through that cache."""
+    return ["token", "--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url]

@@ -13,34 +13,15 @@ import pytest
 from banno_creds import cache_files
 
 from .conftest import CLIENT_ID, Result
-from .issuer import Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from .conftest import Cli
+    from .issuer import Issuer
 
 EMPTY = Result(0, "", "The cache is empty.\n")
 INSTANT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(folder))
-    return folder
-
-
-@pytest.fixture
-def ask(folder: Path, issuer: Issuer, ec_pem: Path) -> list[str]:
-    return ["token", "--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url]
 
 
 def _listed(cli: Cli) -> list[dict[str, object]]:

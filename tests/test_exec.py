@@ -16,19 +16,12 @@ import pytest
 from banno_creds import child
 
 from .conftest import CLIENT_ID, Result, write_private
-from .issuer import Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from .conftest import Cli
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
+    from .issuer import Issuer
 
 
 @pytest.fixture

@@ -13,35 +13,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import CLIENT_ID, Result
-from .issuer import Issuer
+from .conftest import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from .conftest import Cli
+    from .issuer import Issuer
 
 MANY = 50
 SOME = 8
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(folder))
-    return folder
-
-
-@pytest.fixture
-def ask(folder: Path, issuer: Issuer, ec_pem: Path) -> list[str]:
-    return ["token", "--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url]
 
 
 class Runs:

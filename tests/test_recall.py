@@ -14,13 +14,13 @@ import pytest
 from banno_creds import __main__, cache_files, child, recall
 
 from .conftest import CLIENT_ID, Result, write_private
-from .issuer import Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from .conftest import Cli
+    from .issuer import Issuer
 
 # --- the two functions ----------------------------------------------------------------------------------------------
 
@@ -315,12 +315,6 @@ def test_without_a_clock_that_nobody_sets_an_answer_is_good_by_the_other(
 
 
 # --- the command line, in processes of its own ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
 
 
 class Command:

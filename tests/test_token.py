@@ -23,34 +23,16 @@ from banno_creds.report import write_result
 from banno_creds.sandbox import Client, Sandbox
 
 from .conftest import CLIENT_ID, Result, write_private
-from .issuer import Issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from banno_creds.keys import PrivateKey
 
     from .conftest import Cli
+    from .issuer import Issuer
 
 GO_ON = "    it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, --no-cache uses none\n"
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as running:
-        yield running
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(folder))
-    return folder
-
-
-@pytest.fixture
-def ask(folder: Path, issuer: Issuer, ec_pem: Path) -> list[str]:
-    return ["token", "--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url]
 
 
 def _good(token: str) -> Result:
