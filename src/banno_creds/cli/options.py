@@ -388,7 +388,7 @@ _VERBOSE = (
         "-q/-v",
         default=True,
         section="Output",
-        help="Show the steps, and whether the cache answered, or leave them out.  [default: quiet]",
+        help="Leave the steps out, or show them, and whether the cache answered.  [default: quiet]",
     ),
     _SHOW_SECRETS,
 )
