@@ -27,7 +27,7 @@ import trustme
 
 from banno_creds import api, config, http_client, token_cache
 from banno_creds.api import ApiRequest, Content, make_request
-from banno_creds.errors import ConfigurationError, TimedOutError
+from banno_creds.errors import ConfigurationError, RefusedError, TimedOutError
 from banno_creds.http_client import HttpClient
 
 from .conftest import CLIENT_ID, Cli, Result
@@ -40,7 +40,7 @@ CLAIMS = {
     "institutionId": INSTITUTION,
     "accountId": 4711,
     "rate": 1.5,
-    "clientName": "A & B/C?d=e#f..%2e",
+    "clientName": "A & B?d=e#f..%2e%2f",
     "ok": True,
 }
 USERS = "/a/consumer-user-search/api/v0/institutions/{institutionId}/users"
@@ -446,6 +446,35 @@ def test_on_a_terminal_the_last_line_is_ended(bank: Api, ec_pem: Path, body: byt
     assert seen.decode() == body.decode().replace("\n", "\r\n") + end + "!"
 
 
+@pytest.mark.parametrize("place", ["terminal", "file", "pipe"])
+@pytest.mark.parametrize("args", [["/a"], ["/a", "--paginate"]], ids=["error", "warning"])
+def test_where_both_go_to_one_place_what_is_said_begins_a_line(
+    bank: Api, ec_pem: Path, tmp_path: Path, place: str, args: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    bank.says(Reply(404 if len(args) == 1 else 200, b"no line"))
+    command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, *args)]
+    reader, writer = os.openpty() if place == "terminal" else os.pipe()
+    if place == "file":
+        os.close(writer)
+        writer = os.open(tmp_path / "all", os.O_RDWR | os.O_CREAT)
+    subprocess.run(command, stdout=writer, stderr=writer, timeout=60, check=False)
+    if place == "file":
+        os.lseek(writer, 0, os.SEEK_SET)
+    said = os.read(writer if place == "file" else reader, 10_000).decode().replace("\r\n", "\n")
+    os.close(reader)
+    os.close(writer)
+    assert re.search(r"\nno line\n[✗!]   The ", said)
+
+
+def test_where_they_go_to_two_places_neither_gets_a_line_end(bank: Api, ec_pem: Path) -> None:
+    bank.says(Reply(404, b"no line"))
+    command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, "/a")]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"no line"
+    assert b"\n\n" not in done.stderr
+
+
 def test_a_reader_that_has_gone_ends_it_as_a_shell_expects(bank: Api, ec_pem: Path) -> None:
     bank.says(big(64 * 1024 * 1024))
     command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, "/a/x")]
@@ -686,16 +715,40 @@ def test_places_are_filled_from_the_claims(call: Callable[..., Result], bank: Ap
 
 def test_a_claim_cannot_change_the_structure_of_the_path(call: Callable[..., Result], bank: Api) -> None:
     assert call("/a/{clientName}?x={clientName}").code == 0
-    encoded = "A%20%26%20B%2FC%3Fd%3De%23f..%252e"
+    encoded = "A%20%26%20B%3Fd%3De%23f..%252e%252f"
     assert bank.asked[0].path == f"/a/{encoded}?x={encoded}"
 
 
-@pytest.mark.parametrize("claim", [".", "..", "../b", "a/../..", "..\\b"])
+@pytest.mark.parametrize("claim", [".", ".."])
 def test_a_claim_cannot_lead_up(call: Callable[..., Result], bank: Api, claim: str) -> None:
     bank.token = lambda number: access_token(number, institutionId=claim)
     result = call("/a/{institutionId}/b")
     assert (result.code, bank.asked) == (2, [])
     assert "has a part that is . or ..\n" in result.stderr
+
+
+@pytest.mark.parametrize("claim", ["a/b/admin", "../b", "a\\b", "/"])
+def test_a_claim_is_one_part_of_the_path(call: Callable[..., Result], bank: Api, claim: str) -> None:
+    bank.token = lambda number: access_token(number, institutionId=claim)
+    assert call("/a/{institutionId}/b") == Result(
+        2,
+        "",
+        "✗   The token's claim 'institutionId' has a slash in it, and would be several parts of the path\n"
+        "    Next: write the value into the path, as the API's documentation has it\n",
+    )
+    assert bank.asked == []
+    assert call("/a?x={institutionId}").code == 0  # in the query it separates nothing
+
+
+@pytest.mark.parametrize("path", ["/a/{aud", "/a/aud}", "/a/{}", "/a/{{institutionId}}", '/a?x={"n":{"m":1}}'])
+def test_a_brace_that_is_no_place_is_said_to_be_none(call: Callable[..., Result], bank: Api, path: str) -> None:
+    assert call(path) == Result(
+        2,
+        "",
+        f"✗   The path '{path}' has a brace that is no place such as {{institutionId}}\n"
+        "    Next: close it; for a { that is meant write %7B, for a } %7D\n",
+    )
+    assert (bank.asked, bank.granted) == ([], 0)
 
 
 @pytest.mark.parametrize("value", [None, True, "", ["x"], {}])
@@ -804,7 +857,7 @@ def test_a_field_s_value_from_a_file_and_from_standard_input(
 @pytest.mark.parametrize(
     ("args", "stdin", "message"),
     [
-        (["-F", "f=@/nowhere/at/all"], b"", "/nowhere/at/all"),
+        (["-F", "f=@/nowhere/at/all"], b"", "No such file: /nowhere/at/all"),
         (["-F", "f=@-"], b"\xff", "What @- names is not text in UTF-8, and a field is"),
         (["-f", "novalue"], b"", "--raw-field: write it as 'name=value'"),
         (["-f", "=x"], b"", "--raw-field: write it as 'name=value'"),
@@ -813,7 +866,7 @@ def test_a_field_s_value_from_a_file_and_from_standard_input(
         (["-X", "TRACE"], b"", "The method 'TRACE' cannot be used"),
         (["-X", "CONNECT"], b"", "The method 'CONNECT' cannot be used"),
         (["-X", "G T"], b"", "The method 'G T' cannot be used"),
-        (["--input", "/nowhere/at/all"], b"", "/nowhere/at/all cannot be read: No such file or directory"),
+        (["--input", "/nowhere/at/all"], b"", "No such file: /nowhere/at/all"),
         (["--paginate", "-f", "limit=2"], b"", "--paginate is for GET, and this is a POST"),
         (["--input", "-", "-F", "x=@-"], b"", "Standard input cannot be both the body and the field x"),
         (["--input", "-", "--private-key", "-"], b"", "Standard input cannot be both the private key and the body"),
@@ -984,8 +1037,10 @@ def test_a_body_that_cannot_be_read_is_an_error_of_its_own(
 
 def test_a_body_that_breaks_off_while_it_is_sent_is_an_error_of_its_own(bank: Api, ec_pem: Path) -> None:
     class Broken(io.BytesIO):
-        def read(self, _size: int | None = -1) -> bytes:
-            raise OSError(5, "Input/output error")
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                raise OSError(5, "Input/output error")
+            return super().read(size)
 
     content = Content(Broken(b"x" * 10), "the file")
     with pytest.raises(ConfigurationError, match="the file cannot be read: Input/output error"):
@@ -1012,10 +1067,61 @@ def test_standard_input_that_is_closed_is_said(bank: Api, ec_pem: Path) -> None:
     assert "standard input is closed" in done.stderr.decode().lower()
 
 
+@pytest.mark.parametrize("how", ["--input", "-F"])
+@pytest.mark.parametrize("way", ["file", "standard input"])
+@pytest.mark.parametrize("kind", ["pem", "bags", "encrypted", "jwk", "jwks", "der", "base64 pem", "base64 der"])
+def test_a_private_key_is_not_sent(
+    call: Callable[..., Result], bank: Api, tmp_path: Path, rsa_key: Any, how: str, way: str, kind: str
+) -> None:
+    content = key_as(kind, rsa_key)
+    (tmp_path / "file").write_bytes(content)
+    name = str(tmp_path / "file") if way == "file" else "-"
+    result = call("/a", how, name if how == "--input" else f"f=@{name}", stdin=content)
+    assert result.stderr == (
+        f"✗   There is a private key in {name if way == 'file' else way}, and nothing was sent\n"
+        "    Next: give what you mean; a private key has no business at the API\n"
+    )
+    assert (result.code, result.stdout, bank.asked, bank.granted) == (2, "", [], 0)
+
+
+def key_as(kind: str, key: Any) -> bytes:
+    pem: bytes = key.pem()
+    der = base64.b64decode("".join(pem.decode().splitlines()[1:-1]))
+    jwk = json.dumps({"kty": "RSA", "n": "AQAB", "e": "AQAB", "d": "c2VjcmV0" * 20}).encode()
+    kinds: dict[str, bytes] = {
+        "pem": pem,
+        "bags": b"Bag Attributes\n    friendlyName: x\n" + pem,
+        "encrypted": key.pem(b"a passphrase"),
+        "jwk": jwk,
+        "jwks": b'\xef\xbb\xbf {"keys": [' + jwk + b"]}",
+        "der": der,
+        "base64 pem": base64.encodebytes(pem),
+        "base64 der": base64.b64encode(der),
+    }
+    return kinds[kind]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"d": "text"}',
+        b'{"kty": "RSA", "n": "AQAB"}',
+        json.dumps({"image": base64.b64encode(bytes(range(256)) * 200 + b"0\x82" * 99).decode()}).encode(),
+        base64.b64encode(b"0\x82\x01\x010\x82" + bytes(400)),  # as a certificate begins
+        b"0" * 500,
+        b"an essay about -----BEGIN PUBLIC KEY-----",
+    ],
+    ids=range(6),
+)
+def test_what_is_no_private_key_is_sent(call: Callable[..., Result], bank: Api, body: bytes) -> None:
+    assert call("/a", "--input", "-", stdin=body).code == 0
+    assert bank.asked[0].body == body
+
+
 # --- a refused token ---
 
 
-def test_a_401_gets_one_fresh_token_and_one_more_try(call: Callable[..., Result], bank: Api) -> None:
+def test_a_401_gets_another_token_and_one_more_try(call: Callable[..., Result], bank: Api) -> None:
     bank.says(Reply(401, b'{"error": "expired"}'), Reply())
     assert call("/a", "-f", "n=1") == Result(0, '{"ok": true}', OK)
     assert [asked.token for asked in bank.asked] == [access_token(1), access_token(2)]
@@ -1024,7 +1130,7 @@ def test_a_401_gets_one_fresh_token_and_one_more_try(call: Callable[..., Result]
 
 def test_verbose_tells_of_the_second_try(call: Callable[..., Result], bank: Api) -> None:
     bank.says(Reply(401), Reply())
-    said = "attempt 2 of 2, because the API answered 401 Unauthorized (x-request-id 7c1e-4a); now with a fresh token"
+    said = "attempt 2 of 2, because the API answered 401 Unauthorized (x-request-id 7c1e-4a); now with another token"
     assert said in call("-v", "/a").stderr
     bank.asked.clear()
     bank.says(Reply(401, b"", {"x-request-id": ""}), Reply())
@@ -1044,7 +1150,7 @@ def test_a_second_401_is_a_refusal(call: Callable[..., Result], bank: Api) -> No
         4,
         '{"error": "nope"}',
         "401 Unauthorized in N ms · x-request-id 7c1e-4a\n"
-        "✗   The API refused a fresh token as well: 401 Unauthorized\n"
+        "✗   The API refused another token as well: 401 Unauthorized\n"
         f"    GET {bank.base}/a\n"
         "    the server says: nope\n"
         '    www-authenticate: Bearer error="invalid_token"\n'
@@ -1071,8 +1177,8 @@ def test_the_cache_and_its_options_are_the_token_s(
 ) -> None:
     seen: list[tuple[object, ...]] = []
 
-    def obtain(config: object, cache: object, emit: object, *, min_ttl: int = 60, force_refresh: bool = False) -> Any:
-        seen.append((cache, min_ttl, force_refresh))
+    def obtain(config: object, cache: object, emit: object, *, min_ttl: int = 60, **more: object) -> Any:
+        seen.append((cache, min_ttl, more))
         return _response(access_token(len(seen)))
 
     the_cache = object()
@@ -1084,11 +1190,59 @@ def test_the_cache_and_its_options_are_the_token_s(
     assert cli(*args, "--force-refresh").code == 0
     assert cli(*args, "--no-cache").code == 0
     assert seen == [
-        (the_cache, 90, False),
-        (the_cache, 90, True),  # after the 401
-        (the_cache, 90, True),
-        (None, 90, False),
+        (the_cache, 90, {"force_refresh": False}),
+        (the_cache, 90, {"not_token": access_token(1)}),  # after the 401
+        (the_cache, 90, {"force_refresh": True}),
+        (None, 90, {"force_refresh": False}),
     ]
+
+
+@pytest.fixture
+def kept(cli: Cli, bank: Api, ec_pem: Path) -> Callable[..., Result]:
+    """The command with the cache."""
+    return lambda *args: cli(*(word for word in args_for(bank, ec_pem, *args) if word != "--no-cache"))
+
+
+def test_where_there_is_no_other_token_the_401_stands(
+    kept: Callable[..., Result], bank: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banno_creds.flow.obtain_token", lambda *_, **__: _response(access_token()))
+    bank.says(Reply(401, b'{"error": "nope"}'))
+    result = kept("/a")
+    assert (result.code, result.stdout, len(bank.asked)) == (4, '{"error": "nope"}', 1)
+    assert result.stderr.partition("\n")[2] == (
+        "✗   The API refused the token, and there is no other for the moment: 401 Unauthorized\n"
+        f"    GET {bank.base}/a\n"
+        "    the server says: nope\n"
+        "    it was got a moment ago, after another 401, or the server gave the same one again\n"
+        "    Next: check that --api-base and the token endpoint belong together, and what the token says: "
+        "banno-creds token | banno-creds decode\n"
+    )
+
+
+def test_runs_that_always_meet_a_401_ask_for_two_tokens_between_them(kept: Callable[..., Result], bank: Api) -> None:
+    bank.says(Reply(401))
+    assert [kept("/a").code for _ in range(6)] == [4] * 6
+    assert (bank.granted, len(bank.asked)) == (2, 7)
+
+
+def test_a_refused_client_with_a_revoked_token_is_asked_for_once(
+    kept: Callable[..., Result], bank: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kept("/a").code == 0
+    bank.says(Reply(401))
+    asked = 0
+
+    def refuse(*_: object, **__: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise RefusedError("the server refused the client: invalid_client", error="invalid_client", status=401)
+
+    monkeypatch.setattr("banno_creds.flow.fetch_token", refuse)
+    results = [kept("/a") for _ in range(6)]
+    assert {result.code for result in results} == {4}
+    assert all("The server refused the client: invalid_client\n" in result.stderr for result in results)
+    assert asked == 1
 
 
 def test_a_token_that_is_no_bearer_token_is_not_sent(call: Callable[..., Result], bank: Api) -> None:
@@ -1261,7 +1415,7 @@ def test_the_whole_may_take_longer(bank: Api, ec_pem: Path) -> None:
 
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            if self.tell() == 0:
+            if self.tell():  # before its end is told
                 threading.Event().wait(1)
             return super().read(size)
 
@@ -1388,12 +1542,59 @@ def test_a_page_too_large_to_look_at_is_passed_on_and_said(
     assert (numbers(result.stdout), result.stderr) == ([0, 1], OK + NO_SIGN)
 
 
-def test_an_empty_page_before_the_end_is_said_and_ends_it(call: Callable[..., Result], bank: Api) -> None:
+def test_an_empty_page_before_the_end_is_an_error(call: Callable[..., Result], bank: Api) -> None:
     bank.says(pages(5), pages(5, size=0))
     result = call("--paginate", "/a")
-    assert (result.code, len(bank.asked)) == (0, 2)
+    assert (result.code, len(bank.asked)) == (5, 2)
     assert result.stderr == (
-        f"{OK}{OK}!   This page is empty, although the answer counts 5 in all\n    look at limit and offset\n"
+        f"{OK}{OK}✗   The page with offset=2 is empty, although it counts 5 in all\n"
+        "    Next: look at limit and offset; the pages before it were passed on\n"
+    )
+
+
+def redirects(to: str) -> Callable[[Handler], None]:
+    """As a server does that moved a path: with ``to``, and with the query where that ends with a question mark."""
+
+    def talk(handler: Handler) -> None:
+        query = handler.path.partition("?")[2] if to.endswith("?") else ""
+        if handler.path.startswith("/start"):
+            Reply(302, b"", {"location": to + query})(handler)
+        else:
+            pages(6)(handler)
+
+    return talk
+
+
+@pytest.mark.parametrize("to", ["/list", "/list?offset=0", "/list?limit=2"])
+@pytest.mark.parametrize(("path", "asked"), [("/start?offset=4", 1), ("/start", 3)])
+def test_a_redirect_that_loses_the_offset_is_an_error(
+    call: Callable[..., Result], bank: Api, path: str, asked: int, to: str
+) -> None:
+    bank.says(redirects(to))
+    result = call("--paginate", path)
+    assert (result.code, len(bank.asked)) == (5, asked)
+    assert f"✗   The API redirects to {bank.base}{to}, without the offset that was asked for\n" in result.stderr
+
+
+def test_a_redirect_that_keeps_the_offset_is_followed_for_each_page(call: Callable[..., Result], bank: Api) -> None:
+    bank.says(redirects("/list?"))
+    assert numbers(call("--paginate", "/start?offset=1").stdout) == [1, 2, 3, 4, 5]
+
+
+def test_pages_are_bounded_whatever_the_count_says(
+    call: Callable[..., Result], bank: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "MOST_PAGES", 3)
+    bank.says(pages(10**17))
+    result = call("--paginate", "/a?offset=999999999999999998")
+    assert (result.code, len(bank.asked)) == (0, 1)  # beyond the count: it was the last
+    bank.says(pages(10**25))
+    result = call("--paginate", "/a?offset=999999999999999998")
+    assert [asked.path.partition("=")[2] for asked in bank.asked[2:]] == ["1" + "0" * 18, "1" + "0" * 17 + "2"]
+    assert result.code == 5
+    assert result.stderr == (
+        f"{OK * 3}✗   The answers count more than 3 pages\n"
+        "    Next: ask for larger ones with limit, or go on with offset=1000000000000000004\n"
     )
 
 
@@ -1402,6 +1603,13 @@ def test_a_token_that_ends_between_pages_is_renewed(call: Callable[..., Result],
     result = call("--paginate", "/a")
     assert (result.code, numbers(result.stdout)) == (0, list(range(6)))
     assert [asked.token for asked in bank.asked] == [access_token(n) for n in (1, 1, 2, 2)]
+
+
+def test_for_all_pages_one_other_token_is_asked_for(call: Callable[..., Result], bank: Api) -> None:
+    bank.says(pages(8), Reply(401), pages(8), Reply(401))
+    result = call("--paginate", "/a")
+    assert (result.code, bank.granted, len(bank.asked)) == (4, 2, 4)
+    assert "✗   The API refused another token as well: 401 Unauthorized\n" in result.stderr
 
 
 def test_an_error_on_a_later_page_ends_it(call: Callable[..., Result], bank: Api) -> None:

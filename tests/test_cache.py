@@ -106,8 +106,16 @@ def test_a_token_that_has_ended_and_a_refusal_are_told(cli: Cli, ask: list[str],
     assert listed["refused_seconds_ago"] in range(5)
     cli("cache", "clear")
     cli(*ask)
-    assert re.search(rf"\n    no token\n    {words}, \d s ago\n$", cli("cache", "list").stdout)
+    assert re.search(rf"\n    no token: {words}\n    that was \d s ago\n$", cli("cache", "list").stdout)
     assert _listed(cli)[0]["state"] == "none"
+
+
+def test_a_failure_that_is_no_refusal_is_told_where_there_is_no_token(cli: Cli, ask: list[str]) -> None:
+    away = [*ask[:-1], "http://127.0.0.1:9/"]
+    assert cli(*away, "--timeout", "0.4").code == 5
+    [listed] = _listed(cli)
+    assert (listed["state"], str(listed["failure"])[:24]) == ("none", "127.0.0.1:9 refused the ")
+    assert "\n    no token: 127.0.0.1:9 refused the connection" in cli("cache", "list").stdout
 
 
 def test_a_broken_entry_is_told_and_breaks_nothing(cli: Cli, ask: list[str], folder: Path) -> None:
@@ -162,7 +170,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(cli: Cli, folder: Path, monk
 def test_clear_removes_what_the_cache_wrote_and_nothing_else(cli: Cli, ask: list[str], folder: Path) -> None:
     cli(*ask)
     cli(*ask, "--scope", "full")
-    for left in (".lock", ".json.1.ab.tmp"):
+    for left in (".lock", ".json.1.0123456789ab.tmp"):
         (folder / f"{'0' * 64}{left}").touch()
     (folder / "notes.json").write_text("{}")
     assert cli("cache", "clear") == Result(0, "", "Removed 2 entries from the cache.\n")

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from banno_creds import cache_files
-from banno_creds.cache_files import NotOursError
+from banno_creds.cache_files import NotOursError, OthersHomeError
 
 OURS = "0" * 64
+UNFINISHED = ".123.0123456789ab.tmp"
 
 
 # --- where ----------------------------------------------------------------------------------------------------------
@@ -49,7 +50,46 @@ def test_the_folder_is_where_the_system_keeps_caches_unless_it_is_named(
 def test_without_a_home_there_is_no_folder(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert cache_files.home() is None
     assert cache_files.folder() is None
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_a_home_that_is_set_to_nothing_is_none(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+    """For root the cache would be in the root folder."""
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("HOME", "")
+    assert cache_files.home() is None
+    assert cache_files.folder() is None
+    for named in ("~", "~/named"):
+        monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", named)
+        assert cache_files.folder() is None
+    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", "/named")
+    assert cache_files.folder() == "/named"
+    monkeypatch.delenv("BANNO_CREDS_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache_files.folder() == (None if platform == "darwin" else "/xdg/banno-creds")
+
+
+def test_home_is_where_the_variable_says_if_that_is_a_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_files.home() == os.environ["HOME"]
+    monkeypatch.setenv("HOME", "relative")
+    assert cache_files.home() is None
+
+
+def test_a_relative_folder_in_a_folder_that_is_gone_is_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", "cache/below")
+    folder = cache_files.folder()
+    assert folder == "cache/below"
+    with pytest.raises(FileNotFoundError):
+        cache_files.make_folder(folder)
+    with pytest.raises(FileNotFoundError):
+        cache_files.check_folder(folder)
 
 
 # --- whose ----------------------------------------------------------------------------------------------------------
@@ -87,14 +127,37 @@ def test_a_folder_that_another_process_makes_at_the_same_time_is_as_good(
 def test_a_folder_that_is_looser_is_tightened(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "cache"
     folder.mkdir()
-    for suffix in (".json", ".lock", ".answer", ".json.123.abc.tmp"):
+    for suffix in (".json", ".lock", ".answer", ".lock.tmp", f".json{UNFINISHED}"):
         (folder / f"{OURS}{suffix}").touch()
     folder.chmod(mode)
     cache_files.check_folder(str(folder))
     assert _mode(folder) == 0o700
 
 
-@pytest.mark.parametrize("mode", [0o1777, 0o755])
+@pytest.mark.parametrize("file", ["", f"{OURS}.json", "somebody's"])
+def test_a_sticky_folder_is_not_closed_to_others_though_it_is_empty(tmp_path: Path, file: str) -> None:
+    """Such as /tmp, named by somebody who is root."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    if file:
+        (folder / file).touch()
+    folder.chmod(0o1777)
+    with pytest.raises(NotOursError, match="shared is open to others, and sticky"):
+        cache_files.check_folder(str(folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
+    folder.chmod(0o1700)
+    cache_files.check_folder(str(folder))
+
+
+def test_an_empty_folder_is_tightened(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    folder.chmod(0o777)
+    cache_files.check_folder(str(folder))
+    assert _mode(folder) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o755])
 def test_a_folder_with_other_files_in_it_is_not_closed_to_others(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
@@ -134,8 +197,53 @@ def test_where_modes_mean_nothing_none_is_looked_at(tmp_path: Path, monkeypatch:
     assert _mode(tmp_path) == 0o755
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there is no root")
+def test_root_by_sudo_makes_nothing_in_another_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose programs could not use a ~/.cache that is root's alone."""
+    at_home = tmp_path / "home"
+    at_home.mkdir()
+    look = os.stat
+    theirs = os.stat_result([*look(at_home)[:4], 1001, *look(at_home)[5:]])
+    monkeypatch.setattr(os, "stat", lambda path: theirs if path == str(at_home) else look(path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", "1001")
+    with pytest.raises(OthersHomeError, match="home belongs to another user"):
+        cache_files.make_folder(str(at_home / ".cache" / "banno-creds"))
+    assert list(at_home.iterdir()) == []
+    (at_home / "made").mkdir()
+    cache_files.make_folder(str(at_home / "made"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+    cache_files.make_folder(str(at_home / "a"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("SUDO_UID")  # a container's root, whose home is another user's folder
+    cache_files.make_folder(str(at_home / "b"))
+
+
 @pytest.mark.parametrize(
-    "name", ["notes.json", "x.tmp", f"{OURS}", f"{OURS}.txt", f"{OURS[1:]}.json", f".{OURS}.json", f"{'/' * 64}.json"]
+    "suffix", [".json", ".lock", ".answer", ".lock.tmp", f".json{UNFINISHED}", f".answer{UNFINISHED}"]
+)
+def test_what_has_such_a_name_is_the_caches(suffix: str) -> None:
+    assert cache_files.is_of_the_cache(OURS + suffix)
+    assert cache_files.is_of_the_cache("0123456789abcdef" * 4 + suffix)
+
+
+def test_what_is_being_written_has_a_name_of_the_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _: names.extend(path.name for path in tmp_path.iterdir()))
+    cache_files.write(str(tmp_path / f"{OURS}.json"), b"content")
+    assert [cache_files.is_of_the_cache(name) for name in names] == [True]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("notes.json", "x.tmp", OURS, f"{OURS}.", f"{OURS}.txt", f"{OURS[1:]}.json", f".{OURS}.json"),
+        *(f"{'/' * 64}.json", f"{'x' * 64}.json", f"{'A' * 64}.json", f"{'٣' * 64}.json"),
+        *(f"{OURS}.foo.json", f"{OURS}.backup.tmp", f"{OURS}.tmp", f"{OURS}.json.bak", f"{OURS}.json.lock"),
+        *(f"{OURS}.json.tmp", f"{OURS}.foo{UNFINISHED}", f"{OURS}.json.x.0123456789ab.tmp"),
+        *(f"{OURS}.json.1.ab.tmp", f"{OURS}.json.1.0123456789ab.bak", f"{OURS}.json..0123456789ab.tmp"),
+        f"{OURS}.json.٣.0123456789ab.tmp",
+    ],
 )
 def test_what_has_another_name_is_not_the_caches(name: str) -> None:
     assert not cache_files.is_of_the_cache(name)
@@ -290,6 +398,25 @@ def test_age_is_the_longer_of_what_two_clocks_say(
 ) -> None:
     monkeypatch.setattr(cache_files, "uptime", lambda: ("boot", 600.0))
     assert cache_files.age(now, then, then_up) == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "then_up", "expected"),
+    [
+        (1100, 1000, ("boot", 500), 100),
+        (900, 1000, ("boot", 500), 100),  # set back
+        (5000, 1000, ("boot", 500), 100),  # set forward
+        (1100, 1000, ("another", 900), 100),  # restarted
+        (900, 1000, ("another", 500), None),
+        (1100, 1000, ("", 0), 100),
+        (1100, 1000, ("boot", 700), None),  # from the future
+    ],
+)
+def test_elapsed_is_what_the_clock_says_that_nobody_sets(
+    monkeypatch: pytest.MonkeyPatch, now: float, then: float, then_up: tuple[str, float], expected: float | None
+) -> None:
+    monkeypatch.setattr(cache_files, "uptime", lambda: ("boot", 600.0))
+    assert cache_files.elapsed(now, then, then_up) == expected
 
 
 def test_without_a_clock_two_empty_names_are_not_the_same_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from banno_creds import __version__
 
+from .conftest import Result
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,6 +55,38 @@ def test_a_misspelt_command_names_the_nearest(cli: Cli, name: str, hint: str) ->
     result = cli(name)
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr == f"✗   There is no command '{name}'\n    Next: {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["cache", "lst"],
+            "✗   There is no command 'lst' of banno-creds cache\n    Next: did you mean: banno-creds cache list\n",
+        ),
+        (
+            ["cache", "xyz"],
+            "✗   There is no command 'xyz' of banno-creds cache\n    Next: banno-creds cache --help\n",
+        ),
+        (["token", "--output"], "✗   Option '--output' requires an argument\n    Next: banno-creds token --help\n"),
+        (["token", "-o"], "✗   Option '-o' requires an argument\n    Next: banno-creds token --help\n"),
+    ],
+    ids=["near", "far", "no value", "no value, short"],
+)
+def test_what_is_misspelt_behind_a_command_is_told_of_that_command(cli: Cli, args: list[str], said: str) -> None:
+    assert cli(*args) == Result(2, "", said)
+
+
+def test_a_missing_client_id_is_told_of_the_profiles_there_are(cli: Cli, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("".join(f"[profiles.p{number}]\n" for number in range(7)))
+    hint = "add --client-id ID, or set BANNO_CREDS_CLIENT_ID"
+    missing = cli("token", "--config", config).stderr
+    assert (
+        missing == f"✗   --client-id is missing\n    Next: name a profile: --profile p0|p1|p2|p3|p4, …; or {hint}\n"
+    )
+    assert cli("token", "--config", config, "--profile", "p1").stderr.endswith(f"    Next: {hint}\n")
+    assert cli("token").stderr.endswith(f"    Next: {hint}\n")
 
 
 def test_an_option_before_its_command_is_told_where_it_belongs(cli: Cli) -> None:

@@ -219,6 +219,43 @@ def test_a_token_of_another_type_is_not_passed_off_as_bearer(cli: Cli, env: dict
         assert "a.token" not in result.stderr
 
 
+def test_a_command_with_two_dashes_of_its_own_is_the_same_each_time(execute: Cli, tmp_path: Path) -> None:
+    """What is kept for the next run must not take them for ours."""
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text('#!/bin/sh\necho "wrapper $*"\n')
+    wrapper.chmod(0o755)
+    for before in ((), ("--",)):
+        for _ in range(3):
+            assert execute(*before, wrapper, "ssh", "host", "--", "echo", "local").stdout == (
+                "wrapper ssh host -- echo local\n"
+            )
+
+
+def test_two_dashes_that_a_file_is_named_by_end_no_options(execute: Cli, issuer: Issuer) -> None:
+    for _ in range(2):
+        show = ("printenv", "BANNO_ACCESS_TOKEN")
+        assert execute("--kid", "--", "--scope", "full", *show).stdout == "full.1\n"
+        assert execute("--kid", "--", *show).stdout == "openid.2\n"
+    assert len(issuer.forms) == 2
+
+
+def test_an_empty_command_is_one_that_is_not_there(execute: Cli) -> None:
+    for _ in range(2):
+        assert execute("--", "") == Result(
+            127, "", "✗   There is no command ''\n    Next: check its spelling, and PATH\n"
+        )
+
+
+def test_a_token_command_inside_is_told_whose_token_there_is(execute: Cli, env: dict[str, str]) -> None:
+    inner = [sys.executable, "-m", "banno_creds", "token", "--no-cache"]
+    result = execute("--", *inner)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "✗   No private key was given, but there is a token in BANNO_ACCESS_TOKEN\n"
+        "    Next: use that one; `banno-creds exec` takes the key's variables away from its command on purpose\n"
+    )
+
+
 # --- in this process ------------------------------------------------------------------------------------------------
 
 

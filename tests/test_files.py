@@ -574,6 +574,20 @@ class TestBothOrNeither:
         left = [line.removesuffix(" was left behind, remove it") for line in caught.value.details]
         assert sorted(left) == sorted(str(path) for path in folder.iterdir())
 
+    def test_what_was_never_there_is_not_said_to_be_left_behind(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read_only(*args: object, **kwargs: object) -> None:
+            raise OSError(30, "Read-only file system")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", read_only)
+            patch.setattr(Path, "unlink", read_only)
+            with pytest.raises(OutputError) as caught:
+                write_together(pair(folder), replace=False)
+        assert caught.value.message.endswith("Read-only file system; nothing was changed")
+        assert caught.value.details == ()
+
     def test_an_old_file_that_cannot_be_removed_is_no_failure(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

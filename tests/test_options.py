@@ -15,8 +15,9 @@ import jwt
 import pytest
 
 from banno_creds.cli import cli as group
-from banno_creds.cli.options import Option, StandardInput, check_file_or_url, passphrase
-from banno_creds.config import ClientConfig, KeySource, TokenChecks, check_url, is_loopback
+from banno_creds.cli.inputs import StandardInput, check_file_or_url, passphrase
+from banno_creds.cli.options import Option
+from banno_creds.config import ClientConfig, KeySource, TokenChecks, check_origin, check_url, is_loopback
 from banno_creds.errors import ConfigurationError
 
 from .conftest import CLIENT_ID, Cli, Says, ScriptedServer, write_private
@@ -246,6 +247,67 @@ def test_a_misspelt_variable_is_named(cli: Cli, rsa_pem: Path) -> None:
     assert result.stderr == (
         "!   BANNO_CREDS_TOKEN_ENDPONT means nothing here\n    did you mean BANNO_CREDS_TOKEN_ENDPOINT?\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("KEY", "PRIVATE_KEY"),
+        ("PRIVATE_KEY_FILE", "PRIVATE_KEY"),
+        ("PEM", "PRIVATE_KEY_PEM"),
+        ("PASSPHRASE", "PASSPHRASE_FILE"),
+        ("API_BASE_URL", "API_BASE"),
+        ("VERBOSE", None),
+        ("ZZZ", None),
+    ],
+)
+def test_a_variable_that_other_tools_have_is_told_by_our_name(
+    cli: Cli, rsa_pem: Path, name: str, meant: str | None
+) -> None:
+    result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem, env={f"BANNO_CREDS_{name}": "x"})
+    hint = f"    did you mean BANNO_CREDS_{meant}?\n" if meant else ""
+    assert (result.code, result.stderr) == (0, f"!   BANNO_CREDS_{name} means nothing here\n{hint}")
+
+
+def test_no_commands_own_variable_is_a_mistake_elsewhere(cli: Cli, rsa_pem: Path) -> None:
+    names = {str(option.envvar) for name, option in _options() if name not in ("sign-jwt", WITHOUT_VARIABLES)}
+    names -= {str(option.envvar) for name, option in _options() if name == "sign-jwt"}
+    assert {"BANNO_CREDS_TOKEN_OUTPUT", "BANNO_CREDS_CACHE_OUTPUT", "BANNO_CREDS_API_METHOD"} <= names
+    result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem, env=dict.fromkeys(names, "1"))
+    assert (result.code, result.stderr) == (0, "")
+
+
+def test_a_relative_file_in_a_folder_that_is_gone_is_no_bug(
+    cli: Cli, rsa_pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", rsa_pem, "--config", "x.toml")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "✗   x.toml counts from the current folder, and that is gone\n    Next: cd to a folder that is there\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [("https://a.example", "https://a.example"), ("http://127.0.0.1:80/", "http://127.0.0.1:80")],
+)
+def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
+    assert check_origin(url, "the API base") == origin
+
+
+@pytest.mark.parametrize("url", ["https://a.example/x", "https://a.example?x", "https://a.example/?"])
+def test_more_than_an_origin_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="has more in it than scheme, host and port"):
+        check_origin(url, "the API base")
+
+
+def test_a_key_that_is_no_source_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="private_key is no KeySource"):
+        ClientConfig(CLIENT_ID, "private.pem")  # type: ignore[arg-type]
 
 
 def test_every_shared_variable_is_known_to_every_command_that_shares_it(cli: Cli, rsa_pem: Path) -> None:

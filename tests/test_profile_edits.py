@@ -6,17 +6,18 @@ import os
 import re
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from banno_creds import profile_edits, profiles
+from banno_creds.config import check_url
+from banno_creds.errors import ConfigurationError
 
 from .test_profiles import HAND_WRITTEN, own_file, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Cli
 
 ADDED = '\n[profiles.new]\nclient_id = "n"\n'
@@ -36,7 +37,7 @@ def test_a_new_profile_is_written_and_said(cli: Cli, tmp_path: Path, monkeypatch
     assert (result.code, result.stdout, result.stderr) == (
         0,
         f"profile  test (the default)\nfile     {own_file()}\n",
-        "!   There is no file for passphrase_file yet\n",
+        "!   There is no file for --passphrase-file yet\n",
     )
     assert own_file().read_text() == (
         f'default = "test"\n\n[profiles.test]\nprivate_key = "{tmp_path}/key.pem"\npassphrase_file = "~/p"\n'
@@ -46,7 +47,7 @@ def test_a_new_profile_is_written_and_said(cli: Cli, tmp_path: Path, monkeypatch
     )
     assert own_file().stat().st_mode & 0o777 == 0o600
     assert own_file().parent.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in own_file().parent.iterdir()) == [".config.toml.lock", "config.toml"]
+    assert sorted(path.name for path in own_file().parent.iterdir()) == ["config.toml"]
 
 
 def test_what_was_in_the_file_stays_to_the_letter(cli: Cli) -> None:
@@ -61,6 +62,99 @@ def test_another_default_changes_that_alone(cli: Cli) -> None:
     file = write(HAND_WRITTEN)
     assert cli("profile", "add", "new", "--client-id", "n", "--default").code == 0
     assert file.read_text() == HAND_WRITTEN.replace("'live'", '"new"') + ADDED
+
+
+HEADERS = {
+    "": 'default = "a"\n\n',
+    "\n": 'default = "a"\n\n',
+    "# Our banks.\n": '# Our banks.\n\ndefault = "a"\n\n',
+    "# Our banks.\n# Ask Ines.\n\n": '# Our banks.\n# Ask Ines.\n\ndefault = "a"\n\n',
+    "# Our banks.\n\n# One.\n": '# Our banks.\n\ndefault = "a"\n\n# One.\n',
+    "\n# Our banks.\n\n\n": '\n# Our banks.\n\ndefault = "a"\n\n\n',
+}
+
+
+@pytest.mark.parametrize(("before", "after"), HEADERS.items())
+@pytest.mark.parametrize("table", ["[profiles.a]\nkid = 'a'\n", "profiles.a.kid = 'a'"], ids=["table", "dotted"])
+def test_a_first_default_has_a_paragraph_of_its_own(cli: Cli, before: str, after: str, table: str) -> None:
+    file = write(before + table)
+    result = cli("profile", "default", "a")
+    assert (result.code, result.stdout, result.stderr) == (0, f"default  a\nfile     {file}\n", "")
+    assert file.read_text() == after + table
+    write(before + table)
+    assert cli("profile", "add", "a", "--kid", "a", "--force", "--default").code == 0
+    assert file.read_text() == after + table
+
+
+@pytest.mark.parametrize("before", ["", "# Our banks.\n\n", "# Our banks.\n\n# One.\n", "\n# Our banks.\n\n\n"])
+def test_a_default_comes_and_goes_and_leaves_no_trace(cli: Cli, before: str) -> None:
+    file = write(f"{before}[profiles.a]\n")
+    assert cli("profile", "default", "a").code == 0
+    result = cli("profile", "default", "--none")
+    assert (result.code, result.stdout, result.stderr) == (0, f"default  (none)\nfile     {file}\n", "")
+    assert file.read_text() == f"{before}[profiles.a]\n"
+    assert cli("profile", "default", "--none").code == 0  # there is none: as it should be
+    assert file.read_text() == f"{before}[profiles.a]\n"
+
+
+def test_the_default_is_changed_and_nothing_else(cli: Cli) -> None:
+    file = write(HAND_WRITTEN)
+    assert cli("profile", "default", "test").code == 0
+    assert file.read_text() == HAND_WRITTEN.replace("'live'", '"test"')
+    assert cli("profile", "default", "--none").code == 0
+    assert file.read_text() == HAND_WRITTEN.replace("default = 'live'   # not test!\n\n", "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('default = """a"""\n[profiles.a]\n', "[profiles.a]\n"),
+        ("default = 'a'\n# About a.\n[profiles.a]\n", "# About a.\n[profiles.a]\n"),
+        ("# About all.\ndefault = 'a'\n\n[profiles.a]\n", "# About all.\n\n[profiles.a]\n"),
+        ("profiles.a.kid = 'a'\n'default' = 'a'\n", "profiles.a.kid = 'a'\n"),
+    ],
+)
+def test_taking_the_default_away_leaves_the_rest(cli: Cli, before: str, after: str) -> None:
+    file = write(before)
+    assert cli("profile", "default", "--none").code == 0
+    assert file.read_text() == after
+
+
+def test_a_default_that_is_not_there_can_be_replaced(cli: Cli) -> None:
+    file = write("default = 'b'\n[profiles.a]\n")
+    assert cli("profile", "default", "a").code == 0
+    assert file.read_text() == 'default = "a"\n[profiles.a]\n'
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["b"], "✗   There is no profile b in FILE\n    Next: banno-creds profile list\n"),
+        ([], "✗   No profile was named, to be the default\n    Next: name one, or add --none to have no default\n"),
+        ([""], "✗   No profile was named, to be the default\n    Next: name one, or add --none to have no default\n"),
+        (["a", "--none"], "✗   NAME and --none exclude each other\n    Next: leave one of them\n"),
+        (
+            ["a b"],
+            (
+                "✗   'a b' cannot be a profile's name\n    Next: a profile's name has letters, digits and . _ - in "
+                "it, and does not start with -\n"
+            ),
+        ),
+    ],
+)
+def test_what_cannot_be_the_default_changes_nothing(cli: Cli, args: list[str], words: str) -> None:
+    file = write("[profiles.a]\n")
+    result = cli("profile", "default", *args)
+    assert (result.code, result.stdout, result.stderr) == (2, "", words.replace("FILE", str(file)))
+    assert file.read_text() == "[profiles.a]\n"
+
+
+@pytest.mark.parametrize("args", [["a"], ["--none"]])
+def test_choosing_a_default_makes_no_file(cli: Cli, args: list[str]) -> None:
+    result = cli("profile", "default", *args)
+    assert (result.code, result.stdout) == (2, "")
+    assert f": there is no file {own_file()}\n" in result.stderr
+    assert not own_file().parent.exists()
 
 
 def test_an_existing_profile_is_replaced_only_by_force(cli: Cli) -> None:
@@ -100,7 +194,7 @@ def test_a_profile_is_removed_with_its_own_comment_alone(cli: Cli, name: str, li
     split = text.split("\n")
     expected = "\n".join(split[: lines[0]] + split[lines[1] + 1 :])
     if was_default:
-        expected = expected.replace("default = 'live'   # not test!\n", "")
+        expected = expected.replace("default = 'live'   # not test!\n\n", "")
     assert file.read_text() == expected
 
 
@@ -190,22 +284,81 @@ def test_an_editor_that_fails_or_changes_more_changes_nothing(cli: Cli, monkeypa
         (
             ["--private-key", "-"],
             (
-                "✗   private_key is -, and a profile cannot hold what comes from standard input\n"
+                "✗   --private-key is -, and a profile cannot hold what comes from standard input\n"
                 "    Next: name a file, or leave it out and say --private-key -\n"
             ),
         ),
         (
             ["--lifetime", "999"],
-            "✗   A lifetime of 999 s cannot be: the provider takes 1 to 300 s\n    Next: correct lifetime there\n",
+            (
+                "✗   --lifetime: a lifetime of 999 s cannot be: the provider takes 1 to 300 s\n"
+                "    Next: leave --lifetime out for 60 s\n"
+            ),
+        ),
+        (
+            ["--timeout", "99999"],
+            (
+                "✗   --timeout: a time-out of 99999 s cannot be: more than 0 and at most 3600 s\n"
+                "    Next: leave --timeout out for 30 s\n"
+            ),
+        ),
+        (
+            ["--timeout", "1e30"],
+            "✗   --timeout is too large a number\n    Next: for example: --timeout 30\n",
+        ),
+        (
+            ["--client-id", ""],
+            (
+                "✗   --client-id: the client ID is empty\n"
+                "    Next: Users & Groups shows it after the application was saved\n"
+            ),
+        ),
+        (
+            ["--kid", ""],
+            "✗   --kid is empty\n    Next: give it a value, or take it out; for example: --kid VALUE\n",
+        ),
+        (
+            ["--aud", "a\nb"],
+            "✗   --aud has a control character in it, such as a line end\n    Next: take it out\n",
+        ),
+        (
+            ["--claim", "exp=1"],
+            "✗   --claim exp would contradict what this tool sends itself\n    Next: use --lifetime\n",
+        ),
+        (
+            ["--param", "resource=x"],
+            "✗   --param resource would contradict what this tool sends itself\n    Next: use --resource\n",
+        ),
+        (
+            ["--param", "a=b\nc"],
+            "✗   --param a must be text on one line\n    Next: for example: --param a=text\n",
+        ),
+        (
+            ["--param", "password=hunter2"],
+            (
+                "✗   --param password is a secret, and has no place in this file (not shown here)\n"
+                "    Next: take it out\n"
+            ),
+        ),
+        (
+            ["--claim", "kty=RSA", "--claim", "d=hunter2"],
+            (
+                "✗   '--claim' holds what looks like a private key (not shown here)\n"
+                "    Next: the key belongs into a file of its own, mode 0600, which a profile names: "
+                "--private-key FILE\n"
+            ),
         ),
         (
             ["--claim", "a:=null"],
-            "✗   claims.a has a value in it that JSON and TOML do not share\n    Next: write it as text, in quotes\n",
+            (
+                "✗   --claim a has a value in it that JSON and TOML do not share\n"
+                "    Next: write it as text: --claim a=text\n"
+            ),
         ),
         (
             ["--environment", "legacy", "--issuer", "https://a.example"],
             (
-                "✗   issuer and environment exclude each other: only one of them can name the endpoint\n"
+                "✗   --issuer and --environment exclude each other: only one of them can name the endpoint\n"
                 "    Next: leave one of them\n"
             ),
         ),
@@ -217,9 +370,19 @@ def test_what_cannot_be_kept_is_not_written(cli: Cli, args: list[str], words: st
     assert not own_file().exists()
 
 
+@pytest.mark.parametrize("name", ["token-endpoint", "issuer", "api-base"])
+def test_a_url_that_cannot_be_kept_is_told_as_its_option(cli: Cli, name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_url("nope", "it")
+    result = cli("profile", "add", "a", f"--{name}", "nope")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"✗   --{name}: the ")
+    assert result.stderr.endswith(f"    Next: {caught.value.hint}\n")
+
+
 def test_a_key_that_is_not_there_yet_is_a_warning(cli: Cli, tmp_path: Path) -> None:
     result = cli("profile", "add", "a", "--private-key", tmp_path / "later.pem")
-    assert (result.code, result.stderr) == (0, f"!   There is no file for private_key yet: {tmp_path}/later.pem\n")
+    assert (result.code, result.stderr) == (0, f"!   There is no file for --private-key yet: {tmp_path}/later.pem\n")
 
 
 def test_a_link_stays_and_its_target_changes(cli: Cli, tmp_path: Path) -> None:
@@ -262,7 +425,7 @@ def test_a_write_that_fails_changes_nothing(cli: Cli, monkeypatch: pytest.Monkey
         ),
     )
     assert file.read_text() == HAND_WRITTEN
-    assert sorted(path.name for path in file.parent.iterdir()) == [".config.toml.lock", "config.toml"]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["config.toml"]
 
 
 def test_where_files_have_no_modes_none_is_set_or_judged(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,9 +479,10 @@ def test_a_change_that_hangs_does_not_hold_up_others_for_ever(cli: Cli, monkeypa
     file = write("[profiles.a]\n")
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
-    with (file.parent / ".config.toml.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        result = cli("profile", "add", "b", "--kid", "b")
+    lock = os.open(file.parent, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    result = cli("profile", "add", "b", "--kid", "b")
+    os.close(lock)
     assert (result.code, result.stderr) == (
         2,
         (
@@ -343,5 +507,68 @@ def test_root_leaves_nothing_of_its_own_among_a_users_files(
     monkeypatch.setattr(os, "fchown", fchown)
     for name in ("a", "b"):
         assert cli("profile", "add", name, "--kid", "a", "--config", tmp_path / "c.toml").code == 0
-    assert [user for _, user, _ in given] == [owner.st_uid] * 4
+    assert [user for _, user, _ in given] == [owner.st_uid] * 2  # the two files that were written, and no other
     assert {group for _, _, group in given} == {owner.st_gid}
+
+
+def test_folders_that_root_makes_belong_to_whose_home_they_are_in(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+
+    def fchown(descriptor: int, *_: int) -> None:
+        given.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", fchown)
+    assert cli("profile", "add", "a", "--kid", "a").code == 0
+    folder = own_file().parent
+    assert given[:2] == [str(folder.parent), str(folder)]
+    assert len(given) == 3
+
+
+def test_a_link_where_a_lock_might_be_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+    """Root changes a user's file; what that user put beside it must not become theirs, nor be written."""
+    file = write("[profiles.a]\n")
+    others = tmp_path / "others"
+    others.write_text("theirs")
+    (file.parent / ".config.toml.lock").symlink_to(others)
+    before = others.stat()
+    if os.geteuid() == 0:
+        os.chown(file.parent, 65534, 65534)
+        os.chown(file, 65534, 65534)
+    assert cli("profile", "add", "b", "--kid", "b").code == 0
+    after = others.stat()
+    assert (after.st_uid, after.st_mtime_ns, others.read_text()) == (before.st_uid, before.st_mtime_ns, "theirs")
+    assert file.stat().st_uid == (65534 if os.geteuid() == 0 else os.getuid())
+
+
+def test_a_file_system_without_locks_is_no_failure(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def no_locks(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert cli("profile", "add", "b", "--kid", "b").code == 0
+
+
+@pytest.mark.parametrize("claim", ["a=\udcff", "\udcff=x", 'a:="\\ud800"'])
+def test_a_claim_that_is_no_text_is_no_bug(cli: Cli, claim: str) -> None:
+    result = cli("profile", "add", "b", "--claim", claim)
+    assert (result.code, result.stdout) == (2, "")
+    assert "has a value in it that JSON and TOML do not share" in result.stderr
+    assert not own_file().exists()
+
+
+def test_an_api_base_with_a_path_is_refused_when_it_is_written(cli: Cli) -> None:
+    result = cli("profile", "add", "b", "--api-base", "https://a.example/path")
+    assert result.code == 2
+    assert "has more in it than scheme, host and port" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_in_the_files_place_is_not_waited_for(cli: Cli) -> None:
+    own_file().parent.mkdir(parents=True)
+    os.mkfifo(own_file())
+    result = cli("profile", "list")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"✗   {own_file()} is a pipe and no file\n")

@@ -258,11 +258,8 @@ def test_an_empty_name_means_no_profile_though_there_is_a_default(cli: Cli, rsa_
     options = [] if way == "variable" else ["--profile", ""]
     env = {"variable": {"BANNO_CREDS_PROFILE": ""}, "both": {"BANNO_CREDS_PROFILE": "two"}}.get(way, {})
     result = cli("sign-jwt", *options, env=env)
-    assert (result.code, result.stdout, result.stderr) == (
-        2,
-        "",
-        "✗   --client-id is missing\n    Next: add --client-id ID, or set BANNO_CREDS_CLIENT_ID\n",
-    )
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("✗   --client-id is missing\n")
 
 
 def test_without_a_profile_a_broken_file_stops_nobody(cli: Cli, rsa_pem: Path) -> None:
@@ -593,12 +590,23 @@ def test_a_good_name_works_everywhere(
     [
         ("[profiles.test]\n[profiles.live]", "tset", "There is no profile tset in FILE", "did you mean test?"),
         ("[profiles.test]", "xyz", "There is no profile xyz in FILE", "banno-creds profile list"),
-        ("", "xyz", "There is no profile xyz in FILE", "banno-creds profile add xyz"),
+        (
+            "",
+            "xyz",
+            "There is no profile xyz in FILE",
+            "banno-creds profile add xyz --client-id ID --private-key FILE",
+        ),
         (
             'default = "tset"\n[profiles.test]',
             None,
             "The default profile tset is not in FILE",
-            "did you mean test?",
+            "did you mean: banno-creds profile default test",
+        ),
+        (
+            'default = "xyz"\n[profiles.test]',
+            None,
+            "The default profile xyz is not in FILE",
+            "banno-creds profile list",
         ),
         (
             None,
@@ -618,6 +626,97 @@ def test_an_unknown_profile_names_the_nearest(
     if name is not None:
         for verb in ("show", "remove"):
             assert cli("profile", verb, name).stderr == result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "hint"),
+    [
+        ("[profiles.test]", ["sign-jwt", "--profile", "zzzz"], "profile list --config FILE"),
+        ("[profiles.test]", ["profile", "show", "zzzz"], "profile list --config FILE"),
+        ("[profiles.test]", ["profile", "remove", "zzzz"], "profile list --config FILE"),
+        ("[profiles.test]", ["profile", "default", "zzzz"], "profile list --config FILE"),
+        ('default = "zzzz"\n[profiles.test]', ["sign-jwt"], "profile list --config FILE"),
+        ('default = "tset"\n[profiles.test]', ["sign-jwt"], "did you mean: profile default test --config FILE"),
+        ("", ["sign-jwt", "--profile", "z"], "profile add z --client-id ID --private-key FILE --config FILE"),
+        (None, ["profile", "remove", "z"], "profile add z --client-id ID --private-key FILE --config FILE"),
+        (None, ["profile", "default", "z"], "profile add z --client-id ID --private-key FILE --config FILE"),
+        ("[profiles.test]", ["profile", "show"], "profile default NAME --config FILE"),
+        ("", ["profile", "show"], "profile add NAME --client-id ID --private-key FILE --default --config FILE"),
+    ],
+)
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_a_hint_means_the_file_that_was_named(
+    cli: Cli, tmp_path: Path, way: str, text: str | None, args: list[str], hint: str
+) -> None:
+    file = tmp_path / "our banks.toml"
+    if text is not None:
+        write(text, file)
+    options = ["--config", str(file)] if way == "option" else []
+    result = cli(*args, *options, env={"BANNO_CREDS_CONFIG": str(file)} if way == "variable" else {})
+    expected = hint.replace("profile ", "banno-creds profile ", 1).replace("--config FILE", f"--config '{file}'")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"    Next: {expected}\n")
+
+
+def test_a_list_of_none_names_the_file_that_was_named(cli: Cli, tmp_path: Path) -> None:
+    file = write("", tmp_path / "c.toml")
+    assert cli("profile", "list", "--config", file).stderr == (
+        "No profiles yet. To write one:\n"
+        f"    banno-creds profile add NAME --client-id ID --private-key FILE --config {file}\n"
+    )
+
+
+def test_a_list_says_that_the_default_is_not_there(cli: Cli, tmp_path: Path) -> None:
+    file = write('default = "xyz"\n[profiles.a]\n', tmp_path / "c.toml")
+    result = cli("profile", "list", "--config", file)
+    assert (result.code, result.stdout, result.stderr) == (
+        0,
+        "a\n",
+        (f"!   The default, xyz, is not among them\n    banno-creds profile default NAME --config {file}\n"),
+    )
+
+
+_QUOTES = "a path with \\ in it goes in 'single quotes'"
+_ONCE = "the same table or key can stand there only once: leave one"
+_LINE = 'a line is one [profiles.NAME] or one setting, with text in quotes: client_id = "ID"'
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ('private_key = "C:\\keys"', _QUOTES),
+        ('private_key = "C:\\Users"', _QUOTES),
+        ('private_key = "C:\\keys\\"', _QUOTES),
+        ('private_key = "k\\"', _QUOTES),
+        ('kid = "\\uD800"', _QUOTES),
+        ("private_key = C:\\keys", _QUOTES),
+        ("private_key = 'C:\\keys", "close the quotes"),
+        ('kid = k # not "C:\\keys"', 'a value is "text", a number, true or false'),
+        ("kid = k", 'a value is "text", a number, true or false'),
+        ("kid =", 'a value is "text", a number, true or false'),
+        ('kid = "k', "close the quotes"),
+        ('kid = """k', "close the quotes"),
+        ('kid = "a\x01"', "take it out"),
+        ("kid = 5f2c", _LINE),
+        ('kid: "k"', _LINE),
+        ("kid", _LINE),
+        ("= 1", _LINE),
+        ("[profiles.b] kid = 1", _LINE),
+        ("[profiles.b", "a header is [profiles.NAME], alone on its line"),
+        ("[profiles.my bank]", "a header is [profiles.NAME], alone on its line"),
+        ("[profiles.a]", _ONCE),
+        ("iat = true\niat = true", _ONCE),
+        ('scope = ["a"', "close it: ]"),
+        ('claims = { a = "b"', "close it on the same line: }"),
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\n", "\n\n# The end.\n"])
+def test_a_syntax_error_has_a_hint_that_fits(cli: Cli, line: str, end: str, hint: str) -> None:
+    file = write(f"# Not C:\\keys\n[profiles.a]\n{line}{end}")
+    result = cli("profile", "list")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"✗   {file} is not valid TOML: ")
+    assert result.stderr.endswith(f"    Next: {hint}\n")
 
 
 @pytest.mark.parametrize(
@@ -792,7 +891,7 @@ def test_a_passphrase_in_place_of_its_file_is_never_shown(cli: Cli, tmp_path: Pa
         ),
     )
     added = cli("profile", "add", "b", "--passphrase-file", "hunter2")
-    assert (added.code, added.stderr) == (0, "!   There is no file for passphrase_file yet\n")
+    assert (added.code, added.stderr) == (0, "!   There is no file for --passphrase-file yet\n")
 
 
 # --- quick, and never wrong ---------------------------------------------------------------------------------------
@@ -836,7 +935,7 @@ def test_a_syntax_error_in_another_profile_stops_nobody_and_its_own_has_the_righ
             2,
             (
                 f"✗   {file} is not valid TOML: Invalid value (at line 4, column 6)\n"
-                "    Next: correct it there; a path with \\ in it goes in 'single quotes'\n"
+                '    Next: a value is "text", a number, true or false\n'
             ),
         )
 
@@ -973,7 +1072,47 @@ def test_the_list_is_the_names_in_order(cli: Cli) -> None:
     assert (result.code, result.stdout, result.stderr) == (0, "test\nlive\n", "The default: live\n")
     as_json = cli("profile", "list", "-o", "json")
     assert (as_json.code, as_json.stderr) == (0, "")
-    assert json.loads(as_json.stdout) == {"file": str(file), "default": "live", "profiles": ["test", "live"]}
+    listed = json.loads(as_json.stdout)
+    assert (listed["file"], listed["default"]) == (str(file), "live")
+    assert [(profile["name"], profile["client_id"]) for profile in listed["profiles"]] == [
+        ("test", "t"),
+        ("live", "l"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "members"),
+    [
+        ("", {"token_endpoint": DEFAULT}),
+        ('client_id = "a"', {"client_id": "a", "token_endpoint": DEFAULT}),
+        ('environment = "legacy"', {"token_endpoint": LEGACY}),
+        (f'token_endpoint = "{P}"', {"token_endpoint": P}),
+        ('issuer = "https://i.example"', {"issuer": "https://i.example"}),
+        (
+            'client_id = "hunter1"\npassphrase = "hunter2"',
+            {"fault": "passphrase is a secret, and has no place in this file (not shown here)"},
+        ),
+        (
+            'client_id = "-----BEGIN PRIVATE KEY-----"',
+            {"fault": "'client_id' holds what looks like a private key (not shown here)"},
+        ),
+        (
+            'client_id = "hunter1"\ntoken_endpoint = "https://u:hunter2@x.example/t"',
+            {"fault": "the token endpoint '(not shown)' cannot be used: it carries a user name or password"},
+        ),
+    ],
+)
+def test_the_list_as_json_has_whose_each_is_and_where_it_asks_and_no_secret(
+    cli: Cli, lines: str, members: dict[str, str]
+) -> None:
+    write(f"[profiles.a]\n{lines}\n[profiles.b]\nclient_id = 'b'\n")
+    result = cli("profile", "list", "-o", "json")
+    none = dict.fromkeys(("client_id", "token_endpoint", "issuer", "fault"))
+    assert (result.code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["profiles"] == [
+        {"name": "a", **none, **members},
+        {"name": "b", **none, "client_id": "b", "token_endpoint": DEFAULT},
+    ]
 
 
 def test_a_list_of_none_says_how_to_write_one(cli: Cli) -> None:
@@ -1004,6 +1143,44 @@ def test_a_profile_is_shown_as_toml_and_as_json(cli: Cli) -> None:
     }
 
 
+def test_without_a_name_the_default_is_shown(cli: Cli) -> None:
+    file = write(HAND_WRITTEN)
+    assert cli("profile", "show").stdout == cli("profile", "show", "live").stdout
+    assert json.loads(cli("profile", "show", "-o", "json").stdout)["name"] == "live"
+    write("[profiles.a]\n")
+    result = cli("profile", "show")
+    assert (result.code, result.stdout, result.stderr) == (
+        2,
+        "",
+        f"✗   There is no default profile in {file}\n    Next: banno-creds profile default NAME\n",
+    )
+    file.unlink()
+    result = cli("profile", "show")
+    assert (result.code, result.stdout, result.stderr) == (
+        2,
+        "",
+        (
+            f"✗   There is no default profile: there is no file {file}\n"
+            "    Next: banno-creds profile add NAME --client-id ID --private-key FILE --default\n"
+        ),
+    )
+    result = cli("profile", "show", env={"HOME": ""})
+    assert (result.code, result.stderr) == (
+        2,
+        (
+            "✗   There is no default profile: there is no home folder to keep one in\n"
+            "    Next: name the file: --config FILE\n"
+        ),
+    )
+
+
+@pytest.mark.parametrize(("typed", "near"), [("lsit", "list"), ("rm", "--help"), ("defualt", "default")])
+def test_a_misspelt_command_of_the_group_names_the_nearest(cli: Cli, typed: str, near: str) -> None:
+    result = cli("profile", typed)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"banno-creds profile {near}\n")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -1011,6 +1188,8 @@ def test_a_profile_is_shown_as_toml_and_as_json(cli: Cli) -> None:
         ("sign-jwt --profile ''", ["live", "test"]),
         ("profile show t", ["test"]),
         ("profile remove t", ["test"]),
+        ("profile default t", ["test"]),
+        ("profile default --config OTHER ''", ["other"]),
         ("sign-jwt --config OTHER --profile ''", ["other"]),
         ("sign-jwt --config NONE --profile ''", []),
     ],
@@ -1083,6 +1262,7 @@ def test_the_documentation_is_true(process: Cli, tmp_path: Path, rsa_pem: Path, 
             for name in profiles.list_profiles(file).names:
                 assert profiles.find_profile(name, file)
     assert {language for language, _ in BLOCKS} == {"console", "sh", "toml"}
+    assert len(server.requests) == 1  # the cache answered the second time
 
 
 def test_the_documentation_names_every_setting() -> None:

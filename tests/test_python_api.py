@@ -19,10 +19,10 @@ import time
 import types
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import anyio
 import httpx
@@ -43,6 +43,7 @@ from banno_creds import (
     UnavailableError,
     UnusableAnswerError,
     Warned,
+    cache_files,
 )
 from banno_creds import token_source as token_source_module
 from banno_creds.sandbox import Client, Sandbox
@@ -183,8 +184,11 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    # The disk's own clock, which nobody sets, goes with it: what these tests let pass is time.
+    monkeypatch.setattr(cache_files, "uptime", lambda: ("this start", clock.now))
+    return clock
 
 
 class Make(Protocol):
@@ -686,6 +690,34 @@ def test_a_newer_token_of_another_process_replaces_an_invalidated_one(bank: Bank
     for each in (source, other):
         each.invalidate(old)
         assert each.token().access_token == bank.tokens[1]
+    assert bank.attempts == 2
+
+
+def test_sources_of_two_processes_replace_one_token_for_one_another_once(
+    bank: Bank, make: Make, clock: Clock
+) -> None:
+    sources = [make(on_disk=True) for _ in range(3)]
+    for _ in range(2):
+        for each in sources:  # an API that refuses every token
+            each.invalidate(each.token().access_token)
+            each.token()
+    assert bank.attempts == 2
+    clock.now += 31
+    for each in sources:
+        each.invalidate(each.token().access_token)
+        each.token()
+    assert bank.attempts == 3
+
+
+def test_a_refused_replacement_is_remembered_in_other_processes_too(bank: Bank, make: Make, clock: Clock) -> None:
+    sources = [make(on_disk=True) for _ in range(3)]
+    tokens = {each.token().access_token for each in sources}
+    clock.now += 1
+    bank.refusals = [INVALID_CLIENT] * 9
+    for each in sources:
+        each.invalidate(*tokens)
+        with pytest.raises(RefusedError, match="invalid_client"):
+            each.token()
     assert bank.attempts == 2
 
 
@@ -1253,6 +1285,43 @@ def test_a_warning_is_logged_with_its_hint(
     TokenSource(config).token()
     [warning] = _logged(caplog, logging.WARNING)
     assert warning == f"others can read {ec_pem} (mode 0644); chmod 600 {ec_pem}"
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Refuses a token request in words that hold the assertion's signature."""
+
+    signatures: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        form = self.rfile.read(int(self.headers["content-length"])).decode()
+        signature = form.rpartition(".")[2]
+        self.signatures.append(signature)
+        body = json.dumps({"error": signature, "error_description": signature}).encode()
+        self.send_response(400, f"No {signature}")
+        self.send_header("x-request-id", signature)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        pass
+
+
+def test_a_server_that_echoes_the_signature_does_not_get_it_logged(
+    config: ClientConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "banno_creds")
+    with HTTPServer(("127.0.0.1", 0), _Echo) as echo:
+        threading.Thread(target=echo.handle_request, daemon=True).start()
+        elsewhere = dataclasses.replace(config, token_endpoint=f"http://127.0.0.1:{echo.server_port}/")
+        with pytest.raises(RefusedError) as caught:
+            TokenSource(elsewhere, on_disk=False).token()
+    signature = _Echo.signatures.pop()
+    left_out = "(left out: the server echoes the assertion)"
+    assert f"reason='{left_out}'" in caplog.text
+    assert f"request_id='{left_out}'" in caplog.text
+    assert caught.value.error == left_out
+    assert not any(signature[i : i + 16] in caplog.text + str(vars(caught.value)) for i in range(len(signature) - 15))
 
 
 def test_steps_are_logged_for_who_wants_them_without_claims_and_forms(

@@ -9,11 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import Result
+from banno_creds.config import ClientConfig, KeySource
+from banno_creds.flow import obtain_token
+from banno_creds.token_cache import TokenCache
+
+from .conftest import CLIENT_ID, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,6 +165,19 @@ def test_a_server_that_is_down_is_not_asked_by_each_of_them(runs: Runs, ask: lis
     assert {(result.code, result.stdout) for result in results} == {(5, "")}
     assert all("✗   The server cannot answer now: 503" in result.stderr for result in results)
     assert len(issuer.forms) <= 2 * 3
+
+
+def test_of_many_whose_token_an_api_refused_one_asks_for_another(issuer: Issuer, folder: Path, ec_pem: Path) -> None:
+    """In threads: the lock is one between open files, whoever has opened them."""
+    config = ClientConfig(CLIENT_ID, KeySource(str(ec_pem), path=ec_pem), token_endpoint=issuer.url)
+    folder.mkdir(0o700)
+    cache = TokenCache(str(folder))
+    old = obtain_token(config, cache).access_token
+    with ThreadPoolExecutor(SOME) as threads:
+        given = list(threads.map(lambda _: obtain_token(config, cache, not_token=old).access_token, range(SOME)))
+    assert len(set(given)) == 1
+    assert given[0] != old
+    assert len(issuer.forms) == 2
 
 
 # --- one that hangs, one that is killed -----------------------------------------------------------------------------

@@ -84,6 +84,19 @@ def test_other_arguments_have_another_answer(kept: Kept, arguments: tuple[str, .
     assert recall.answer(arguments) is None
 
 
+def test_an_answer_that_was_renamed_is_not_the_answer_to_another_question(kept: Kept) -> None:
+    other = ("token", "--scope", "b")
+    kept.remember(arguments=other)
+    of_other = kept.file
+    content = of_other.read_bytes()
+    of_other.unlink()
+    kept.remember()
+    kept.file.rename(of_other)
+    assert recall.answer(other) is None
+    of_other.write_bytes(content)
+    assert recall.answer(other) == TEXT.encode()
+
+
 def test_arguments_are_not_run_together(kept: Kept) -> None:
     kept.remember(arguments=("token", "a", "b"))
     for other in (("token", "ab"), ("token", "a b"), ("token", "a\0b"), ("token a", "b")):
@@ -119,6 +132,16 @@ def _remove_entry(kept: Kept, _: pytest.MonkeyPatch) -> None:
     kept.entry.unlink()
 
 
+def _open_the_keys_folder_to_others(kept: Kept, _: pytest.MonkeyPatch) -> None:
+    kept.key.parent.chmod(0o777)
+
+
+def _give_the_keys_folder_to_another(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, folder = os.stat, kept.key.parent
+    theirs = os.stat_result([*look(folder)[:4], 1001, *look(folder)[5:]])
+    monkeypatch.setattr(os, "stat", lambda path: theirs if path == str(folder) else look(path))
+
+
 def _go_elsewhere(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(kept.folder)
 
@@ -139,7 +162,7 @@ def _set(name: str, value: str) -> Callable[[Kept, pytest.MonkeyPatch], None]:
 
 
 def _new_version(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall, "_FORMAT", "banno-creds 99.0 answer 1")
+    monkeypatch.setattr(recall, "_FORMAT", "banno-creds 99.0 answer 2")
 
 
 def _no_home(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +206,7 @@ def _another_user(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
 
 CHANGES: list[Callable[[Kept, pytest.MonkeyPatch], None]] = [
     *(_change_key, _remove_key, _open_key_to_others, _make_key_a_folder, _make_key_huge),
+    *(_open_the_keys_folder_to_others, _give_the_keys_folder_to_another),
     *(_replace_entry, _remove_entry, _go_elsewhere, _lose_the_folder, _new_version, _no_home),
     *(_set("BANNO_CREDS_SCOPE", "full"), _set("BANNO_CREDS_PROFILE", "a"), _set("HOME", "/elsewhere")),
     *(_set("XDG_CONFIG_HOME", "/elsewhere"), _set("BANNO_CREDS_ANYTHING", "")),
@@ -246,6 +270,59 @@ def test_an_answer_that_is_broken_anywhere_is_none(kept: Kept) -> None:
     assert recall.answer(ARGUMENTS) is None
     kept.file.write_bytes(whole)
     assert recall.answer(ARGUMENTS) == TEXT.encode()
+
+
+def _answers(kept: Kept) -> int:
+    return len(list(kept.folder.glob("*.answer")))
+
+
+def test_answers_whose_token_is_another_by_now_are_removed_with_the_next(kept: Kept) -> None:
+    for number in range(3):
+        kept.remember(arguments=("token", str(number)))
+    assert _answers(kept) == 3
+    cache_files.write(str(kept.entry), b"another")
+    kept.remember(arguments=("token", "3"))
+    assert _answers(kept) == 1
+    kept.entry.unlink()
+    recall.sweep(str(kept.folder))
+    assert _answers(kept) == 0
+
+
+def test_answers_that_are_an_hour_old_or_broken_are_removed_and_no_others_files(kept: Kept) -> None:
+    foreign = kept.folder / "foreign.answer"
+    foreign.touch()
+    kept.remember(arguments=("token", "old"))
+    os.utime(kept.folder / recall._name(("token", "old")), (time.time() - 3601,) * 2)
+    (kept.folder / f"{'0' * 64}.answer").write_bytes(b"broken")
+    (kept.folder / f"{'1' * 64}.answer").mkdir()
+    kept.remember()
+    assert _answers(kept) == 3
+    assert recall.answer(ARGUMENTS) == TEXT.encode()
+
+
+def test_of_many_answers_the_oldest_are_removed(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "_MOST_ANSWERS", 3)
+    for number in range(6):
+        kept.remember(arguments=("token", str(number)))
+        os.utime(kept.folder / recall._name(("token", str(number))), (time.time() - 100 + number,) * 2)
+    kept.remember()
+    assert [bool(recall.answer(("token", str(number)))) for number in range(6)] == [False] * 4 + [True] * 2
+    assert recall.answer(ARGUMENTS) == TEXT.encode()
+
+
+def test_an_answer_that_another_process_removed_first_is_no_fault(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recall, "_MOST_ANSWERS", 0)
+    unlink = os.unlink
+
+    def too_late(path: str) -> None:
+        unlink(path)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", too_late)
+    kept.remember()
+    assert _answers(kept) == 0
 
 
 @pytest.mark.parametrize("what", ["link", "pipe", "folder"])

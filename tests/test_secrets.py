@@ -13,6 +13,7 @@ import pytest
 
 from banno_creds import flow, keys
 from banno_creds.config import ClientConfig, KeySource
+from banno_creds.errors import RefusedError
 
 from .conftest import CLIENT_ID, Says, write_private
 
@@ -120,6 +121,46 @@ def test_a_server_that_echoes_the_assertion_does_not_make_us_show_it(cli: Cli, r
     squeezed = "".join(result.stderr.split())
     assert not any(signature[i : i + 16] in squeezed for i in range(len(signature) - 16))
     assert ("(left out: the server echoes" if wrapped else "client_assertion=(a JWT)") in result.stderr
+
+
+@pytest.mark.parametrize("command", [["client-assertion"], ["token", "-v"]], ids=lambda command: str(command[0]))
+def test_a_status_line_that_echoes_the_signature_does_not_make_us_show_it(
+    cli: Cli, ec_pem: Path, command: list[str]
+) -> None:
+    seen: list[str] = []
+
+    class Echo(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append(self.rfile.read(int(self.headers["content-length"])).decode().rpartition(".")[2])
+            body = _json(access_token=ACCESS_TOKEN, token_type="Bearer", expires_in=600)
+            self.send_response(200, seen[0])
+            self.send_header("x-request-id", f"id {seen[0]}")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Echo) as echo:
+        threading.Thread(target=echo.handle_request, daemon=True).start()
+        ask = ["--client-id", "a", "--private-key", str(ec_pem)]
+        result = cli(*command, *ask, "--token-endpoint", f"http://127.0.0.1:{echo.server_port}/")
+    assert result.code == 0
+    assert not any(seen[0][i : i + 16] in result.stderr for i in range(len(seen[0]) - 15))
+    left_out = "(left out: the server echoes the assertion)"
+    assert f"200 {left_out} in " in result.stderr
+    assert f"x-request-id {left_out}" in result.stderr
+
+
+@pytest.mark.parametrize("secret", ["short", "exactly-sixteen!", "one-more-than-16.", "x" * 10 + "y" * 30])
+def test_words_that_echo_a_secret_of_any_length_are_left_out(secret: str) -> None:
+    wrapped = "\n".join(secret)
+    error = RefusedError(f"No {secret}", error=secret, status=400, details=(f"you sent {wrapped}", "400 from here"))
+    error.leave_out(secret)
+    left_out = "(left out: the server echoes the assertion)"
+    assert (error.message, error.args, error.error) == (left_out, (left_out,), left_out)
+    assert error.details == (left_out, "400 from here")
 
 
 def test_no_repr_tells_a_secret(server: ScriptedServer, tmp_path: Path) -> None:

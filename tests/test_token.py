@@ -316,9 +316,17 @@ def test_min_ttl_is_how_long_the_token_must_be_good(cli: Cli, ask: list[str], is
     issuer.expires_in = 500
     assert cli(*ask) == _good("openid.1")
     assert cli(*ask, "--min-ttl", "400") == _good("openid.1")
-    assert cli(*ask, "--min-ttl", "500") == _good("openid.2")
-    assert cli(*ask, env={"BANNO_CREDS_MIN_TTL": "500"}) == _good("openid.3")
+    too_long = _short_life(500, 500)
+    assert cli(*ask, "--min-ttl", "500") == Result(0, "openid.2\n", too_long)
+    assert cli(*ask, env={"BANNO_CREDS_MIN_TTL": "500"}) == Result(0, "openid.3\n", too_long)
     assert cli(*ask, "--min-ttl", "0") == _good("openid.3")
+
+
+def _short_life(life: int, min_ttl: int) -> str:
+    return (
+        f"!   The token lives {life} s, and --min-ttl asks for {min_ttl}: nothing can come from the cache\n"
+        f"    lower --min-ttl below {life}\n"
+    )
 
 
 @pytest.mark.parametrize("value", ["-1", "86401", "soon", "1.5", ""])
@@ -329,13 +337,18 @@ def test_a_min_ttl_that_cannot_be_is_an_error(cli: Cli, ask: list[str], issuer: 
     assert issuer.forms == []
 
 
-def test_a_token_that_lives_for_less_than_min_ttl_is_given_all_the_same(
+def test_a_token_that_lives_for_less_than_min_ttl_is_given_all_the_same_and_told_of_each_time(
     cli: Cli, ask: list[str], issuer: Issuer
 ) -> None:
     issuer.expires_in = 30
-    assert cli(*ask) == _good("openid.1")
-    assert cli(*ask) == _good("openid.2")
+    assert cli(*ask) == Result(0, "openid.1\n", _short_life(30, 60))
+    assert cli(*ask) == Result(0, "openid.2\n", _short_life(30, 60))
     assert cli(*ask, "--min-ttl", "10") == _good("openid.2")
+    assert cli(*ask, "--no-cache") == _good("openid.3")
+    issuer.expires_in = 0
+    warning, _, hint = cli(*ask, "--min-ttl", "31").stderr.partition("\n")
+    assert warning == "!   The token lives 0 s, and --min-ttl asks for 31: nothing can come from the cache"
+    assert hint == ""
 
 
 def test_force_refresh_asks_the_server_and_what_came_is_everybodys(cli: Cli, ask: list[str]) -> None:
@@ -457,19 +470,22 @@ def test_looser_modes_are_tightened_without_a_word(process: Cli, ask: list[str],
     assert {path.stat().st_mode & 0o777 for path in folder.glob("*.json")} == {0o600}
 
 
-def test_a_shared_folder_is_not_taken_away_from_the_others(cli: Cli, ask: list[str], tmp_path: Path) -> None:
-    """Such as /tmp, named by somebody who is root."""
+@pytest.mark.parametrize("mode", [0o1777, 0o777])
+def test_a_shared_folder_is_not_taken_away_from_the_others(
+    cli: Cli, ask: list[str], tmp_path: Path, mode: int
+) -> None:
+    """Such as /tmp, named by somebody who is root; it may be empty just then."""
     shared = tmp_path / "shared"
     shared.mkdir()
-    shared.chmod(0o1777)
-    (shared / "somebody's").touch()
+    why = "sticky, as folders are that people share"
+    if mode == 0o777:
+        (shared / "somebody's").touch()
+        why = "holds more than the cache"
+    shared.chmod(mode)
     result = cli(*ask, env={"BANNO_CREDS_CACHE_DIR": str(shared)})
-    assert result == Result(
-        0,
-        "openid.1\n",
-        f"!   The cache cannot be used: {shared} is open to others, and holds more than the cache\n{GO_ON}",
-    )
-    assert shared.stat().st_mode & 0o7777 == 0o1777
+    warning = f"!   The cache cannot be used: {shared} is open to others, and {why}\n{GO_ON}"
+    assert result == Result(0, "openid.1\n", warning)
+    assert shared.stat().st_mode & 0o7777 == mode
 
 
 def _link(folder: Path) -> str:
@@ -528,6 +544,39 @@ def test_a_broken_entry_is_a_warning_and_a_fresh_token_and_mended(process: Cli, 
         broken.stderr,
     )
     assert process(*ask, env=env) == _good("openid.2")
+
+
+def test_a_home_that_is_set_to_nothing_is_none(cli: Cli, ask: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BANNO_CREDS_CACHE_DIR")
+    warning = f"!   There is no home folder, and so no cache\n{GO_ON}"
+    assert cli(*ask, env={"HOME": ""}) == Result(0, "openid.1\n", warning)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can be in another user's way so")
+def test_root_makes_no_cache_in_another_users_home(process: Cli, ask: list[str], tmp_path: Path) -> None:
+    """As in a container of a job of GitHub Actions."""
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 1001, 1001)
+    warning = (
+        f"!   The cache cannot be used: {home} belongs to another user, and root's cache would be in the way\n"
+        "    it goes on without a cache; use sudo -H for root's own home, or set "
+        "BANNO_CREDS_CACHE_DIR to a folder of root's own, such as /root/.cache/banno-creds\n"
+    )
+    assert process(*ask, env={"HOME": str(home), "SUDO_UID": "1001"}) == Result(0, "openid.1\n", warning)
+    assert list(home.iterdir()) == []
+    own = {"HOME": str(home), "BANNO_CREDS_CACHE_DIR": str(tmp_path / "own")}
+    assert [process(*ask, env=own) for _ in range(2)] == [_good("openid.2")] * 2
+
+
+def test_a_relative_folder_in_a_folder_that_is_gone_is_a_warning(
+    cli: Cli, ask: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    warning = f"!   The cache cannot be used: cache: No such file or directory\n{GO_ON}"
+    assert cli(*ask, env={"BANNO_CREDS_CACHE_DIR": "cache"}) == Result(0, "openid.1\n", warning)
 
 
 def test_without_a_home_it_goes_on_with_a_warning(ask: list[str], issuer: Issuer) -> None:
@@ -750,6 +799,28 @@ def test_an_answer_is_kept_if_nothing_changed(cli: Cli, ask: list[str], folder: 
     assert len(list(folder.glob("*.answer"))) == 2
     [answer] = {path for path in folder.glob("*.answer") if str(ec_pem).encode() not in path.read_bytes()}
     assert b"PRIVATE KEY" not in answer.read_bytes()
+
+
+def test_an_answer_of_another_command_line_is_not_given_under_its_name(
+    process: Cli, ask: list[str], folder: Path
+) -> None:
+    env = {"BANNO_CREDS_CACHE_DIR": str(folder)}
+    assert process(*ask, env=env) == _good("openid.1")
+    [first] = folder.glob("*.answer")
+    assert process(*ask, "--scope", "full", env=env) == _good("full.2")
+    [second] = set(folder.glob("*.answer")) - {first}
+    first.replace(second)
+    assert process(*ask, "--scope", "full", env=env) == _good("full.2")
+
+
+def test_a_keys_folder_that_everybody_can_write_is_told_of_though_the_answer_is_known(
+    process: Cli, ask: list[str], folder: Path, ec_pem: Path
+) -> None:
+    env = {"BANNO_CREDS_CACHE_DIR": str(folder)}
+    assert [process(*ask, env=env).stderr for _ in range(2)] == [""] * 2
+    ec_pem.parent.chmod(0o777)
+    said = [process(*ask, env=env).stderr for _ in range(2)]
+    assert all(words.startswith(f"!   Others can put another file in the place of {ec_pem}") for words in said)
 
 
 def test_an_answer_whose_files_cannot_be_looked_at_is_not_kept(

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from banno_creds import cache_files, token_cache
+from banno_creds import cache_files, errors, token_cache
 from banno_creds.config import ClientConfig, KeySource
-from banno_creds.errors import BannoCredsError, RefusedError, SigningError, UnavailableError
+from banno_creds.errors import (
+    BannoCredsError,
+    ConfigurationError,
+    NetworkError,
+    RefusedError,
+    SigningError,
+    UnavailableError,
+)
+from banno_creds.flow import obtain_token
 from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned
 from banno_creds.token_cache import TokenCache, open_cache, request_of
 from banno_creds.token_endpoint import TokenResponse, token_response
@@ -194,6 +202,16 @@ def test_a_ca_bundle_is_the_same_wherever_it_is_named_from(tmp_path: Path, monke
     assert request_of(replace(CONFIG, ca_bundle=Path("ca.pem")), KEY).name == absolute.name
     monkeypatch.chdir("/")
     assert request_of(replace(CONFIG, ca_bundle=Path("ca.pem")), KEY).name != absolute.name
+
+
+def test_a_relative_ca_bundle_in_a_folder_that_is_gone_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigurationError, match="that is gone"):
+        request_of(replace(CONFIG, ca_bundle=Path("ca.pem")), KEY)
 
 
 def test_an_entry_in_the_place_of_another_is_not_believed(ask: Asker) -> None:
@@ -407,8 +425,10 @@ def test_a_token_that_is_still_good_survives_a_refusal(ask: Asker, clock: Time) 
     assert ask.asked == 2
 
 
-@pytest.mark.parametrize("seconds", [-3600, -5, 29])
-def test_a_clock_that_is_set_does_not_prolong_the_memory_of_a_refusal(ask: Asker, clock: Time, seconds: int) -> None:
+@pytest.mark.parametrize("seconds", [-3600, -5, 29, 31, 3600])
+def test_a_clock_that_is_set_neither_prolongs_nor_ends_the_memory_of_a_refusal(
+    ask: Asker, clock: Time, seconds: int
+) -> None:
     ask.failure = _refusal()
     with pytest.raises(RefusedError):
         ask()
@@ -445,11 +465,163 @@ def test_a_failure_that_may_pass_is_not_remembered(ask: Asker, clock: Time) -> N
     assert ask.asked == 2
 
 
+def test_every_failure_that_is_kept_can_be_read_again(ask: Asker, clock: Time) -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, NetworkError)]
+    assert len(kinds) == 5
+    for kind in kinds:
+        ask.failure = kind("it failed", details=("one",))
+        with pytest.raises(kind):
+            ask()
+        entry = ask.cache.read(REQUEST.name)
+        assert entry is not None
+        assert entry.failure is not None
+        assert type(entry.failure.failure) is kind
+        clock.passes(1)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("details", "text"), ("class", "SigningError"), ("class", "printable")]
+)
+def test_a_failure_of_another_kind_is_no_failure(ask: Asker, member: str, value: str) -> None:
+    ask.failure = _refusal()
+    with pytest.raises(RefusedError):
+        ask()
+    whole = json.loads(ask.entry.read_bytes())
+    ask.entry.write_text(json.dumps(_changed(whole, ("failure", member), value)))
+    with pytest.raises(ValueError, match="another kind"):
+        ask.cache.read(REQUEST.name)
+
+
 def test_a_fault_of_ours_is_nobody_elses(ask: Asker) -> None:
     ask.failure = SigningError("the key is damaged")
     with pytest.raises(SigningError):
         ask()
     assert _names(ask.cache.folder) == []
+
+
+# --- a token that an API refused ------------------------------------------------------------------------------------
+
+
+def test_a_token_that_an_api_refused_is_replaced_once(ask: Asker, clock: Time) -> None:
+    assert ask() == "token-1"
+    clock.passes(1)
+    assert ask(not_token="token-1") == "token-2"
+    assert ask.steps == [CacheSearched("an API refused the token")]
+    # Who comes with the old one later has the new one at once, and so has everybody else.
+    clock.passes(100)
+    assert ask(not_token="token-1") == ask() == "token-2"
+    assert ask.asked == 2
+
+
+def test_any_other_token_that_is_good_will_do(ask: Asker) -> None:
+    ask()
+    assert ask(not_token="another") == "token-1"
+
+
+def test_an_api_that_refuses_every_token_costs_one_request_in_30_s(ask: Asker, clock: Time) -> None:
+    token = ask()
+    for asked in (2, 2, 2, 3, 3, 3, 4):
+        token = ask(not_token=token)
+        assert ask.asked == asked
+        assert ask(not_token=token) == token
+        clock.passes(10.1)
+
+
+def test_what_is_given_again_tells_how_long_it_is_still_good(ask: Asker, clock: Time) -> None:
+    ask()
+    ask(not_token="token-1")
+    clock.passes(20)
+    assert ask.response(not_token="token-2").raw["expires_in"] == 580
+    assert ask.steps == [CacheAnswered(20, 580)]
+
+
+@pytest.mark.parametrize("expires_in", [None, 30])
+def test_a_renewed_token_is_given_again_though_it_lives_but_shortly(
+    ask: Asker, clock: Time, expires_in: int | None
+) -> None:
+    ask.expires_in = expires_in
+    token = ask(not_token="old")
+    clock.passes(5)
+    assert ask(not_token=token) == token
+    assert ask.asked == 1
+
+
+def test_a_renewed_token_that_has_ended_is_not_given_again(ask: Asker, clock: Time) -> None:
+    ask.expires_in = 5
+    token = ask(not_token="old")
+    clock.passes(6)
+    assert ask(not_token=token) == "token-2"
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_clock_that_is_set_does_not_change_when_a_token_was_renewed(ask: Asker, clock: Time, seconds: int) -> None:
+    ask.expires_in = 9000
+    token = ask(not_token="old")
+    clock.is_set(seconds)
+    clock.passes(29)
+    assert ask(not_token=token) == token
+    clock.passes(2)
+    assert ask(not_token=token) == "token-2"
+
+
+def test_a_refused_token_is_not_asked_for_again_while_the_server_refuses(ask: Asker, clock: Time) -> None:
+    ask()
+    clock.passes(1)
+    ask.failure = _refusal()
+    for asked in (2, 2, 2, 3):
+        with pytest.raises(RefusedError):
+            ask(not_token="token-1")
+        assert ask.asked == asked
+        # Whoever has not heard of it is given the token, and hears it from the API.
+        assert ask() == "token-1"
+        clock.passes(10.1)
+
+
+def test_a_refusal_comes_before_a_token_that_was_renewed_a_moment_ago(ask: Asker, clock: Time) -> None:
+    token = ask(not_token="old")
+    clock.passes(1)
+    ask.failure = _refusal()
+    with pytest.raises(RefusedError):
+        ask(force_refresh=True)
+    clock.passes(1)
+    with pytest.raises(RefusedError, match="invalid_client"):
+        ask(not_token=token)
+    assert ask.asked == 2
+
+
+def test_a_fresh_token_that_is_asked_for_is_fresh_whatever_was_renewed(ask: Asker, clock: Time) -> None:
+    token = ask(not_token="old")
+    clock.passes(1)
+    assert ask(not_token=token, force_refresh=True) == "token-2"
+
+
+def test_whoever_waits_with_a_refused_token_is_given_the_one_that_another_fetched(ask: Asker, clock: Time) -> None:
+    ask()
+    holder = Other(ask)
+    theirs = Asker(ask.cache, clock)
+    theirs.asked = 1
+
+    def renews() -> None:
+        holder.ends(lambda: theirs(not_token="token-1"))
+
+    clock.passes(1)
+    assert ask(not_token="token-1", sleep=_asks_too(ask, renews)) == "token-2"
+    assert (ask.asked, theirs.asked) == (1, 2)
+
+
+def test_without_a_cache_a_token_that_an_api_refused_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = token_response({"access_token": "fresh", "token_type": "Bearer"}, 0)
+    monkeypatch.setattr("banno_creds.flow.fetch_token", lambda *_, **__: fresh)
+    assert obtain_token(CONFIG, None, not_token="old") is fresh
+
+
+def test_the_flow_hands_on_which_token_an_api_refused(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("banno_creds.flow.fetch_token", lambda *_, **__: ask.fetch())
+    tokens = [
+        obtain_token(CONFIG, ask.cache, not_token=old, clock=ask.clock).access_token
+        for old in (None, "token-1", "token-1", "token-2")
+    ]
+    assert tokens == ["token-1", "token-2", "token-2", "token-2"]
 
 
 # --- one request ----------------------------------------------------------------------------------------------------
@@ -493,7 +665,7 @@ def _asks_too(ask: Asker, after: Callable[[], object]) -> Callable[[float], None
 
 
 @pytest.mark.parametrize("force_refresh", [False, True])
-@pytest.mark.parametrize("expires_in", [600, 20, None])
+@pytest.mark.parametrize("expires_in", [600, 20, 0, None])
 def test_whoever_waits_is_given_what_another_fetched_meanwhile(
     ask: Asker, other: Other, clock: Time, expires_in: int | None, *, force_refresh: bool
 ) -> None:
@@ -596,6 +768,52 @@ def test_a_lock_that_cannot_be_taken_away_is_waited_for_twice_the_time_at_the_mo
     other.is_killed()
 
 
+def _followed(ask: Asker, other: Other, seconds: float) -> Callable[[float], None]:
+    """A sleep meanwhile each holder ends after so many seconds, leaves nothing behind, and is followed by another."""
+    began = ask.clock.now
+
+    def sleep(pause: float) -> None:
+        nonlocal began
+        ask.clock.passes(pause)
+        if ask.clock.now - began >= seconds:
+            began = ask.clock.now
+            other.ends()
+            other.descriptor = token_cache._lock(str(ask.lock))
+
+    return sleep
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(1, 3), (4, 10)])
+def test_whoever_waits_for_many_that_leave_nothing_behind_asks_without_a_lock(
+    ask: Asker, other: Other, clock: Time, seconds: float, expected: float
+) -> None:
+    """A disk may be full. Each would wait for all before it: for a few, and for twice the time, at the most."""
+    began = clock.now
+    assert ask(patience=5, sleep=_followed(ask, other, seconds)) == "token-1"
+    assert clock.now - began == pytest.approx(expected, abs=0.2)
+    assert ask.warnings == []
+    other.is_killed()
+
+
+def test_what_came_while_one_waited_for_the_last_time_is_taken(ask: Asker, other: Other, clock: Time) -> None:
+    turn = token_cache._lock(f"{ask.lock}.tmp")
+    assert turn is not None
+    began = clock.now
+    theirs = Asker(ask.cache, clock)
+
+    def sleep(seconds: float) -> None:
+        clock.passes(seconds)
+        if clock.now - began >= 10:
+            token_cache._unlock(other.descriptor or 0, str(ask.lock))
+            theirs()
+            other.descriptor = token_cache._lock(str(ask.lock))
+
+    assert ask(patience=5, sleep=sleep) == "token-1"
+    assert (ask.asked, theirs.asked) == (0, 1)
+    os.close(turn)
+    other.is_killed()
+
+
 def test_a_lock_that_was_given_up_between_opening_and_locking_it_is_nobodys(
     ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -647,7 +865,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "not UTF-8": (lambda content: content + b"\xff", "it is not UTF-8 text"),
     "huge": (lambda content: content + b" " * 5_000_000 + b"x", ""),
     "nested": (lambda _: b"[" * 100_000, ""),
-    "other JSON": (lambda _: b'{"version": 1}', "it is JSON of another kind"),
+    "other JSON": (lambda _: b'{"version": 2}', "it is JSON of another kind"),
     "of nobody": (_with(name=None), "it is another request's"),
 }
 
@@ -683,7 +901,7 @@ def test_an_entry_cut_off_anywhere_is_broken(ask: Asker, monkeypatch: pytest.Mon
 
 def test_an_entry_of_another_version_is_as_none(ask: Asker) -> None:
     ask()
-    ask.entry.write_bytes(_with(version=2, token="of another kind")(ask.entry.read_bytes()))
+    ask.entry.write_bytes(_with(version=3, token="of another kind")(ask.entry.read_bytes()))
     assert ask() == "token-2"
     assert ask.warnings == []
 
@@ -858,16 +1076,18 @@ def test_nothing_is_left_behind_for_ever(ask: Asker, clock: Time, monkeypatch: p
         os.utime(path, (clock.now - age,) * 2)
         return path
 
-    temporary = [left(f"{other}.json.1.ab.tmp", 3601), left(f"{other}.answer.1.ab.tmp", -3700)]
+    unfinished = ".1.0123456789ab.tmp"
+    temporary = [left(f"{other}.json{unfinished}", 3601), left(f"{other}.answer{unfinished}", -3700)]
+    broken = left(f"{other[1:]}a.answer", 0)
     ended = [left(f"{other}.lock", 3601), left(f"{other}.answer", 3601), left(f"{other}.json", 3601)]
-    young = [left(f"{'1' * 64}{suffix}", 3000) for suffix in (".lock", ".json.1.ab.tmp", ".answer")]
-    foreign = [left("notes.json", 9999), left("x.tmp", 9999), left("0" * 63 + ".json", 9999)]
+    young = [left(f"{'1' * 64}{suffix}", 3000) for suffix in (".lock", f".json{unfinished}")]
+    foreign = [left(name, 9999) for name in ("notes.json", "x.tmp", f"{other[1:]}.json", f"{other}.foo.json")]
     ask.expires_in = 5000
     long_lived = request_of(replace(CONFIG, scope=("long",)), KEY)
     ask(long_lived)
     os.utime(ask.cache.path(long_lived.name, ".json"), (clock.now - 3601,) * 2)
     ask()
-    assert [path for path in (*temporary, *ended) if path.exists()] == []
+    assert [path for path in (*temporary, *ended, broken) if path.exists()] == []
     assert [path for path in (*young, *foreign) if not path.exists()] == []
     assert ask(long_lived) == "token-1"
 
@@ -900,6 +1120,30 @@ def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path, monkeypatch: 
     assert warning.message.startswith(f"the cache cannot be used: {tmp_path}/file")
 
 
+def test_a_relative_folder_in_a_folder_that_is_gone_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", "cache")
+    steps: list[Step] = []
+    assert open_cache(steps.append) is None
+    message = "the cache cannot be used: cache: No such file or directory"
+    assert steps == [Warned(message, token_cache._GO_ON)]
+
+
+def test_root_in_another_users_home_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise cache_files.OthersHomeError(None, f"{tmp_path} belongs to another user")
+
+    monkeypatch.setattr(cache_files, "make_folder", refuse)
+    steps: list[Step] = []
+    assert open_cache(steps.append) is None
+    message = f"the cache cannot be used: {tmp_path} belongs to another user"
+    assert steps == [Warned(message, token_cache._GO_ON_AS_ROOT)]
+
+
 def test_what_cannot_be_written_is_a_warning(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -927,7 +1171,7 @@ def test_entries_are_the_caches_own_alone(ask: Asker) -> None:
 def test_clear_removes_what_is_the_caches_and_nothing_else(ask: Asker) -> None:
     ask()
     folder = Path(ask.cache.folder)
-    for name in ("package.json", f"{'0' * 64}.answer", f"{'0' * 64}.lock", f"{'0' * 64}.json.1.ab.tmp"):
+    for name in ("package.json", f"{'0' * 64}.answer", f"{'0' * 64}.lock", f"{'0' * 64}.json.1.{'a' * 12}.tmp"):
         (folder / name).touch()
     assert ask.cache.clear() == 1
     assert _names(folder) == ["package.json"]

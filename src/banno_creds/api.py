@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from io import SEEK_END, BytesIO
@@ -16,14 +16,16 @@ from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus, urlencode, urljoin, urlsplit
 
-from banno_creds.config import DEFAULT_API_BASE, DEFAULT_MIN_TTL, check_url
+from banno_creds.config import DEFAULT_API_BASE, DEFAULT_MIN_TTL, check_origin
 from banno_creds.errors import (
     BannoCredsError,
     ConfigurationError,
     RefusedError,
     TokenError,
     UnusableAnswerError,
+    is_private_key_file,
     printable,
+    without,
 )
 from banno_creds.steps import AnswerReceived, TryingAgain, Warned, ignore
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from banno_creds.token_cache import TokenCache
 
 MOST_REDIRECTS = 3
+MOST_PAGES = 10_000  # a totalCount may be anything
 MOST_PAGE_BYTES = 16 * 1024 * 1024  # a page is read for what it says of the next one
 _MOST_WORDS_BYTES = 64 * 1024  # an error's words stand at its beginning
 
@@ -62,7 +65,7 @@ _NOT_YOURS = {
 }
 
 _VISIBLE = re.compile(r"[\x21-\x7e]*")
-_PLACE = re.compile(r"\{([^{}]*)\}")
+_PLACE = re.compile(r"\{([^{}]+)\}")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _DOTS = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|$)")
 _PORTS = {"http": 80, "https": 443}
@@ -81,8 +84,6 @@ _NO_PERMISSION = 40
 
 _SUBSCRIPT = re.compile(r"\[([^\[\]]*)\]")
 
-_ECHOED = 16  # so many characters of a token in a row are no accident
-
 Write = Callable[[bytes], None]
 Answered = Callable[[AnswerReceived], None]
 
@@ -100,7 +101,7 @@ class Content:
         length: how many bytes it has; None for a long pipe.
 
     Raises:
-        ConfigurationError: it cannot be read.
+        ConfigurationError: it cannot be read, or is a private key.
     """
 
     def __init__(self, source: BinaryIO, origin: str) -> None:
@@ -113,6 +114,7 @@ class Content:
         with self._readable():
             if not self._measure():
                 self._keep_head()
+        refuse_key(next(self.pieces(), b""), origin)
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes, from the first one each time this is called.
@@ -201,7 +203,7 @@ class ApiRequest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant before there is a token that could go astray."""
-        _check_base(self.base)
+        check_origin(self.base, "the API base")
         _target(self.path, self.base)
         if not _METHOD.fullmatch(self.method) or self.method in _NO_METHODS:
             raise ConfigurationError(
@@ -292,7 +294,7 @@ def call(
     min_ttl: int = DEFAULT_MIN_TTL,
     force_refresh: bool = False,
 ) -> None:
-    """Call the API, and pass its answer on as it comes.
+    """Call the API, and pass its answer on as it comes; after the first 401 with another token, if there is one.
 
     Args:
         config: the client. Its time-out is how long an answer may take to begin, and to pause.
@@ -307,7 +309,7 @@ def call(
     Raises:
         RefusedError: the API answered 4xx; its words were passed on.
         UnavailableError: it answered 429 or 5xx; its words were passed on.
-        UnusableAnswerError: it redirects elsewhere, or the token is no Bearer token.
+        UnusableAnswerError: it redirects elsewhere, its pages do not come to an end, or the token is no Bearer token.
         BannoCredsError: there is no token; see `flow.obtain_token`. Or there was no answer.
     """
     from banno_creds.flow import obtain_token
@@ -317,10 +319,13 @@ def call(
     # A second token may be needed, and a passphrase can be read from standard input only once.
     config = replace(config, passphrase=cache(config.passphrase))
     obtain = partial(obtain_token, config, token_cache, emit, min_ttl=min_ttl)
+
+    def another(refused: str) -> str:
+        return bearer_token(obtain(not_token=refused))
+
     with HttpClient(config.timeout, config.ca_bundle) as http:
         token = bearer_token(obtain(force_refresh=force_refresh))
-        fresh_token = partial(obtain, force_refresh=True)
-        under_way = _Call(request, http, token, lambda: bearer_token(fresh_token()), emit, write, answered)
+        under_way = _Call(request, http, token, another, emit, write, answered)
         try:
             under_way.run()
         except BannoCredsError as failure:
@@ -329,14 +334,14 @@ def call(
 
 
 class _Call:
-    """One call, its pages and its second attempts; ``token`` is the last one that was sent."""
+    """One call, its pages and its one second attempt; ``token`` is the last one that was sent."""
 
     def __init__(
         self,
         request: ApiRequest,
         http: HttpClient,
         token: str,
-        fresh_token: Callable[[], str],
+        another: Callable[[str], str],
         emit: Emit,
         write: Write,
         answered: Answered,
@@ -344,7 +349,9 @@ class _Call:
         self.token = token
         self._request = request
         self._http = http
-        self._fresh_token = fresh_token
+        self._another = another
+        self._first_token = token
+        self._asked_for_another = False
         self._emit = emit
         self._write = write
         self._answered = answered
@@ -352,32 +359,47 @@ class _Call:
     def run(self) -> None:
         """Ask, and as long as there are further pages, for those."""
         offset: int | None = None
-        while True:
+        for _ in range(MOST_PAGES):
             with self._ask(offset) as answer:
                 kept = self._pass_on(answer)
             if answer.status >= 400:
-                raise _failure(self._request.method, self._whole(answer, kept))
+                is_another = self.token != self._first_token
+                raise _failure(self._request.method, self._whole(answer, kept), is_another_token=is_another)
             if not self._request.paginate:
                 return
-            offset = _next_offset(answer.url, kept, self._emit)
+            # Counted from what was asked, which no redirect changes; see `_redirected`.
+            offset = _next_offset(_offset(answer.url) if offset is None else offset, kept, self._emit)
             if offset is None:
                 return
             if not kept.endswith(b"\n"):
                 self._write(b"\n")
+        raise UnusableAnswerError(
+            f"the answers count more than {MOST_PAGES:,} pages",
+            hint=f"ask for larger ones with limit, or go on with offset={offset}",
+        )
 
     def _ask(self, offset: int | None) -> StreamedAnswer:
-        """Ask; where the token is refused, once more with a fresh one."""
+        """Ask; where the token is refused for the first time, once more with another one, if there is one."""
         answer = self._follow(offset)
-        if answer.status != 401:
+        if answer.status != 401 or self._asked_for_another:
             return answer
-        answer.close()
+        self._asked_for_another = True
+        with ExitStack() as stack:
+            stack.enter_context(answer)
+            self._emit(TryingAgain(self._why_again(answer), 0.0, 2, 2))
+            token = self._another(self.token)
+            if token == self.token:
+                stack.pop_all()  # the answer stands
+                return answer
+        self.token = token
+        return self._follow(offset)
+
+    def _why_again(self, answer: StreamedAnswer) -> str:
         said = self._status(answer)
         reason = f"the API answered {said.status} {said.reason}".rstrip()
         if said.request_id:
             reason += f" (x-request-id {said.request_id})"
-        self._emit(TryingAgain(f"{reason}; now with a fresh token", 0.0, 2, 2))
-        self.token = self._fresh_token()
-        return self._follow(offset)
+        return f"{reason}; now with another token"
 
     def _follow(self, offset: int | None) -> StreamedAnswer:
         """Ask, and follow redirects that stay where the token may go."""
@@ -419,6 +441,9 @@ class _Call:
         if self._request.method not in _SAFE_METHODS:
             what = f"to {printable(url, 200)}, and a {self._request.method} is not sent a second time unasked"
             raise self._no_redirect(answer, what, "call that path, if it is the one you mean")
+        if self._request.paginate and _offset(url) != _offset(answer.url):
+            what = f"to {printable(url, 200)}, without the offset that was asked for"
+            raise self._no_redirect(answer, what, "call that path, or leave --paginate out")
         return url
 
     def _no_redirect(self, answer: StreamedAnswer, what: str, hint: str) -> UnusableAnswerError:
@@ -447,9 +472,7 @@ class _Call:
         return AnswerReceived(answer.status, reason, answer.seconds, request_id)
 
     def _without_token(self, words: str) -> str:
-        # They may have been shortened, and the token with them.
-        runs = [self.token[i : i + _ECHOED] for i in range(0, max(1, len(self.token) - _ECHOED + 1), _ECHOED)]
-        return "(left out: the server echoes the token)" if any(run in words for run in runs) else words
+        return without(words, self.token, "the token")
 
     def _whole(self, answer: StreamedAnswer, content: bytes) -> Answer:
         from banno_creds.http_client import Answer
@@ -468,16 +491,6 @@ def _head(answer: StreamedAnswer) -> bytes:
 
 
 # --- the URL ---
-
-
-def _check_base(base: str) -> None:
-    check_url(base, "the API base")
-    parts = urlsplit(base)
-    if parts.path not in ("", "/") or "?" in base:
-        raise ConfigurationError(
-            f"the API base {base!a} has more than a scheme, a host and a port",
-            hint="write it as https://host, and the path as the argument",
-        )
 
 
 def _origin(url: str) -> tuple[str, str, int | None] | None:
@@ -528,6 +541,11 @@ def _target(path: str, base: str) -> str:
     else:
         raise ConfigurationError(f"the path {path!a} does not start with /", hint="write it as /a/…")
     _check_dots(target)
+    if re.search(r"[{}]", _PLACE.sub("", target)):
+        raise ConfigurationError(
+            f"the path {printable(target, 200)!a} has a brace that is no place such as {{institutionId}}",
+            hint="close it; for a { that is meant write %7B, for a } %7D",
+        )
     return target
 
 
@@ -544,9 +562,10 @@ def _fill(target: str, access_token: str) -> str:
     if not _PLACE.search(target):
         return target
     claims = _claims(access_token)
-    filled = _PLACE.sub(lambda place: _claim(claims, place[1]), target)
+    path, mark, query = target.partition("?")
+    filled = _PLACE.sub(lambda place: _part_of_path(claims, place[1]), path)
     _check_dots(filled)
-    return filled
+    return filled + mark + _PLACE.sub(lambda place: quote(_claim(claims, place[1]), safe="", errors="replace"), query)
 
 
 def _claims(access_token: str) -> Mapping[str, object]:
@@ -569,7 +588,18 @@ def _claim(claims: Mapping[str, object], name: str) -> str:
             f"the token has no claim {printable(name, 80)!a} to fill the path with",
             hint=f"those it has: {printable(', '.join(usable) or 'none', 500)}",
         )
-    return quote(_text(value), safe="", errors="replace")
+    return _text(value)
+
+
+def _part_of_path(claims: Mapping[str, object], name: str) -> str:
+    """A claim as one part of the path; percent-encoded, a slash would still be one for some servers."""
+    value = _claim(claims, name)
+    if "/" in value or "\\" in value:
+        raise ConfigurationError(
+            f"the token's claim {printable(name, 80)!a} has a slash in it, and would be several parts of the path",
+            hint="write the value into the path, as the API's documentation has it",
+        )
+    return quote(value, safe="", errors="replace")
 
 
 def _fits(value: object) -> bool:
@@ -591,6 +621,23 @@ def _check_header(name: str, value: str) -> None:
 
 
 # --- fields ---
+
+
+def refuse_key(head: bytes, origin: str) -> None:
+    """Make sure that no private key is sent.
+
+    Args:
+        head: the beginning of what is to be sent.
+        origin: how a message names it.
+
+    Raises:
+        ConfigurationError: it is one.
+    """
+    if is_private_key_file(head):
+        raise ConfigurationError(
+            f"there is a private key in {origin}, and nothing was sent",
+            hint="give what you mean; a private key has no business at the API",
+        )
 
 
 def typed(text: str) -> Any:
@@ -656,7 +703,7 @@ def _bad_field(name: str, fault: str) -> ConfigurationError:
 # --- the answer ---
 
 
-def _failure(method: str, answer: Answer) -> BannoCredsError:
+def _failure(method: str, answer: Answer, *, is_another_token: bool) -> BannoCredsError:
     """The error for a status of 400 or more; the answer itself was passed on."""
     from banno_creds.token_endpoint import unavailable, words
 
@@ -667,9 +714,13 @@ def _failure(method: str, answer: Answer) -> BannoCredsError:
         return failure
     if challenge := answer.headers.get("www-authenticate"):
         details += (f"www-authenticate: {printable(challenge, 200)}",)
-    what = "the API refused a fresh token as well" if answer.status == 401 else "the API refused the request"
+    what = "the API refused the request"
     hint = _HINTS.get(answer.status, "look at what the API says on standard output, and at its documentation")
     if answer.status == 401:
+        what = "the API refused another token as well"
+        if not is_another_token:
+            what = "the API refused the token, and there is no other for the moment"
+            details += ("it was got a moment ago, after another 401, or the server gave the same one again",)
         hint = (
             "check that --api-base and the token endpoint belong together, and what the token says: "
             "banno-creds token | banno-creds decode"
@@ -688,11 +739,19 @@ def _error_code(content: bytes) -> object:
         return None
 
 
-def _next_offset(url: str, page: bytes, emit: Emit) -> int | None:
+def _next_offset(asked: int, page: bytes, emit: Emit) -> int | None:
     """The next page's offset, as the vendor documents it: ``limit`` and ``offset`` asked, ``totalCount`` answered.
+
+    Args:
+        asked: this page's offset.
+        page: what was answered.
+        emit: called with a warning where nothing says whether there are more.
 
     Returns:
         The offset; None if this was the last page, or nothing in it says whether it was.
+
+    Raises:
+        UnusableAnswerError: the page is empty, and should not be.
     """
     total, items = _extent(page)
     if total is None or items is None:
@@ -703,14 +762,14 @@ def _next_offset(url: str, page: bytes, emit: Emit) -> int | None:
             )
         )
         return None
-    offset = _offset(url) + items
+    offset = asked + items
     if offset >= total:
         return None
     if not items:
-        emit(
-            Warned(f"this page is empty, although the answer counts {total} in all", hint="look at limit and offset")
+        raise UnusableAnswerError(
+            f"the page with offset={asked} is empty, although it counts {total} in all",
+            hint="look at limit and offset; the pages before it were passed on",
         )
-        return None
     return offset
 
 

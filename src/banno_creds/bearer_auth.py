@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
 
-from banno_creds.config import DEFAULT_API_BASE, check_url
+from banno_creds.config import DEFAULT_API_BASE, check_origin
 from banno_creds.errors import ConfigurationError
 from banno_creds.token_endpoint import bearer_token
 
@@ -37,15 +36,8 @@ class BearerAuth(httpx.Auth):
     """
 
     def __init__(self, source: TokenSource, *, origin: str = DEFAULT_API_BASE) -> None:
-        check_url(origin, "the API's origin")
-        parts = urlsplit(origin)
-        if parts.path not in ("", "/") or "?" in origin:
-            raise ConfigurationError(
-                f"the API's origin {origin!a} has more in it than scheme, host and port",
-                hint="write it as https://host; the path belongs to each request",
-            )
         try:
-            self._origin = _origin(httpx.URL(origin))
+            self._origin = _origin(httpx.URL(check_origin(origin, "the API's origin")))
         except httpx.InvalidURL:
             raise ConfigurationError(
                 f"the API's origin {origin!a} names no host that can be", hint="check its spelling"
@@ -103,5 +95,8 @@ def _put(request: httpx.Request, response: TokenResponse) -> str:
 
 
 def _origin(url: httpx.URL) -> str:
-    """Scheme, host and port, written in one way: lower case, without the scheme's own port."""
+    """Scheme, host and port, written in one way: lower case, without the scheme's own port.
+
+    A user name in a request's URL says nothing of where it goes, and httpx sends none beside an auth.
+    """
     return f"{url.scheme}://{url.netloc.decode('ascii')}"

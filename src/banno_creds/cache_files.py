@@ -14,8 +14,9 @@ import time
 ANSWER = ".answer"
 ENTRY = ".json"
 LOCK = ".lock"
-_UNFINISHED = ".tmp"
+UNFINISHED = ".tmp"
 _NAME_LENGTH = 64  # a SHA-256 in hexadecimal
+_RANDOM_BYTES = 6  # in the name of what is being written
 
 _MODES_MEAN_SOMETHING = os.name == "posix"
 _FOLDER_MODE = 0o700
@@ -29,6 +30,19 @@ class NotOursError(OSError):
     """A file or folder that another user owns, or that is a link or no file: nothing in it is to be relied on."""
 
 
+class OthersHomeError(NotOursError):
+    """A cache of root's would have to be made in another user's folder, and be in that user's way."""
+
+
+def home() -> str | None:
+    """The user's home folder; None where there is none: ``HOME`` is set to nothing, or this user is in no list."""
+    # expanduser would make the root folder of a HOME that is set to nothing.
+    if sys.platform != "win32" and os.environ.get("HOME") == "":
+        return None
+    path = os.path.expanduser("~")
+    return path if os.path.isabs(path) else None
+
+
 def folder() -> str | None:
     """The cache's folder.
 
@@ -37,18 +51,29 @@ def folder() -> str | None:
     """
     named = os.environ.get("BANNO_CREDS_CACHE_DIR")
     if named:
-        return os.path.abspath(os.path.expanduser(named))
+        return _named_folder(named)
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA", "")
         return os.path.join(base, "banno-creds", "Cache") if base else None
-    home = os.path.expanduser("~")
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if sys.platform != "darwin" and os.path.isabs(base):  # a relative one is to be ignored, says XDG's specification
+        return os.path.join(base, "banno-creds")
+    at_home = home()
+    if at_home is None:
+        return None
     if sys.platform == "darwin":
-        base = os.path.join(home, "Library", "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME", "")
-        if not os.path.isabs(base):  # a relative one is to be ignored (XDG Base Directory Specification)
-            base = os.path.join(home, ".cache")
-    return os.path.join(base, "banno-creds") if os.path.isabs(base) else None
+        return os.path.join(at_home, "Library", "Caches", "banno-creds")
+    return os.path.join(at_home, ".cache", "banno-creds")
+
+
+def _named_folder(named: str) -> str | None:
+    if named.replace(os.sep, "/").split("/")[0] == "~" and home() is None:
+        return None
+    path = os.path.expanduser(named)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:  # the current folder was removed: whoever opens this one is told so
+        return path
 
 
 def check_folder(path: str) -> None:
@@ -58,8 +83,8 @@ def check_folder(path: str) -> None:
         path: the folder.
 
     Raises:
-        NotOursError: it is a link or no folder, or another user's, or others can look into it and it holds more than
-            the cache.
+        NotOursError: it is a link or no folder, or another user's, or others can look into it and it is one that
+            people share: it is sticky, or holds more than the cache.
         OSError: it is missing, or its mode cannot be changed.
     """
     status = os.lstat(path)
@@ -70,7 +95,9 @@ def check_folder(path: str) -> None:
         if status.st_uid != os.geteuid():
             raise NotOursError(None, f"{path} belongs to another user")
         if stat.S_IMODE(status.st_mode) & 0o077:
-            # Somebody may have named /tmp, and be root: what others use too is not ours to close.
+            # Somebody may have named /tmp, and be root: what others use too is not ours to close, empty or not.
+            if status.st_mode & stat.S_ISVTX:
+                raise NotOursError(None, f"{path} is open to others, and sticky, as folders are that people share")
             if not all(map(is_of_the_cache, os.listdir(path))):
                 raise NotOursError(None, f"{path} is open to others, and holds more than the cache")
             os.chmod(path, _FOLDER_MODE)
@@ -78,16 +105,47 @@ def check_folder(path: str) -> None:
 
 def is_of_the_cache(file: str) -> bool:
     """Whether a file's name is one that this cache gives: nothing else in its folder is touched."""
-    name, _, suffix = file.partition(".")
-    return len(name) == _NAME_LENGTH and name.isalnum() and f".{suffix}".endswith((ENTRY, LOCK, ANSWER, _UNFINISHED))
+    name, *suffixes = file.split(".")
+    if not _is_hexadecimal(name, _NAME_LENGTH) or not suffixes:
+        return False
+    if "." + ".".join(suffixes) in (ENTRY, LOCK, ANSWER, LOCK + UNFINISHED):
+        return True
+    # What is being written; see `write`.
+    if len(suffixes) != 4:
+        return False
+    of, pid, random, last = suffixes
+    return (
+        f".{of}" in (ENTRY, ANSWER)
+        and pid.isascii()
+        and pid.isdigit()
+        and _is_hexadecimal(random, 2 * _RANDOM_BYTES)
+        and f".{last}" == UNFINISHED
+    )
+
+
+def _is_hexadecimal(text: str, length: int) -> bool:
+    return len(text) == length and not text.strip("0123456789abcdef")
 
 
 def make_folder(path: str) -> None:
-    """Make a folder, and those above it, for ourselves alone; see `check_folder` for what it raises."""
+    """Make a folder, and those above it, for ourselves alone.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        OthersHomeError: we are root by sudo, and it would be made in a folder of another user's.
+        OSError: the system would not let us.
+    """
     missing = []
-    while not os.path.lexists(path):
+    while path and not os.path.lexists(path):
         missing.append(path)
         path = os.path.dirname(path)
+    # A container's root often has another user's folder for its home, and no such user there to be in the way of.
+    by_sudo = _MODES_MEAN_SOMETHING and os.geteuid() == 0 and "SUDO_UID" in os.environ
+    if missing and path and by_sudo and os.stat(path).st_uid != 0:
+        # That user's own programs could not so much as look into a ~/.cache that is root's alone.
+        raise OthersHomeError(None, f"{path} belongs to another user, and root's cache would be in the way")
     for each in reversed(missing):
         try:
             os.mkdir(each, _FOLDER_MODE)
@@ -158,7 +216,7 @@ def write(path: str, content: bytes) -> None:
     Raises:
         OSError: the system would not let us; nothing was changed.
     """
-    temporary = f"{path}.{os.getpid()}.{os.urandom(6).hex()}{_UNFINISHED}"
+    temporary = f"{path}.{os.getpid()}.{os.urandom(_RANDOM_BYTES).hex()}{UNFINISHED}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, _FILE_MODE)
     try:
         try:
@@ -211,8 +269,23 @@ def age(now: float, then: float, then_up: tuple[str, float]) -> float | None:
         The seconds, the longer of what the two clocks say; None where that lies ahead: the clock was set back, and
         nothing else is known.
     """
-    started, seconds = uptime()
-    ago = now - then
-    if started and started == then_up[0]:
-        ago = max(ago, seconds - then_up[1])
+    ago, up = now - then, _by_uptime(then_up)
+    if up is not None:
+        ago = max(ago, up)
     return ago if ago >= 0 else None
+
+
+def elapsed(now: float, then: float, then_up: tuple[str, float]) -> float | None:
+    """How long ago something was, by the clock that nobody sets alone, where that is known; see `age`.
+
+    `age` rather says too much than too little, as is right for a token's life. This is for what must neither end
+    early nor last long because somebody set the clock.
+    """
+    up = _by_uptime(then_up)
+    ago = now - then if up is None else up
+    return ago if ago >= 0 else None
+
+
+def _by_uptime(then_up: tuple[str, float]) -> float | None:
+    started, seconds = uptime()
+    return seconds - then_up[1] if started and started == then_up[0] else None

@@ -31,6 +31,8 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         OSError: it is not there, or cannot be run.
         ValueError: an argument cannot be one.
     """
+    if not arguments[0]:
+        raise FileNotFoundError  # as a shell has it; the system would say something else
     environment = {name: value for name, value in os.environ.items() if name not in _TAKEN_OUT} | {**variables}
     if sys.platform == "win32":
         return _run_and_wait(arguments, environment)

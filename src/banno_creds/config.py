@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from banno_creds import cache_files
 from banno_creds.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -190,6 +191,10 @@ class ClientConfig:
     def __post_init__(self) -> None:
         """Refuse what could only be refused later, less clearly, by the server."""
         check_client_id(self.client_id)
+        if not isinstance(self.private_key, KeySource):
+            raise ConfigurationError(
+                "private_key is no KeySource", hint='write private_key=KeySource.file("private.pem")'
+            )
         check_lifetime(self.lifetime)
         check_timeout(self.timeout)
         for name in ("scope", "resource"):
@@ -221,25 +226,40 @@ def find_config_file(named: Location | None) -> str | None:
         Its path, else that of ``config.toml`` where this system keeps its users' settings; None where there is no
         home.
     """
-    # Text and os.path: a run whose answer is remembered must not wait for pathlib.
     if named is not None:
-        return os.path.abspath(os.path.expanduser(named))  # noqa: PTH100, PTH111
-    if sys.platform == "win32":
-        folder = os.environ.get("APPDATA", "")
-    elif sys.platform == "darwin":
-        folder = _in_home("Library", "Application Support")
-    else:
-        folder = os.environ.get("XDG_CONFIG_HOME", "")
-        if not os.path.isabs(folder):  # noqa: PTH117 - a relative one is to be ignored, says the XDG specification
-            folder = _in_home(".config")
-    if not os.path.isabs(folder):  # noqa: PTH117
-        return None
-    return os.path.join(folder, "banno-creds", "config.toml")  # noqa: PTH118
+        return absolute(os.path.expanduser(named))  # noqa: PTH111
+    base = os.environ.get("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME", "")
+    if sys.platform == "darwin":
+        base = _in_home("Library", "Application Support")
+    elif not os.path.isabs(base) and sys.platform != "win32":  # noqa: PTH117 - a relative one is to be ignored, says XDG
+        base = _in_home(".config")
+    # Text and os.path: a run whose answer is remembered must not wait for pathlib.
+    return os.path.join(base, "banno-creds", "config.toml") if os.path.isabs(base) else None  # noqa: PTH117, PTH118
 
 
 def _in_home(*parts: str) -> str:
-    home = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""  # noqa: PTH111
-    return os.path.join(home, *parts)  # noqa: PTH118
+    home = cache_files.home()
+    return "" if home is None else os.path.join(home, *parts)  # noqa: PTH118
+
+
+def absolute(path: Location) -> str:
+    """A path that means the same from every folder.
+
+    Args:
+        path: the path; a relative one counts from the current folder. Links in it are kept.
+
+    Returns:
+        The whole path.
+
+    Raises:
+        ConfigurationError: it is relative, and the current folder is gone.
+    """
+    try:
+        return os.path.abspath(path)  # noqa: PTH100
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} counts from the current folder, and that is gone", hint="cd to a folder that is there"
+        ) from None
 
 
 def check_url(url: str, what: str) -> str:
@@ -278,9 +298,31 @@ def check_url(url: str, what: str) -> str:
         shown = url if parts.username is None and parts.password is None else "(not shown)"
         raise ConfigurationError(
             f"{what} {shown!a} cannot be used: {'; '.join(faults)}",
-            hint="write it as https://host/path, exactly as the provider documents it",
+            hint="write it as the provider documents it, with https://; http:// is for localhost alone",
         )
     return url
+
+
+def check_origin(url: str, what: str) -> str:
+    """Make sure that a URL names no more than where a token may go: scheme, host and port (RFC 6454 section 4).
+
+    Args:
+        url: the URL.
+        what: how the message names it.
+
+    Returns:
+        The same without a slash at its end.
+
+    Raises:
+        ConfigurationError: it cannot be used, or has a path.
+    """
+    check_url(url, what)
+    if urlsplit(url).path not in ("", "/") or "?" in url:
+        raise ConfigurationError(
+            f"{what} {url!a} has more in it than scheme, host and port",
+            hint="write it as https://host; the path belongs to each request",
+        )
+    return url.rstrip("/")
 
 
 def is_url(text: str) -> bool:

@@ -39,12 +39,54 @@ _KEY = re.compile(
     r"|(?:LS0tLS1CRUdJTi|MI[A-P]|MH[Y-d]|eyJ)[A-Za-z0-9+/_=\s-]{100,}",
     re.DOTALL,
 )
-_ECHOED = 16  # so many characters of a signature in a row are no accident
+_KEY_FILE = re.compile(
+    rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|\A\s*[\[{](?=.*\"kty\"\s*:)(?=.*\"d\"\s*:\s*\")", re.DOTALL
+)
+# An ASN.1 sequence that begins with a version: PKCS #8 (RFC 5958), PKCS #1 (RFC 8017), SEC 1 (RFC 5915).
+_DER_KEY = re.compile(rb"0(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01][\x02\x040]", re.DOTALL)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{100,}={0,2}")
+
+_ECHOED = 16  # so many characters of a secret in a row are no accident
 
 
 def is_private_key(text: str) -> bool:
     """Whether a text that should be something else, such as a path, looks like a private key."""
     return _KEY.search(_JWT.sub("", text)) is not None
+
+
+def is_private_key_file(head: bytes) -> bool:
+    """Whether a file is a private key: PEM, DER, a JWK, or the base64 of one.
+
+    More exact than `is_private_key`, for any data may be in a file, and some looks like a key's.
+
+    Args:
+        head: its beginning.
+    """
+    if _KEY_FILE.search(head.removeprefix(b"\xef\xbb\xbf")) or _DER_KEY.match(head):
+        return True
+    packed = b"".join(head.split())
+    if not _BASE64.fullmatch(packed):
+        return False
+    from base64 import urlsafe_b64decode
+
+    packed = packed.rstrip(b"=").translate(bytes.maketrans(b"+/", b"-_"))
+    return is_private_key_file(urlsafe_b64decode(packed[: len(packed) // 4 * 4]))
+
+
+def without(text: str, secret: str, what: str) -> str:
+    """Drop words in which somebody echoes a secret, wrapped to lines, shortened or not.
+
+    Args:
+        text: the words.
+        secret: such as the signature of an assertion.
+        what: what stands in the place of those words calls it.
+
+    Returns:
+        The text, or what stands in its place.
+    """
+    squeezed = "".join(text.split())
+    runs = [secret[i : i + _ECHOED] for i in range(0, max(1, len(secret) - _ECHOED + 1), _ECHOED)]
+    return f"(left out: the server echoes {what})" if any(run in squeezed for run in runs) else text
 
 
 def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
@@ -88,20 +130,14 @@ class BannoCredsError(Exception):
         return _rebuilt, (type(self), self.args, vars(self))
 
     def leave_out(self, secret: str, what: str = "the assertion") -> None:
-        """Drop the words in which somebody echoes a secret, wrapped to lines or not.
+        """Drop the words in which somebody echoes a secret; see `without`.
 
         Args:
-            secret: such as the signature of an assertion.
-            what: what stands in the place of those words calls it.
+            secret: see there.
+            what: see there.
         """
-        runs = [secret[i : i + _ECHOED] for i in range(0, len(secret) - _ECHOED + 1, _ECHOED)]
-
-        def clean(text: str) -> str:
-            squeezed = "".join(text.split())
-            return f"(left out: the server echoes {what})" if any(run in squeezed for run in runs) else text
-
-        self.message = clean(self.message)
-        self.details = tuple(clean(detail) for detail in self.details)
+        self.message = without(self.message, secret, what)
+        self.details = tuple(without(detail, secret, what) for detail in self.details)
         self.args = (self.message,)
 
 
@@ -162,6 +198,11 @@ class RefusedError(BannoCredsError):
         super().__init__(message, hint=hint, details=details)
         self.error = error
         self.status = status
+
+    def leave_out(self, secret: str, what: str = "the assertion") -> None:
+        """Drop the error code too, where it is the echo; see `BannoCredsError.leave_out`."""
+        super().leave_out(secret, what)
+        self.error = None if self.error is None else without(self.error, secret, what)
 
 
 class NetworkError(BannoCredsError):

@@ -257,7 +257,9 @@ class _Place:
                 else f"{self.file.path} was left behind, remove it"
             )
         try:
-            self.staged.unlink(missing_ok=True)
+            # Looked for first: where nothing can be written, there is another error for what is not there either.
+            if os.path.lexists(self.staged):
+                self.staged.unlink(missing_ok=True)
         except OSError:
             left.append(f"{self.staged} was left behind, remove it")
         return left

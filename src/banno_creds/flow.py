@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from banno_creds.config import DEFAULT_MIN_TTL, is_url
-from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, TokenError
+from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, TokenError, without
 from banno_creds.steps import (
     AnswerReceived,
     AssertionBuilt,
@@ -130,15 +130,16 @@ def fetch_token(
         def attempt(number: int) -> TokenResponse:
             # A fresh jti and signature each time: the server may have seen the last one although we saw no answer.
             client_assertion = _make_assertion(config, signer, url, emit if number == 1 else ignore, clock)
+            signature = client_assertion.rpartition(".")[2]
             form = token_endpoint.build_form(config, client_assertion)
             requested_at = int(clock())
             emit(TokenRequested(url, form, number))
             answer = http.post_form(url, form)
-            emit(_received(answer))
+            emit(_received(answer, signature))
             try:
                 return token_endpoint.read_answer(answer, requested_at)
             except BannoCredsError as failure:
-                failure.leave_out(client_assertion.rpartition(".")[2])
+                failure.leave_out(signature)
                 raise
 
         response = _persistently(attempt, http, emit, sleep)
@@ -154,6 +155,7 @@ def obtain_token(
     *,
     min_ttl: int = DEFAULT_MIN_TTL,
     force_refresh: bool = False,
+    not_token: str | None = None,
     clock: Clock = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> TokenResponse:
@@ -165,6 +167,9 @@ def obtain_token(
         emit: called with each step.
         min_ttl: how long a token from the cache must still be good, in seconds.
         force_refresh: take no token, and no refusal, that was there before this call.
+        not_token: an access token that an API refused (401): any other will do, and if the cache has none, one new
+            token is fetched, however many ask. It is given all the same where it came itself in the place of a
+            refused one a moment ago (`REFUSAL_SECONDS`): such an API does not mind the token.
         clock: the time, in seconds since the epoch.
         sleep: called with the seconds to pause, before another attempt or for another process.
 
@@ -204,6 +209,7 @@ def obtain_token(
         emit,
         min_ttl=min_ttl,
         force_refresh=force_refresh,
+        not_token=not_token,
         patience=config.timeout,
         clock=clock,
         sleep=sleep,
@@ -213,6 +219,10 @@ def obtain_token(
         warn()
         emit(_granted(response))
         _warn_of_oddities(config, response, emit)
+    life = response.expires_in
+    if life is not None and life <= min_ttl:
+        message = f"the token lives {life} s, and --min-ttl asks for {min_ttl}: nothing can come from the cache"
+        emit(Warned(message, f"lower --min-ttl below {life}" if life > 0 else None))
     return response
 
 
@@ -409,8 +419,11 @@ def _pause_after(failure: NetworkError, number: int) -> float:
     return _FIRST_PAUSE * float(2 ** (number - 1)) * uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
 
 
-def _received(answer: Answer) -> AnswerReceived:
-    return AnswerReceived(answer.status, answer.reason, answer.seconds, answer.request_id)
+def _received(answer: Answer, signature: str) -> AnswerReceived:
+    """The step for an answer, without a signature that its words echo."""
+    reason = without(answer.reason, signature, "the assertion")
+    request_id = answer.request_id and without(answer.request_id, signature, "the assertion")
+    return AnswerReceived(answer.status, reason, answer.seconds, request_id)
 
 
 def _granted(response: TokenResponse) -> TokenReceived:

@@ -7,6 +7,7 @@ nothing but what was asked for may have changed.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import time
@@ -21,6 +22,7 @@ from banno_creds.errors import ConfigurationError, OutputError
 from banno_creds.profiles import (
     check_name,
     check_settings,
+    line_of,
     no_file_for,
     parse,
     read_text,
@@ -76,7 +78,7 @@ def add_profile(
         wanted = {**data, "profiles": {**profiles, name: dict(settings)}}
         text = _replaced(file, text, name, settings) if name in profiles else _appended(text, name, settings)
         if default:
-            text, wanted = _with_default(file, text, name), {**wanted, "default": name}
+            text, wanted = _with_default(file, text, name, data), {**wanted, "default": name}
         return text, wanted
 
     return _edit(config, change)
@@ -109,13 +111,47 @@ def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool
         text = _without(file, text, name)
         if was_default:
             del wanted["default"]
-            text = _with_default(file, text, None).lstrip("\n")
+            text = _without_default(file, text)
         return text, wanted
 
+    _must_be_there(name, config)
+    return _edit(config, change), was_default
+
+
+def set_default(name: str | None, config: Location | None = None) -> str:
+    """Make a profile the default, or have none.
+
+    Args:
+        name: the profile's name; None means that there is no default from now on.
+        config: the file; None means the user's own.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ConfigurationError: there is no such profile, or the file cannot be meant.
+        OutputError: the file could not be written.
+    """
+    if name is not None:
+        check_name(name)
+
+    def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        wanted = {key: data[key] for key in data if key != "default"}
+        if name is None:
+            return (_without_default(file, text) if "default" in data else text), wanted
+        if name not in data.get("profiles", {}):
+            raise unknown_profile(name, file, data.get("profiles", {}))
+        return _with_default(file, text, name, data), {**wanted, "default": name}
+
+    _must_be_there(name, config)
+    return _edit(config, change)
+
+
+def _must_be_there(name: str | None, config: Location | None) -> None:
+    """Where there is no file, none is made only to say that there is nothing in it."""
     file = find_config_file(config)
     if file is not None and not os.path.lexists(file):
         raise no_file_for(name, file)
-    return _edit(config, change), was_default
 
 
 def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], tuple[str, dict[str, Any]]]) -> str:
@@ -128,7 +164,7 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
     folder = os.path.dirname(target)
     try:
         if config is None:
-            os.makedirs(os.path.dirname(file), _FOLDER_MODE, exist_ok=True)
+            _make_folders(os.path.dirname(file))
         if not os.path.isdir(folder):
             raise ConfigurationError(f"there is no folder {folder}", hint="make it first, or name another file")
         with _locked(target):
@@ -205,14 +241,41 @@ def _replaced(file: str, text: str, name: str, settings: Mapping[str, Any]) -> s
     return _with_tomlkit(file, text, change)
 
 
-def _with_default(file: str, text: str, name: str | None) -> str:
+def _with_default(file: str, text: str, name: str, before: Mapping[str, Any]) -> str:
+    if "default" not in before:
+        return _with_first_default(text, name)
+
     def change(document: Any) -> None:
-        if name is None:
-            del document["default"]
-        else:
-            document["default"] = name
+        document["default"] = name
 
     return _with_tomlkit(file, text, change)
+
+
+def _with_first_default(text: str, name: str) -> str:
+    """Put ``default`` at the top, in a paragraph of its own.
+
+    Right under the comment that opens the file, where tomlkit has it, it would read as what that comment is about.
+    """
+    opening = re.match(r"\n*(#.*\n)+", text)
+    before, after = (f"{opening[0]}\n", text[opening.end() :]) if opening else ("", text)
+    gap = "" if after.startswith("\n") else "\n"
+    return f'{before}default = "{name}"\n{gap}{after}'
+
+
+def _without_default(file: str, text: str) -> str:
+    """Take ``default`` out, and one of the blank lines around it."""
+    number = line_of(text, None, "default")
+    if number is None:
+
+        def remove(document: Any) -> None:
+            del document["default"]
+
+        return _with_tomlkit(file, text, remove).lstrip("\n")
+    lines = text.split("\n")
+    before, after = lines[: number - 1], lines[number:]
+    if after and not after[0].strip() and not (before and before[-1].strip()):
+        del after[0]
+    return "\n".join(before + after)
 
 
 def _with_tomlkit(file: str, text: str, change: Callable[[Any], None]) -> str:
@@ -292,8 +355,34 @@ def _write(target: str, text: str) -> None:
     _sync_folder(folder)
 
 
+def _make_folders(folder: str) -> None:
+    """Make a folder and those above it, each the owner's of the one that it is in."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for each in reversed(missing):
+        try:
+            os.mkdir(each, _FOLDER_MODE)
+        except FileExistsError:
+            if os.path.isdir(each):
+                continue  # another process was quicker
+            raise
+        if os.name == "posix":
+            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _give_back(descriptor, os.stat(os.path.dirname(each)))
+            finally:
+                os.close(descriptor)
+
+
 def _give_back(descriptor: int, like: os.stat_result) -> None:
-    """Leave nothing of root's among a user's files: by sudo, root may have been asked to change them."""
+    """Leave nothing of root's among a user's files: by sudo, root may have been asked to change them.
+
+    Args:
+        descriptor: what this run has made, and nothing else: root gives it away.
+        like: what has the right owner.
+    """
     if os.name == "posix" and os.geteuid() == 0:
         os.fchown(descriptor, like.st_uid, like.st_gid)
 
@@ -313,11 +402,9 @@ def _sync_folder(folder: str) -> None:
 
 @contextmanager
 def _locked(target: str) -> Iterator[None]:
-    """One change at a time. The file that is locked is left behind: who took it away might take another's."""
-    folder, name = os.path.split(target)
-    descriptor = os.open(os.path.join(folder, f".{name}.lock"), os.O_RDWR | os.O_CREAT, _FILE_MODE)
+    """One change at a time."""
+    descriptor = _open_to_lock(target)
     try:
-        _give_back(descriptor, os.stat(folder))
         for _ in range(_LOOKS):
             if _take(descriptor):
                 break
@@ -332,6 +419,14 @@ def _locked(target: str) -> Iterator[None]:
         os.close(descriptor)  # which gives the lock back
 
 
+def _open_to_lock(target: str) -> int:
+    """The folder itself: a file for it would be left behind, and others could put a link in its place."""
+    folder, name = os.path.split(target)
+    if sys.platform == "win32":  # pragma: no cover - there a folder cannot be locked, and no link is made unasked
+        return os.open(os.path.join(folder, f".{name}.lock"), os.O_RDWR | os.O_CREAT)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def _take(descriptor: int) -> bool:
     try:
         if sys.platform == "win32":  # pragma: no cover - there locks are on bytes
@@ -344,4 +439,6 @@ def _take(descriptor: int) -> bool:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError:
+        pass  # a file system without locks: a second change at the same moment is one that people make
     return True

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from banno_creds.config import (
     ALGORITHMS,
     CONFIG_VARIABLE,
+    DEFAULT_ENVIRONMENT,
     ENVIRONMENTS,
     RESERVED_CLAIMS,
     RESERVED_PARAMS,
     check_client_id,
     check_lifetime,
     check_min_ttl,
+    check_origin,
     check_timeout,
     check_url,
     find_config_file,
@@ -54,7 +56,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "min_ttl": check_min_ttl,
     "token_endpoint": lambda url: check_url(url, "the token endpoint"),
     "issuer": lambda url: check_url(url, "the issuer"),
-    "api_base": lambda url: check_url(url, "the API base"),
+    "api_base": lambda url: check_origin(url, "the API base"),
 }
 _CHOICES: Mapping[str, Collection[str]] = {"alg": ALGORITHMS, "environment": ENVIRONMENTS}
 _EXAMPLES = {
@@ -67,8 +69,10 @@ _EXAMPLES = {
     "environment": '"production"',
     "private_key": '"private.pem"',
 }
+_TABLES = ("claims", "params")
 _ENDPOINTS = ("token_endpoint", "issuer", "environment")
 _TOP = ("default", "profiles")
+_SINGLE_QUOTES = "a path with \\ in it goes in 'single quotes'"
 _NAMES = "a profile's name has letters, digits and . _ - in it, and does not start with -"
 
 # People write these down where they write the rest. None has a place in a file that is copied and shared.
@@ -101,12 +105,27 @@ class Profile(NamedTuple):
         return f"in profile {self.name} of {self.file}"
 
 
+class Summary(NamedTuple):
+    """A profile in a list: whose it is and where it asks, or what is wrong with it."""
+
+    name: str
+    client_id: str | None = None
+    token_endpoint: str | None = None
+    issuer: str | None = None
+    fault: str | None = None
+
+
 class Listing(NamedTuple):
     """Which profiles there are."""
 
     file: str | None
-    names: tuple[str, ...]
+    profiles: tuple[Summary, ...]
     default: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The profiles' names."""
+        return tuple(profile.name for profile in self.profiles)
 
 
 class _Fault(NamedTuple):
@@ -115,6 +134,66 @@ class _Fault(NamedTuple):
     setting: str
     message: str
     hint: str
+
+
+class _Written:
+    """How a fault is told of a setting that stands in a file."""
+
+    naming_a_key = 'private_key = "FILE"'
+
+    def name(self, setting: str) -> str:
+        return setting
+
+    def member(self, table: str, key: str) -> str:
+        return f"{table}.{key}"
+
+    def example(self, setting: str) -> str:
+        value = _EXAMPLES.get(setting, '"…"')
+        return f"for example: {setting} = {value}"
+
+    def as_text(self, table: str, key: str) -> str:
+        del table, key
+        return "write it as text, in quotes"
+
+    def for_text(self, table: str, key: str) -> tuple[str, str]:
+        return f"{self.member(table, key)} must be text in quotes, on one line", f'for example: {key} = "text"'
+
+    def instead(self, option: str) -> str:
+        return f"use the setting {option.removeprefix('--').replace('-', '_')}"
+
+    def refused(self, setting: str, error: ConfigurationError) -> tuple[str, str]:
+        return error.message, f"correct {setting} there"
+
+
+_WRITTEN = _Written()
+
+
+class _Typed(_Written):
+    """How a fault is told of a setting that was typed: as the option it is."""
+
+    naming_a_key = "--private-key FILE"
+
+    def name(self, setting: str) -> str:
+        return f"--{setting.removesuffix('s') if setting in _TABLES else setting}".replace("_", "-")
+
+    def member(self, table: str, key: str) -> str:
+        return f"{self.name(table)} {key}"
+
+    def example(self, setting: str) -> str:
+        value = _EXAMPLES.get(setting, "VALUE").strip('"')
+        return f"for example: {self.name(setting)} {value}"
+
+    def as_text(self, table: str, key: str) -> str:
+        return f"write it as text: {self.member(table, key)}=text"
+
+    def for_text(self, table: str, key: str) -> tuple[str, str]:
+        return f"{self.member(table, key)} must be text on one line", f"for example: {self.member(table, key)}=text"
+
+    def instead(self, option: str) -> str:
+        return f"use {option}"
+
+    def refused(self, setting: str, error: ConfigurationError) -> tuple[str, str]:
+        return f"{self.name(setting)}: {error.message}", error.hint or self.example(setting)
 
 
 # --- looking up ---------------------------------------------------------------------------------------------------
@@ -151,19 +230,19 @@ def find_profile(name: str | None, config: Location | None = None) -> Profile | 
     settings = profiles[wanted]
     fault = _find_fault(settings)
     if fault is not None:
-        place = _place(f"profile {wanted} of {file}", _line_of(text, wanted, fault.setting))
+        place = _place(f"profile {wanted} of {file}", line_of(text, wanted, fault.setting))
         raise ConfigurationError(fault.message, hint=fault.hint, details=(place,))
     return Profile(wanted, file, _resolved(settings, os.path.dirname(file)), wanted == default)
 
 
 def list_profiles(config: Location | None = None) -> Listing:
-    """Name the profiles, in the file's order; what is in them is not looked at.
+    """Name the profiles, in the file's order; a mistake in one is told of, and stops nobody.
 
     Args:
         config: the file; None means the user's own, which may be missing.
 
     Returns:
-        The names.
+        What is known of each.
 
     Raises:
         ConfigurationError: the file cannot be read or meant.
@@ -173,7 +252,19 @@ def list_profiles(config: Location | None = None) -> Listing:
         return Listing(find_config_file(config), (), None)
     file, text = found
     data = parse(file, text)
-    return Listing(file, tuple(data.get("profiles", {})), data.get("default"))
+    profiles = data.get("profiles", {})
+    return Listing(file, tuple(_summary(name, profiles[name]) for name in profiles), data.get("default"))
+
+
+def _summary(name: str, settings: Mapping[str, Any]) -> Summary:
+    # Nothing of what cannot be meant is shown: it might be a secret in the wrong place.
+    fault = _find_fault(settings)
+    if fault is not None:
+        return Summary(name, fault=fault.message)
+    environment = ENVIRONMENTS[settings.get("environment", DEFAULT_ENVIRONMENT)]
+    issuer = settings.get("issuer")
+    endpoint = settings.get("token_endpoint", environment) if issuer is None else None
+    return Summary(name, settings.get("client_id"), endpoint, issuer)
 
 
 def profile_names(config: Location | None = None) -> list[str]:
@@ -246,6 +337,9 @@ def read_text(file: str, *, named: bool) -> str | None:
         ConfigurationError: the file cannot be read, or is not to be relied on.
     """
     try:
+        # A pipe may be named; one in the file's usual place would be waited for by every run.
+        if not named and stat.S_ISFIFO(os.stat(file).st_mode):
+            raise ConfigurationError(f"{file} is a pipe and no file", hint="take it away, or name it with --config")
         with open(file, "rb") as stream:
             status = os.fstat(stream.fileno())
             content = stream.read(_MOST_BYTES + 1)
@@ -293,24 +387,58 @@ def _refuse_what_others_write(file: str, status: os.stat_result) -> None:
         )
 
 
-def no_file_for(name: str, file: str | None) -> ConfigurationError:
-    """The error for a profile that was named while there is no file.
+def command_on(file: str | None, words: str) -> str:
+    """A command for a hint, which means the same file: that is named where it is not the user's own.
 
     Args:
-        name: the profile's name.
+        file: the file's path; None where it has no place.
+        words: the command, without the program's name.
+
+    Returns:
+        A command line for a shell.
+    """
+    from shlex import quote
+
+    named = "" if file is None or file == find_config_file(None) else f" --config {quote(file)}"
+    return f"banno-creds profile {words}{named}"
+
+
+def no_file_for(name: str | None, file: str | None) -> ConfigurationError:
+    """The error for a profile that was asked for while there is no file.
+
+    Args:
+        name: the profile's name; None for the default.
         file: where the file would be; None where it has no place.
 
     Returns:
         The error, to be raised.
     """
+    what = "there is no default profile" if name is None else f"there is no profile {name}"
     if file is None:
         return ConfigurationError(
-            f"there is no profile {name}: there is no home folder to keep one in", hint="name the file: --config FILE"
+            f"{what}: there is no home folder to keep one in", hint="name the file: --config FILE"
         )
-    return ConfigurationError(
-        f"there is no profile {name}: there is no file {file}",
-        hint=f"banno-creds profile add {name} --client-id ID --private-key FILE",
-    )
+    return ConfigurationError(f"{what}: there is no file {file}", hint=_to_add(name, file))
+
+
+def no_default_in(listing: Listing) -> ConfigurationError:
+    """The error for the default profile where the file names none.
+
+    Args:
+        listing: the profiles that there are.
+
+    Returns:
+        The error, to be raised.
+    """
+    if listing.file is None or not os.path.lexists(listing.file):
+        return no_file_for(None, listing.file)
+    hint = command_on(listing.file, "default NAME") if listing.names else _to_add(None, listing.file)
+    return ConfigurationError(f"there is no default profile in {listing.file}", hint=hint)
+
+
+def _to_add(name: str | None, file: str) -> str:
+    words = "--client-id ID --private-key FILE"
+    return command_on(file, f"add NAME {words} --default" if name is None else f"add {name} {words}")
 
 
 def unknown_profile(name: str, file: str, names: Collection[str], *, by_default: bool = False) -> ConfigurationError:
@@ -327,9 +455,9 @@ def unknown_profile(name: str, file: str, names: Collection[str], *, by_default:
     """
     near = _nearest(name, names)
     if near is not None:
-        hint = f"did you mean {near}?"
+        hint = f"did you mean: {command_on(file, f'default {near}')}" if by_default else f"did you mean {near}?"
     else:
-        hint = "banno-creds profile list" if names else f"banno-creds profile add {name}"
+        hint = command_on(file, "list") if names else _to_add(name, file)
     words = f"the default profile {name} is not in {file}" if by_default else f"there is no profile {name} in {file}"
     return ConfigurationError(words, hint=hint)
 
@@ -424,11 +552,31 @@ def parse(file: str, text: str) -> dict[str, Any]:
     except RecursionError:
         raise ConfigurationError(f"{file} is nested too deep", hint="check that it is the file you mean") from None
     except ValueError as failure:
-        raise ConfigurationError(
-            f"{file} is not valid TOML: {failure}",
-            hint="correct it there; a path with \\ in it goes in 'single quotes'",
-        ) from None
+        raise ConfigurationError(f"{file} is not valid TOML: {failure}", hint=_remedy(text, str(failure))) from None
     return _checked(file, text, data)
+
+
+_REMEDIES = {
+    r"Unescaped|Escaped|Invalid hex": _SINGLE_QUOTES,
+    r"Cannot ": "the same table or key can stand there only once: leave one",
+    r"Expected '\]": "a header is [profiles.NAME], alone on its line",
+    r"Unclosed array": "close it: ]",
+    r"Unclosed inline table": "close it on the same line: }",
+    r"Illegal character '\\n'|Unterminated|Expected [\"']{3}": "close the quotes",
+    r"Illegal character": "take it out",
+    r"Invalid value": 'a value is "text", a number, true or false',
+}
+
+
+def _remedy(text: str, words: str) -> str:
+    """What to do about a syntax error, by tomllib's words for it."""
+    place = re.search(r"\(at line (\d+)", words)
+    lines = text.rstrip().split("\n")
+    line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else lines[-1]
+    if re.match(r"[^#']*\\", line):  # neither in single quotes already, nor in a comment
+        return _SINGLE_QUOTES
+    fitting = (hint for pattern, hint in _REMEDIES.items() if re.match(pattern, words))
+    return next(fitting, 'a line is one [profiles.NAME] or one setting, with text in quotes: client_id = "ID"')
 
 
 def _checked(file: str, text: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -452,7 +600,7 @@ def _checked(file: str, text: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _at_the_top(file: str, text: str, key: str, words: str) -> ConfigurationError:
-    return ConfigurationError(words, hint="correct it there", details=(_place(file, _line_of(text, None, key)),))
+    return ConfigurationError(words, hint="correct it there", details=(_place(file, line_of(text, None, key)),))
 
 
 def _place(what: str, line: int | None) -> str:
@@ -469,11 +617,20 @@ def _stray(file: str, text: str, key: str, *, is_table: bool) -> ConfigurationEr
         hint = "profiles stand under [profiles.NAME]; the only other thing at the top is default"
     what = "a table" if is_table else "a key"
     words = f"{_quoted(key)} means nothing there: {what} at the top of the file"
-    return ConfigurationError(words, hint=hint, details=(_place(file, _line_of(text, None, key)),))
+    return ConfigurationError(words, hint=hint, details=(_place(file, line_of(text, None, key)),))
 
 
-def _line_of(text: str, profile: str | None, key: str) -> int | None:
-    """The line of a profile's key (None: of one at the top), or of a table so named; None where it is not sure."""
+def line_of(text: str, profile: str | None, key: str) -> int | None:
+    """The line of a key, or of a table so named.
+
+    Args:
+        text: the file's text.
+        profile: the profile that the key is in; None for the top level.
+        key: its name.
+
+    Returns:
+        Its number, from 1; None where it is not sure.
+    """
     if '"""' in text or "'''" in text:
         return None
     table, found = "", []
@@ -493,7 +650,7 @@ def _line_of(text: str, profile: str | None, key: str) -> int | None:
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Make sure that a profile can hold these settings.
+    """Make sure that a profile can hold these settings, which were typed as options.
 
     Args:
         settings: by name, see `SETTINGS`.
@@ -501,31 +658,31 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: it cannot.
     """
-    fault = _find_fault(settings)
+    fault = _find_fault(settings, _Typed())
     if fault is not None:
         raise ConfigurationError(fault.message, hint=fault.hint)
 
 
-def _find_fault(settings: Mapping[str, Any]) -> _Fault | None:
+def _find_fault(settings: Mapping[str, Any], form: _Written = _WRITTEN) -> _Fault | None:
     """The first thing wrong with a profile's settings; secrets come first, so that nothing else can show one."""
     for name, value in settings.items():
         if name in _SECRETS:
             return _Fault(name, f"{name} is a secret, and has no place in this file (not shown here)", _SECRETS[name])
         if _holds_key(name) or _holds_key(value):
-            words = f"{_quoted(name)} holds what looks like a private key (not shown here)"
-            hint = 'the key belongs into a file of its own, mode 0600, which a profile names: private_key = "FILE"'
+            words = f"{_quoted(form.name(name))} holds what looks like a private key (not shown here)"
+            hint = f"the key belongs into a file of its own, mode 0600, which a profile names: {form.naming_a_key}"
             return _Fault(name, words, hint)
     for name, value in settings.items():
         if name not in SETTINGS:
             near = _nearest(name, SETTINGS)
             hint = f"did you mean {near}?" if near else f"the settings are {', '.join(SETTINGS)}"
             return _Fault(name, f"there is no setting {_quoted(name)}", hint)
-        fault = _fault_in(name, value)
+        fault = _fault_in(name, value, form)
         if fault is not None:
             return _Fault(name, *fault)
     given = [name for name in _ENDPOINTS if name in settings]
     if len(given) > 1:
-        words = f"{' and '.join(given)} exclude each other: only one of them can name the endpoint"
+        words = f"{' and '.join(map(form.name, given))} exclude each other: only one of them can name the endpoint"
         return _Fault(given[1], words, "leave one of them")
     return None
 
@@ -538,74 +695,74 @@ def _holds_key(value: object) -> bool:
     return isinstance(value, list) and any(_holds_key(part) for part in value)
 
 
-def _fault_in(name: str, value: Any) -> tuple[str, str] | None:
+def _fault_in(name: str, value: Any, form: _Written) -> tuple[str, str] | None:
     """What is wrong with a setting's value, and what to do."""
-    if name in ("claims", "params"):
-        return _fault_in_table(name, value)
+    if name in _TABLES:
+        return _fault_in_table(name, value, form)
     if name in ("lifetime", "min_ttl", "timeout", "iat"):
-        fault = _fault_in_number(name, value)
+        fault = _fault_in_number(name, value, form)
     else:
-        fault = _fault_in_text(name, value, several=name in ("scope", "resource"))
+        fault = _fault_in_text(name, value, form, several=name in ("scope", "resource"))
     if fault is not None:
         return fault
     choices = _CHOICES.get(name)
     if choices is not None and value not in choices:
         near = _nearest(value, choices)
-        words = f"{name} cannot be {_quoted(value)}: it is one of {', '.join(choices)}"
+        words = f"{form.name(name)} cannot be {_quoted(value)}: it is one of {', '.join(choices)}"
         return words, f"did you mean {near}?" if near else "choose one of them"
     if name in PATHS and value == "-":
-        words = f"{name} is -, and a profile cannot hold what comes from standard input"
+        words = f"{form.name(name)} is -, and a profile cannot hold what comes from standard input"
         return words, f"name a file, or leave it out and say --{name.replace('_', '-')} -"
     try:
         if name in _CHECKS:
             _CHECKS[name](value)
     except ConfigurationError as error:
-        return error.message, f"correct {name} there"
+        return form.refused(name, error)
     return None
 
 
-def _fault_in_number(name: str, value: Any) -> tuple[str, str] | None:
+def _fault_in_number(name: str, value: Any, form: _Written) -> tuple[str, str] | None:
     sorts: dict[str, tuple[tuple[type, ...], str]] = {
         "iat": ((bool,), "true or false"),
         "timeout": ((int, float), "a number of seconds"),
     }
     allowed, words = sorts.get(name, ((int,), "a whole number of seconds"))
     if type(value) not in allowed:  # to isinstance, true is a number
-        return f"{name} must be {words}, and is {_sort_of(value)}", _example(name)
+        return f"{form.name(name)} must be {words}, and is {_sort_of(value)}", form.example(name)
     if abs(value) >= _MOST_NUMBER:
-        return f"{name} is too large a number", _example(name)
+        return f"{form.name(name)} is too large a number", form.example(name)
     return None
 
 
-def _fault_in_text(name: str, value: object, *, several: bool) -> tuple[str, str] | None:
+def _fault_in_text(name: str, value: object, form: _Written, *, several: bool) -> tuple[str, str] | None:
     texts: list[Any] = value if several and isinstance(value, list) else [value]
     wrong = next((text for text in texts if not isinstance(text, str)), None)
     if wrong is not None:
         words = "text in quotes" + (" or an array of such" if several else "")
-        return f"{name} must be {words}, and is {_sort_of(wrong)}", _example(name)
+        return f"{form.name(name)} must be {words}, and is {_sort_of(wrong)}", form.example(name)
     if name != "client_id" and not all(text.isprintable() for text in texts):
-        return f"{name} has a control character in it, such as a line end", "take it out"
+        return f"{form.name(name)} has a control character in it, such as a line end", "take it out"
     if name not in ("client_id", "scope") and not all(texts):
-        return f"{name} is empty", f"give it a value, or take it out; {_example(name)}"
+        return f"{form.name(name)} is empty", f"give it a value, or take it out; {form.example(name)}"
     return None
 
 
-def _fault_in_table(name: str, value: object) -> tuple[str, str] | None:
+def _fault_in_table(name: str, value: object, form: _Written) -> tuple[str, str] | None:
     if not isinstance(value, dict):
         return f"{name} must be a table, and is {_sort_of(value)}", f"write it under [profiles.NAME.{name}]"
     reserved = RESERVED_CLAIMS if name == "claims" else RESERVED_PARAMS
     for key, member in value.items():
-        shown = f"{name}.{printable(key, 60)}"
+        plain = printable(key, 60)
+        shown = form.member(name, plain)
         if key in reserved:
-            setting = reserved[key].removeprefix("--").replace("-", "_")
-            hint = f"use the setting {setting}" if setting else "leave it out"
+            hint = form.instead(reserved[key]) if reserved[key] else "leave it out"
             return f"{shown} would contradict what this tool sends itself", hint
         if name == "params" and key in _SECRETS:
             return f"{shown} is a secret, and has no place in this file (not shown here)", "take it out"
         if name == "params" and (not isinstance(member, str) or not f"{key}{member}".isprintable()):
-            return f"{shown} must be text in quotes, on one line", f'for example: {key} = "text"'
-        if not _is_json(member):
-            return f"{shown} has a value in it that JSON and TOML do not share", "write it as text, in quotes"
+            return form.for_text(name, plain)
+        if not _is_utf8(key) or not _is_json(member):
+            return f"{shown} has a value in it that JSON and TOML do not share", form.as_text(name, plain)
     return None
 
 
@@ -616,7 +773,16 @@ def _is_json(value: object) -> bool:
         return all(map(_is_json, value.values()))
     if isinstance(value, int | float):
         return abs(value) < _MOST_NUMBER  # neither infinite nor a NaN
-    return isinstance(value, str)
+    return isinstance(value, str) and _is_utf8(value)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it can be written down: what was no text when it was typed cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sort_of(value: object) -> str:
@@ -629,11 +795,6 @@ def _sort_of(value: object) -> str:
         dict: "a table",
     }
     return sorts.get(type(value), "a date or time")
-
-
-def _example(name: str) -> str:
-    value = _EXAMPLES.get(name, '"…"')
-    return f"for example: {name} = {value}"
 
 
 def _resolved(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:

@@ -32,9 +32,11 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
-_FORMAT = f"banno-creds {__version__} answer 1"
+_FORMAT = f"banno-creds {__version__} answer 2"
 _VARIABLES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
 _MOST_BYTES = 1024 * 1024
+_MOST_ANSWERS = 100  # each folder, each variable and each option makes another one
+_STALE = 3600  # seconds
 _NO_CLOCK = "-"
 _CLOCK_SET = 2  # seconds; less is a clock that is kept right all the time
 
@@ -53,15 +55,15 @@ def answer(arguments: Sequence[str]) -> bytes | None:
         if folder is None:
             return None
         cache_files.check_folder(folder)
-        content = cache_files.read(_path(folder, arguments))
-        digest, _, kept = content.partition(b"\n")
-        if digest.decode("ascii") != sha256(kept).hexdigest():
+        asked = _name(arguments)
+        head, text = _parts(cache_files.read(os.path.join(folder, asked)))
+        form, name, entry, identity, began, started, seconds, good_for, *files = head
+        # What was renamed is the answer to another question.
+        if form != _FORMAT or name != asked:
             return None
-        head, _, text = kept.partition(b"\n\n")
-        form, entry, identity, began, started, seconds, good_for, *files = os.fsdecode(head).split("\n")
         now = time.time()
         age = cache_files.age(now, float(began), (started, float(seconds)))
-        if form != _FORMAT or age is None or age > float(good_for):
+        if age is None or age > float(good_for):
             return None
         # The clock was set back, and the answer may name a time: it would now be one that is too late.
         if age - (now - float(began)) > _CLOCK_SET:
@@ -88,15 +90,54 @@ def remember(
         files: what `look` said of what else the answer depends on, before that was read: the key, the configuration.
         text: what went to stdout, the last line end included.
     """
-    folder, name = os.path.split(entry)
-    head = [_FORMAT, name, identity, *life, *files]
-    if any("\n" in line or not line for line in head):
-        return
-    kept = os.fsencode("\n".join(head) + "\n\n" + text)
+    folder, entry_name = os.path.split(entry)
     try:
-        cache_files.write(_path(folder, arguments), sha256(kept).hexdigest().encode("ascii") + b"\n" + kept)
+        name = _name(arguments)
+        head = [_FORMAT, name, entry_name, identity, *life, *files]
+        if any("\n" in line or not line for line in head):
+            return
+        kept = os.fsencode("\n".join(head) + "\n\n" + text)
+        cache_files.write(os.path.join(folder, name), sha256(kept).hexdigest().encode("ascii") + b"\n" + kept)
+        sweep(folder)
     except OSError:
         return
+
+
+def sweep(folder: str) -> None:
+    """Remove the answers that nobody will be given any more, and of the others the oldest where they are many.
+
+    Args:
+        folder: the cache's folder.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    now, good = time.time(), []
+    for file in os.listdir(folder):
+        if file.endswith(cache_files.ANSWER) and cache_files.is_of_the_cache(file):
+            path = os.path.join(folder, file)
+            try:
+                age = abs(now - os.lstat(path).st_mtime)
+                if age <= _STALE and _has_entry(path, folder):
+                    good.append((age, path))
+                else:
+                    os.unlink(path)
+            except OSError:
+                continue  # another process was quicker, or it is no file
+    for _, path in sorted(good)[_MOST_ANSWERS:]:
+        try:  # noqa: SIM105 - as in `cache_files`
+            os.unlink(path)
+        except OSError:
+            pass
+
+
+def _has_entry(path: str, folder: str) -> bool:
+    """Whether an answer's token is still the one that is kept."""
+    try:
+        form, _, entry, identity, *_ = _parts(cache_files.read(path))[0]
+        return form == _FORMAT and cache_files.identity(os.path.join(folder, entry)) == identity
+    except ValueError:
+        return False
 
 
 def life_of(requested_at: float, good_for: float) -> Life:
@@ -113,16 +154,25 @@ def life_of(requested_at: float, good_for: float) -> Life:
     return repr(requested_at), started or _NO_CLOCK, repr(seconds - (time.time() - requested_at)), repr(good_for)
 
 
-def _path(folder: str, arguments: Sequence[str]) -> str:
-    """Where an answer is kept: under a hash of everything that decides what a command line means."""
+def _parts(content: bytes) -> tuple[list[str], bytes]:
+    """The lines at the head of an answer, and its text; ValueError if it is broken."""
+    digest, _, kept = content.partition(b"\n")
+    if digest.decode("ascii") != sha256(kept).hexdigest():
+        raise ValueError("it is broken")
+    head, _, text = kept.partition(b"\n\n")
+    return os.fsdecode(head).split("\n"), text
+
+
+def _name(arguments: Sequence[str]) -> str:
+    """The name of an answer's file: a hash of everything that decides what a command line means."""
     environment = sorted(
         f"{name}={value}"
         for name, value in os.environ.items()
         if name.startswith("BANNO_CREDS_") or name in _VARIABLES
     )
     parts = [_FORMAT, os.getcwd(), str(len(arguments)), *arguments, *environment]
-    name = sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()
-    return os.path.join(folder, name + cache_files.ANSWER)
+    name: str = sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()
+    return name + cache_files.ANSWER
 
 
 def look(path: str) -> str:
@@ -132,7 +182,8 @@ def look(path: str) -> str:
         path: the file; it may be missing.
 
     Returns:
-        A line: the SHA-256 of what is in it, who may read and write it, and its path.
+        A line: the SHA-256 of what is in it, who may read and write it, who may put another into its folder, and its
+        path.
 
     Raises:
         OSError: it cannot be read.
@@ -154,4 +205,6 @@ def look(path: str) -> str:
         os.close(descriptor)
     if len(content) != status.st_size:
         raise ValueError("it is too large")
-    return f"{sha256(content).hexdigest()}.{status.st_mode:o}.{status.st_uid} {path}"
+    folder = os.stat(os.path.dirname(path))
+    rights = f"{status.st_mode:o}.{status.st_uid}.{folder.st_mode:o}.{folder.st_uid}"
+    return f"{sha256(content).hexdigest()}.{rights} {path}"

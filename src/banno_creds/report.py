@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from itertools import islice
 from json import dumps
 from typing import TYPE_CHECKING, Any, Self, TypeGuard, assert_never
@@ -64,7 +65,7 @@ def write_result(text: str) -> None:
 
 
 class ResultStream:
-    """Standard output, for bytes of any kind; a terminal's last line is ended, for something else follows there."""
+    """Standard output, for bytes of any kind; what else comes to the same place begins a line of its own."""
 
     def __init__(self) -> None:
         self._last = b"\n"
@@ -72,9 +73,23 @@ class ResultStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.end_line()
+        # The shell's prompt follows on a terminal.
         if not self._last.endswith(b"\n") and sys.stdout.isatty():
             self.write(b"\n")
+
+    def end_line(self) -> None:
+        """End a line that is open where standard error goes too, before something is said there.
+
+        The line end goes to standard error: the result stays what it is.
+        """
+        if not self._last.endswith(b"\n") and _is_one_place():
+            with suppress(OSError):  # nobody reads it, and what follows neither
+                sys.stderr.write("\n")
+                sys.stderr.flush()
+            self._last = b"\n"
 
     def write(self, piece: bytes) -> None:
         """Write a piece of the answer at once.
@@ -99,6 +114,14 @@ class ResultStream:
                 hint="check where standard output goes; the answer is not whole",
             ) from None
         self._last = piece or self._last
+
+
+def _is_one_place() -> bool:
+    """Whether standard output and standard error are the same terminal, file or pipe."""
+    try:
+        return os.path.samestat(os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno()))
+    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+        return False
 
 
 class Report:

@@ -18,9 +18,18 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from banno_creds import cache_files, errors
-from banno_creds.cache_files import ENTRY, LOCK, NotOursError, is_of_the_cache
-from banno_creds.errors import BannoCredsError, NetworkError, RefusedError
+from banno_creds import cache_files, recall
+from banno_creds.cache_files import ENTRY, LOCK, NotOursError, OthersHomeError, is_of_the_cache
+from banno_creds.config import absolute
+from banno_creds.errors import (
+    BannoCredsError,
+    NetworkError,
+    RefusedError,
+    TimedOutError,
+    UnavailableError,
+    UntrustedServerError,
+    UnusableAnswerError,
+)
 from banno_creds.jose import parse_json_object
 from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned, ignore
 from banno_creds.token_endpoint import TokenResponse, token_response
@@ -34,13 +43,27 @@ if TYPE_CHECKING:
 
 REFUSAL_SECONDS = 30
 
-_VERSION = 1
+_VERSION = 2
 _PAUSE = 0.03  # seconds between two looks at what another process is waiting for
 _CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
+_MOST_HOLDERS = 3  # where so many have asked and none of them left a token, the next one will not either
 _STALE = 3600  # seconds; no process that is alive leaves a file of its own unfinished for so long
 _SLEEP = time.sleep
 
 _GO_ON = "it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, --no-cache uses none"
+_GO_ON_AS_ROOT = (
+    "it goes on without a cache; use sudo -H for root's own home, or set BANNO_CREDS_CACHE_DIR to a folder of root's "
+    "own, such as /root/.cache/banno-creds"
+)
+
+# What is kept of failures, by the names of their classes.
+_FAILURES: dict[str, type[RefusedError | NetworkError]] = {
+    kind.__name__: kind
+    for kind in (
+        *(RefusedError, NetworkError, TimedOutError, UntrustedServerError),
+        *(UnavailableError, UnusableAnswerError),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +100,9 @@ def request_of(config: ClientConfig, key: bytes) -> Request:
 
     Returns:
         The request; the key is in it as a hash.
+
+    Raises:
+        ConfigurationError: the CA bundle's path is relative, and the current folder is gone.
     """
     return Request(
         client_id=config.client_id,
@@ -92,23 +118,35 @@ def request_of(config: ClientConfig, key: bytes) -> Request:
         scope=config.scope,
         resource=config.resource,
         params=config.params,
-        ca_bundle=None if config.ca_bundle is None else os.path.abspath(config.ca_bundle),
+        ca_bundle=None if config.ca_bundle is None else absolute(config.ca_bundle),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A token or a failure, by two clocks when its request began, and how long it took."""
+    """A token or a failure, by two clocks when its request began, and how long it took.
+
+    ``renewal`` tells that it was asked for because an API refused the token before it.
+    """
 
     began: float
     up: tuple[str, float]
     took: float = 0.0
     token: TokenResponse | None = None
     failure: BannoCredsError | None = None
+    renewal: bool = False
 
     def age(self, now: float) -> float | None:
         """How long ago the request began, in seconds; None where a clock was set back and that cannot be known."""
         return cache_files.age(now, self.began, self.up)
+
+    def elapsed(self, now: float) -> float | None:
+        """How long ago the answer came, in seconds, whatever the clock was set to meanwhile; None if nobody knows.
+
+        A server that takes its time over a refusal must not be asked the more often.
+        """
+        elapsed = cache_files.elapsed(now, self.began, self.up)
+        return None if elapsed is None else max(0.0, elapsed - self.took)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +174,15 @@ class Entry:
         """The refusal that is still remembered, and how many seconds ago it was; None if there is none."""
         if self.failure is None or not isinstance(self.failure.failure, RefusedError):
             return None
-        age = self.failure.age(now)
-        if age is None:
+        age = self.failure.elapsed(now)
+        return None if age is None or age >= REFUSAL_SECONDS else (self.failure.failure, age)
+
+    def renewed(self, now: float) -> TokenResponse | None:
+        """The token, if an API refused the one before it a moment ago: one that refuses this too minds no token."""
+        if self.token is None or not self.token.renewal:
             return None
-        # Counted from the answer: a server that takes its time over a refusal must not be asked the more often.
-        age = max(0.0, age - self.failure.took)
-        return (self.failure.failure, age) if age < REFUSAL_SECONDS else None
+        age = self.token.elapsed(now)
+        return None if age is None or age >= REFUSAL_SECONDS else self.token.token
 
 
 class TokenCache:
@@ -162,6 +203,7 @@ class TokenCache:
         *,
         min_ttl: int,
         force_refresh: bool = False,
+        not_token: str | None = None,
         patience: float,
         clock: Clock = time.time,
         sleep: Callable[[float], None] = _SLEEP,
@@ -174,7 +216,10 @@ class TokenCache:
             emit: called with each step.
             min_ttl: how long a token that is kept must still be good, in seconds.
             force_refresh: take nothing whose request began before this call.
-            patience: how long to wait for another process, in seconds, before it counts as hung.
+            not_token: an access token that an API refused (401); another one will do, kept or new. It is given all
+                the same where it came itself in the place of a refused one less than `REFUSAL_SECONDS` ago.
+            patience: how long to wait for another process, in seconds, before it counts as hung; for all of them
+                together no longer than twice that.
             clock: the time, in seconds since the epoch.
             sleep: called with the seconds to pause.
 
@@ -184,7 +229,7 @@ class TokenCache:
         Raises:
             BannoCredsError: what ``fetch`` raised, here or a moment ago in another process.
         """
-        search = _Search(self, request, min_ttl, clock, emit, force_refresh=force_refresh)
+        search = _Search(self, request, min_ttl, clock, emit, force_refresh=force_refresh, not_token=not_token)
         token = search.look()
         if token is not None:
             return token
@@ -197,7 +242,8 @@ class TokenCache:
             except (RefusedError, NetworkError) as failure:
                 search.keep(_Kept(began, up, time.monotonic() - start, failure=failure))
                 raise
-            search.keep(_Kept(began, up, time.monotonic() - start, token=token))
+            took = time.monotonic() - start
+            search.keep(_Kept(began, up, took, token=token, renewal=not_token is not None))
             return token
 
     @contextmanager
@@ -207,13 +253,12 @@ class TokenCache:
         """Wait until nobody else fetches what is searched for; give what another process fetched meanwhile.
 
         The lock is the operating system's, so a killed process frees it. Whoever holds it longer than somebody is
-        willing to wait has its lock file taken away: one of those who wait then locks a new one. Where even that
-        cannot be done, the server is asked without a lock after twice the time.
+        willing to wait has its lock file taken away: one of those who wait then locks a new one. After twice the
+        time, or after several holders that left nothing behind (a full disk), the server is asked without a lock.
         """
         path = self.path(search.request.name, LOCK)
         descriptor: int | None = None
-        holder: str | None = None
-        waited = 0.0
+        wait = _Wait(path, patience)
         try:
             while True:
                 try:
@@ -226,24 +271,15 @@ class TokenCache:
                 if token is not None:
                     yield token
                     return
-                if descriptor is not None:
+                if descriptor is not None or wait.is_over():
                     break
-                held_by = cache_files.identity(path)
-                if holder is None:
+                if wait.holder is None:
                     search.emit(WaitingForAnother(patience))
-                if held_by != holder:
-                    holder, waited = held_by, 0.0
-                elif waited >= patience:
-                    if _take_away(path, holder):
-                        words = (
-                            f"a process has been asking for this token for {waited:.0f} s: waiting for it no longer"
-                        )
-                        search.emit(Warned(words))
-                        continue
-                    if waited >= 2 * patience:
-                        break
-                sleep(_PAUSE)
-                waited += _PAUSE
+                if wait.ends_a_hung_turn():
+                    words = f"a process has been asking for this token for {patience:.0f} s: waiting for it no longer"
+                    search.emit(Warned(words))
+                    continue
+                wait.pause(sleep)
             yield None
         finally:
             if descriptor is not None:
@@ -329,6 +365,7 @@ class TokenCache:
                     continue
                 if not self._is_good(file, now):
                     os.unlink(path)
+        recall.sweep(self.folder)
 
     def _is_good(self, file: str, now: float) -> bool:
         """Whether a file is the entry of a token that is still good."""
@@ -340,17 +377,56 @@ class TokenCache:
         return entry is not None and (entry.left(now) or 0) > 0
 
 
+class _Wait:
+    """How long one caller has waited for others, and for how many."""
+
+    def __init__(self, path: str, patience: float) -> None:
+        self.holder: str | None = None
+        self._path = path
+        self._patience = patience
+        self._holders = 0
+        self._for_this_one = 0.0
+        self._for_all = 0.0
+
+    def is_over(self) -> bool:
+        """Whether this caller has waited enough, whoever has the lock."""
+        return self._for_all >= 2 * self._patience or self._holders > _MOST_HOLDERS
+
+    def ends_a_hung_turn(self) -> bool:
+        """Take the lock file from whoever holds it too long; whether that was done."""
+        held_by = cache_files.identity(self._path)
+        if held_by != self.holder:
+            self.holder, self._for_this_one = held_by, 0.0
+            self._holders += bool(held_by)
+        return self._for_this_one >= self._patience and _take_away(self._path, held_by)
+
+    def pause(self, sleep: Callable[[float], None]) -> None:
+        """Wait a little."""
+        sleep(_PAUSE)
+        self._for_this_one += _PAUSE
+        self._for_all += _PAUSE
+
+
 class _Search:
     """One caller's search for one token."""
 
     def __init__(
-        self, cache: TokenCache, request: Request, min_ttl: int, clock: Clock, emit: Emit, *, force_refresh: bool
+        self,
+        cache: TokenCache,
+        request: Request,
+        min_ttl: int,
+        clock: Clock,
+        emit: Emit,
+        *,
+        force_refresh: bool,
+        not_token: str | None,
     ) -> None:
         self.cache = cache
         self.request = request
         self.emit = emit
         self._min_ttl = min_ttl
         self._force_refresh = force_refresh
+        self._not_token = not_token
         self._clock = clock
         self._began = clock()
         self._seen: str | None = None
@@ -385,6 +461,8 @@ class _Search:
         if token is not None:
             return token
         self._raise_failure()
+        if (same := self._renewed()) is not None:
+            return same
         if first:
             self.emit(CacheSearched(why_not))
         return None
@@ -409,6 +487,8 @@ class _Search:
         entry = self._entry
         if entry is None or entry.token is None or entry.token.token is None:
             return None, "it holds no token for this request"
+        if entry.access_token == self._not_token:
+            return None, "an API refused the token"
         now = self._clock()
         left, token = entry.left(now), entry.token.token
         if left is None:
@@ -417,16 +497,32 @@ class _Search:
         if token.expires_in is None:
             # It is for those who waited for it: nobody knows how long it lives.
             return (token, "") if is_fresh else (None, "nobody knows how long the token is good")
+        if token.expires_in <= 0 and is_fresh:
+            return token, ""  # it had ended when it came: their own would be no better
         if left <= 0 or (left < self._min_ttl and not is_fresh):
             return None, f"the token ends in {left:.0f} s" if left > 0 else "the token has ended"
         if self._force_refresh and not is_fresh:
             return None, "a fresh token was asked for"
-        age = token.expires_in - left
+        return self._as_it_is_now(token, entry.token.began, left, now), ""
+
+    def _renewed(self) -> TokenResponse | None:
+        """The refused token, if it came itself in the place of another a moment ago, and has not ended."""
+        entry, now = self._entry, self._clock()
+        token = None if entry is None or self._force_refresh else entry.renewed(now)
+        if entry is None or entry.token is None or token is None or token.access_token != self._not_token:
+            return None
+        if token.expires_in is None:
+            return token
+        left = entry.left(now) or 0
+        return self._as_it_is_now(token, entry.token.began, left, now) if left > 0 else None
+
+    def _as_it_is_now(self, token: TokenResponse, began: float, left: float, now: float) -> TokenResponse:
+        """A kept token as its server would write it now."""
+        age = (token.expires_in or 0) - left
         self.emit(CacheAnswered(int(age), int(left)))
         # Whoever reads expires_in reads it now, and not when the server wrote it.
         raw = {**token.raw, "expires_in": int(left)}
-        set_by = round(now - age - entry.token.began)
-        return replace(token, requested_at=token.requested_at + set_by, raw=raw), ""
+        return replace(token, requested_at=token.requested_at + round(now - age - began), raw=raw)
 
     def _raise_failure(self) -> None:
         """Raise the failure that is kept, if it concerns this caller."""
@@ -467,7 +563,8 @@ def open_cache(emit: Emit = ignore) -> TokenCache | None:
         cache_files.make_folder(folder)
         cache_files.check_folder(folder)
     except OSError as failure:
-        emit(Warned(f"the cache cannot be used: {_words(failure)}", _GO_ON))
+        hint = _GO_ON_AS_ROOT if isinstance(failure, OthersHomeError) else _GO_ON
+        emit(Warned(f"the cache cannot be used: {_words(failure)}", hint))
         return None
     return TokenCache(folder)
 
@@ -522,7 +619,7 @@ def _take_away(path: str, holder: str) -> bool:
     Returns:
         Whether it was that one, and is gone.
     """
-    turn = f"{path}.tmp"  # one more lock, and as short as it is held, nobody need wait for it
+    turn = path + cache_files.UNFINISHED  # one more lock, and as short as it is held, nobody need wait for it
     with suppress(OSError):
         descriptor = _lock(turn)
         if descriptor is not None:
@@ -590,7 +687,11 @@ def _members(entry: Entry) -> dict[str, Any]:
     members: dict[str, Any] = {"version": _VERSION, "about": entry.about, "token": None, "failure": None}
     if entry.token is not None and entry.token.token is not None:
         token = entry.token.token
-        members["token"] = _when(entry.token) | {"requested_at": token.requested_at, "response": token.raw}
+        members["token"] = _when(entry.token) | {
+            "requested_at": token.requested_at,
+            "response": token.raw,
+            "renewal": entry.token.renewal,
+        }
     if entry.failure is not None and entry.failure.failure is not None:
         failure = entry.failure.failure
         members["failure"] = _when(entry.failure) | {
@@ -617,25 +718,24 @@ def _kept(members: Mapping[str, Any], **outcome: Any) -> _Kept:
 def _kept_token(members: Mapping[str, Any] | None) -> _Kept | None:
     if members is None:
         return None
-    response, requested_at = members["response"], members["requested_at"]
-    if not isinstance(response, dict) or type(requested_at) is not int:
+    response, requested_at, renewal = (members[name] for name in ("response", "requested_at", "renewal"))
+    if not isinstance(response, dict) or type(requested_at) is not int or type(renewal) is not bool:
         raise TypeError
-    return _kept(members, token=token_response(response, requested_at))
+    return _kept(members, token=token_response(response, requested_at), renewal=renewal)
 
 
 def _kept_failure(members: Mapping[str, Any] | None) -> _Kept | None:
     if members is None:
         return None
     kind, message, hint, details = (members[name] for name in ("class", "message", "hint", "details"))
+    if not isinstance(details, list):
+        raise TypeError
     if not all(isinstance(text, str) for text in (kind, message, *details, *([] if hint is None else [hint]))):
         raise TypeError
     words: dict[str, Any] = {"hint": hint, "details": tuple(details)}
-    failure = getattr(errors, kind, None)
-    if failure is RefusedError:
+    if kind == RefusedError.__name__:
         error, status = members["error"], members["status"]
         if not isinstance(error, str | None) or type(status) is not int:
             raise TypeError
         words |= {"error": error, "status": status}
-    elif not (isinstance(failure, type) and issubclass(failure, NetworkError)):
-        raise TypeError
-    return _kept(members, failure=failure(message, **words))
+    return _kept(members, failure=_FAILURES[kind](message, **words))

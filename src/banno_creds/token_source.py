@@ -192,23 +192,17 @@ class TokenSource:
                 self._asked = True
             self._emit(step)
 
-        def obtain(*, force_refresh: bool) -> TokenResponse:
-            return obtain_token(
-                self._config,
-                self._cache,
-                note,
-                min_ttl=self._min_ttl,
-                force_refresh=force_refresh,
-                clock=self._clock,
-                sleep=self._sleep,
-            )
-
-        response = obtain(force_refresh=force_refresh)
-        refused = self._not_again
-        if refused is not None:
-            # The disk may have a newer one, of another process. If not, it has the one that the API refused.
-            if response.access_token == refused and not self._asked:
-                response = obtain(force_refresh=True)
+        response = obtain_token(
+            self._config,
+            self._cache,
+            note,
+            min_ttl=self._min_ttl,
+            force_refresh=force_refresh,
+            not_token=self._not_again,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+        if self._not_again is not None:
             self._not_again, self._renewed_at = None, self._clock()
         return response
 

@@ -42,7 +42,27 @@ EXIT_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 EXIT_TERMINATED = 143
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that names the nearest command when one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], (*known, "--help", "--version"), 1)
+            where = ctx.command_path
+            raise ConfigurationError(
+                f"there is no command {args[0]!a}" + ("" if ctx.parent is None else f" of {where}"),
+                hint=f"did you mean: {where} {near[0]}" if near else f"{where} --help",
+            )
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """A group that imports a command's module only when that command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -66,20 +86,6 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command when one is misspelt."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], (*COMMANDS, "--help", "--version"), 1)
-            raise ConfigurationError(
-                f"there is no command {args[0]!a}",
-                hint=f"did you mean: banno-creds {near[0]}" if near else "banno-creds --help",
-            )
-        return super().resolve_command(ctx, args)
-
 
 @click.group(
     cls=LazyGroup,
@@ -88,12 +94,14 @@ class LazyGroup(click.Group):
 Exit codes:
   0  done
   1  a bug of ours
-  2  usage or configuration
+  2  usage or configuration; the result cannot be written
   3  the private key
   4  refused by the server: do not try again
   5  network, TLS, time-out, 5xx: may work later
   6  a token is malformed, expired or not verified
-  130  interrupted""",
+  126, 127  exec: the command cannot be run, is not there
+  130, 143  interrupted by Ctrl-C, by SIGTERM
+  141  whoever read standard output has gone""",
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -116,6 +124,7 @@ def run(args: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         if "_BANNO_CREDS_COMPLETE" in os.environ:
+            import_module("banno_creds.cli.completion")  # has click find our classes for the shells
             cli.main(list(args), prog_name="banno-creds", complete_var="_BANNO_CREDS_COMPLETE")
         with cli.make_context("banno-creds", list(args), obj=tuple(args)) as context:
             cli.invoke(context)
@@ -124,7 +133,7 @@ def run(args: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         return _help(error)
     except click.UsageError as error:
-        return _fail(_usage(error))
+        return _fail(_usage(error, args))
     except BannoCredsError as error:
         return _fail(error)
     except (KeyboardInterrupt, click.Abort):
@@ -162,9 +171,13 @@ def _help(error: click.exceptions.NoArgsIsHelpError) -> int:
     return error.exit_code
 
 
-def _usage(error: click.UsageError) -> ConfigurationError:
+def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
     """A usage error in our form, without surplus arguments: a secret may have slipped in among them."""
-    where = error.ctx.command_path if error.ctx else "banno-creds"
+    where = "banno-creds"
+    if error.ctx is not None:
+        where = error.ctx.command_path
+    elif args and args[0] in COMMANDS:  # click does not tell of an option without its value where it stood
+        where = f"banno-creds {args[0]}"
     message = error.format_message().rstrip(".")
     if message.startswith("Got unexpected extra argument"):
         message = f"{where} takes fewer arguments than were given"
@@ -173,7 +186,7 @@ def _usage(error: click.UsageError) -> ConfigurationError:
         name = option.opts[0]
         if isinstance(error, click.MissingParameter):
             hint = f"add {name} {option.metavar}, or set {option.envvar}"
-            return ConfigurationError(f"{name} is missing", hint=hint)
+            return ConfigurationError(f"{name} is missing", hint=_or_a_profile(error.ctx, hint))
         source = error.ctx.get_parameter_source(str(option.name))
         if source is click.core.ParameterSource.ENVIRONMENT:
             name = str(option.envvar)
@@ -181,6 +194,20 @@ def _usage(error: click.UsageError) -> ConfigurationError:
     if isinstance(error, click.NoSuchOption) and where == "banno-creds":
         return ConfigurationError(message, hint="an option of a command stands behind the command's name")
     return ConfigurationError(message, hint=f"{where} --help")
+
+
+def _or_a_profile(context: click.Context, hint: str) -> str:
+    """The same hint, with the profiles that would help, where there are some and none is in use."""
+    from banno_creds.profiles import profile_names
+
+    names = profile_names(context.params.get("config"))
+    if not names or "profile" not in context.params or context.params["profile"]:
+        return hint
+    more = "" if len(names) <= _MOST_NAMES else ", …"
+    return f"name a profile: --profile {'|'.join(names[:_MOST_NAMES])}{more}; or {hint}"
+
+
+_MOST_NAMES = 5
 
 
 def _bug(bug: Exception) -> BannoCredsError:

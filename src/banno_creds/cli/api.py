@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 from click.core import ParameterSource
 
-from banno_creds.api import ApiRequest, Content, call, make_request, typed
-from banno_creds.cli.options import Command, cache_options, client_config, expand, option, report_for
+from banno_creds.api import ApiRequest, Content, call, make_request, refuse_key, typed
+from banno_creds.cli.inputs import expand
+from banno_creds.cli.options import Command, cache_options, client_config, complete_file, option, report_for
 from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError
 from banno_creds.files import read_file
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from banno_creds.report import Report
-    from banno_creds.steps import AnswerReceived
+    from banno_creds.steps import AnswerReceived, Step
 
 _STDIN = "-"
 
@@ -112,6 +113,7 @@ class _Path(click.Argument):
     "input_file",
     command="api",
     metavar="FILE",
+    shell_complete=complete_file,
     section="API",
     help="The body, - for standard input; sent as JSON unless -H says otherwise. Fields go into the query then.",
 )
@@ -159,17 +161,22 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
 
     with ExitStack() as stack:
         output = stack.enter_context(ResultStream())
+
+        def emit(step: Step) -> None:
+            output.end_line()  # a warning may come after a page
+            report.step(step)
+
         request = _request(path, values, report, stack)
         cache = None
         if not values["no_cache"]:
             from banno_creds.token_cache import open_cache
 
-            cache = open_cache(report.step)
+            cache = open_cache(emit)
         call(
             config,
             request,
             cache,
-            report.step,
+            emit,
             write=output.write,
             answered=answered,
             min_ttl=values["min_ttl"],
@@ -206,7 +213,9 @@ def _request(path: str, values: Mapping[str, Any], report: Report, stack: ExitSt
 def _typed(text: str, report: Report) -> Any:
     if not text.startswith("@"):
         return typed(text)
-    content = _standard_input(report).read() if text[1:] == _STDIN else read_file(expand(text[1:]))
+    file = text[1:]
+    content = _standard_input(report).read() if file == _STDIN else read_file(expand(file))
+    refuse_key(content, "standard input" if file == _STDIN else file)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
@@ -220,6 +229,10 @@ def _open(file: str, report: Report, stack: ExitStack) -> tuple[BinaryIO, str]:
         return _standard_input(report), "standard input"
     try:
         return stack.enter_context(expand(file).open("rb")), file
+    except FileNotFoundError:  # in the words of `files.read_file`, which a field's file has
+        raise ConfigurationError(
+            f"no such file: {file}", hint="check the path; a relative one counts from the current folder"
+        ) from None
     except OSError as failure:
         raise ConfigurationError(f"{file} cannot be read: {failure.strerror}", hint="give another --input") from None
 

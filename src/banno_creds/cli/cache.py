@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds import cache_files
+from banno_creds.cli import Group
 from banno_creds.cli.options import Command, option
 from banno_creds.errors import ConfigurationError, OutputError, printable
 from banno_creds.report import Report, write_result
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from banno_creds.token_cache import Entry, TokenCache
 
 
-@click.group("cache")
+@click.group("cache", cls=Group)
 def command() -> None:
     """See or clear the cache of tokens.
 
@@ -99,6 +100,8 @@ def _describe(name: str, entry: Entry | None, now: float) -> dict[str, Any]:
     members: dict[str, Any] = {"file": name + cache_files.ENTRY, **entry.about, "state": "ended"}
     if entry.access_token is None:
         members["state"] = "none"
+        if entry.failure is not None and entry.failure.failure is not None:
+            members["failure"] = entry.failure.failure.message
     left = entry.left(now)
     if left is not None and left > 0:
         members |= {"state": "good", "seconds_left": int(left), "expires_at": int(now + left)}
@@ -112,9 +115,11 @@ def _describe(name: str, entry: Entry | None, now: float) -> dict[str, Any]:
 def _text(members: dict[str, Any]) -> str:
     if members["state"] == "broken":
         return f"{members['file']}\n    broken: it will be replaced by the next request"
-    state = {"ended": "ended", "none": "no token"}.get(members["state"], "")
+    state = "ended"
     if members["state"] == "good":
         state = f"good for {duration(members['seconds_left'])}, until {utc(members['expires_at'])}"
+    elif members["state"] == "none":
+        state = "no token" + (f": {printable(members['failure'])}" if "failure" in members else "")
     lines = [
         printable(members["client_id"]),
         f"    {printable(members['token_endpoint'] or 'issuer ' + str(members['issuer']))}",
@@ -123,5 +128,6 @@ def _text(members: dict[str, Any]) -> str:
         f"    {state}",
     ]
     if "refused" in members:
-        lines.append(f"    {printable(members['refused'])}, {duration(members['refused_seconds_ago'])} ago")
+        words = "that was" if "failure" in members else f"{printable(members['refused'])},"
+        lines.append(f"    {words} {duration(members['refused_seconds_ago'])} ago")
     return "\n".join(lines)

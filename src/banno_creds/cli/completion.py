@@ -1,17 +1,150 @@
-"""``banno-creds completion``: what a shell reads to complete our commands, options and profiles."""
+"""``banno-creds completion``: what a shell reads to complete our commands, options, profiles and files.
+
+click's own classes do most of it. Ours mend what they do to ``--option=value``, to files behind it, to a zsh that has
+not loaded its completion yet, and to fish's descriptions. `banno_creds.cli.run` imports this module before it
+completes, and so has click find them.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+from click.shell_completion import (
+    BashComplete,
+    FishComplete,
+    ShellComplete,
+    ZshComplete,
+    add_completion_class,
+)
 
 from banno_creds.cli.options import Command
+from banno_creds.errors import BannoCredsError
 from banno_creds.report import write_result
 
-SHELLS = ("bash", "zsh", "fish")
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# Where bash ends a word, besides blanks and what a command line ends at.
+_BREAKS = "=:"
+
+# compset: what a file is matched against begins behind the first =, and what is before it stays.
+_ZSH = """\
+#compdef %(prog_name)s
+
+%(complete_func)s() {
+    local -a plain described response
+    local type value help
+    (( $+commands[%(prog_name)s] )) || return 1
+
+    response=("${(@f)$(env COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT-1)) \
+%(complete_var)s=zsh_complete %(prog_name)s)}")
+
+    for type value help in "${(@)response}"; do
+        if [[ $type == file ]]; then
+            compset -P 1 '-*='
+            _path_files -f
+        elif [[ $type == plain && $help == _ ]]; then
+            plain+=("$value")
+        elif [[ $type == plain ]]; then
+            described+=("$value:$help")
+        fi
+    done
+
+    (( $#described )) && _describe -V unsorted described -U
+    (( $#plain )) && compadd -U -V unsorted -a plain
+}
+
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    %(complete_func)s "$@"
+else
+    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
+    compdef %(complete_func)s %(prog_name)s
+fi
+"""
+
+# A description may have commas too. Files are what fish itself would offer for the argument of a command '', which
+# knows of ~ and quotes; a candidate counts only if it begins with the whole word, option and all.
+_FISH = """\
+function %(complete_func)s
+    set -l response (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) \
+COMP_CWORD=(commandline -t) %(prog_name)s)
+
+    for completion in $response
+        set -l item (string split -m 1 "," -- $completion)
+        if test $item[1] = file
+            set -l typed (commandline -ct)
+            set -l option (string match -r -- '^-[^=]*=' $typed)
+            for path in (complete -C "'' "(string replace -- "$option" "" $typed))
+                echo -- "$option$path"
+            end
+        else
+            echo -- $item[2]
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+
+
+class _WholeWords(ShellComplete):
+    """Offers whole words: click leaves the option out of ``--option=value``."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """Complete as click does, and put the option back; what is faulty is told of when it runs, not now."""
+        try:
+            items = super().get_completions(args, incomplete)
+        except BannoCredsError:
+            return []
+        option, equals, _ = incomplete.partition("=")
+        if equals and option.startswith("-"):
+            for item in items:
+                item.value = f"{option}={item.value}"
+        return items
+
+
+@add_completion_class
+class Bash(_WholeWords, BashComplete):
+    """Completion for bash, which has ``--option=value`` for three words and completes the last."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Undo bash's splitting; where a blank was before the cursor, a new word begins."""
+        args, word = super().get_completion_args()
+        if not word:
+            return _joined(args), ""
+        *args, incomplete = _joined([*args, word])
+        return args, incomplete
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """Leave out of each what bash has for words of their own."""
+        items = super().get_completions(args, incomplete)
+        _, word = super().get_completion_args()
+        before = len(incomplete) - len(word.lstrip(_BREAKS))
+        for item in items:
+            item.value = item.value[before:]
+        return items
+
+
+@add_completion_class
+class Zsh(_WholeWords, ZshComplete):
+    """Completion for zsh."""
+
+    source_template = _ZSH
+
+
+@add_completion_class
+class Fish(_WholeWords, FishComplete):
+    """Completion for fish."""
+
+    source_template = _FISH
+
+
+SHELLS: dict[str, type[ShellComplete]] = {shell.name: shell for shell in (Bash, Zsh, Fish)}
 
 
 @click.command("completion", cls=Command)
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def command(context: click.Context, /, shell: str) -> None:
     """Print the completion for a shell; put the line into its start-up file:
@@ -21,9 +154,24 @@ def command(context: click.Context, /, shell: str) -> None:
     zsh    ~/.zshrc    eval "$(banno-creds completion zsh)"
     fish   ~/.config/fish/config.fish   banno-creds completion fish | source
     """  # noqa: D301, D415 - click knows a paragraph that it must not wrap by this character
-    from click.shell_completion import get_completion_class
-
     root = context.find_root().command
-    found = get_completion_class(shell)
-    assert found is not None  # noqa: S101 - for the type checker: click has all three
-    write_result(found(root, {}, "banno-creds", "_BANNO_CREDS_COMPLETE").source().strip("\n"))
+    script = SHELLS[shell](root, {}, "banno-creds", "_BANNO_CREDS_COMPLETE").source()
+    write_result(script.strip("\n"))
+
+
+def _joined(words: list[str]) -> list[str]:
+    """The words as they were typed: a break, such as ``=``, belongs to what is on both sides of it.
+
+    Bash does not tell whether there was a blank. Before an option there was: ``--profile= --output``.
+    """
+    joined: list[str] = []
+    behind_break = False
+    for word in words:
+        is_break = word != "" and not word.strip(_BREAKS)
+        is_option = word.startswith("-") and word != "-"
+        if joined and (is_break or (behind_break and not is_option)):
+            joined[-1] += word
+        else:
+            joined.append(word)
+        behind_break = is_break
+    return joined

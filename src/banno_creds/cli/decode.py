@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.cli.inputs import StandardInput, check_file_or_url
 from banno_creds.cli.options import (
     Command,
-    StandardInput,
-    check_file_or_url,
     network_options,
     option,
     report_for,

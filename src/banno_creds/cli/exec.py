@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.forms import token_variables
-from banno_creds.cli.options import Command, cache_options, report_for
-from banno_creds.cli.token import obtain
+from banno_creds.cli.obtained import obtain
+from banno_creds.cli.options import Command, cache_options, complete_file, report_for
 from banno_creds.errors import CommandNotExecutableError, CommandNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+class _Arguments(click.Argument):
+    """The command, explained in the help before the options that stand before it."""
+
+    section = "Command"
+
+    def make_metavar(self, ctx: click.Context) -> str:
+        """Say how it is written."""
+        del ctx
+        return "-- COMMAND [ARGUMENT]..."
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Explain it; not every version of click has help for arguments."""
+        return self.make_metavar(ctx), "What to run; all that follows it is its own."
 
 
 @click.command(
@@ -20,8 +35,10 @@ if TYPE_CHECKING:
     cls=Command,
     context_settings={"allow_interspersed_args": False},
 )
+@click.argument(
+    "arguments", cls=_Arguments, nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=complete_file
+)
 @cache_options
-@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 @click.pass_context
 def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any) -> None:
     """Run a command that finds an access token in its environment.
@@ -31,8 +48,8 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
     BANNO_TOKEN_TYPE        Bearer
     BANNO_TOKEN_EXPIRES_AT  when it ends, in seconds since the epoch
 
-    The variables with the private key and the passphrase are taken out of it. The command takes this program's
-    place, so its exit status and its signals are its own; 126 and 127 mean that it could not be started.
+    The variables with the private key, its path and the passphrase's file are taken out of it. The command takes this
+    program's place, so its exit status and its signals are its own; 126 and 127 mean that it could not be started.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     report = report_for(values)
     obtained = obtain(context, values, report)
@@ -45,13 +62,13 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
 
 
 def _before_the_command(context: click.Context) -> tuple[str, ...]:
-    """What stands before the command and decides which token it gets: all up to ``--``, if that is what ends it."""
+    """What decides which token the command gets: all up to ``--``, if that is what the command stands behind.
+
+    It may be otherwise: a command that needed no ``--`` has one of its own, or an option took it for its value.
+    """
     typed: tuple[str, ...] = context.find_root().obj
-    values = [value for name, value in context.params.items() if name != "arguments"]
-    # An option may have taken the first -- for its value; then what follows it may be options too.
-    if "--" not in typed or any(value == "--" or (isinstance(value, tuple) and "--" in value) for value in values):
-        return ()
-    return typed[: typed.index("--") + 1]
+    begin = typed.index("--") + 1 if "--" in typed else len(typed)
+    return typed[:begin] if typed[begin:] == context.params["arguments"] else ()
 
 
 def _run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:

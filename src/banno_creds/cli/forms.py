@@ -43,7 +43,7 @@ def write_token(response: TokenResponse, form: str) -> str:
     files = _githubs_files()
     variables = token_variables(response)
     # First of all: what follows may show the token in the job's log.
-    mask = f"::add-mask::{response.access_token}"
+    mask = f"::add-mask::{response.access_token.replace('%', '%25')}"  # what the runner decodes in such a line
     write_result(mask)
     for variable, file in files.items():
         names = variables if variable == "GITHUB_ENV" else {_OUTPUTS[name]: variables[name] for name in variables}

@@ -8,7 +8,6 @@ profile, as click's default map, and behind that the default.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -16,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from banno_creds import cache_files
+from banno_creds.cli.inputs import StandardInput, expand, key_source, passphrase
 from banno_creds.config import (
     ALGORITHMS,
     DEFAULT_ENVIRONMENT,
@@ -28,16 +28,15 @@ from banno_creds.config import (
     MOST_LIFETIME,
     MOST_MIN_TTL,
     ClientConfig,
-    KeySource,
     find_config_file,
-    is_url,
 )
 from banno_creds.errors import ConfigurationError, KeyLoadError, is_private_key
-from banno_creds.files import MOST_BYTES, read_private_file
 from banno_creds.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from click.shell_completion import CompletionItem
 
     from banno_creds.profiles import Profile
 
@@ -71,6 +70,13 @@ class Option(click.Option):
                 f"{self.envvar} is set to nothing, and so would check nothing", hint="unset it, or give it its value"
             )
         return value
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Leave out what is said in words, or would not be true: a profile may have what is required here."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("required", None)
+        extra.pop("range", None)
+        return extra
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         """Refuse a private key before anything can show it, such as the message that there is no such file."""
@@ -173,6 +179,23 @@ def option(*names: str, command: str = "", **attributes: Any) -> Declaration:
     return declare
 
 
+def complete_file(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Leave it to the shell to complete a file.
+
+    Args:
+        context: the command line so far.
+        parameter: what is completed.
+        incomplete: what was typed of it.
+
+    Returns:
+        What click tells the shell so.
+    """
+    del context, parameter
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete a profile's name.
 
@@ -227,6 +250,7 @@ _CHOSEN = "banno_creds.chosen"
 _CONFIG: Mapping[str, Any] = {
     "metavar": "FILE",
     "section": "Client",
+    "shell_complete": complete_file,
     "help": "The file with the profiles.  [default: config.toml in your own folder for settings]",
 }
 CONFIG = option("--config", **_CONFIG)
@@ -243,11 +267,19 @@ _PROFILES = (
     option("--config", is_eager=True, callback=_use_profile, **_CONFIG),
 )
 _KEY = (
-    option("--client-id", required=True, metavar="ID", section="Client", help="The client ID from Users & Groups."),
+    option(
+        "--client-id",
+        required=True,
+        metavar="ID",
+        section="Client",
+        help="The client ID from Users & Groups. Needed, here or in a profile.",
+        setting_help="The client ID from Users & Groups.",
+    ),
     option(
         "--private-key",
         metavar="FILE",
         section="Client",
+        shell_complete=complete_file,
         help="The private key's file, - for standard input. A CI job may give the key itself (PEM, PEM with "
         f"\\n for line ends, base64 of PEM, or a JWK) in the variable {KEY_VARIABLE}.",
         setting_help="The private key's file.",
@@ -256,6 +288,7 @@ _KEY = (
         "--passphrase-file",
         metavar="FILE",
         section="Client",
+        shell_complete=complete_file,
         help="A file with the key's passphrase, - for standard input. Without it you are asked, at a terminal.",
         setting_help="A file with the key's passphrase.",
     ),
@@ -315,24 +348,31 @@ _ENDPOINT = (
         help="Find the token endpoint in this issuer's discovery document.",
     ),
 )
-_NETWORK = (
-    option(
+
+
+def _timeout(more: str = "") -> Declaration:
+    return option(
         "--timeout",
         type=float,
         metavar="SECONDS",
         default=DEFAULT_TIMEOUT,
         show_default=True,
         section="Server",
-        help="How long everything together may take, further attempts included; for api, how long an answer may take "
-        "to begin and to pause.",
-    ),
-    option(
-        "--ca-bundle",
-        type=click.Path(path_type=Path),
-        metavar="FILE|FOLDER",
-        section="Server",
-        help="Trust these certificates instead of the operating system's store.",
-    ),
+        help=f"How long everything together may take, further attempts included{more}.",
+    )
+
+
+_CA_BUNDLE = option(
+    "--ca-bundle",
+    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER",
+    section="Server",
+    help="Trust these certificates instead of the operating system's store.",
+)
+_NETWORK = (_timeout(), _CA_BUNDLE)
+_NETWORK_AND_CACHE = (
+    _timeout("; waiting for another process that asks for the same token may take as long again"),
+    _CA_BUNDLE,
 )
 _REQUEST = (
     option(
@@ -394,9 +434,12 @@ _VERBOSE = (
 )
 
 
+_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, *_ENDPOINT)
+
+
 def key_options(function: F) -> F:
     """The options of a command that makes an assertion."""
-    return _add(function, *_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, *_ENDPOINT, *_NETWORK)
+    return _add(function, *_CLIENT, *_NETWORK)
 
 
 def request_options(function: F) -> F:
@@ -411,7 +454,7 @@ def network_options(function: F) -> F:
 
 def cache_options(function: F) -> F:
     """The options of a command that takes a token from the cache where it can; its steps are shown on request."""
-    return key_options(request_options(_add(function, *_CACHE, *_VERBOSE)))
+    return _add(function, *_CLIENT, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
 
 
 def setting_options(function: F) -> F:
@@ -467,7 +510,7 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
         resource=tuple(values.get("resource", ())),
         params=tuple(values.get("params", ())),
         timeout=values["timeout"],
-        ca_bundle=values["ca_bundle"],
+        ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
     )
 
 
@@ -490,34 +533,44 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
 
 def _warn_of_unknown_variables(context: click.Context) -> None:
     """Name a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
-    known = {str(parameter.envvar) for parameter in context.command.params} | _OTHER_VARIABLES
-    others = tuple(prefix for prefix in _OTHER_COMMANDS if prefix != _prefix(context.command))
-    own = [name for name in os.environ if name.startswith("BANNO_CREDS_") and not name.startswith(others)]
-    for name in sorted(set(own) - known):
+    known = {str(parameter.envvar) for parameter in context.command.params} | _OWN_VARIABLES
+    unknown = {name for name in os.environ if name.startswith(_PREFIX)} - known
+    if unknown:
+        # Only now, for it means to import them all: what is another command's is no mistake.
+        known |= _variables_of(context.find_root())
+    for name in sorted(unknown - known):
         from difflib import get_close_matches
 
-        near = get_close_matches(name, known, 1)
-        Report().warning(f"{name} means nothing here", f"did you mean {near[0]}?" if near else None)
+        # Without what all of them begin with, which would make any two of them look alike.
+        word = name.removeprefix(_PREFIX)
+        near = get_close_matches(word, [other.removeprefix(_PREFIX) for other in known], 1, 0.7)
+        meant = _MEANT.get(word) or next(iter(near), None)
+        Report().warning(f"{name} means nothing here", f"did you mean {_PREFIX}{meant}?" if meant else None)
         context.meta[WARNED] = True
 
 
-def _prefix(command: click.Command) -> str:
-    """What the variables of one command's own options begin with."""
-    return f"BANNO_CREDS_{str(command.name).replace('-', '_').upper()}_"
-
-
-_OTHER_COMMANDS = tuple(f"BANNO_CREDS_{name}_" for name in ("KEYGEN", "DECODE", "SANDBOX", "API", "REQUIRE"))
-_OTHER_VARIABLES = {
-    KEY_VARIABLE,
-    *(
-        f"BANNO_CREDS_{name}"
-        for name in (
-            *("DEBUG", "OUTPUT", "CURL", "SCOPE", "RESOURCE", "PARAM", "QUIET", "SHOW_SECRETS"),
-            *("CACHE_DIR", "TOKEN_OUTPUT", "MIN_TTL", "FORCE_REFRESH", "NO_CACHE", "VERBOSE"),
-            *("PROFILE", "CONFIG", "PROFILE_OUTPUT", "API_BASE"),
-        )
-    ),
+_PREFIX = "BANNO_CREDS_"
+# What other tools call it, where a word alike would be another thing.
+_MEANT = {
+    **dict.fromkeys(("KEY", "KEY_FILE", "KEY_PATH", "PRIVATE_KEY_FILE", "PRIVATE_KEY_PATH"), "PRIVATE_KEY"),
+    **dict.fromkeys(("PEM", "KEY_PEM"), "PRIVATE_KEY_PEM"),
+    **dict.fromkeys(("URL", "TOKEN_URL"), "TOKEN_ENDPOINT"),
+    **dict.fromkeys(("PASSWORD", "PASSPHRASE"), "PASSPHRASE_FILE"),
 }
+# Those that stand for no option.
+_OWN_VARIABLES = {KEY_VARIABLE, "BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_DEBUG", "BANNO_CREDS_REQUIRE_INTEROP"}
+
+
+def _variables_of(context: click.Context) -> set[str]:
+    """The variables of a group's commands, and of theirs."""
+    group, found = context.command, set()
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if command is not None:
+                found |= {str(parameter.envvar) for parameter in command.params}
+                found |= _variables_of(click.Context(command, parent=context))
+    return found
 
 
 def _endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -542,175 +595,9 @@ def _endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | 
     return ENVIRONMENTS[values["environment"]], None
 
 
-class StandardInput:
-    """Standard input, which can be asked for one thing only."""
-
-    def __init__(self) -> None:
-        self._taken_for: str | None = None
-
-    def read(self, what: str) -> bytes:
-        """Read all of it.
-
-        Args:
-            what: what it is read for.
-
-        Returns:
-            What came, of bounded size.
-
-        Raises:
-            ConfigurationError: it was asked for before, or there is none.
-        """
-        if self._taken_for is not None:
-            raise ConfigurationError(
-                f"standard input cannot be both {self._taken_for} and {what}", hint="give one of them as a file"
-            )
-        self._taken_for = what
-        if sys.stdin is None:
-            raise ConfigurationError(f"{what} should come from standard input, which is closed", hint="give a file")
-        if sys.stdin.isatty():
-            Report().note(f"Reading {what}: paste it, then press Ctrl-D.")
-        return sys.stdin.buffer.read(MOST_BYTES + 1)
-
-
-def key_source(
-    context: click.Context, private_key: str | None, stdin: StandardInput, *, allow_writable: bool
-) -> KeySource:
-    """Where the private key is: option, else environment, else profile.
-
-    Args:
-        context: the command's context.
-        private_key: the value of ``--private-key``.
-        stdin: standard input.
-        allow_writable: whether a file that others can write is taken.
-
-    Returns:
-        The key's source.
-
-    Raises:
-        ConfigurationError: there is none, or two.
-    """
-    source = context.get_parameter_source("private_key")
-    in_variable = "" if source is ParameterSource.COMMANDLINE else os.environ.get(KEY_VARIABLE, "")
-    if private_key and in_variable and source is ParameterSource.ENVIRONMENT:
-        raise ConfigurationError(
-            f"BANNO_CREDS_PRIVATE_KEY and {KEY_VARIABLE} are both set, and only one key can sign",
-            hint="unset one of them, or say --private-key FILE",
-        )
-    if in_variable:
-        return KeySource(KEY_VARIABLE, content=in_variable.encode("utf-8", "surrogateescape"))
-    if not private_key:
-        raise ConfigurationError(
-            "no private key was given",
-            hint="add --private-key FILE, or set BANNO_CREDS_PRIVATE_KEY to its path or "
-            f"{KEY_VARIABLE} to the key itself",
-        )
-    if private_key == "-":
-        return KeySource("standard input", content=stdin.read("the private key"))
-    return KeySource(private_key, path=expand(private_key), allow_writable=allow_writable)
-
-
-def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None = None) -> Callable[[], bytes | None]:
-    """How to come by the passphrase, if the key needs one.
-
-    Args:
-        file: the value of ``--passphrase-file``.
-        stdin: standard input.
-        profile: the profile that names the file, where one does.
-
-    Returns:
-        What `keys.load_private_key` may call: it reads the file, or asks at a terminal.
-    """
-
-    def ask() -> bytes | None:
-        if file is not None and profile is not None and not os.path.exists(file):  # noqa: PTH110 - as above
-            raise ConfigurationError(
-                "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
-                hint="passphrase_file names a file, counted from the folder of config.toml, and never the passphrase",
-                details=(profile.where,),
-            )
-        if file is not None:
-            return read_passphrase(file, stdin)
-        if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-            return prompt("Passphrase of the private key")
-        return None
-
-    return ask
-
-
-def prompt(question: str, again: str | None = None) -> bytes:
-    """Ask for a passphrase at the terminal, without showing what is typed.
-
-    Args:
-        question: what is asked.
-        again: what is asked the second time, if it is to be typed twice.
-
-    Returns:
-        The passphrase.
-
-    Raises:
-        ConfigurationError: it is not text as this terminal should send it.
-    """
-    try:
-        answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again or False, err=True)
-        return answer.encode("utf-8")
-    except UnicodeError:
-        raise ConfigurationError(
-            "the passphrase typed is not text as this terminal should send it (UTF-8)",
-            hint="check the terminal's encoding, or give --passphrase-file FILE",
-        ) from None
-
-
-def expand(path: str | Path) -> Path:
-    """A path with ``~`` resolved. Unlike Path's own method it takes an unknown user's ``~name`` as it is."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
-
-
-def read_passphrase(file: str, stdin: StandardInput) -> bytes:
-    """Read a passphrase from a file or, for ``-``, standard input.
-
-    Args:
-        file: the file's path, or ``-``.
-        stdin: standard input.
-
-    Returns:
-        Its first and only line, without the line end.
-
-    Raises:
-        ConfigurationError: it cannot be read, or is empty.
-    """
-    if file == "-":
-        secret = stdin.read("the passphrase")
-    elif not os.path.exists(expand(file)):  # noqa: PTH110 - unlike Path's, it never raises
-        raise ConfigurationError(
-            "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
-            hint="--passphrase-file wants a file's path, or - for standard input; never the passphrase itself",
-        )
-    else:
-        found = read_private_file(expand(file), allow_writable=True)
-        for message, hint in found.warnings:
-            Report().warning(message, hint)
-        secret = found.content
-    secret = secret.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
-    if not secret:
-        raise ConfigurationError("the passphrase is empty", hint="put it into the file, on one line")
-    if b"\n" in secret:
-        raise ConfigurationError(
-            "the passphrase has more than one line",
-            hint="put it into the file on one line; OpenSSL reads the first line only",
-        )
-    return secret
-
-
 def report_for(values: Mapping[str, Any]) -> Report:
     """The report that `steps_options` ask for."""
     return Report(quiet=values["quiet"], show_secrets=values["show_secrets"])
-
-
-def check_file_or_url(value: str) -> str:
-    """Make sure that a file which is named exists; URLs are checked elsewhere."""
-    if not is_url(value) and not os.path.exists(value):  # noqa: PTH110 - unlike Path's, it never raises
-        raise ConfigurationError(f"no such file: {value}", hint="give a file's path, or a URL with https://")
-    return value
 
 
 def _repeated(names: Sequence[str]) -> str | None:

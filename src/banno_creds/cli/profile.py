@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.cli import Group
 from banno_creds.cli.options import (
     CONFIG,
     Command,
@@ -17,8 +18,9 @@ from banno_creds.cli.options import (
     option,
     setting_options,
 )
+from banno_creds.config import absolute
 from banno_creds.errors import ConfigurationError
-from banno_creds.profiles import PATHS, SETTINGS, find_profile, list_profiles
+from banno_creds.profiles import PATHS, SETTINGS, command_on, find_profile, list_profiles, no_default_in
 from banno_creds.report import Report, write_result
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ _OUTPUT = option(
 )
 
 
-@click.group("profile")
+@click.group("profile", cls=Group)
 def command() -> None:
     """Keep clients' settings under names, in config.toml.
 
@@ -85,7 +87,8 @@ def add(
     for setting in PATHS:
         path = os.path.expanduser(settings.get(setting, ""))  # noqa: PTH111 - as it is read later
         if path and not os.path.exists(path):  # noqa: PTH110 - unlike Path's, it never raises
-            report.warning(f"there is no file for {setting} yet" + ("" if setting != "private_key" else f": {path}"))
+            shown = f": {path}" if setting == "private_key" else ""
+            report.warning(f"there is no file for --{setting.replace('_', '-')} yet{shown}")
     write_result(f"profile  {name}{' (the default)' if make_default else ''}\nfile     {file}")
 
 
@@ -113,36 +116,42 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, An
 
 def _whole(path: str) -> str:
     """A path that means the same from every folder."""
-    return path if path == "-" or path.startswith("~") else os.path.abspath(path)  # noqa: PTH100 - keeps links
+    return path if path == "-" or path.startswith("~") else absolute(path)
 
 
 @command.command("list", cls=Command, short_help="Name the profiles.")
 @CONFIG
 @_OUTPUT
 def list_(config: str | None, output: str) -> None:
-    """Name the profiles, one a line; the default is said on standard error."""
+    """Name the profiles, one a line; the default is said on standard error.
+
+    JSON has each profile's client ID and endpoint as well, and where it cannot be used, what is wrong with it.
+    """
     listing = list_profiles(config)
     if output == "json":
-        write_result(dumps({"file": listing.file, "default": listing.default, "profiles": listing.names}))
+        write_result(dumps({**listing._asdict(), "profiles": [profile._asdict() for profile in listing.profiles]}))
         return
     if listing.names:
         write_result("\n".join(listing.names))
     report = Report()
-    if listing.default is not None:
+    if listing.default in listing.names:
         report.note(f"The default: {listing.default}")
+    elif listing.default is not None:
+        report.warning(f"the default, {listing.default}, is not among them", command_on(listing.file, "default NAME"))
     if not listing.names:
         report.note("No profiles yet. To write one:")
-        report.verbatim("banno-creds profile add NAME --client-id ID --private-key FILE")
+        report.verbatim(command_on(listing.file, "add NAME --client-id ID --private-key FILE"))
 
 
 @command.command("show", cls=Command, short_help="Show what a profile says.")
-@click.argument("name", shell_complete=complete_profile)
+@click.argument("name", required=False, shell_complete=complete_profile)
 @CONFIG
 @_OUTPUT
-def show(name: str, config: str | None, output: str) -> None:
-    """Show what a profile says, its paths whole: as TOML, or as JSON."""
+def show(name: str | None, config: str | None, output: str) -> None:
+    """Show what a profile says, its paths whole: as TOML, or as JSON. Without NAME, the default profile."""
     profile = find_profile(name, config)
-    assert profile is not None  # noqa: S101 - for the type checker: it was named
+    if profile is None:
+        raise no_default_in(list_profiles(config))
     if output == "json":
         facts = {"name": profile.name, "file": profile.file, "default": profile.default}
         write_result(dumps({**facts, "settings": profile.settings}))
@@ -150,6 +159,23 @@ def show(name: str, config: str | None, output: str) -> None:
         from banno_creds.profile_edits import profile_toml
 
         write_result(profile_toml(profile.name, profile.settings).removesuffix("\n"))
+
+
+@command.command("default", cls=Command, short_help="Choose the default profile.")
+@click.argument("name", required=False, shell_complete=complete_profile)
+@click.option("--none", "no_default", is_flag=True, help="Have no default.")
+@CONFIG
+def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
+    """Choose the profile that is used where none is named."""
+    if bool(name) == no_default:
+        raise ConfigurationError(
+            "NAME and --none exclude each other" if name else "no profile was named, to be the default",
+            hint="leave one of them" if name else "name one, or add --none to have no default",
+        )
+    from banno_creds.profile_edits import set_default
+
+    file = set_default(name or None, config)
+    write_result(f"default  {name or '(none)'}\nfile     {file}")
 
 
 @command.command("remove", cls=Command, short_help="Take a profile out.")
