@@ -32,8 +32,10 @@ lint: $(VENV)/.for-test ## style and common mistakes
 types: $(VENV)/.for-test ## mypy --strict on code, tests and benchmarks
 	$(BIN)/mypy
 
-bench: $(VENV)/.for-test ## whole-process times and memory beside the peers that are installed
-	$(BIN)/python benchmarks/bench.py
+# In an environment without the test tools: httpx imports trio where it finds it, which users seldom have.
+bench: ## whole-process times and memory beside the peers that are installed
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.for-demo
+	.venv-bench/bin/python benchmarks/bench.py
 
 # oidc-provider from npm, for the interop tests. Without Node they are skipped, and say so.
 .PHONY: interop
