@@ -277,6 +277,25 @@ def test_no_commands_own_variable_is_a_mistake_elsewhere(cli: Cli, rsa_pem: Path
     assert (result.code, result.stderr) == (0, "")
 
 
+def test_a_ca_bundle_in_the_home_folder_is_found_by_its_tilde(
+    cli: Cli, rsa_pem: Path, server: ScriptedServer
+) -> None:
+    """Behind an equals sign no shell puts the home folder in its place."""
+    ask = [
+        "client-assertion",
+        "-q",
+        "--client-id",
+        "a",
+        "--private-key",
+        str(rsa_pem),
+        "--token-endpoint",
+        server.url,
+    ]
+    result = cli(*ask, "--ca-bundle=~/bundle.pem")
+    assert result.code == 2
+    assert str(Path("~/bundle.pem").expanduser()) in result.stderr
+
+
 def test_a_relative_file_in_a_folder_that_is_gone_is_no_bug(
     cli: Cli, rsa_pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
