@@ -7,10 +7,7 @@ import math
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, NoReturn
-
-JsonObject = Mapping[str, Any]
 
 # A claim is a few levels deep. What writes JSON again, here and further down a pipe, must not run out of stack.
 _MOST_LEVELS = 100

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # RFC 7518 section 3.1, by key type; the first is the default. PS256 is what the vendor's helper sends.
 ALGORITHMS = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
-ALL_ALGORITHMS = tuple(alg for algs in ALGORITHMS.values() for alg in algs)
 
 _P256_BYTES = 32
 

@@ -36,7 +36,6 @@ COMMANDS = {
     "sandbox": "Run a local authorization server to try with.",
 }
 
-EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 EXIT_TERMINATED = 143
