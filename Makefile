@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?= -n auto
+COVERAGE ?= --cov --cov-report=term
 
 # The same pins for what is installed and for what builds it (older and newer pips read different variables).
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types check bench picture constraints clean
+.PHONY: help demo test lint types check bench picture errors constraints clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,7 +22,7 @@ demo: $(VENV)/.for-demo ## the main job, step by step, against a local authoriza
 	@$(BIN)/banno-creds demo
 
 test: $(VENV)/.for-test interop ## the whole test suite, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(COVERAGE) $(PYTEST_ARGS)
 
 check: lint types test ## everything that has to be green before a commit lands
 
@@ -61,6 +62,9 @@ $(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
 
 picture: $(VENV)/.for-demo ## draw docs/demo.svg anew
 	$(BIN)/python docs/picture.py
+
+errors: $(VENV)/.for-demo ## write docs/errors.md anew from the explanations
+	$(BIN)/python docs/errors.py
 
 constraints: $(VENV)/.for-test ## renew constraints.txt from pyproject.toml
 	$(BIN)/pip install --quiet uv

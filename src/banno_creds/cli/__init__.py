@@ -29,6 +29,7 @@ COMMANDS = {
     "api": "Call the API with an access token.",
     "sign-jwt": "Print a signed client assertion, and no more.",
     "decode": "Show what a token says; verify it if asked.",
+    "explain": "Say what an error or a rule means, and what to do.",
     "profile": "Keep the settings of many clients under names.",
     "cache": "See or clear the cache of tokens.",
     "completion": "Print the completion for bash, zsh or fish.",
