@@ -350,7 +350,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     ),
     "broken response": (
         '{"access_token": "e',
-        "This starts like a token response, but it is not JSON (Unterminated string starting at at character 18)",
+        "This starts like a token response, but it is not JSON (Unterminated string starting at character 18)",
         _COPY,
     ),
     "response with the token twice": (

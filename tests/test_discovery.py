@@ -55,8 +55,9 @@ def says(body: object, status: int = 200) -> Says:
     return Says(status, json.dumps(body).encode())
 
 
-def error(message: str, *details: str, hint: str) -> str:
-    return "".join(f"{line}\n" for line in (f"✗   {message}", *(f"    {d}" for d in details), f"    Next: {hint}"))
+def error(message: str, *details: str, hint: str, rule: str) -> str:
+    lines = (message, *details, f"Next: {hint}", f"More: banno-creds explain {rule}")
+    return "✗   " + "\n    ".join(lines) + "\n"
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -111,6 +112,7 @@ def test_another_issuers_document_is_not_used(
             f"The discovery document at {url} is not that of the issuer {issuer}",
             f"it says: {str(named).replace(chr(27), ' ')}",
             hint="the two must be equal to the character; if the document's is right, use it as --issuer",
+            rule="discovery.issuer",
         ),
     )
     assert bank.requests == []
@@ -138,6 +140,7 @@ def test_a_document_without_a_token_endpoint(
         error(
             f"The discovery document of {issuer} names no token_endpoint",
             hint="give the URL itself with --token-endpoint",
+            rule="discovery.token_endpoint",
         ),
     )
 
@@ -145,7 +148,7 @@ def test_a_document_without_a_token_endpoint(
 def test_a_document_without_a_jwk_set() -> None:
     with pytest.raises(UnusableAnswerError, match="names no jwks_uri") as failure:
         discovery.endpoint({"issuer": "https://bank.example"}, "jwks_uri")
-    assert failure.value.hint == "give --jwks instead"
+    assert (failure.value.hint, failure.value.rule) == ("give --jwks instead", "discovery.jwks")
 
 
 @pytest.mark.parametrize(
@@ -169,20 +172,34 @@ def test_an_endpoint_that_may_not_be_sent_credentials_is_refused(
     assert result.stderr.startswith("✗   The token_endpoint that the discovery document names ")
     assert fault in result.stderr
     assert "\x1b" not in result.stderr
-    assert len(result.stderr.splitlines()) == 2
+    assert result.stderr.splitlines()[-1] == "    More: banno-creds explain discovery.token_endpoint"
+    assert len(result.stderr.splitlines()) == 3
 
 
-@pytest.mark.parametrize("status", [204, 301, 302, 307, 308, 400, 401, 403, 404])
+@pytest.mark.parametrize(
+    ("status", "rule"),
+    [
+        *((status, "discovery.missing") for status in (204, 400, 401, 403, 404)),
+        *((status, "network.answer") for status in (301, 302, 307, 308)),
+    ],
+)
 def test_a_document_that_is_not_there(
-    ask: Callable[..., Result], server: ScriptedServer, bank: ScriptedServer, issuer: str, url: str, status: int
+    ask: Callable[..., Result],
+    server: ScriptedServer,
+    bank: ScriptedServer,
+    issuer: str,
+    url: str,
+    status: int,
+    rule: str,
 ) -> None:
     server.says(Says(status, b"", HTML | {"location": bank.url, "x-request-id": "7c1e"}))
     result = ask(issuer)
-    message, exchange, hint = result.stderr.splitlines()
+    message, exchange, hint, more = result.stderr.splitlines()
     assert (result.code, result.stdout) == (5, "")
     assert message.startswith(f"✗   {url} does not send a discovery document: {status} ")
     assert exchange.endswith(f" from {url} · text/html · x-request-id 7c1e")
     assert hint == "    Next: check the URL; a redirect is never followed"
+    assert more == f"    More: banno-creds explain {rule}"
     assert len(server.requests) == 1
     assert bank.requests == []
 
@@ -193,7 +210,7 @@ def test_a_document_that_is_not_there(
         (b"", "it is empty"),
         (b"[]", "it is JSON, but an array and not an object"),
         (b'{"issuer": "a", "issuer": "b"}', "it has the member 'issuer' more than once"),
-        (b'{"issuer": "', "it is not JSON (Unterminated string starting at at character 12)"),
+        (b'{"issuer": "', "it is not JSON (Unterminated string starting at character 12)"),
     ],
 )
 def test_a_document_that_is_none(
@@ -207,6 +224,7 @@ def test_a_document_that_is_none(
             f"What {url} sends is not a discovery document: {fault}",
             f"200 OK from {url} · application/json",
             hint="open the URL in a browser: a login page or a gateway may answer in its place",
+            rule="network.answer",
         ),
     )
     assert len(server.requests) == 1
@@ -224,20 +242,26 @@ def test_a_page_in_the_documents_place_is_quoted(
             f"200 OK from {url} · text/html",
             "the server says: Sign in",
             hint="open the URL in a browser: a login page or a gateway may answer in its place",
+            rule="network.answer",
         ),
     )
     server.says(Says(404, b"<h1>No route</h1>", HTML))
     assert "\n    the server says: No route\n" in ask(issuer).stderr
 
 
-@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize(
+    ("name", "rule"), [("token_endpoint", "discovery.token_endpoint"), ("jwks_uri", "discovery.jwks")]
+)
 @pytest.mark.parametrize("issuer", ["https://bank.example", "HTTPS://bank.example/v0"])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]"])
-def test_an_https_issuer_cannot_name_plain_http_even_on_loopback(name: str, issuer: str, host: str) -> None:
+def test_an_https_issuer_cannot_name_plain_http_even_on_loopback(
+    name: str, rule: str, issuer: str, host: str
+) -> None:
     with pytest.raises(ConfigurationError) as failure:
         discovery.endpoint({"issuer": issuer, name: f"http://{host}/x"}, name)
     assert failure.value.message == f"the {name} that {issuer} names is plain http: http://{host}/x"
     assert failure.value.hint == "an https issuer has https endpoints; find out who changed its discovery document"
+    assert failure.value.rule == rule
     assert discovery.endpoint({"issuer": issuer, name: f"https://{host}/x"}, name) == f"https://{host}/x"
 
 
@@ -266,6 +290,7 @@ def test_three_attempts_are_all(ask: Callable[..., Result], server: ScriptedServ
             f"503 Service Unavailable from {url} · application/json",
             "that was attempt 3 of 3",
             hint="try again later",
+            rule="network.unavailable",
         ),
     )
     assert len(server.requests) == 3

@@ -29,7 +29,7 @@ import trustme
 
 from banno_creds import http_client
 from banno_creds.errors import ConfigurationError, NetworkError, TimedOutError, UnusableAnswerError
-from banno_creds.http_client import MOST_ANSWER_BYTES, HttpClient
+from banno_creds.http_client import MOST_ANSWER_BYTES, HttpClient, answer_skew
 from tests.conftest import CLIENT_ID, Cli, Result, Says, ScriptedServer
 
 if TYPE_CHECKING:
@@ -158,11 +158,11 @@ def ask(cli: Cli, ec_pem: Path) -> Callable[..., Result]:
 TOKEN = Result(0, "an-opaque-token\n", "")
 
 
-def failed(message: str, *details: str, hint: str, attempts: int = 3) -> Result:
+def failed(message: str, *details: str, hint: str, rule: str, attempts: int = 3, code: int = 5) -> Result:
     if attempts > 1:
         details += (f"that was attempt {attempts} of 3",)
-    lines = (f"✗   {message}", *(f"    {detail}" for detail in details), f"    Next: {hint}")
-    return Result(5, "", "".join(f"{line}\n" for line in lines))
+    lines = (message, *details, f"Next: {hint}", f"More: banno-creds explain {rule}")
+    return Result(code, "", "✗   " + "\n    ".join(lines) + "\n")
 
 
 # --- What breaks ---
@@ -194,7 +194,7 @@ def test_an_answer_cut_off_is_tried_again_and_none_of_it_shown(
     with RawServer(sends(said)) as server:
         result = ask(server.url())
     message = f"The connection to 127.0.0.1:{server.port} broke before the whole answer was there: {words}"
-    assert result == failed(message, hint=BROKEN_HINT)
+    assert result == failed(message, hint=BROKEN_HINT, rule="network.connection")
     assert len(server.requests) == 3
     assert len(pauses) == 2
 
@@ -239,6 +239,37 @@ def test_a_media_type_is_compared_in_lower_case_and_without_parameters() -> None
         assert http.get(server.url()).media_type == "text/html"
 
 
+DATE = "Tue, 10 Nov 2026 10:00:00 GMT"
+AT = datetime(2026, 11, 10, 10, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("age", "kept"),
+    [
+        ({}, 0),
+        ({"age": "0"}, 0),
+        ({"age": " 7 "}, 7),
+        ({"age": "999999999"}, 999_999_999),
+        # None of these is an Age, and what is none says nothing.
+        *(({"age": text}, 0) for text in ("", "-7", "7.5", "seven", "7, 7", "\u0667", "9" * 10, "9" * 5000)),
+    ],
+    ids=str,
+)
+def test_by_how_much_a_clock_is_off_is_told_by_the_date_of_an_answer_and_its_age(
+    age: Mapping[str, str], kept: int
+) -> None:
+    # Two seconds under way: made one second before it came, within the second that it names.
+    skew = answer_skew({"date": DATE} | dict(age), AT + 1.5 + 40, 2.0)
+    assert skew == pytest.approx(40 - kept)
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"date": ""}, {"date": "soon"}, {"date": str(int(AT))}, {"age": "7"}], ids=str
+)
+def test_an_answer_without_a_date_tells_nothing_of_the_clock(headers: Mapping[str, str]) -> None:
+    assert answer_skew(headers, AT, 0.1) is None
+
+
 def test_fifty_mebibytes_are_not_read_nor_kept(ask: Callable[..., Result]) -> None:
     sent = 0
 
@@ -258,7 +289,7 @@ def test_fifty_mebibytes_are_not_read_nor_kept(ask: Callable[..., Result]) -> No
         tracemalloc.stop()
     message = f"The answer from {server.url()} is larger than 1024 KiB and was not read further"
     hint = "check the URL: such an endpoint answers with a few kilobytes"
-    assert result == failed(message, "200 OK", hint=hint, attempts=1)
+    assert result == failed(message, "200 OK", hint=hint, rule="network.answer", attempts=1)
     assert sent < 50
     assert peak < 12 * 1024 * 1024
     assert len(server.requests) == 1
@@ -320,6 +351,7 @@ def test_an_answer_compressed_beyond_reading(ask: Callable[..., Result], encodin
         f"The answer from 127.0.0.1:{server.port} is compressed in a way that cannot be read",
         f"200, content-encoding {encoding}",
         hint="look at what stands between this machine and the server: a proxy, a gateway",
+        rule="network.answer",
         attempts=1,
     )
 
@@ -332,6 +364,7 @@ def test_a_connection_refused(ask: Callable[..., Result], pauses: list[float]) -
     assert result == failed(
         f"127.0.0.1:{port} refused the connection: nothing listens there",
         hint="check the host and the port, and whether the server is running",
+        rule="network.connection",
     )
     assert len(pauses) == 2
 
@@ -344,6 +377,7 @@ def test_a_network_that_cannot_be_reached(ask: Callable[..., Result], monkeypatc
     assert ask("https://bank.example/token") == failed(
         "No connection to bank.example: Network is unreachable",
         hint="check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)",
+        rule="network.connection",
     )
 
 
@@ -367,6 +401,7 @@ def test_a_name_that_cannot_be_resolved(
     assert ask("https://bank.invalid/token") == failed(
         "bank.invalid cannot be resolved: Name or service not known",
         hint="check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)",
+        rule="network.dns",
     )
     assert len(pauses) == 2
 
@@ -376,7 +411,9 @@ def test_a_host_that_cannot_be_one_is_a_mistake_in_the_configuration(ask: Callab
     result = ask(f"https://{host}/token")
     assert result.code in (2, 5)
     if result.code == 2:
-        assert result == Result(2, "", f"✗   '{host}' cannot be a host's name\n    Next: check the URL's spelling\n")
+        message = f"'{host}' cannot be a host's name"
+        rule = "configuration.endpoint"
+        assert result == failed(message, hint="check the URL's spelling", rule=rule, attempts=1, code=2)
     assert "bug" not in result.stderr
 
 
@@ -393,6 +430,7 @@ def test_connecting_in_vain_is_tried_again(
     assert ask("https://bank.example/token") == failed(
         "No connection to bank.example within 10 s",
         hint="check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)",
+        rule="network.connection",
     )
     assert allowed == [10.0, 10.0, 10.0]
     assert len(pauses) == 2
@@ -401,11 +439,12 @@ def test_connecting_in_vain_is_tried_again(
 # --- How long it may take ---
 
 
-def too_late(peer: str, seconds: str, phase: str) -> Result:
+def too_late(peer: str, seconds: str, phase: str, rule: str = "network.timeout") -> Result:
     return failed(
         f"No whole answer from {peer} within {seconds} s",
         phase,
         hint="try again later, or allow more with --timeout SECONDS",
+        rule=rule,
         attempts=1,
     )
 
@@ -467,7 +506,8 @@ def test_a_connection_that_is_never_accepted(ask: Callable[..., Result]) -> None
             waiting.setblocking(False)
             waiting.connect_ex(address)
         result = ask(f"http://127.0.0.1:{address[1]}/token", "--timeout", "0.5")
-    assert result == too_late(f"127.0.0.1:{address[1]}", "0.5", "there was no connection yet")
+    peer = f"127.0.0.1:{address[1]}"
+    assert result == too_late(peer, "0.5", "there was no connection yet", "network.connection")
 
 
 def test_a_name_that_takes_for_ever_to_resolve_is_left(
@@ -491,7 +531,7 @@ def test_a_name_that_takes_for_ever_to_resolve_is_left(
         with peer:
             assert peer.recv(1) == b""
         assert exchanges_that_stay() == []
-    assert result == too_late("bank.example", "0.3", "there was no connection yet")
+    assert result == too_late("bank.example", "0.3", "there was no connection yet", "network.connection")
 
 
 def test_no_request_goes_out_when_the_time_is_over(server: ScriptedServer) -> None:
@@ -680,6 +720,7 @@ def test_an_unknown_authority(ask: Callable[..., Result], secure: RawServer, pau
     assert ask(secure.url()) == failed(
         f"The certificate of 127.0.0.1:{secure.port} is not trusted: unable to get local issuer certificate",
         hint=UNKNOWN,
+        rule="network.tls.untrusted",
         attempts=1,
     )
     assert secure.requests == []
@@ -694,6 +735,7 @@ def test_a_certificate_that_has_expired(ask: Callable[..., Result], authority: A
     assert result == failed(
         f"The certificate of 127.0.0.1:{server.port} is not trusted: certificate has expired",
         hint="the server's certificate has expired: check this machine's clock, then tell the server's operator",
+        rule="network.tls.expired",
         attempts=1,
     )
     assert server.requests == []
@@ -704,7 +746,10 @@ def test_a_certificate_that_is_not_valid_yet(ask: Callable[..., Result], authori
     with RawServer(sends(reply()), authority.context("127.0.0.1", not_before=tomorrow)) as server:
         result = ask(server.url(), "--ca-bundle", authority.file)
     assert result.code == 5
-    assert "    Next: the server's certificate is not valid yet: check this machine's clock\n" in result.stderr
+    assert result.stderr.endswith(
+        "    Next: the server's certificate is not valid yet: check this machine's clock\n"
+        "    More: banno-creds explain network.tls.expired\n"
+    )
     assert server.requests == []
 
 
@@ -716,7 +761,10 @@ def test_a_certificate_for_another_host(
         result = ask(server.url(host), "--ca-bundle", authority.file)
     assert result.code == 5
     assert f"✗   The certificate of {host}:{server.port} is not trusted: " in result.stderr
-    assert "    Next: the certificate is for another host: check the URL\n" in result.stderr
+    assert result.stderr.endswith(
+        "    Next: the certificate is for another host: check the URL\n"
+        "    More: banno-creds explain network.tls.host\n"
+    )
     assert server.requests == []
 
 
@@ -735,6 +783,7 @@ def test_a_self_signed_certificate(ask: Callable[..., Result], tmp_path: Path) -
     assert refused == failed(
         f"The certificate of 127.0.0.1:{server.port} is not trusted: self-signed certificate",
         hint="a self-signed certificate: name it with --ca-bundle FILE if you trust it",
+        rule="network.tls.untrusted",
         attempts=1,
     )
 
@@ -743,6 +792,7 @@ def test_tls_to_a_port_that_speaks_plain_http(ask: Callable[..., Result], server
     result = ask(server.url.replace("http:", "https:"))
     assert (result.code, result.stdout) == (5, "")
     assert result.stderr.startswith("✗   TLS with 127.0.0.1:")
+    assert result.stderr.endswith("    More: banno-creds explain network.tls.handshake\n")
     assert "check that the port speaks TLS (1.2 or later)" in result.stderr
     assert server.requests == []
 
@@ -781,7 +831,8 @@ def test_a_ca_bundle_that_cannot_be_used(
         2,
         "",
         f"✗   The CA bundle {path} cannot be read: {fault}\n"
-        "    Next: name a file of PEM certificates, or a folder made by: openssl rehash\n",
+        "    Next: name a file of PEM certificates, or a folder made by: openssl rehash\n"
+        "    More: banno-creds explain configuration.invalid\n",
     )
 
 
@@ -991,6 +1042,7 @@ def test_localhost_that_leads_elsewhere_is_sent_nothing(
     assert result == failed(
         f"localhost:{port} is not this machine: the name leads to {address}",
         hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
+        rule="network.dns",
         attempts=1,
     )
     assert pauses == []
@@ -1141,6 +1193,7 @@ def test_a_proxy_that_says_no(ask: Callable[..., Result], status: str, asked: in
     assert result == failed(
         f"The proxy would not connect to bank.example: {status}",
         hint=f"{PROXY_HINT}, and at the proxy's user name and password",
+        rule="network.proxy",
         attempts=asked,
     )
     assert len(proxy.requests) == asked
@@ -1153,7 +1206,7 @@ def test_a_proxy_that_is_not_there_is_named(ask: Callable[..., Result]) -> None:
         port = bound.getsockname()[1]
         result = ask(BANK, env={"HTTPS_PROXY": f"http://user:{PASSWORD}@127.0.0.1:{port}"})
     message = f"The proxy 127.0.0.1:{port} refused the connection: nothing listens there"
-    assert result == failed(message, hint=PROXY_HINT)
+    assert result == failed(message, hint=PROXY_HINT, rule="network.connection")
 
 
 def test_a_proxy_whose_name_cannot_be_resolved_is_named(
@@ -1165,13 +1218,14 @@ def test_a_proxy_whose_name_cannot_be_resolved_is_named(
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     result = ask(BANK, env={"HTTPS_PROXY": "http://proxy.invalid:3128"})
     message = "The proxy proxy.invalid:3128 cannot be resolved: Temporary failure in name resolution"
-    assert result == failed(message, hint=PROXY_HINT)
+    assert result == failed(message, hint=PROXY_HINT, rule="network.dns")
 
 
 def test_a_proxy_that_hangs_up(ask: Callable[..., Result]) -> None:
     with RawServer(sends(b"")) as proxy:
         result = ask(BANK, env={"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"})
     assert result.code == 5
+    assert result.stderr.endswith("    More: banno-creds explain network.proxy\n")
     assert len(proxy.requests) == 3
 
 
@@ -1193,7 +1247,8 @@ def test_a_proxy_that_is_no_url_is_said_without_its_words(ask: Callable[..., Res
         2,
         "",
         "✗   The proxy from the environment cannot be used: it is no URL like http://host:port\n"
-        f"    Next: {PROXY_HINT}; characters such as # / ? @ in its password have to be percent-encoded\n",
+        f"    Next: {PROXY_HINT}; characters such as # / ? @ in its password have to be percent-encoded\n"
+        "    More: banno-creds explain network.proxy\n",
     )
 
 
@@ -1205,7 +1260,8 @@ def test_a_socks_proxy_without_what_speaks_to_one(
         2,
         "",
         "✗   The proxy from the environment is a SOCKS proxy, and what speaks to one is not installed\n"
-        "    Next: pip install 'httpx[socks]'\n",
+        "    Next: pip install 'httpx[socks]'\n"
+        "    More: banno-creds explain network.proxy\n",
     )
 
 

@@ -50,9 +50,14 @@ def ask(cli: Cli, ec_pem: Path, server: ScriptedServer) -> Callable[..., Result]
     return run
 
 
-def error(message: str, *details: str, hint: str) -> str:
+def error(message: str, *details: str, hint: str, rule: str) -> str:
     """What an error looks like on stderr."""
-    return "".join(f"{line}\n" for line in (f"✗   {message}", *(f"    {d}" for d in details), f"    Next: {hint}"))
+    return "✗   " + "\n    ".join((message, *details, f"Next: {hint}", more(rule))) + "\n"
+
+
+def more(rule: str) -> str:
+    """The line that leads to the page of a rule or an error."""
+    return f"More: banno-creds explain {rule}"
 
 
 def claims_of(request: Request) -> dict[str, Any]:
@@ -166,29 +171,34 @@ def test_the_request_id_is_shown_with_the_answer(ask: Callable[..., Result], ser
 
 @pytest.mark.parametrize("status", [400, 401])
 @pytest.mark.parametrize(
-    ("code", "advice"),
+    ("code", "advice", "rule"),
     [
-        ("invalid_client", "the public half of yours"),
-        ("invalid_scope", "--scope"),
-        ("invalid_request", "--curl"),
-        ("invalid_grant", "Service account"),
-        ("invalid_target", "--resource"),
-        ("unauthorized_client", "Service account"),
-        ("unsupported_grant_type", "--token-endpoint"),
-        ("something_new", "the vendor's documentation"),
+        ("invalid_scope", "--scope", "invalid_scope"),
+        ("invalid_request", "--curl", "invalid_request"),
+        ("invalid_grant", "Service account", "invalid_grant"),
+        ("invalid_target", "--resource", "invalid_target"),
+        ("unauthorized_client", "Service account", "unauthorized_client"),
+        ("unsupported_grant_type", "--token-endpoint", "unsupported_grant_type"),
+        ("something_new", "the vendor's documentation", None),
     ],
 )
 def test_a_refusal_says_what_to_do_next_and_is_not_repeated(
-    ask: Callable[..., Result], server: ScriptedServer, pauses: list[float], status: int, code: str, advice: str
+    ask: Callable[..., Result],
+    server: ScriptedServer,
+    pauses: list[float],
+    status: int,
+    code: str,
+    advice: str,
+    rule: str | None,
 ) -> None:
     server.says(says({"error": code, "error_description": "no, for a reason"}, status))
     result = ask()
-    subject = "client" if code == "invalid_client" else "request"
-    message, exchange, hint = result.stderr.splitlines()
+    message, exchange, hint, *rest = map(str.strip, result.stderr.splitlines())
     assert (result.code, result.stdout) == (4, "")
-    assert message == f"✗   The server refused the {subject}: {code} — no, for a reason"
-    assert exchange.strip().startswith(f"{status} ")
+    assert message == f"✗   The server refused the request: {code} — no, for a reason"
+    assert exchange.startswith(f"{status} ")
     assert advice in hint
+    assert rest == ([] if rule is None else [more(rule)])
     assert len(server.requests) == 1
     assert pauses == []
 
@@ -208,6 +218,7 @@ def test_a_refusal_as_a_whole(ask: Callable[..., Result], server: ScriptedServer
             f"400 Bad Request from {server.url} · application/json · x-request-id 7c1e-04",
             "the server's page on it: https://bank.example/why",
             hint="ask the administrator which scopes the application was given, and name them with --scope",
+            rule="invalid_scope",
         ),
     )
 
@@ -217,9 +228,10 @@ def test_a_refusal_without_words(ask: Callable[..., Result], server: ScriptedSer
     server.says(says({"error": "invalid_scope", "error_description": description, "error_uri": 7}, 400))
     result = ask()
     assert result.code == 4
-    message, _, hint = result.stderr.splitlines()
+    message, _, hint, last = map(str.strip, result.stderr.splitlines())
     assert message == "✗   The server refused the request: invalid_scope"
-    assert hint.startswith("    Next: ")
+    assert hint.startswith("Next: ")
+    assert last == more("invalid_scope")
 
 
 def test_an_oauth_error_with_status_200_is_a_refusal(ask: Callable[..., Result], server: ScriptedServer) -> None:
@@ -333,6 +345,7 @@ def test_html_with_a_refusal(
             f"{status} {reason} from {server.url} · text/html",
             "the server says: No [2J entry — inside",
             hint=hint,
+            rule="network.answer",
         ),
     )
     assert len(server.requests) == 1
@@ -348,6 +361,7 @@ def test_html_with_status_200(ask: Callable[..., Result], server: ScriptedServer
             f"200 OK from {server.url} · text/html",
             "the server says: Sign in",
             hint="check the token endpoint's URL; a captive portal or an inspecting proxy may answer in its place",
+            rule="network.answer",
         ),
     )
     assert len(server.requests) == 1
@@ -360,6 +374,7 @@ def test_an_empty_answer(ask: Callable[..., Result], server: ScriptedServer, sta
     assert (result.code, result.stdout) == (5, "")
     message = "The server granted no token, with an empty answer"
     assert result.stderr.startswith(f"✗   {message}\n    {status} ")
+    assert result.stderr.endswith(f"    {more('network.answer')}\n")
 
 
 NOT_OAUTH = "The server refused the request, and its answer is no OAuth error: it is"
@@ -379,7 +394,8 @@ def test_a_refusal_in_plain_text(
 ) -> None:
     server.says(Says(401, body, {"content-type": "text/plain"}))
     exchange = f"401 Unauthorized from {server.url} · text/plain"
-    assert ask() == Result(4, "", error(fault, exchange, *words, hint="check the token endpoint's URL"))
+    hint = "check the token endpoint's URL"
+    assert ask() == Result(4, "", error(fault, exchange, *words, hint=hint, rule="network.answer"))
 
 
 LONG = "word " * 60
@@ -480,18 +496,18 @@ def test_words_with_a_success_that_grants_nothing_are_quoted() -> None:
 
 @pytest.mark.parametrize("status", [404, 405, 410])
 @pytest.mark.parametrize(
-    ("kind", "body"),
+    ("kind", "body", "rule"),
     [
-        ("application/json", b'{"error": "not_found"}'),
-        ("application/json", b'{"error": "invalid_request"}'),
-        ("application/json", b'{"message": "no route"}'),
-        ("text/html", b"<h1>Not here</h1>"),
-        ("", b""),
+        ("application/json", b'{"error": "not_found"}', "not_found"),
+        ("application/json", b'{"error": "invalid_request"}', "invalid_request"),
+        ("application/json", b'{"message": "no route"}', "network.answer"),
+        ("text/html", b"<h1>Not here</h1>", "network.answer"),
+        ("", b"", "network.answer"),
     ],
 )
-def test_where_no_token_endpoint_is_the_url_is_to_be_checked(status: int, kind: str, body: bytes) -> None:
+def test_where_no_token_endpoint_is_the_url_is_to_be_checked(status: int, kind: str, body: bytes, rule: str) -> None:
     failure = failure_for(status, body, kind)
-    assert (failure.exit_code, failure.hint) == (4, "check the token endpoint's URL")
+    assert (failure.exit_code, failure.hint, failure.rule) == (4, "check the token endpoint's URL", rule)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
@@ -508,18 +524,17 @@ def test_what_the_server_will_never_do_is_not_asked_for_again(
     result = ask()
     assert (result.code, result.stdout) == (5, "")
     assert f"✗   The server cannot answer this: {status} " in result.stderr
-    assert "    Next: check the URL, and what stands in front of the server\n" in result.stderr
+    assert result.stderr.endswith(
+        f"    Next: check the URL, and what stands in front of the server\n    {more('network.unavailable')}\n"
+    )
     assert len(server.requests) == 1
     assert pauses == []
 
 
-def test_an_invalid_client_is_sent_neither_to_keygen_nor_to_fingerprints() -> None:
+def test_an_invalid_client_is_sent_to_the_doctor_and_to_neither_keygen_nor_fingerprints() -> None:
     failure = failure_for(401, b'{"error": "invalid_client"}', "application/json")
-    assert failure.hint == (
-        "check the client ID, and that the key registered in Users & Groups is the public half of yours; usual "
-        "causes besides: a kid with a pasted PEM, another aud, this machine's clock, an application registered for a "
-        "client secret"
-    )
+    assert failure.hint == "find out which of its many reasons it has: banno-creds doctor"
+    assert failure.rule == "invalid_client"
 
 
 @pytest.mark.parametrize(
@@ -538,10 +553,11 @@ def test_a_gateways_own_error_is_quoted(
     server.says(says(body, 403))
     result = ask()
     assert result.code == 4
-    message, exchange, *details, _ = result.stderr.splitlines()
+    message, exchange, *details, _, last = result.stderr.splitlines()
     assert message == f"✗   {NOT_OAUTH} JSON of another kind"
     assert exchange.strip() == f"403 Forbidden from {server.url} · application/json"
     assert [line.strip() for line in details] == words
+    assert last.strip() == more("network.answer")
 
 
 @pytest.mark.parametrize(
@@ -555,7 +571,7 @@ def test_a_gateways_own_error_is_quoted(
             "it has the member 'expires_in' more than once",
         ),
         (b'{"access_token": "%s", "access_token": "b"}', "it has the member 'access_token' more than once"),
-        (b'{"access_token": "%s', "it is not JSON (Unterminated string starting at at character 18)"),
+        (b'{"access_token": "%s', "it is not JSON (Unterminated string starting at character 18)"),
         (b'{"access_token": "%s", "expires_in": NaN}', "it holds NaN, which is not JSON"),
         (b'\xff{"access_token": "%s"}', "it is not UTF-8 text"),
         (b'<title></title>{"access_token": "%s"}', "it is not JSON (Expecting value at character 1)"),
@@ -572,6 +588,7 @@ def test_json_that_is_no_token_response(
             f"The answer is not a token response: {fault}",
             f"200 OK from {server.url} · application/json",
             hint="check the token endpoint's URL; a captive portal or an inspecting proxy may answer in its place",
+            rule="network.answer",
         ),
     )
     assert len(server.requests) == 1
@@ -610,6 +627,7 @@ def test_an_answer_without_a_usable_access_token(
             f"The answer {fault}",
             f"200 OK from {server.url} · application/json",
             hint="check that the URL is a token endpoint",
+            rule="network.answer",
         ),
     )
 
@@ -621,8 +639,9 @@ def test_a_redirect_is_never_followed(ask: Callable[..., Result], server: Script
         server.says(Says(status, b"", {"location": f"{other.url}?\x1b[2J"}))
         result = ask()
         assert other.requests == []
-    message, exchange, hint = result.stderr.splitlines()
+    message, exchange, hint, last = result.stderr.splitlines()
     assert (result.code, result.stdout) == (5, "")
+    assert last.strip() == more("network.answer")
     assert message == (
         f"✗   The server redirects to {other.url}? [2J, and a redirect is never followed: "
         "the assertion is for the configured endpoint alone"
@@ -674,6 +693,7 @@ def test_three_attempts_are_all(ask: Callable[..., Result], server: ScriptedServ
             "that was attempt 3 of 3",
             hint="try again later; the vendor asks for the x-request-id, the date and the client ID "
             "in a support case",
+            rule="network.unavailable",
         ),
     )
     assert len(server.requests) == 3
@@ -763,6 +783,7 @@ def test_waiting_longer_than_is_left_is_given_up_at_once(
             f"The server {what}; it asks to wait 86400000 s",
             f"{status} {what.partition(f'{status} ')[2]} from {server.url}",
             hint=hint,
+            rule="network.unavailable",
         ),
     )
     assert len(server.requests) == 1

@@ -40,10 +40,24 @@ _KEY = re.compile(
     re.DOTALL,
 )
 _KEY_FILE = re.compile(
-    rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|\A\s*[\[{](?=.*\"kty\"\s*:)(?=.*\"d\"\s*:\s*\")", re.DOTALL
+    rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|\A\s*[\[{](?=.*\"kty\"\s*:)(?=.*\"d\"\s*:\s*\")"
+    rb"|\A\s*PuTTY-User-Key-File-[0-9]+:",
+    re.DOTALL,
 )
 # An ASN.1 sequence that begins with a version: PKCS #8 (RFC 5958), PKCS #1 (RFC 8017), SEC 1 (RFC 5915).
 _DER_KEY = re.compile(rb"0(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01][\x02\x040]", re.DOTALL)
+# One that is encrypted begins with how: by PBES1, PBES2 (RFC 8018) or a scheme of PKCS #12. A PKCS #12 (RFC 7292), of
+# version 3, begins with whether it is authenticated by a password or signed; its lengths may be left open, too.
+_LENGTH = rb"(?:[\x00-\x80]|\x81.|\x82..|\x83...)"
+_DER_CONTAINER = re.compile(
+    rb"0"
+    + _LENGTH
+    + rb"0"
+    + _LENGTH
+    + rb"\x06[\x09\x0a]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x05[\x01-\x0e]|\x0c\x01[\x01-\x06])"
+    rb"|0" + _LENGTH + rb"\x02\x01\x030" + _LENGTH + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x01\x02]",
+    re.DOTALL,
+)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{100,}={0,2}")
 
 _ECHOED = 16  # so many characters of a secret in a row are no accident
@@ -55,16 +69,16 @@ def is_private_key(text: str) -> bool:
 
 
 def is_private_key_file(head: bytes) -> bool:
-    """Whether a file is a private key: PEM, DER, a JWK, or the base64 of one.
+    """Whether a file is a private key: PEM, DER, PKCS #12, PuTTY's form, a JWK or JWK Set, or the base64 of one.
 
     More exact than `is_private_key`, for any data may be in a file, and some looks like a key's.
 
     Args:
         head: its beginning.
     """
-    if _KEY_FILE.search(head.removeprefix(b"\xef\xbb\xbf")) or _DER_KEY.match(head):
+    if _KEY_FILE.search(head.removeprefix(b"\xef\xbb\xbf")) or _DER_KEY.match(head) or _DER_CONTAINER.match(head):
         return True
-    packed = b"".join(head.split())
+    packed = b"".join(head.removeprefix(b"\xef\xbb\xbf").split()).strip(b"\"'")
     if not _BASE64.fullmatch(packed):
         return False
     from base64 import urlsafe_b64decode
@@ -115,15 +129,24 @@ class BannoCredsError(Exception):
         message: what failed, one sentence without a full stop; never a secret.
         hint: the one next thing to do, one sentence.
         details: further lines worth knowing: the server's words, a status, a request id.
+        rule: the id under which the fault is explained, one of `findings.Rule`; of a refusal, the OAuth error code,
+            unless more is known.
+
+    Attributes:
+        command: the command that the hint ends with, where the command line knows it; it is never wrapped.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, details: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, details: tuple[str, ...] = (), rule: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.details = details
+        self.rule = rule
+        self.command: str | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive being copied, and the way from one process to another, whatever a branch's constructor wants."""
@@ -182,6 +205,7 @@ class RefusedError(BannoCredsError):
         status: the HTTP status.
         hint: see `BannoCredsError`.
         details: see `BannoCredsError`.
+        rule: see `BannoCredsError`.
     """
 
     exit_code = 4
@@ -194,15 +218,17 @@ class RefusedError(BannoCredsError):
         status: int,
         hint: str | None = None,
         details: tuple[str, ...] = (),
+        rule: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint, details=details)
+        super().__init__(message, hint=hint, details=details, rule=rule)
         self.error = error
         self.status = status
 
     def leave_out(self, secret: str, what: str = "the assertion") -> None:
         """Drop the error code too, where it is the echo; see `BannoCredsError.leave_out`."""
         super().leave_out(secret, what)
-        self.error = None if self.error is None else without(self.error, secret, what)
+        if self.error is not None and (left := without(self.error, secret, what)) != self.error:
+            self.error, self.rule = left, None
 
 
 class NetworkError(BannoCredsError):
@@ -214,6 +240,7 @@ class NetworkError(BannoCredsError):
         retry_after: how many seconds the server asked to be left alone, where it did.
         hint: see `BannoCredsError`.
         details: see `BannoCredsError`.
+        rule: see `BannoCredsError`.
     """
 
     exit_code = 5
@@ -226,8 +253,9 @@ class NetworkError(BannoCredsError):
         retry_after: float | None = None,
         hint: str | None = None,
         details: tuple[str, ...] = (),
+        rule: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint, details=details)
+        super().__init__(message, hint=hint, details=details, rule=rule)
         self.retryable = retryable
         self.retry_after = retry_after
 

@@ -32,6 +32,7 @@ from banno_creds.errors import (
     UnusableAnswerError,
     printable,
 )
+from banno_creds.times import http_date
 
 # httpx imports its own command line where click and rich are installed: 45 ms and 6 MiB for something we never
 # call. Said to be missing, it is left out; that is httpx's own way of doing without.
@@ -55,7 +56,7 @@ T = TypeVar("T")
 MOST_ANSWER_BYTES = 1024 * 1024
 
 # A SYN that is dropped on the way is noticed only by waiting; waiting longer than this seldom helps.
-_CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 
 # So much of a compressed answer is unfolded at a time.
 _CHUNK_BYTES = 64 * 1024
@@ -73,6 +74,12 @@ _CERTIFICATE_HINTS = {  # OpenSSL's verify codes
 }
 _CERTIFICATE_HINTS[20] = _CERTIFICATE_HINTS[21] = _CERTIFICATE_HINTS[19]
 _CERTIFICATE_HINTS[64] = _CERTIFICATE_HINTS[62]
+_CERTIFICATE_RULES = {
+    9: "network.tls.expired",  # or not valid yet
+    10: "network.tls.expired",
+    62: "network.tls.host",
+    64: "network.tls.host",
+}
 
 _PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 
@@ -80,9 +87,11 @@ _PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 _OUT_OF_TIME = (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout)
 
 # What was under way when the time ran out, by the end of httpx's name for it.
+NO_CONNECTION = "there was no connection yet"
+NO_TLS = "TLS was not agreed on yet"
 _PHASES = {
-    "connect_tcp.started": "there was no connection yet",
-    "start_tls.started": "TLS was not agreed on yet",
+    "connect_tcp.started": NO_CONNECTION,
+    "start_tls.started": NO_TLS,
     "send_request_headers.started": "the request was not sent yet",
     "receive_response_headers.started": "the server had not begun to answer",
     "receive_response_body.started": "the answer had begun, and was not whole",
@@ -109,6 +118,27 @@ class Answer:
     def media_type(self) -> str:
         """The media type without its parameters, in lower case."""
         return printable(self.headers.get("content-type", "").partition(";")[0], 80).lower()
+
+
+def answer_skew(headers: Mapping[str, str], now: float, seconds: float) -> float | None:
+    """How many seconds this machine's clock is ahead of the server's, as far as an answer tells.
+
+    Args:
+        headers: the answer's.
+        now: the time when it had come, in seconds since the epoch.
+        seconds: how long the exchange took.
+
+    Returns:
+        The seconds; None if it does not say when it was made.
+    """
+    date = http_date(headers.get("date", ""))
+    if date is None:
+        return None
+    # What a cache kept was made so much earlier (RFC 9111 section 5.1).
+    age = headers.get("age", "").strip()
+    kept = int(age) if age.isascii() and age.isdigit() and len(age) < 10 else 0
+    # It was made somewhere between the question and the answer, and its second had begun.
+    return now - seconds / 2 - (date + kept + 0.5)
 
 
 class StreamedAnswer:
@@ -185,9 +215,10 @@ class StreamedAnswer:
                 f"nothing more of the answer from {host} came for {seconds:g} s",
                 hint="try again later, or allow longer pauses with --timeout SECONDS",
                 details=(_PHASES["receive_response_body.started"],),
+                rule="network.timeout",
             ) from None
         except httpx.HTTPError as failure:
-            raise _explain(failure, self.url, None) from None
+            raise _explain(failure, self.url, None, None) from None
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:
@@ -239,10 +270,78 @@ class HttpClient:
         Raises:
             ConfigurationError: the proxy's settings or the CA bundle cannot be meant.
         """
-        self._proxy(url)
+        self.proxy_for(url)
         # A CA bundle that plain http has no use for was named nevertheless: its faults are not passed over.
         if self._ca_bundle is not None or _is_secure(url):
-            self._trust()
+            self.trust()
+
+    def proxy_for(self, url: str) -> httpx.Proxy | None:
+        """The proxy that the environment (or, on macOS and Windows, the system) names for a URL.
+
+        Args:
+            url: what is going to be asked; loopback never is through a proxy.
+
+        Returns:
+            The proxy, whose ``repr`` has its password left out.
+
+        Raises:
+            ConfigurationError: the setting cannot be meant.
+        """
+        if url not in self._proxies:
+            self._proxies[url] = _proxy_for(url)
+        return self._proxies[url]
+
+    def trust(self) -> ssl.SSLContext:
+        """Whom to trust: the CA bundle that was named, else the operating system's store.
+
+        Raises:
+            ConfigurationError: the CA bundle cannot be read.
+        """
+        if self._trusted is None:
+            if self._ca_bundle is None:
+                self._trusted, self._is_part = _system_trust()
+            else:
+                self._trusted = _bundle_trust(self._ca_bundle)
+        return self._trusted
+
+    def trust_more(self) -> bool:
+        """Trust the operating system's whole store from now on, where so far it was only a part of it.
+
+        Returns:
+            Whether it was: a certificate that was not trusted may be now.
+        """
+        was_part = self._is_part
+        if was_part:
+            self._trusted, self._is_part = _whole_store(), False
+        return was_part
+
+    def trusted_by(self) -> str:
+        """Whose word is taken for a server's certificate: the name and the place of the trust store."""
+        if self._ca_bundle is not None:
+            return f"--ca-bundle {printable(self._ca_bundle)}"
+        if sys.platform in ("darwin", "win32"):  # they keep it in no file
+            return "the operating system's trust store"
+        paths = ssl.get_default_verify_paths()
+        named = [(name, os.environ.get(name)) for name in (paths.openssl_cafile_env, paths.openssl_capath_env)]
+        settings = [f"{name} {printable(value)}{_absence(value)}" for name, value in named if value]
+        if settings:
+            return " and ".join(settings)
+        place = paths.cafile or paths.capath
+        return f"the operating system's trust store{f' {printable(place)}' if place else ''}"
+
+    def timed_out(self, url: str, phase: str) -> TimedOutError:
+        """The error for an exchange that the time allowed has ended.
+
+        Args:
+            url: what was asked.
+            phase: how far it was.
+        """
+        return TimedOutError(
+            f"no whole answer from {urlsplit(url).netloc} within {self._timeout:g} s",
+            hint="try again later, or allow more with --timeout SECONDS",
+            details=(phase,),
+            rule="network.connection" if phase == NO_CONNECTION else "network.timeout",
+        )
 
     def get(self, url: str) -> Answer:
         """Fetch a JSON document; see `_send` for what it raises."""
@@ -283,7 +382,7 @@ class HttpClient:
         def run(exchange: _Exchange[StreamedAnswer], context: ssl.SSLContext, seconds: float) -> StreamedAnswer:
             body = exchange.noticing(content()) if content is not None else None
             request = _request(method, url, body, seconds, exchange.trace, headers)
-            return _open(request, url, context, self._proxy(url))
+            return _open(request, url, context, self.proxy_for(url))
 
         return self._within(lambda: self._timeout, url, run)
 
@@ -302,7 +401,7 @@ class HttpClient:
 
         def run(exchange: _Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
             request = _request(method, url, content, seconds, exchange.trace, form)
-            return _run(request, url, context, self._proxy(url))
+            return _run(request, url, context, self.proxy_for(url))
 
         return self._within(self.remaining, url, run)
 
@@ -310,12 +409,12 @@ class HttpClient:
         self, seconds: Callable[[], float], url: str, run: Callable[[_Exchange[T], ssl.SSLContext, float], T]
     ) -> T:
         """Run an exchange, and say in our words what broke it."""
-        proxy = self._proxy(url)
+        proxy = self.proxy_for(url)
         secure = _is_secure(url)
-        context = self._trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = self.trust() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         left = seconds()
         if left <= 0:
-            raise self._timed_out(url, "there was no time left to ask")
+            raise self.timed_out(url, "there was no time left to ask")
         exchange: _Exchange[T] = _Exchange(
             lambda exchange: run(exchange, context, left), only_loopback=None if secure else urlsplit(url).netloc
         )
@@ -323,37 +422,13 @@ class HttpClient:
             return exchange.within(left)
         except (httpx.HTTPError, TimeoutError) as failure:
             if isinstance(failure, _OUT_OF_TIME) or seconds() <= 0:
-                raise self._timed_out(url, exchange.phase) from None
-            if self._is_part and isinstance(_cause(failure), ssl.SSLCertVerificationError):
+                raise self.timed_out(url, exchange.phase) from None
+            if isinstance(_cause(failure), ssl.SSLCertVerificationError) and self.trust_more():
                 # The folder has not the authority; the whole store may. The handshake failed: nothing was sent.
-                self._trusted, self._is_part = _whole_store(), False
                 return self._within(seconds, url, run)
-            raise _explain(failure, url, proxy) from None
+            raise _explain(failure, url, proxy, exchange) from None
         except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is the latter
-            raise ConfigurationError(
-                f"{urlsplit(url).netloc!a} cannot be a host's name", hint="check the URL's spelling"
-            ) from None
-
-    def _trust(self) -> ssl.SSLContext:
-        """Whom to trust: the CA bundle that was named, else the operating system's store."""
-        if self._trusted is None:
-            if self._ca_bundle is None:
-                self._trusted, self._is_part = _system_trust()
-            else:
-                self._trusted = _bundle_trust(self._ca_bundle)
-        return self._trusted
-
-    def _proxy(self, url: str) -> httpx.Proxy | None:
-        if url not in self._proxies:
-            self._proxies[url] = _proxy_for(url)
-        return self._proxies[url]
-
-    def _timed_out(self, url: str, phase: str) -> TimedOutError:
-        return TimedOutError(
-            f"no whole answer from {urlsplit(url).netloc} within {self._timeout:g} s",
-            hint="try again later, or allow more with --timeout SECONDS",
-            details=(phase,),
-        )
+            raise no_host(url) from None
 
 
 def _is_secure(url: str) -> bool:
@@ -376,7 +451,7 @@ def _request(
     }
     given = {name.lower() for name, _ in headers}
     every = [*((name, value) for name, value in own.items() if name not in given), *headers]
-    timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+    timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
     extensions = {"timeout": timeout.as_dict(), "trace": trace}
     return httpx.Request(method, url, headers=every, content=content, extensions=extensions)
 
@@ -423,6 +498,7 @@ class _Exchange(Generic[T]):
 
     def __init__(self, run: Callable[[_Exchange[T]], T], *, only_loopback: str | None = None) -> None:
         self.phase = "it had not begun"
+        self.tls_begun = False
         self._run = run
         self._only_loopback = only_loopback
         self._outcome: T | BaseException | None = None
@@ -492,6 +568,7 @@ class _Exchange(Generic[T]):
         """Learn how far it is, and of the socket when there is one."""
         name = event.partition(".")[2]
         self.phase = _PHASES.get(name, self.phase)
+        self.tls_begun = self.tls_begun or self.phase == NO_TLS
         if name != "connect_tcp.complete":
             return
         stream = info["return_value"]
@@ -500,10 +577,7 @@ class _Exchange(Generic[T]):
             address = stream.get_extra_info("server_addr")[0]
             if not is_loopback(address):
                 stream.close()
-                raise NetworkError(
-                    f"{self._only_loopback} is not this machine: the name leads to {address}",
-                    hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
-                )
+                raise not_this_machine(self._only_loopback, address)
         with self._lock:
             if self._broken_off:
                 stream.close()
@@ -533,10 +607,9 @@ def _proxy_for(url: str) -> httpx.Proxy | None:
     if is_loopback(host):
         return None
     from importlib.util import find_spec
-    from urllib.request import getproxies, proxy_bypass
+    from urllib.request import proxy_bypass
 
-    proxies = getproxies()
-    chosen = proxies.get("https") or proxies.get("all")
+    _, chosen = _proxy_setting()
     if not chosen or proxy_bypass(host) or proxy_bypass(parts.netloc):
         return None
     # Its words may be a password's: the error quotes none of them.
@@ -548,13 +621,56 @@ def _proxy_for(url: str) -> httpx.Proxy | None:
         raise ConfigurationError(
             "the proxy from the environment cannot be used: it is no URL like http://host:port",
             hint=f"{_PROXY_HINT}; characters such as # / ? @ in its password have to be percent-encoded",
+            rule="network.proxy",
         )
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ConfigurationError(
             "the proxy from the environment is a SOCKS proxy, and what speaks to one is not installed",
             hint="pip install 'httpx[socks]'",
+            rule="network.proxy",
         )
     return proxy
+
+
+def proxy_named_by() -> str | None:
+    """What names a proxy for https, whether or not a URL is excepted from it: a variable; None if nothing does."""
+    return _proxy_setting()[0]
+
+
+def _proxy_setting() -> tuple[str | None, str | None]:
+    """What names a proxy for https, and what it says, which may hold a password."""
+    from urllib.request import getproxies
+
+    proxies = getproxies()
+    for variable in ("https_proxy", "all_proxy"):
+        if chosen := proxies.get(variable.removesuffix("_proxy")):
+            spellings = (variable, *(name for name in os.environ if name.lower() == variable))
+            named = (name for name in spellings if os.environ.get(name) == chosen)
+            return next(named, "the system's settings"), chosen
+    return None, None
+
+
+def resolve(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
+    """The addresses of a host, in the order in which they are tried.
+
+    Args:
+        host: its name or an address.
+        port: goes with each.
+        seconds: how long it may take; the resolver knows no bound of its own.
+
+    Returns:
+        Addresses and ports, at least one, none twice.
+
+    Raises:
+        OSError: there are none; a TimeoutError if it took too long.
+        UnicodeError: it cannot be a host's name.
+    """
+
+    def run(_: object) -> list[tuple[str, int]]:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
+
+    return _Exchange(run).within(seconds)
 
 
 def _read(response: httpx.Response, url: str) -> bytes:
@@ -603,6 +719,7 @@ def _unreadable(url: str, status: int, encoding: str) -> UnusableAnswerError:
         f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
         hint="look at what stands between this machine and the server: a proxy, a gateway",
         details=(f"{status}, content-encoding {printable(encoding, 40)}",),
+        rule="network.answer",
     )
 
 
@@ -611,6 +728,7 @@ def _too_large(response: httpx.Response, url: str) -> UnusableAnswerError:
         f"the answer from {url} is larger than {MOST_ANSWER_BYTES // 1024} KiB and was not read further",
         hint="check the URL: such an endpoint answers with a few kilobytes",
         details=(f"{response.status_code} {printable(response.reason_phrase, 80)}",),
+        rule="network.answer",
     )
 
 
@@ -632,6 +750,7 @@ def _bundle_trust(ca_bundle: Path) -> ssl.SSLContext:
         raise ConfigurationError(
             f"the CA bundle {ca_bundle} cannot be read: {fault}",
             hint="name a file of PEM certificates, or a folder made by: openssl rehash",
+            rule="configuration.invalid",
         )
     return context
 
@@ -674,52 +793,128 @@ def _is_hashed(folder: Path) -> bool:
     return any(folder.glob("????????.[0-9]"))
 
 
-def _explain(failure: httpx.HTTPError, url: str, proxy: httpx.Proxy | None) -> BannoCredsError:
+def _absence(path: str) -> str:
+    return "" if os.pathsep in path or Path(path).exists() else " (which is not there)"
+
+
+def _explain(
+    failure: httpx.HTTPError, url: str, proxy: httpx.Proxy | None, exchange: _Exchange[Any] | None
+) -> BannoCredsError:
     """The error for an exchange that broke while there was time left."""
     host = urlsplit(url).netloc
+    cause = _cause(failure)
+    words = printable(failure) or type(failure).__name__
+    before_tls = exchange is None or exchange.phase != NO_TLS
+    if isinstance(failure, httpx.TimeoutException):
+        error = unconnected(TimeoutError(), url, proxy, "")
+        error.rule = error.rule if before_tls else "network.timeout"
+        return error
+    if isinstance(failure, httpx.ProxyError):
+        return refused_by_proxy(url, words)
+    if isinstance(cause, ssl.SSLError):
+        return untrusted(cause, host)
+    if isinstance(cause, (socket.gaierror, ConnectionRefusedError)) or isinstance(failure, httpx.ConnectError):
+        error = unconnected(cause, url, proxy, words)
+        # Reset in the middle of the handshake: there are firewalls that read the host's name in it.
+        error.rule = error.rule if before_tls else "network.tls.handshake"
+        return error
+    # Until TLS begins, whatever is said through a proxy is said to the proxy.
+    in_tunnel = proxy is None or exchange is None or exchange.tls_begun
+    return NetworkError(
+        f"the connection to {host} broke before the whole answer was there: {words}",
+        retryable=True,
+        hint="try again; if it stays so, look at what stands between this machine and the server",
+        rule="network.connection" if in_tunnel else "network.proxy",
+    )
+
+
+def unconnected(cause: BaseException, url: str, proxy: httpx.Proxy | None, words: str) -> NetworkError:
+    """The error for a connection that did not come about.
+
+    Args:
+        cause: the operating system's reason.
+        url: what was to be asked.
+        proxy: what was to be connected to in its place.
+        words: the reason in words, for one that has none of its own.
+    """
     # Through a proxy, it is the proxy that is connected to.
-    peer, look = host, "check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)"
+    peer, look = urlsplit(url).netloc, "check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)"
     if proxy is not None:
         peer, look = f"the proxy {proxy.url.netloc.decode()}", _PROXY_HINT
-    if isinstance(failure, httpx.TimeoutException):
-        return TimedOutError(f"no connection to {peer} within {_CONNECT_SECONDS:g} s", retryable=True, hint=look)
-    words = printable(failure) or type(failure).__name__
-    if isinstance(failure, httpx.ProxyError):
-        return NetworkError(
-            f"the proxy would not connect to {host}: {words}",
-            retryable=words.startswith("5"),  # such as 503: it could not reach the host just now
-            hint=f"{_PROXY_HINT}, and at the proxy's user name and password",
-        )
-    cause = _cause(failure)
-    if isinstance(cause, ssl.SSLError):
-        return _untrusted(cause, host)
+    rule = "network.connection"
+    if isinstance(cause, TimeoutError) and cause.errno is None:  # else it is the operating system's, with its words
+        message = f"no connection to {peer} within {CONNECT_SECONDS:g} s"
+        return TimedOutError(message, retryable=True, hint=look, rule=rule)
     if isinstance(cause, socket.gaierror):
-        return NetworkError(f"{peer} cannot be resolved: {cause.strerror}", retryable=True, hint=look)
+        message = f"{peer} cannot be resolved: {cause.strerror}"
+        return NetworkError(message, retryable=True, hint=look, rule="network.dns")
     if isinstance(cause, ConnectionRefusedError):
         return NetworkError(
             f"{peer} refused the connection: nothing listens there",
             retryable=True,
             hint=_PROXY_HINT if proxy else "check the host and the port, and whether the server is running",
+            rule=rule,
         )
-    if isinstance(failure, httpx.ConnectError):
-        words = (isinstance(cause, OSError) and cause.strerror) or words
-        return NetworkError(f"no connection to {peer}: {words}", retryable=True, hint=look)
+    words = (isinstance(cause, OSError) and cause.strerror) or words
+    return NetworkError(f"no connection to {peer}: {words}", retryable=True, hint=look, rule=rule)
+
+
+def refused_by_proxy(url: str, words: str) -> NetworkError:
+    """The error for a proxy that does not pass a request on.
+
+    Args:
+        url: what was to be asked.
+        words: the status and its reason.
+    """
     return NetworkError(
-        f"the connection to {host} broke before the whole answer was there: {words}",
-        retryable=True,
-        hint="try again; if it stays so, look at what stands between this machine and the server",
+        f"the proxy would not connect to {urlsplit(url).netloc}: {words}",
+        retryable=words.startswith("5"),  # such as 503: it could not reach the host just now
+        hint=f"{_PROXY_HINT}, and at the proxy's user name and password",
+        rule="network.proxy",
     )
 
 
-def _untrusted(cause: ssl.SSLError, host: str) -> UntrustedServerError:
+def not_this_machine(named: str, address: str) -> NetworkError:
+    """The error for plain http to a name that should be loopback's, and leads elsewhere.
+
+    Args:
+        named: the name.
+        address: where it leads.
+    """
+    return NetworkError(
+        f"{named} is not this machine: the name leads to {address}",
+        hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
+        rule="network.dns",
+    )
+
+
+def no_host(url: str) -> ConfigurationError:
+    """The error for a URL whose host cannot be one."""
+    return ConfigurationError(
+        f"{urlsplit(url).netloc!a} cannot be a host's name",
+        hint="check the URL's spelling",
+        rule="configuration.endpoint",
+    )
+
+
+def untrusted(cause: OSError, host: str) -> UntrustedServerError:
+    """The error for TLS that failed.
+
+    Args:
+        cause: the reason: OpenSSL's, truststore's or the operating system's.
+        host: whom it was spoken with.
+    """
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UntrustedServerError(
             f"the certificate of {host} is not trusted: {printable(cause.verify_message)}",
             hint=_CERTIFICATE_HINTS.get(cause.verify_code, _CERTIFICATE_HINTS[19]),
+            rule=_CERTIFICATE_RULES.get(cause.verify_code, "network.tls.untrusted"),
         )
     return UntrustedServerError(
-        f"TLS with {host} failed: {printable(cause.reason or cause)}",
-        hint="check that the port speaks TLS (1.2 or later), and what stands between this machine and the server",
+        f"TLS with {host} failed: {printable(getattr(cause, 'reason', None) or cause.strerror or cause)}",
+        hint="check that the port speaks TLS (1.2 or later), and not plain http; and what stands between this "
+        "machine and the server",
+        rule="network.tls.handshake",
     )
 
 

@@ -83,7 +83,9 @@ def parse_json(data: bytes | str) -> Any:
             parse_int=_bounded,
         )
     except json.JSONDecodeError as failure:
-        raise ValueError(f"it is not JSON ({failure.msg} at character {failure.pos + 1})") from None
+        raise ValueError(
+            f"it is not JSON ({failure.msg.removesuffix(' at')} at character {failure.pos + 1})"
+        ) from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _check_depth(value)

@@ -69,3 +69,22 @@ def until(timestamp: float, now: float) -> str:
     if abs(distance) < 1:
         return "now"
     return f"in {duration(distance)}" if distance >= 0 else f"{duration(distance)} ago"
+
+
+def http_date(value: str) -> float | None:
+    """An HTTP date (RFC 9110 section 5.6.7) as seconds since the epoch.
+
+    Args:
+        value: the header's value.
+
+    Returns:
+        The instant; None if it is none.
+    """
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(value)
+        # It is in GMT, also in the one of its three forms that does not say so.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -696,7 +696,7 @@ def _members(entry: Entry) -> dict[str, Any]:
         failure = entry.failure.failure
         members["failure"] = _when(entry.failure) | {
             "class": type(failure).__name__,
-            **{name: getattr(failure, name, None) for name in ("message", "hint", "error", "status")},
+            **{name: getattr(failure, name, None) for name in ("message", "hint", "error", "status", "rule")},
             "details": list(failure.details),
         }
     return members
@@ -732,7 +732,10 @@ def _kept_failure(members: Mapping[str, Any] | None) -> _Kept | None:
         raise TypeError
     if not all(isinstance(text, str) for text in (kind, message, *details, *([] if hint is None else [hint]))):
         raise TypeError
-    words: dict[str, Any] = {"hint": hint, "details": tuple(details)}
+    rule = members.get("rule")
+    if not isinstance(rule, str | None):
+        raise TypeError
+    words: dict[str, Any] = {"hint": hint, "details": tuple(details), "rule": rule}
     if kind == RefusedError.__name__:
         error, status = members["error"], members["status"]
         if not isinstance(error, str | None) or type(status) is not int:

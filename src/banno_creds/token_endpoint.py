@@ -16,6 +16,7 @@ from banno_creds.errors import (
     printable,
 )
 from banno_creds.jose import parse_json_object
+from banno_creds.times import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 _REFUSAL_HINTS = {
-    "invalid_client": "check the client ID, and that the key registered in Users & Groups is the public half of "
-    "yours; usual causes besides: a kid with a pasted PEM, another aud, this machine's clock, an application "
-    "registered for a client secret",
+    "invalid_client": "find out which of its many reasons it has: banno-creds doctor",
     "invalid_scope": "ask the administrator which scopes the application was given, and name them with --scope",
     "invalid_request": "look at the form with --curl and at your --param values",
     "invalid_grant": "the application must be of the type Service account with Signed JWT; ask the administrator",
@@ -137,6 +136,7 @@ def read_answer(answer: Answer, requested_at: int) -> TokenResponse:
             "and a redirect is never followed: the assertion is for the configured endpoint alone",
             hint="check the token endpoint's URL; a redirect often means a login page or a retired address",
             details=exchange(answer),
+            rule="network.answer",
         )
     try:
         body = parse_json_object(answer.content)
@@ -173,6 +173,7 @@ def unavailable(answer: Answer) -> UnavailableError:
         retry_after=retry_after,
         hint=hint,
         details=exchange(answer) + words(answer),
+        rule="network.unavailable",
     )
 
 
@@ -291,6 +292,7 @@ def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> Token
             f"the answer {fault} (its members: {printable(', '.join(sorted(body)) or 'none', 200)})",
             hint="check that the URL is a token endpoint",
             details=exchange(answer) + words(answer),
+            rule="network.answer",
         ) from None
 
 
@@ -313,6 +315,8 @@ def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:
         if answer.status in _NOT_HERE
         else _REFUSAL_HINTS.get(code, "look the error up in the vendor's documentation"),
         details=details,
+        # The server chooses the code, and none of our rules' ids, which have a dot in them, is to be taken from it.
+        rule=None if "." in code else code,
     )
 
 
@@ -330,6 +334,7 @@ def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
             if answer.status == 403
             else _URL_HINT,
             details=details,
+            rule="network.answer",
         )
     return UnusableAnswerError(
         f"the answer is not a token response: {fault}"
@@ -337,6 +342,7 @@ def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
         else "the server granted no token, with an empty answer",
         hint=f"{_URL_HINT}; a captive portal or an inspecting proxy may answer in its place",
         details=details,
+        rule="network.answer",
     )
 
 
@@ -357,12 +363,5 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return float(value)
-    from datetime import UTC
-    from email.utils import parsedate_to_datetime
-
-    try:
-        date = parsedate_to_datetime(value)
-        # An HTTP date is in GMT, also in the one of its three forms that does not say so.
-        return max(0.0, round((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()))
-    except (ValueError, OverflowError):
-        return None
+    date = http_date(value)
+    return None if date is None else max(0.0, round(date - time.time()))
