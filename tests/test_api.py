@@ -368,6 +368,7 @@ def test_what_cannot_be_unfolded_is_said(call: Callable[..., Result], bank: Api,
         f"{OK}✗   The answer from 127.0.0.1:{bank.port} is compressed in a way that cannot be read\n"
         f"    200, content-encoding {encoding}\n"
         "    Next: look at what stands between this machine and the server: a proxy, a gateway\n"
+        "    More: banno-creds explain network.answer\n"
     )
 
 
@@ -1283,12 +1284,12 @@ LOOK = "look at what the API says on standard output, and at its documentation"
         (Reply(418, b"", reason=""), 4, "The API refused the request: 418", [f"Next: {LOOK}"]),
         (Reply(429, b"slow", {"retry-after": "30"}), 5,
          "The server asks to slow down: 429 Too Many Requests; it asks to wait 30 s",
-         ["Next: try again later and less often"]),
+         ["Next: try again later and less often", "More: banno-creds explain network.unavailable"]),
         (Reply(500, b"<title>Oh</title>", {"content-type": "text/html"}), 5,
          "The server cannot answer now: 500 Internal Server Error",
-         ["the server says: Oh", f"Next: {SUPPORT}"]),
+         ["the server says: Oh", f"Next: {SUPPORT}", "More: banno-creds explain network.unavailable"]),
         (Reply(503, b""), 5, "The server cannot answer now: 503 Service Unavailable",
-         [f"Next: {SUPPORT}"]),
+         [f"Next: {SUPPORT}", "More: banno-creds explain network.unavailable"]),
     ],
     ids=lambda value: str(value.status) if isinstance(value, Reply) else "",
 )  # fmt: skip
@@ -1345,6 +1346,7 @@ def test_nobody_listens(call: Callable[..., Result], bank: Api) -> None:
     assert result.stderr.endswith(
         f"✗   {base.removeprefix('http://')} refused the connection: nothing listens there\n"
         "    Next: check the host and the port, and whether the server is running\n"
+        "    More: banno-creds explain network.connection\n"
     )
 
 

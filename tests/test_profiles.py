@@ -481,7 +481,7 @@ def test_a_client_id_with_a_line_end_is_one_clear_error(cli: Cli) -> None:
     write('[profiles.a]\nclient_id = "a\\n"\n')
     result = cli("sign-jwt", "--profile", "a")
     assert result.code == 2
-    assert result.stderr.startswith("✗   The client ID 'a\\n' has white space around it or characters outside ASCII")
+    assert result.stderr.startswith("✗   The client ID 'a\\n' has white space or quotation marks around it")
 
 
 def test_two_endpoints_in_one_profile_exclude_each_other(cli: Cli) -> None:

@@ -255,7 +255,8 @@ def _run(program: str) -> str:
 
 
 SIGNATURES = {
-    "BannoCredsError": "(message: 'str', *, hint: 'str | None' = None, details: 'tuple[str, ...]' = ()) -> 'None'",
+    "BannoCredsError": "(message: 'str', *, hint: 'str | None' = None, details: 'tuple[str, ...]' = (), "
+    "rule: 'str | None' = None) -> 'None'",
     "BearerAuth": "(source: 'TokenSource', *, origin: 'str' = 'https://banno.com') -> 'None'",
     "ClientConfig": "(client_id: 'str', private_key: 'KeySource', passphrase: 'Callable[[], bytes | None]' = F, "
     "token_endpoint: 'str | None' = 'https://login.jackhenry.com/a/oidc-provider/api/v0/token', "
@@ -267,9 +268,9 @@ SIGNATURES = {
     "allow_writable: 'bool' = False) -> None",
     "KeySource.file": "(path: 'str | Path') -> 'KeySource'",
     "NetworkError": "(message: 'str', *, retryable: 'bool' = False, retry_after: 'float | None' = None, "
-    "hint: 'str | None' = None, details: 'tuple[str, ...]' = ()) -> 'None'",
+    "hint: 'str | None' = None, details: 'tuple[str, ...]' = (), rule: 'str | None' = None) -> 'None'",
     "RefusedError": "(message: 'str', *, error: 'str | None', status: 'int', hint: 'str | None' = None, "
-    "details: 'tuple[str, ...]' = ()) -> 'None'",
+    "details: 'tuple[str, ...]' = (), rule: 'str | None' = None) -> 'None'",
     "TokenResponse": "(access_token: 'str', token_type: 'str', expires_in: 'int | None', scope: 'str | None', "
     "requested_at: 'int', raw: 'Mapping[str, Any]') -> None",
     "TokenResponse.expires_at": "property",

@@ -320,6 +320,33 @@ def test_line_that_just_fits_is_not_wrapped() -> None:
     assert at_terminal("-c", program, "77").lines == ["x", "    " + "y" * 76, "    y", ""]
 
 
+def test_the_first_row_of_a_long_line_uses_the_whole_width() -> None:
+    words = "'a' * 35 + ' ' + 'b' * int(sys.argv[1]) + ' ccc'"
+    program = f"from tests.test_report import *; Report().error(BannoCredsError({words}))"
+    first = "✗   " + "a" * 35
+    assert at_terminal("-c", program, "40").lines == [f"{first} {'b' * 40}", "    ccc", ""]
+    assert at_terminal("-c", program, "41").lines == [first, f"    {'b' * 41} ccc", ""]
+
+
+def test_what_follows_the_first_row_is_no_longer_than_the_terminal_is_wide() -> None:
+    program = "from tests.test_report import *; Report().error(BannoCredsError('x ' + 'y' * 200))"
+    rows = ["✗   x", "    " + "y" * 76, "    " + "y" * 76, "    " + "y" * 48]
+    assert at_terminal("-c", program).lines == [*rows, ""]
+
+
+def test_the_command_of_a_hint_has_a_line_of_its_own_that_is_never_wrapped() -> None:
+    program = (
+        "from tests.test_report import *\n"
+        "error = BannoCredsError('no', hint='do this:', rule='invalid_client')\n"
+        "error.command = 'banno-creds doctor ' + '--x y ' * 30 + 'z'\n"
+        "Report().error(error)\n"
+    )
+    command = "    banno-creds doctor " + "--x y " * 30 + "z"
+    more = "    More: banno-creds explain invalid_client"
+    assert at_terminal("-c", program).lines == ["✗   No", "    Next: do this:", command, more, ""]
+    assert at_terminal("-c", program, stderr=False).stderr.splitlines()[2] == command
+
+
 def test_what_is_to_be_copied_is_never_wrapped() -> None:
     program = "from tests.test_report import *; Report().verbatim('curl ' + 'x ' * 100 + '\\\\\\n  --data y')"
     seen = at_terminal("-c", program)

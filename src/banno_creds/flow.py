@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from banno_creds.config import DEFAULT_MIN_TTL, is_url
-from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, TokenError, without
+from banno_creds.config import DEFAULT_MIN_TTL, ENVIRONMENTS, is_url
+from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, RefusedError, TokenError, without
 from banno_creds.steps import (
     AnswerReceived,
     AssertionBuilt,
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from banno_creds import keys
-    from banno_creds.config import ClientConfig, KeySource, TokenChecks
+    from banno_creds.config import AssertionChecks, ClientConfig, KeySource, TokenChecks
     from banno_creds.decode import DecodedToken
+    from banno_creds.findings import Finding
     from banno_creds.http_client import Answer, HttpClient
+    from banno_creds.registration import Registration
     from banno_creds.signer import KeySigner
     from banno_creds.steps import Emit, Step
     from banno_creds.times import Clock
@@ -91,7 +93,7 @@ def sign_jwt(
 
         with HttpClient(config.timeout, config.ca_bundle) as http:
             url = _find_token_endpoint(config, http, emit, sleep)
-    return _make_assertion(config, signer, url, emit, clock)
+    return make_assertion(config, signer, url, emit, clock)
 
 
 def fetch_token(
@@ -120,7 +122,7 @@ def fetch_token(
         NetworkError: no usable answer within the time allowed, after at most `MOST_ATTEMPTS` attempts.
     """
     from banno_creds import token_endpoint
-    from banno_creds.http_client import HttpClient
+    from banno_creds.http_client import HttpClient, answer_skew
 
     signer = load_signer(config, emit)
     with HttpClient(config.timeout, config.ca_bundle) as http:
@@ -129,7 +131,7 @@ def fetch_token(
 
         def attempt(number: int) -> TokenResponse:
             # A fresh jti and signature each time: the server may have seen the last one although we saw no answer.
-            client_assertion = _make_assertion(config, signer, url, emit if number == 1 else ignore, clock)
+            client_assertion = make_assertion(config, signer, url, emit if number == 1 else ignore, clock)
             signature = client_assertion.rpartition(".")[2]
             form = token_endpoint.build_form(config, client_assertion)
             requested_at = int(clock())
@@ -140,12 +142,46 @@ def fetch_token(
                 return token_endpoint.read_answer(answer, requested_at)
             except BannoCredsError as failure:
                 failure.leave_out(signature)
+                if isinstance(failure, RefusedError) and failure.error == "invalid_client":
+                    skew = answer_skew(answer.headers, clock(), answer.seconds)
+                    _explain_refusal(failure, config, signer, url, client_assertion, requested_at, skew)
                 raise
 
         response = _persistently(attempt, http, emit, sleep)
     emit(_granted(response))
     _warn_of_oddities(config, response, emit)
     return response
+
+
+def _explain_refusal(
+    refusal: RefusedError,
+    config: ClientConfig,
+    signer: KeySigner,
+    url: str,
+    client_assertion: str,
+    now: int,
+    skew: float | None,
+) -> None:
+    """Say of a refusal that hides its reason what can be told here; nobody is asked again."""
+    from banno_creds.diagnosis import Circumstances, explain_refusal
+    from banno_creds.presented import ClientAssertion
+    from banno_creds.rules import Known
+
+    audiences = (url,) if config.issuer is None else (url, config.issuer)
+    known = Known(now, config.client_id, audiences, use_jti=lambda _: True)  # it was made just now
+    confirmed = config.issuer is not None or url in ENVIRONMENTS.values()
+    circumstances = Circumstances(facts_of(config, signer), endpoint_confirmed=confirmed)
+    explain_refusal(refusal, ClientAssertion.read(client_assertion), known, skew, circumstances)
+
+
+def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
+    """What the questions to the bank's administrator name; see `diagnosis.diagnose`."""
+    return {
+        "client_id": config.client_id,
+        "fingerprint": signer.key.public.fingerprint(),
+        "alg": signer.alg,
+        "scope": " ".join(config.scope),
+    }
 
 
 def obtain_token(
@@ -184,7 +220,7 @@ def obtain_token(
         return fetch_token(config, emit, clock=clock, sleep=sleep)
     from banno_creds.token_cache import request_of
 
-    key, warnings = _read_key(config.private_key)
+    key, warnings = read_key(config.private_key)
     # What was looked up is what signs: a file may be another one a moment later, and a pipe can be read but once.
     source = replace(config.private_key, path=None, content=key)
     fetched = False
@@ -296,6 +332,102 @@ def _fetch_jwks(checks: TokenChecks, emit: Emit, sleep: Callable[[float], None])
         return url, _persistently(lambda _: discovery.fetch_json(url, http, "a JWK Set"), http, emit, sleep)
 
 
+def lint_assertion(
+    text: str,
+    checks: AssertionChecks,
+    emit: Emit = ignore,
+    *,
+    clock: Clock = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Finding, ...]:
+    """Judge a client assertion that somebody else's code made, by all rules.
+
+    Args:
+        text: what was pasted: the assertion, or the form that it is sent in; see `rules.judge_pasted`.
+        checks: what it is held against.
+        emit: called with each step.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause before another attempt to fetch something.
+
+    Returns:
+        A finding for each rule: of the client ID and the registration where they are given, then of the assertion, in
+        the server's order.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+        NetworkError: the issuer's discovery document or the JWK Set cannot be fetched.
+    """
+    from banno_creds import rules
+
+    audiences: tuple[str, ...] | None = None
+    if checks.issuer is not None:
+        from banno_creds.http_client import HttpClient
+
+        with HttpClient(checks.timeout, checks.ca_bundle) as http:
+            audiences = (_discover(checks.issuer, "token_endpoint", http, emit, sleep), checks.issuer)
+    elif checks.token_endpoint is not None:
+        audiences = (checks.token_endpoint,)
+    findings: tuple[Finding, ...] = ()
+    if checks.client_id is not None:
+        findings += rules.judge_client_id(checks.client_id)
+    registration = None
+    registered = checks.jwks if checks.public_key is None else str(checks.public_key)
+    if registered is not None:
+        registration = load_registration(registered, checks.timeout, checks.ca_bundle, emit, sleep)
+        findings += registration.findings
+    known = rules.Known(
+        now=int(clock()),
+        client_id=checks.client_id,
+        audiences=audiences,
+        keys=None if registration is None else registration.keys,
+    )
+    return findings + tuple(rules.judge_pasted(text, known))
+
+
+def load_registration(
+    registered: str,
+    timeout: float,
+    ca_bundle: Path | None,
+    emit: Emit = ignore,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Registration:
+    """Read the public key that the bank has, or the JWK Set that it fetches.
+
+    Args:
+        registered: its file or URL.
+        timeout: how long fetching it may take, in seconds.
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+        emit: called with each step.
+        sleep: called with the seconds to pause before another attempt to fetch it.
+
+    Returns:
+        The registration.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        NetworkError: it cannot be fetched.
+    """
+    from banno_creds.registration import read_registration
+
+    if not is_url(registered):
+        from banno_creds.files import read_file
+
+        return read_registration(read_file(Path(registered)), registered)
+    from json import dumps
+
+    from banno_creds import discovery
+    from banno_creds.http_client import HttpClient
+
+    with HttpClient(timeout, ca_bundle) as http:
+        jwks = _persistently(
+            lambda _: discovery.fetch_json(registered, http, "a JWK Set", "registration.unreachable"),
+            http,
+            emit,
+            sleep,
+        )
+    return read_registration(dumps(jwks).encode(), registered)
+
+
 def load_signer(config: ClientConfig, emit: Emit = ignore) -> KeySigner:
     """Read the private key, and settle with which algorithm it signs.
 
@@ -337,7 +469,7 @@ def load_key(
     """
     from banno_creds.keys import load_private_key
 
-    content, warnings = _read_key(source)
+    content, warnings = read_key(source)
     key = load_private_key(content, source.origin, passphrase, thorough=thorough)
     # Only now: whoever names another file by mistake is not told to change its mode.
     for message, hint in warnings:
@@ -345,8 +477,18 @@ def load_key(
     return key
 
 
-def _read_key(source: KeySource) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """A private key as it is kept, and what is not as it should be with its file."""
+def read_key(source: KeySource) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """A private key as it is kept, and what is not as it should be with its file.
+
+    Args:
+        source: where the key is.
+
+    Returns:
+        What is there, and a message and a hint for each thing to warn of.
+
+    Raises:
+        KeyLoadError: it cannot be read.
+    """
     from banno_creds.files import read_private_file
 
     if source.path is None:
@@ -379,7 +521,22 @@ def _discover(issuer: str, name: str, http: HttpClient, emit: Emit, sleep: Calla
     return url
 
 
-def _make_assertion(config: ClientConfig, signer: KeySigner, audience: str, emit: Emit, clock: Clock) -> str:
+def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, emit: Emit, clock: Clock) -> str:
+    """Build and sign one client assertion.
+
+    Args:
+        config: the client.
+        signer: what signs.
+        audience: the token endpoint's exact URL.
+        emit: called with each step.
+        clock: the time, in seconds since the epoch.
+
+    Returns:
+        The compact JWS.
+
+    Raises:
+        SigningError: the key is damaged.
+    """
     from banno_creds import assertion
 
     now = int(clock())

@@ -207,6 +207,28 @@ def load_private_key(
     return _fit(_from_pem(*private[0], origin, passphrase, thorough=thorough), origin)
 
 
+def form_of(content: bytes) -> str:
+    """In which form a private key is kept, of one that could be read.
+
+    Args:
+        content: what was in the file, the variable or on standard input.
+
+    Returns:
+        Such as ``PEM (PKCS#8)``.
+    """
+    text = _normalise(content)
+    if text.startswith(b"{"):
+        return "JWK"
+    if _is_der(text):
+        return "DER"
+    labels = [label for label, _ in _PEM.findall(text) if label in _PRIVATE_LABELS]
+    encrypted = ", encrypted" if b"ENCRYPTED" in text else ""
+    return f"PEM ({_FORMS.get(labels[0] if labels else b'', 'PKCS#8')}{encrypted})"
+
+
+_FORMS = {b"RSA PRIVATE KEY": "PKCS#1", b"EC PRIVATE KEY": "SEC 1", _OPENSSH: "OpenSSH"}
+
+
 def _normalise(content: bytes) -> bytes:
     """Undo what editors, shells and secret stores do to a key."""
     text = _undress(content)

@@ -11,17 +11,19 @@ import sys
 from contextlib import suppress
 from itertools import islice
 from json import dumps
-from typing import TYPE_CHECKING, Any, Self, TypeGuard, assert_never
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO, TypeGuard, assert_never
 
 from banno_creds import steps
 from banno_creds.errors import BannoCredsError, OutputError, printable
 from banno_creds.times import BEYOND_THE_CALENDAR, duration, looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
     from rich.text import Text
+
+    from banno_creds.findings import Finding, Part, Verdict
 
 # A line is pieces of text, each with a style of Rich's or none.
 Piece = tuple[str, str]
@@ -58,10 +60,7 @@ def write_result(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as failure:
-        raise OutputError(
-            f"the result could not be written to standard output: {failure.strerror}",
-            hint="check where standard output goes; the result is lost",
-        ) from None
+        raise _not_written(failure) from None
 
 
 class ResultStream:
@@ -125,7 +124,7 @@ def _is_one_place() -> bool:
 
 
 class Report:
-    """Turns steps and errors into text on stderr.
+    """Turns steps and errors into text on stderr, and findings into text on stdout, where they are the result.
 
     Args:
         quiet: leave steps out; warnings and errors are always shown.
@@ -137,7 +136,10 @@ class Report:
         self.show_secrets = show_secrets
         self.warned = False
         self._number = 0
-        self._console: Console | None = None
+        self._part: str | None = None
+        self._stderr = _Stream("stderr")
+        self._stdout = _Stream("stdout")
+        self._print = self._stderr.print
 
     def step(self, step: steps.Step) -> None:
         """Show a step; this is what the flow is given to emit to."""
@@ -149,6 +151,19 @@ class Report:
             self._print(((f"{self._number:>2}  ", _DIM), (title, "bold")), hang=4)
             for line in lines:
                 self._print(line, indent=_INDENT, hang=_hang(line))
+
+    def part(self, part: Part) -> None:
+        """Show on stdout what came of looking at one part of a set-up, under its title unless that was just shown."""
+        if part.title != self._part:
+            if self._stdout.used:
+                self._stdout.print(())
+            if part.title:
+                self._stdout.print(((part.title, "bold"),))
+            self._part = part.title
+        for line, indent, hang in _rows(part.findings):
+            self._stdout.print(line, indent=indent, hang=hang)
+        for note in part.notes:
+            self._stdout.print(((note, ""),), indent=_MARKED, hang=3)
 
     def note(self, title: str, *lines: str) -> None:
         """Show something that was asked for and is no step of the flow, such as what to do next."""
@@ -194,47 +209,83 @@ class Report:
             self._print(((printable(detail), ""),), indent=_INDENT)
         if error.hint:
             self._print((("Next: ", "bold"), (printable(error.hint, 1000), "")), indent=_INDENT)
+        if error.command:
+            self._print(((error.command, "cyan"),), indent=_INDENT, wraps=False)
+        if error.rule and "banno-creds explain" not in (error.hint or ""):
+            from banno_creds.explanations import EXPLANATIONS
 
-    def _print(self, line: Line, *, indent: str = "", hang: int = 0, wraps: bool = True) -> None:
+            if error.rule in EXPLANATIONS:
+                self._print(((f"More: banno-creds explain {error.rule}", _DIM),), indent=_INDENT)
+
+
+class _Stream:
+    """One of the two streams, as a place for lines that people read.
+
+    Args:
+        name: stdout or stderr. What cannot be written to stdout is an error, for a result is lost; on stderr the work
+            goes on.
+    """
+
+    def __init__(self, name: Literal["stdout", "stderr"]) -> None:
+        self.used = False
+        self._name = name
+        self._console: Console | None = None
+
+    def print(self, line: Line, *, indent: str = "", hang: int = 0, wraps: bool = True) -> None:
         """Print one line; at a terminal wrapped to its width, what follows the first row ``hang`` further in."""
-        console = self._console = self._console or _console()
+        stream = sys.stdout if self._name == "stdout" else sys.stderr
+        console = self._console = self._console or _console(stream)
+        self.used = True
         if console is None:
+            self._fail(OSError(9, "it is closed"))
             return
         from rich.text import Text
 
         text = Text(no_wrap=True, end="")
         for content, style in line:
-            text.append(_encodable("".join(c if c.isprintable() else " " for c in content)), style or None)
-        rows: Iterable[Text] = [text]
+            text.append(_encodable("".join(c if c.isprintable() else " " for c in content), stream), style or None)
+        rows: Sequence[Text] = [text]
         width = console.width - len(indent)
         # FORCE_COLOR makes Rich take a pipe for a terminal: colours were asked for then, and no line ends.
-        if wraps and text.cell_len > width and sys.stderr.isatty():
-            rows = text.wrap(console, max(_LEAST_WIDTH, width - hang), no_wrap=False)
+        if wraps and text.cell_len > width and stream.isatty():
+            rows = text.wrap(console, max(_LEAST_WIDTH, width), no_wrap=False)[:1]
+            rest = text[len(rows[0].plain.rstrip()) :]
+            rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+            rows = [*rows, *rest.wrap(console, max(_LEAST_WIDTH, width - hang), no_wrap=False)]
         try:
             for number, row in enumerate(rows):
                 row.rstrip()
                 lead = indent + (" " * hang if number else "")
                 console.print(Text(lead, end="").append_text(row), soft_wrap=True)
-        except OSError:
-            # Nobody reads it, or the disk is full. The work goes on: its result goes elsewhere.
+            stream.flush()
+        except OSError as failure:
+            # Nobody reads it, or the disk is full.
             console.quiet = True
+            self._fail(failure)
+
+    def _fail(self, failure: OSError) -> None:
+        if self._name == "stderr":
+            return
+        if isinstance(failure, BrokenPipeError):
+            raise failure
+        raise _not_written(failure)
 
 
-def _console() -> Console | None:
-    """Rich's console for stderr; NO_COLOR means no escape sequences at all."""
-    if sys.stderr is None:
+def _console(stream: TextIO | None) -> Console | None:
+    """Rich's console for a stream; NO_COLOR means no escape sequences at all."""
+    if stream is None:
         return None
     from rich.console import Console
 
-    class StderrConsole(Console):
+    class StreamConsole(Console):
         def on_broken_pipe(self) -> None:
-            """Leave it to `Report`: Rich would close stdout and exit, and the result would be lost."""
+            """Leave it to `_Stream`: Rich would close stdout and exit, and the result would be lost."""
             raise  # Rich calls this while it handles the error
 
-    return StderrConsole(
-        stderr=True,
+    return StreamConsole(
+        file=stream,
         # Rich would take an empty FORCE_COLOR for a wish to have none.
-        force_terminal=sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR")),
+        force_terminal=stream.isatty() or bool(os.environ.get("FORCE_COLOR")),
         color_system=None if os.environ.get("NO_COLOR") else "auto",
         highlight=False,
         markup=False,
@@ -242,12 +293,70 @@ def _console() -> Console | None:
     )
 
 
+def _not_written(failure: OSError) -> OutputError:
+    return OutputError(
+        f"the result could not be written to standard output: {failure.strerror}",
+        hint="check where standard output goes; the result is lost",
+    )
+
+
+_MARKED = "    "
+_NAME_WIDTH = 16
+_MARKS = {
+    "pass": ("✓", "green"),
+    "fail": ("✗", "bold red"),
+    "warn": ("!", "yellow"),
+    "unknown": ("?", "cyan"),
+}
+
+
+def _rows(findings: Iterable[Finding]) -> Iterable[tuple[Line, str, int]]:
+    """Findings as lines, each with its indent and how much further in it goes on.
+
+    The rules about one thing make one row, unless some of them found a fault: then each of those makes its own. What
+    is as it should be and not there, such as ``nbf``, makes none.
+    """
+    from banno_creds.findings import NO_ASSERTION, Verdict
+
+    by_thing: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_thing.setdefault(finding.looks_at, []).append(finding)
+    for looks_at, group in by_thing.items():
+        faults = [finding for finding in group if finding.verdict in (Verdict.FAIL, Verdict.WARN)]
+        for finding in faults:
+            yield _row(finding.verdict, looks_at, ((finding.rule, _MARKS[finding.verdict][1]),))
+            for name in ("received", "expected", "fix"):
+                if text := getattr(finding, name):
+                    # Every word of it may come from outside.
+                    line = ((f"{name:<10}", _DIM), (printable(text, 1000), ""))
+                    yield line, _MARKED * 2, 10
+        if faults:
+            continue
+        received = " · ".join(dict.fromkeys(printable(finding.received) for finding in group if finding.received))
+        unknown = next((finding for finding in group if finding.verdict is Verdict.UNKNOWN), None)
+        if unknown is None and received:
+            yield _row(Verdict.PASS, looks_at, ((received, ""),))
+        elif unknown is not None and unknown.reason != NO_ASSERTION:
+            reason = f"cannot tell: {printable(unknown.reason)}" if unknown.reason else ""
+            between = " · " if received and reason else ""
+            yield _row(Verdict.UNKNOWN, looks_at, ((received + between, ""), (reason, "cyan")))
+
+
+def _row(verdict: Verdict, looks_at: str, said: Line) -> tuple[Line, str, int]:
+    mark, style = _MARKS[verdict]
+    return (
+        ((f"{mark:<{len(_MARKED)}}", style), (f"{looks_at:<{_NAME_WIDTH - 1}} ", ""), *said),
+        "",
+        len(_MARKED) + _NAME_WIDTH,
+    )
+
+
 # For a stream that can show ASCII only; the rest is escaped by the stream itself.
-_ASCII = str.maketrans({"✗": "x", "…": "...", "·": "-", "—": "-", "←": "<-"})
+_ASCII = str.maketrans({"✓": "+", "✗": "x", "…": "...", "·": "-", "—": "-", "←": "<-"})
 
 
-def _encodable(text: str) -> str:
-    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+def _encodable(text: str, stream: TextIO) -> str:
+    encoding = getattr(stream, "encoding", None) or "ascii"
     return text if encoding.lower().startswith("utf") else text.translate(_ASCII)
 
 

@@ -6,15 +6,20 @@ section 3.1): ``none`` is refused, and a public key is never used as the secret 
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from jwt import PyJWK
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
@@ -24,7 +29,9 @@ from banno_creds.jose import base64url_decode, parse_json_object
 from banno_creds.keys import LEAST_RSA_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
     from banno_creds.decode import DecodedToken
 
@@ -129,11 +136,7 @@ def _from_jwk(jwk: Mapping[str, Any], origin: str) -> VerificationKey | None:
         return None
     if not isinstance(operations, list) or not {"verify", "sign"} & {str(operation) for operation in operations}:
         return None
-    try:
-        # Only the public members: a private JWK in a public set would otherwise make a private key.
-        native = PyJWK({name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}).key
-    except (PyJWTError, ValueError, TypeError):
-        return None
+    native = public_key_of(jwk)
     kid, alg = jwk.get("kid"), jwk.get("alg")
     key = _verification_key(native, origin, kid if isinstance(kid, str) else None)
     if key is None or alg is None:
@@ -142,6 +145,24 @@ def _from_jwk(jwk: Mapping[str, Any], origin: str) -> VerificationKey | None:
     algorithms = _EDWARDS_ALGORITHMS if alg in _EDWARDS_ALGORITHMS else (alg,)
     narrowed = tuple(algorithm for algorithm in key.algorithms if algorithm in algorithms)
     return replace(key, algorithms=narrowed, description=f"{key.description}, for {alg}") if narrowed else None
+
+
+def public_key_of(jwk: Mapping[str, Any]) -> object:
+    """The public key of a JWK, whatever it is meant for; None if it makes none.
+
+    Args:
+        jwk: the JWK. Of a private one only the public half is looked at.
+
+    Returns:
+        One of cryptography's public keys.
+    """
+    if jwk.get("kty") not in ("RSA", "EC", "OKP"):
+        return None
+    try:
+        # Only the public members: a private JWK in a public set would otherwise make a private key.
+        return PyJWK({name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}).key
+    except (PyJWTError, ValueError, TypeError):
+        return None
 
 
 def _verification_key(native: object, origin: str, kid: str | None = None) -> VerificationKey | None:
@@ -200,7 +221,7 @@ def verify_signature(token: DecodedToken, keys: Sequence[VerificationKey]) -> Ve
             hint="check that the key is that of the token's issuer",
         )
     for key in fitting:
-        if _made_by(key, token.compact, alg):
+        if made_by(key, token.compact, alg):
             return key
     raise TokenError(
         "the signature does not verify: the token was changed, or another key signed it",
@@ -209,8 +230,117 @@ def verify_signature(token: DecodedToken, keys: Sequence[VerificationKey]) -> Ve
     )
 
 
-def _made_by(key: VerificationKey, compact: str, alg: str) -> bool:
+def made_by(key: VerificationKey, compact: str, alg: str) -> bool:
+    """Whether a key made the signature of a compact JWS.
+
+    Args:
+        key: the key.
+        compact: the JWS, of which is known that it can be read.
+        alg: one of the algorithms that the key may verify.
+
+    Returns:
+        Whether it did.
+    """
     # PyJWT's algorithms, not its reading of tokens: the header that is judged is the one `decode` read, strictly.
     algorithm = get_default_algorithms()["EdDSA" if alg in _EDWARDS_ALGORITHMS else alg]
     signing_input, _, signature = compact.rpartition(".")
     return algorithm.verify(signing_input.encode("ascii"), key.native, base64url_decode(signature))
+
+
+_AS_BYTES = "put the signature's bytes into base64url, and nothing in between"
+_FOR_ES256 = (
+    "send R and S, 32 bytes each: in Java SHA256withECDSAinP1363Format, in .NET IeeeP1363, in Node ieee-p1363"
+)
+_FOR_PS256 = "sign with PSS, a salt of 32 bytes, and SHA-256 for the digest and for MGF1, or say what it is in alg"
+_FOR_RS256 = "sign with PKCS #1 v1.5 and SHA-256, or say what it is in alg"
+
+
+def wrong_form(key: VerificationKey, compact: str, alg: str) -> tuple[str, str] | None:
+    """In which wrong form a key made a signature that does not verify, as crypto libraries give them by default.
+
+    Args:
+        key: the key.
+        compact: the JWS, of which is known that it can be read.
+        alg: ES256, PS256 or RS256, as its header has it.
+
+    Returns:
+        What the signature is, and what to do; None if the key did not make it in any of these forms.
+    """
+    signing_input, _, part = compact.rpartition(".")
+    for signature, packed in _unpacked(part):
+        form = _form(key.native, alg, signing_input.encode("ascii"), signature)
+        if form is not None and (packed or form[0]):
+            said, fix = form
+            said = f"{packed} and {said}" if packed and said else packed or said
+            return said, _AS_BYTES if packed else fix
+    return None
+
+
+def _unpacked(part: str) -> Iterator[tuple[bytes, str]]:
+    """The bytes of a signature, and the words for how they were packed where that is not base64url."""
+    with suppress(ValueError):
+        yield bytes.fromhex(part), "as hex text in place of base64url"
+    data = base64url_decode(part)
+    yield data, ""
+    if re.fullmatch(rb"[0-9A-Fa-f]+", data):
+        with suppress(ValueError):
+            yield bytes.fromhex(data.decode("ascii")), "as hex text, which was put into base64url"
+    elif re.fullmatch(rb"[A-Za-z0-9+/_-]+={0,2}", data):
+        with suppress(ValueError):
+            padded = data.rstrip(b"=") + b"=" * (-len(data.rstrip(b"=")) % 4)
+            yield b64decode(padded.translate(bytes.maketrans(b"-_", b"+/"))), "in base64 twice"
+
+
+def _form(native: Native, alg: str, signing_input: bytes, signature: bytes) -> tuple[str, str] | None:
+    """The form of a signature, empty where it is the right one; None if the key did not make it."""
+    if isinstance(native, EllipticCurvePublicKey):
+        if len(signature) == 64:
+            r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+            return ("", "") if _made_ec(native, encode_dss_signature(r, s), signing_input) else None
+        if not _made_ec(native, signature, signing_input):
+            return None
+        return f"in DER ({len(signature)} bytes) and not as R and S", _FOR_ES256
+    if not isinstance(native, RSAPublicKey):
+        return None
+    digests = (hashes.SHA256(), hashes.SHA1(), hashes.SHA384(), hashes.SHA512())  # noqa: S303 - looked for, not used
+    for digest in digests:
+        name = digest.name.upper().replace("SHA", "SHA-")
+        if _made_rsa(native, signature, signing_input, PKCS1v15(), digest):
+            right = alg == "RS256" and name == "SHA-256"
+            return ("", "") if right else (f"with PKCS #1 v1.5 and {name}", _fix_for(alg))
+        for of_mask in digests:
+            mask = of_mask.name.upper().replace("SHA", "SHA-")
+            if _made_rsa(native, signature, signing_input, PSS(MGF1(of_mask), PSS.AUTO), digest):
+                exact = PSS(MGF1(of_mask), 32)
+                with_32 = _made_rsa(native, signature, signing_input, exact, digest)
+                if alg == "PS256" and with_32 and name == mask == "SHA-256":
+                    return "", ""
+                salt = "" if with_32 else ", and a salt that is not of 32 bytes"
+                return f"with PSS, {name}, MGF1 with {mask}{salt}", _fix_for(alg)
+    return None
+
+
+def _fix_for(alg: str) -> str:
+    return _FOR_PS256 if alg == "PS256" else _FOR_RS256
+
+
+def _made_ec(native: EllipticCurvePublicKey, signature: bytes, signing_input: bytes) -> bool:
+    try:
+        native.verify(signature, signing_input, ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _made_rsa(
+    native: RSAPublicKey,
+    signature: bytes,
+    signing_input: bytes,
+    padding: AsymmetricPadding,
+    digest: hashes.HashAlgorithm,
+) -> bool:
+    try:
+        native.verify(signature, signing_input, padding, digest)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+        return False
+    return True

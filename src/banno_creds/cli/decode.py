@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.inputs import StandardInput, check_file_or_url
+from banno_creds.cli.inputs import PastedArgument, check_file_or_url, read_pasted
 from banno_creds.cli.options import (
     Command,
     network_options,
@@ -22,26 +19,15 @@ from banno_creds.cli.options import (
 )
 from banno_creds.config import TokenChecks
 from banno_creds.decode import MOST_CHARACTERS, NO_KEY, what_else
-from banno_creds.errors import ConfigurationError, TokenError
-from banno_creds.files import read_file
+from banno_creds.errors import TokenError
 from banno_creds.report import write_result
 
 if TYPE_CHECKING:
     from banno_creds.flow import InspectedToken
 
 
-class _Token(click.Argument):
-    """The argument, which stands in the help beside the option that it can be replaced by."""
-
-    section = "Input"
-
-    def get_help_record(self, _context: click.Context) -> tuple[str, str]:
-        """Explain it; not every version of click has help for arguments."""
-        return "TOKEN|-", "The token itself; - or nothing to read it from standard input."
-
-
 @click.command("decode", cls=Command)
-@click.argument("token", cls=_Token, nargs=-1, metavar="[TOKEN|-]")
+@click.argument("token", cls=PastedArgument, what="token", nargs=-1, metavar="[TOKEN|-]")
 @option(
     "--file",
     command="decode",
@@ -119,39 +105,12 @@ def command(
     write_result(dumps(_everything(inspected) if full else inspected.token.payload, indent=2))
 
 
-def _read(arguments: tuple[str, ...], file: Path | None) -> str:
-    if file is not None and arguments:
-        raise ConfigurationError("a token and --file exclude each other", hint="give one of them")
-    if file is not None and str(file) != "-":
-        text = _text(read_file(file, most=_MOST_BYTES))
-        if len(text) <= MOST_CHARACTERS and (what := what_else(text)) is not None:
-            raise TokenError(f"{file} holds {what}, not a token", hint=NO_KEY)
-        return text
-    if arguments not in ((), ("-",)):
-        if len(arguments) == 1 and os.path.isfile(arguments[0]):  # noqa: PTH113 - unlike Path's, it never raises
-            raise ConfigurationError(
-                f"{arguments[0]} is a file, and the argument is a token",
-                hint=shlex.join(["banno-creds", "decode", "--file", arguments[0]]),
-            )
-        # A token that was wrapped, or has Bearer before it, is several arguments if it was not quoted.
-        return " ".join(arguments)
-    if file is None and not arguments and sys.stdin is not None and sys.stdin.isatty():
-        raise ConfigurationError(
-            "there is nothing to decode", hint="give a token, - to type or paste it, or --file FILE"
-        )
-    return _text(StandardInput().read("the token"))
-
-
-def _text(content: bytes) -> str:
-    if len(content) > MOST_CHARACTERS:
-        return content.decode("latin-1")  # too large whatever it says: a character for each byte shows that
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
-        return content.decode("utf-16", "replace")
-    return content.decode("utf-8", "replace")
-
-
-# So much more than a token can have that what is too large is told apart from what is not a token.
-_MOST_BYTES = 64 * 1024 * 1024
+def _read(token: tuple[str, ...], file: Path | None) -> str:
+    text = read_pasted("decode", "token", token, file)
+    what = what_else(text) if file not in (None, Path("-")) and len(text) <= MOST_CHARACTERS else None
+    if what is not None:
+        raise TokenError(f"{file} holds {what}, not a token", hint=NO_KEY)
+    return text
 
 
 def _everything(inspected: InspectedToken) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from banno_creds.config import KEY_VARIABLE, KeySource, is_url
 from banno_creds.errors import ConfigurationError
-from banno_creds.files import MOST_BYTES, read_private_file
+from banno_creds.files import MOST_BYTES, read_file, read_private_file
 from banno_creds.report import Report
 
 if TYPE_CHECKING:
@@ -49,6 +49,73 @@ class StandardInput:
         if sys.stdin.isatty():
             Report().note(f"Reading {what}: paste it, then press Ctrl-D.")
         return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
+class PastedArgument(click.Argument):
+    """An argument that is pasted, which stands in the help beside the option that it can be replaced by."""
+
+    section = "Input"
+
+    def __init__(self, *args: Any, what: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._what = what
+
+    def get_help_record(self, _context: click.Context) -> tuple[str, str]:
+        """Explain it; not every version of click has help for arguments."""
+        return str(self.metavar).strip("[]"), f"The {self._what} itself; - or nothing to read it from standard input."
+
+
+def read_pasted(command: str, what: str, arguments: tuple[str, ...], file: Path | None) -> str:
+    """Read what was given as an argument, in a file or on standard input.
+
+    Args:
+        command: the command's name, as messages say it.
+        what: what it should be, such as ``token``.
+        arguments: the arguments.
+        file: the value of ``--file``.
+
+    Returns:
+        What was given, as text whatever it is.
+
+    Raises:
+        ConfigurationError: it was given twice or not at all, or cannot be read.
+    """
+    article = "an" if what[0] in "aeiou" else "a"
+    if file is not None and arguments:
+        raise ConfigurationError(f"{article} {what} and --file exclude each other", hint="give one of them")
+    if file is not None and str(file) != "-":
+        return _text(read_file(file, most=_MOST_PASTED_BYTES))
+    if arguments not in ((), ("-",)):
+        if len(arguments) == 1 and os.path.isfile(arguments[0]):  # noqa: PTH113 - unlike Path's, it never raises
+            import shlex
+
+            raise ConfigurationError(
+                f"{arguments[0]} is a file, and the argument is {article} {what}",
+                hint=shlex.join(["banno-creds", command, "--file", arguments[0]]),
+            )
+        # A token that was wrapped, or has Bearer before it, is several arguments if it was not quoted.
+        return " ".join(arguments)
+    if file is None and not arguments and sys.stdin is not None and sys.stdin.isatty():
+        raise ConfigurationError(
+            f"there is nothing to {command.partition('-')[0]}",
+            hint=f"give {article} {what}, - to type or paste it, or --file FILE",
+        )
+    return _text(StandardInput().read(f"the {what}"))
+
+
+def _text(content: bytes) -> str:
+    from banno_creds.decode import MOST_CHARACTERS
+
+    if len(content) > MOST_CHARACTERS:
+        return content.decode("latin-1")  # too large whatever it says: a character for each byte shows that
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
+        return content.decode("utf-16", "replace")
+    # What is no UTF-8 stays what it is, as in arguments: a private key in DER is known by its bytes.
+    return content.decode("utf-8", "surrogateescape")
+
+
+# So much more than a token can have that what is too large is told apart from what is not a token.
+_MOST_PASTED_BYTES = 64 * 1024 * 1024
 
 
 def key_source(

@@ -30,7 +30,7 @@ from banno_creds.config import (
     ClientConfig,
     find_config_file,
 )
-from banno_creds.errors import ConfigurationError, KeyLoadError, is_private_key
+from banno_creds.errors import ConfigurationError, KeyLoadError, RefusedError, is_private_key
 from banno_creds.report import Report
 
 if TYPE_CHECKING:
@@ -109,7 +109,17 @@ def _key_in_the_wrong_place(option: Option, context: click.Context) -> Configura
 
 
 class Command(click.Command):
-    """A command whose help lists its options under headings."""
+    """A command whose help lists its options under headings, and whose refusals say how to look into them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it. Where a hint names the doctor, it is completed to a command that can be copied."""
+        try:
+            return super().invoke(ctx)
+        except RefusedError as refusal:
+            command = _doctor_for(ctx)
+            if refusal.hint is not None and refusal.hint.endswith(f" {_DOCTOR}") and command.isprintable():
+                refusal.hint, refusal.command = refusal.hint.removesuffix(f" {_DOCTOR}"), command
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, each section in the order of its first option."""
@@ -121,6 +131,35 @@ class Command(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _doctor_for(context: click.Context) -> str:
+    """The command line that looks into the same set-up: what was typed of it, for the rest comes to the same."""
+    import shlex
+
+    words = ["banno-creds", "doctor"]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if getattr(parameter, "section", "") not in _SETUP_SECTIONS or name not in context.params:
+            continue
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value, option = context.params[name], parameter.opts[0]
+        if value is True:
+            words.append(option)
+            continue
+        for one in value if parameter.multiple else (value,):
+            words += [option, _typed(one)]
+    return shlex.join(words)
+
+
+def _typed(value: Any) -> str:
+    # Of a further claim or parameter the name alone: an error ends in a log, and nobody knows what the value is.
+    return f"{value[0]}=…" if isinstance(value, tuple) else str(value)
+
+
+_DOCTOR = "banno-creds doctor"
+_SETUP_SECTIONS = ("Client", "Assertion", "Server", "Request")
 
 
 class NameValue(click.ParamType[tuple[str, Any]]):
@@ -293,6 +332,12 @@ _KEY = (
         setting_help="A file with the key's passphrase.",
     ),
 )
+_CLIENT_ID_IF_KNOWN = option(
+    "--client-id",
+    metavar="ID",
+    section="Client",
+    help="The client ID from Users & Groups, which iss and sub must be.",
+)
 _ALLOW_WRITABLE_KEY = option(
     "--allow-writable-key", is_flag=True, section="Client", help="Take a key file that others can write."
 )
@@ -457,6 +502,11 @@ def cache_options(function: F) -> F:
     return _add(function, *_CLIENT, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
 
 
+def lint_options(function: F) -> F:
+    """The options of a command that looks at somebody else's assertion: a client ID is of use, and not needed."""
+    return _add(function, *_PROFILES, _CLIENT_ID_IF_KNOWN, *_ENDPOINT, *_NETWORK)
+
+
 def setting_options(function: F) -> F:
     """The options for what a profile can hold, of the command that writes one."""
     settings = (*_KEY, *_ASSERTION, *_ENDPOINT, *_NETWORK, *_REQUEST, _MIN_TTL, _API_BASE)
@@ -488,7 +538,7 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
         ConfigurationError: the values contradict each other or cannot be meant.
     """
     _warn_of_unknown_variables(context)
-    token_endpoint, issuer = _endpoint(context, values)
+    token_endpoint, issuer = endpoint(context, values)
     _check_paths(context, values)
     stdin = StandardInput()
     repeated = _repeated([name for name, _ in values["claims"]])
@@ -573,8 +623,19 @@ def _variables_of(context: click.Context) -> set[str]:
     return found
 
 
-def _endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The token endpoint or the issuer: the one that was given nearest to the user."""
+def endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The token endpoint or the issuer: the one that was given nearest to the user.
+
+    Args:
+        context: the command's context, which knows where each value came from.
+        values: the options' values by name.
+
+    Returns:
+        The token endpoint and the issuer, of which one is None.
+
+    Raises:
+        ConfigurationError: several were given.
+    """
     names = [name for name in ("token_endpoint", "issuer", "environment") if name in values]
     for source in _GIVEN:
         given = [name for name in names if context.get_parameter_source(name) == source]

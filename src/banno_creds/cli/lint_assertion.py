@@ -1,0 +1,117 @@
+"""``banno-creds lint-assertion``: judge a client assertion that other code made, by all rules."""
+
+from __future__ import annotations
+
+import re
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from banno_creds.cli.inputs import PastedArgument, check_file_or_url, expand, read_pasted
+from banno_creds.cli.options import Command, endpoint, lint_options, option
+from banno_creds.config import AssertionChecks
+from banno_creds.errors import ConfigurationError, TokenError
+from banno_creds.report import Report, write_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from banno_creds.findings import Finding
+
+_VERSION = 1
+
+
+@click.command("lint-assertion", cls=Command)
+@click.argument("jwt", cls=PastedArgument, what="assertion", nargs=-1, metavar="[JWT|-]")
+@option(
+    "--file",
+    command="lint-assertion",
+    type=click.Path(path_type=Path),
+    section="Input",
+    help="Read it from a file, - for standard input.",
+)
+@lint_options
+@option(
+    "--public-key",
+    command="lint-assertion",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    section="Registration",
+    help="The public key that was pasted into Users & Groups.",
+)
+@option(
+    "--jwks",
+    command="lint-assertion",
+    metavar="FILE|URL",
+    section="Registration",
+    help="The JWK Set at the JWKS URI that was given there.",
+)
+@option(
+    "--output",
+    "-o",
+    command="lint-assertion",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    section="Output",
+    help="A table for people, or JSON with a finding for each rule.",
+)
+@click.pass_context
+def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, output: str, **values: Any) -> None:
+    """Find out why a server refuses the client assertion that your own code makes.
+
+    JWT is the assertion, or the form that it is sent in. It is held against every rule that the server is known to
+    have, and against what you give besides; nothing is sent to the server. Give the assertion on standard input or by
+    --file where others use the machine: until it expires, whoever sees it can use it.
+
+    \b
+    java -jar sign.jar | banno-creds lint-assertion --client-id ID --public-key public.pem
+
+    Exit code 0 where nothing is wrong with it (a warning may be), else 6.
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    from banno_creds.findings import NO_ASSERTION, Part
+    from banno_creds.flow import lint_assertion
+
+    if values["jwks"]:
+        check_file_or_url(values["jwks"])
+    if re.match(r"https?:[/\\]", str(values["public_key"])):  # as a path, it has one slash
+        raise ConfigurationError("--public-key takes a file, and this is a URL", hint="give the URL as --jwks URL")
+    token_endpoint, issuer = endpoint(context, values)
+    checks = AssertionChecks(
+        token_endpoint=token_endpoint,
+        issuer=issuer,
+        **{name: values[name] for name in ("client_id", "public_key", "jwks", "timeout")},
+        ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
+    )
+    report = Report(quiet=True)
+    findings = lint_assertion(read_pasted("lint-assertion", "assertion", jwt, file), checks, report.step)
+    failed = [finding for finding in findings if finding.verdict == "fail"]
+    if output == "json":
+        members = {"version": _VERSION, "verdict": "fail" if failed else "pass"}
+        write_result(dumps(members | {"findings": [finding._asdict() for finding in findings]}))
+    else:
+        # Of what is no assertion, nothing could tell more.
+        is_one = not any(finding.reason == NO_ASSERTION for finding in findings)
+        # The server's first reason stands first: rules about one thing make one row, and are asked far apart.
+        in_rows = sorted(findings, key=lambda finding: finding.verdict != "fail")
+        report.part(Part("", tuple(in_rows), tuple(_more(values)) if is_one else ()))
+    if failed:
+        raise _refused(failed)
+
+
+def _more(values: Mapping[str, Any]) -> Iterator[str]:
+    """What would have told more."""
+    missing = [] if values["client_id"] else ["--client-id ID"]
+    if not values["public_key"] and not values["jwks"]:
+        missing.append("--public-key FILE or --jwks FILE|URL")
+    if missing:
+        yield f"To tell more, give: {', '.join(missing)}"
+
+
+def _refused(failed: list[Finding]) -> TokenError:
+    first = failed[0].rule
+    others = "" if len(failed) == 1 else f", the first of {len(failed)} reasons"
+    what = "the server would refuse this" if not first.startswith("registration.") else "the registered key is wrong"
+    return TokenError(f"{what}: {first}{others}", hint=f"{failed[0].fix}; more: banno-creds explain {first}")
