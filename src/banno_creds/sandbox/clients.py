@@ -6,16 +6,19 @@ import json
 import uuid
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, RSAKey
 
 from banno_creds.errors import ConfigurationError
+from banno_creds.rules import RegisteredKey
 
 DEFAULT_SCOPES: Final = (
     "openid",
@@ -26,8 +29,10 @@ DEFAULT_SCOPES: Final = (
 
 # RFC 7518 sections 3.3 and 3.5 ask for 2048 bits or more of any RSA key that signs.
 _LEAST_RSA_BITS: Final = 2048
-_RSA_ALGORITHMS: Final = frozenset({"RS256", "PS256"})
-_EC_ALGORITHMS: Final = frozenset({"ES256"})
+_RSA_ALGORITHMS: Final = ("RS256", "PS256")
+_EC_ALGORITHMS: Final = ("ES256",)
+# joserfc allows 512 bytes, less than a header with a certificate chain in it.
+_MOST_HEADER_CHARACTERS: Final = 16_384
 
 
 def _fresh_uuid() -> str:
@@ -45,6 +50,8 @@ class Client:
         name: the application's name, ``clientName`` in the access token.
         institution_id: ``institutionId`` in the access token.
         account_id: ``accountId`` in the access token: whose permissions apply, the *Associated User*.
+        alg: the one ``alg`` it may sign with, ``token_endpoint_auth_signing_alg`` (OpenID Connect Registration
+            section 2); None leaves it to the key.
     """
 
     client_id: str
@@ -53,21 +60,7 @@ class Client:
     name: str = "Test Application"
     institution_id: str = field(default_factory=_fresh_uuid)
     account_id: str = field(default_factory=_fresh_uuid)
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredKey:
-    """One public key of a registration.
-
-    Attributes:
-        kid: the key ID the registration gives it (RFC 7517 section 4.5); a PEM has none.
-        algorithms: the ``alg`` values it may verify.
-        key: the key.
-    """
-
-    kid: str | None
-    algorithms: frozenset[str]
-    key: RSAKey | ECKey = field(repr=False)
+    alg: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +88,12 @@ class RegisteredClient:
         Raises:
             ConfigurationError: the public key cannot be read, is private, or is of a sort that no client may use.
         """
-        return cls(client, _read_keys(client))
+        keys = _read_keys(client)
+        if client.alg is not None:
+            keys = tuple(replace(key, algorithms=(client.alg,)) for key in keys if client.alg in key.algorithms)
+            if not keys:
+                raise _unusable(client.client_id, f"is not good for the registered alg {client.alg}")
+        return cls(client, keys)
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Tell Authlib whether the client may use a grant (RFC 6749 section 5.2, ``unauthorized_client``)."""
@@ -143,6 +141,8 @@ def _read_jwk(client_id: str, jwk: Mapping[str, Any]) -> RegisteredKey | None:
         return None
     if "d" in jwk:
         raise _private(client_id)
+    if isinstance(jwk.get("key_ops"), list) and "verify" not in jwk["key_ops"]:
+        return None
     try:
         with warnings.catch_warnings():
             # Of a short key joserfc warns on stderr; it is refused below, in words of ours.
@@ -158,6 +158,7 @@ def _read_jwk(client_id: str, jwk: Mapping[str, Any]) -> RegisteredKey | None:
 
 def _registered_key(client_id: str, public_key: object, *, kid: str | None, alg: str | None) -> RegisteredKey | None:
     key: RSAKey | ECKey
+    algorithms: tuple[str, ...]
     # The keys are imported anew, without the JWK's other members: those have been dealt with here.
     if isinstance(public_key, RSAPublicKey):
         if public_key.key_size < _LEAST_RSA_BITS:
@@ -167,9 +168,22 @@ def _registered_key(client_id: str, public_key: object, *, kid: str | None, alg:
         key, algorithms = ECKey.import_key(public_key), _EC_ALGORITHMS
     else:
         return None
-    if alg is not None:
-        algorithms &= {alg}  # RFC 7517 section 4.4: a key may be meant for one algorithm alone
-    return RegisteredKey(kid, algorithms, key) if algorithms else None
+    if alg is not None:  # RFC 7517 section 4.4: a key may be meant for one algorithm alone
+        algorithms = tuple(name for name in algorithms if name == alg)
+    if not algorithms:
+        return None
+    return RegisteredKey("the registered public key", algorithms, partial(_verifies, key), kid)
+
+
+def _verifies(key: RSAKey | ECKey, compact: str, alg: str) -> bool:
+    """Whether a key made a signature. joserfc says it, and not the library that signs in this package."""
+    registry = jws.JWSRegistry(algorithms=[alg], strict_check_header=False)
+    registry.max_header_length = _MOST_HEADER_CHARACTERS
+    try:
+        jws.deserialize_compact(compact, key, registry=registry)
+    except (JoseError, ValueError):
+        return False
+    return True
 
 
 def _private(client_id: str) -> ConfigurationError:

@@ -2,66 +2,25 @@
 
 A `RefusalError` has two faces. The client sees an OAuth error (RFC 6749 section 5.2), and for every failed
 authentication the very same one, as with the vendor's server: whoever guesses learns nothing. The operator sees the
-rule, what was received and what was expected.
+rule, what was received, what was expected and what to do.
 """
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 from authlib.oauth2 import OAuth2Error
 
 from banno_creds.errors import printable
+from banno_creds.explanations import EXPLANATIONS
+from banno_creds.findings import JWT_LIKE, Rule
 
-# What base64url makes of `{"`: where a JWT begins, with as many of its parts as follow.
-_JWT_LIKE: Final = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")
-_MOST_CHARACTERS: Final = 200
-_MOST_ITEMS: Final = 8
-
-
-class Rule(StrEnum):
-    """The rules of the token endpoint; the values are stable and may be relied on by programs."""
-
-    CLIENT_ASSERTION_MISSING = "request.client_assertion.missing"
-    CLIENT_AUTHENTICATION_SEVERAL = "request.client_authentication.several"
-    CLIENT_ASSERTION_TYPE_MISSING = "request.client_assertion_type.missing"
-    CLIENT_ASSERTION_TYPE_UNSUPPORTED = "request.client_assertion_type.unsupported"
-    CLIENT_ID_MISMATCH = "request.client_id.mismatch"
-    PARAMETER_REPEATED = "request.parameter.repeated"
-    GRANT_TYPE_MISSING = "request.grant_type.missing"
-    GRANT_TYPE_UNSUPPORTED = "request.grant_type.unsupported"
-    SCOPE_NOT_ALLOWED = "request.scope.not_allowed"
-    RESOURCE_MALFORMED = "request.resource.malformed"
-
-    CLIENT_UNKNOWN = "client.unknown"
-
-    ASSERTION_MALFORMED = "assertion.malformed"
-    SUB_MISSING = "assertion.sub.missing"
-    SUB_MALFORMED = "assertion.sub.malformed"
-    ALG_UNSUPPORTED = "assertion.alg.unsupported"
-    ALG_KEY_MISMATCH = "assertion.alg.key_mismatch"
-    EXP_MISSING = "assertion.exp.missing"
-    EXP_MALFORMED = "assertion.exp.malformed"
-    JTI_MISSING = "assertion.jti.missing"
-    JTI_MALFORMED = "assertion.jti.malformed"
-    ISS_MISSING = "assertion.iss.missing"
-    ISS_MISMATCH = "assertion.iss.mismatch"
-    AUD_MISSING = "assertion.aud.missing"
-    AUD_MISMATCH = "assertion.aud.mismatch"
-    CRIT_UNSUPPORTED = "assertion.crit.unsupported"
-    KID_UNEXPECTED = "assertion.kid.unexpected"
-    KID_UNKNOWN = "assertion.kid.unknown"
-    SIGNATURE_INVALID = "assertion.signature.invalid"
-    EXP_PAST = "assertion.exp.past"
-    EXP_MILLISECONDS = "assertion.exp.milliseconds"
-    EXP_TOO_FAR = "assertion.exp.too_far"
-    NBF_MALFORMED = "assertion.nbf.malformed"
-    NBF_FUTURE = "assertion.nbf.future"
-    IAT_MALFORMED = "assertion.iat.malformed"
-    IAT_FUTURE = "assertion.iat.future"
-    JTI_REPLAYED = "assertion.jti.replayed"
+# RFC 6749 section 5.2: what an error_description may not hold, the quotation mark and the backslash among it.
+_NOT_FOR_DESCRIPTIONS: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+_ASCII: Final = str.maketrans({'"': "'", "\\": "/", **dict.fromkeys("“”‘’", "'"), "…": "...", "—": "-", "–": "-"})
+# Short enough that a client which shows 500 characters shows the fix as well.
+_MOST_OF_EVIDENCE: Final = 120
 
 
 class _Answer(NamedTuple):
@@ -72,12 +31,14 @@ class _Answer(NamedTuple):
 
 # Any rule that is not listed is a failed authentication: a rule added later keeps the secret by default.
 _AUTHENTICATION_FAILED: Final = _Answer(401, "invalid_client", "client authentication failed")
+_NO_JWT: Final = _Answer(400, "invalid_request", "invalid client_assertion format")
 _ANSWERS: Final = {
     Rule.CLIENT_ASSERTION_MISSING: _Answer(400, "invalid_request", "no client authentication mechanism provided"),
     Rule.CLIENT_AUTHENTICATION_SEVERAL: _Answer(
         400, "invalid_request", "client authentication must only be provided using one mechanism"
     ),
-    Rule.ASSERTION_MALFORMED: _Answer(400, "invalid_request", "invalid client_assertion format"),
+    Rule.ASSERTION_PRIVATE_KEY: _NO_JWT,
+    Rule.ASSERTION_MALFORMED: _NO_JWT,
     Rule.CLIENT_ASSERTION_TYPE_MISSING: _Answer(400, "invalid_request", "client_assertion_type must be provided"),
     Rule.CLIENT_ASSERTION_TYPE_UNSUPPORTED: _Answer(
         400,
@@ -98,21 +59,29 @@ class RefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no typ
 
     Args:
         rule: the rule it broke.
-        received: what came, in words that are safe to log; see `shown`.
+        received: what came, in words that are safe to log; see `findings.shown`.
         expected: what would have passed.
+        fix: what to do; without it, what the rule's explanation says.
     """
 
-    def __init__(self, rule: Rule, *, received: str, expected: str) -> None:
+    def __init__(self, rule: Rule, *, received: str, expected: str, fix: str = "") -> None:
         answer = _ANSWERS.get(rule, _AUTHENTICATION_FAILED)
         super().__init__(error=answer.error, description=answer.description, status_code=answer.status)
         self.rule = rule
         self.received = received
         self.expected = expected
+        self.fix = fix or EXPLANATIONS[rule].fix
 
     @property
     def sentence(self) -> str:
-        """What the operator reads: received and expected, on one line."""
-        return f"received {self.received}; expected {self.expected}"
+        """What the operator reads: received, expected and what to do, on one line."""
+        return f"received {self.received}; expected {self.expected}; fix: {self.fix}"
+
+    @property
+    def explanation(self) -> str:
+        """The same as an ``error_description``, for the client of a sandbox that explains itself."""
+        received, expected = (_shortened(described(text)) for text in (self.received, self.expected))
+        return described(f"{self.rule}: received {received}; expected {expected}; fix: {self.fix}")
 
 
 def log_line(text: str) -> str:
@@ -127,29 +96,20 @@ def log_line(text: str) -> str:
     Returns:
         The line.
     """
-    return printable(_JWT_LIKE.sub("(a JWT, left out)", text), most=1000)
+    return printable(JWT_LIKE.sub("(a JWT, left out)", text), most=1000)
 
 
-def shown(value: object) -> str:
-    """Say a value from a request or a claim, briefly.
-
-    Only what is flat is spelled out: nesting comes from outside and may be deeper than Python's stack.
+def described(text: str) -> str:
+    """Make text fit for an ``error_description``: as `log_line`, and of the characters that RFC 6749 section 5.2 has.
 
     Args:
-        value: what JSON or a form gave.
+        text: the text.
 
     Returns:
-        Its text, or what sort of thing it is.
+        Printable ASCII without quotation marks and backslashes.
     """
-    if isinstance(value, str):
-        return f'"{printable(_JWT_LIKE.sub("(a JWT, left out)", value), most=_MOST_CHARACTERS)}"'
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return printable(value, most=40)
-    if isinstance(value, list):
-        if not all(isinstance(item, str) for item in value):
-            return "an array that holds more than strings"
-        more = [f"{len(value) - _MOST_ITEMS} more"] if len(value) > _MOST_ITEMS else []
-        return f"[{', '.join([shown(item) for item in value[:_MOST_ITEMS]] + more)}]"
-    return "an object"
+    return _NOT_FOR_DESCRIPTIONS.sub("?", log_line(text).translate(_ASCII))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_OF_EVIDENCE else f"{text[:_MOST_OF_EVIDENCE]}..."

@@ -14,13 +14,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer as FlaskAuthorizationServer
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, OAuth2Payload, OAuth2Request
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
-from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from flask import Flask, Response, g, jsonify, request
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -28,22 +28,29 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from banno_creds.config import ALGORITHMS
 from banno_creds.errors import ConfigurationError
-from banno_creds.sandbox.client_assertion import (
-    SIGNING_ALGORITHMS,
-    ClientAssertion,
-    UsedJtis,
-    subject,
-    verify,
+from banno_creds.findings import Finding, Rule, Verdict, shown
+from banno_creds.presented import ClientAssertion
+from banno_creds.rules import (
+    CLOCK_TOLERANCE,
+    Known,
+    judge,
+    judge_authentication,
+    judge_client_parameters,
+    judge_form,
+    judge_grant_type,
 )
 from banno_creds.sandbox.clients import Client, RegisteredClient
-from banno_creds.sandbox.refusals import RefusalError, Rule, log_line, shown
+from banno_creds.sandbox.faults import FAULT_HEADER, Faults
+from banno_creds.sandbox.refusals import RefusalError, described, log_line
+from banno_creds.sandbox.used_jtis import UsedJtis
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as BaseResponse
 
 ISSUER_PATH: Final = "/a/oidc-provider/api/v0"
-EXPIRES_IN: Final = 600
+TOKEN_LIFETIME: Final = 600
 DEFAULT_SCOPE: Final = "openid"
 
 _HOST: Final = "127.0.0.1"
@@ -56,6 +63,7 @@ _BACKLOG: Final = 128
 
 Clock = Callable[[], float]
 Log = Callable[[str], None]
+Sleep = Callable[[float], object]
 
 
 def _log_to_stderr(line: str) -> None:
@@ -79,10 +87,12 @@ class _Form(OAuth2Payload):  # type: ignore[misc]  # Authlib carries no types
 class _AccessTokens:
     """What signs access tokens: a key of the sandbox's own, made at start and never written anywhere."""
 
-    def __init__(self, issuer: str, clock: Clock) -> None:
+    def __init__(self, issuer: str, lifetime: int) -> None:
+        self.lifetime = lifetime
         self._issuer = issuer
-        self._clock = clock
-        self._key = RSAKey.generate_key(2048, auto_kid=True)
+        self._key = _fresh_key()
+        self._others: dict[str, RSAKey] = {}
+        self._lock = threading.Lock()
 
     def issue(self, client: Client, scope: str, audience: str | list[str]) -> str:
         """Sign an access token with the vendor's claims.
@@ -95,7 +105,7 @@ class _AccessTokens:
         Returns:
             The JWT.
         """
-        now = int(self._clock())
+        now = _now()
         claims = {
             "authType": "e",
             "v": "0",
@@ -104,18 +114,31 @@ class _AccessTokens:
             "accountId": client.account_id,
             "jti": secrets.token_urlsafe(16),
             "iat": now,
-            "exp": now + EXPIRES_IN,
+            "exp": now + self.lifetime,
             "scope": scope,
             "iss": self._issuer,
             "aud": audience,
         }
+        key = self._other("not published yet") if "expired-jwks" in _faults() else self._key
         # Not "at+jwt": that type promises RFC 9068, whose sub and client_id the vendor's tokens do not have.
-        header = {"alg": "RS256", "typ": "JWT", "kid": self._key.kid}
-        return jwt.encode(header, claims, self._key, algorithms=["RS256"])
+        header = {"alg": "RS256", "typ": "JWT", "kid": key.kid}
+        return jwt.encode(header, claims, key, algorithms=["RS256"])
 
     def jwks(self) -> dict[str, Any]:
         """Give the JWK Set that verifies the tokens (RFC 7517 section 5)."""
-        return {"keys": [self._key.as_dict(private=False, use="sig", alg="RS256")]}
+        key = self._other("no longer used") if "expired-jwks" in _faults() else self._key
+        return {"keys": [key.as_dict(private=False, use="sig", alg="RS256")]}
+
+    def _other(self, name: str) -> RSAKey:
+        """A key that comes before or after a rotation, made when it is first wanted."""
+        with self._lock:
+            if name not in self._others:
+                self._others[name] = _fresh_key()
+            return self._others[name]
+
+
+def _fresh_key() -> RSAKey:
+    return RSAKey.generate_key(2048, auto_kid=True)
 
 
 class _PrivateKeyJwt:
@@ -123,9 +146,8 @@ class _PrivateKeyJwt:
 
     METHOD: Final = "private_key_jwt"
 
-    def __init__(self, audiences: tuple[str, ...], clock: Clock) -> None:
+    def __init__(self, audiences: tuple[str, ...]) -> None:
         self._audiences = audiences
-        self._clock = clock
         self._used_jtis = UsedJtis()
 
     def __call__(
@@ -152,35 +174,56 @@ class _PrivateKeyJwt:
                 received=_what_came_instead(parameters, token_request.headers),
                 expected="client_assertion and client_assertion_type, form-encoded in the body",
             )
-        if "client_secret" in parameters or "Authorization" in token_request.headers:
-            raise RefusalError(
-                Rule.CLIENT_AUTHENTICATION_SEVERAL,
-                received="a client_assertion together with a client_secret or an Authorization header",
-                expected="one of them (RFC 6749 section 2.3)",
-            )
+        sent = parameters.to_dict(flat=False)
+        authenticating = {name: values for name, values in sent.items() if name in _AUTHENTICATION_PARAMETERS}
+        _refuse_the_first(
+            judge_authentication(authenticating, authorization="Authorization" in token_request.headers)
+        )
         assertion = ClientAssertion.read(compact)
-        sub = subject(assertion)
-        _check_assertion_type(parameters.get("client_assertion_type"))
-        client_id = parameters.get("client_id", sub)
-        if client_id != sub:
-            raise RefusalError(
-                Rule.CLIENT_ID_MISMATCH,
-                received=f'client_id {shown(client_id)} and an assertion with "sub" {shown(sub)}',
-                expected="the same in both (RFC 7521 section 4.2)",
-            )
+        _refuse_the_first(judge_form(assertion))
+        sub: str = assertion.claims["sub"]
+        _refuse_the_first(judge_client_parameters(sent, sub))
         client = query_client(sub)
         if client is None:
             raise RefusalError(
                 Rule.CLIENT_UNKNOWN, received=f'"sub" {shown(sub)}', expected="the client ID of a registered client"
             )
-        verify(
-            assertion,
-            client,
+        known = Known(
+            now=_now(),
+            client_id=client.client.client_id,
             audiences=self._audiences,
-            now=int(self._clock()),
-            used_jtis=self._used_jtis,
+            keys=client.keys,
+            use_jti=self._use_jti,
         )
+        _refuse_the_first(judge(assertion, known))
         return client
+
+    def _use_jti(self, claims: Mapping[str, Any]) -> bool:
+        # By the clock that no fault has moved: it must go one way only.
+        skew = _faults().clock_skew
+        until = claims["exp"] + CLOCK_TOLERANCE - skew
+        return self._used_jtis.use(claims["iss"], claims["jti"], until=until, now=_now() - skew)
+
+
+def _refuse_the_first(findings: Iterable[Finding]) -> None:
+    """Refuse for the first rule that is broken; what comes after it is not even judged."""
+    for finding in findings:
+        if finding.verdict is Verdict.FAIL:
+            raise RefusalError(
+                Rule(finding.rule), received=finding.received, expected=finding.expected, fix=finding.fix
+            )
+
+
+def _now() -> int:
+    """The server's time as the request at hand finds it, in whole seconds."""
+    now: float = g.clock()
+    return int(now)
+
+
+def _faults() -> Faults:
+    """What shall go wrong with the request at hand."""
+    faults: Faults = g.faults
+    return faults
 
 
 def _reject_repeated(parameters: MultiDict[str, str], names: Iterable[str]) -> None:
@@ -200,18 +243,6 @@ def _what_came_instead(parameters: MultiDict[str, str], headers: Mapping[str, st
     # Names, never values: what is misspelt may be the secret.
     came = f"the parameters {shown(list(parameters))}" if parameters else "no parameters"
     return f"{came} and an Authorization header" if "Authorization" in headers else came
-
-
-def _check_assertion_type(assertion_type: str | None) -> None:
-    expected = JWTBearerClientAssertion.CLIENT_ASSERTION_TYPE
-    if assertion_type is None:
-        raise RefusalError(Rule.CLIENT_ASSERTION_TYPE_MISSING, received="no client_assertion_type", expected=expected)
-    if assertion_type != expected:
-        raise RefusalError(
-            Rule.CLIENT_ASSERTION_TYPE_UNSUPPORTED,
-            received=f"client_assertion_type {shown(assertion_type)}",
-            expected=expected,
-        )
 
 
 class _ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]  # Authlib carries no types
@@ -256,11 +287,13 @@ class _ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]  # Authl
         token = server.access_tokens.issue(client, scope, audience)
         server.say(f"issued an access token to {shown(client.client_id)}, scope {shown(scope)}")
         body: dict[str, object] = {
-            "access_token": token,
-            "expires_in": EXPIRES_IN,
+            "access_token": secrets.token_urlsafe(32) if "opaque-token" in _faults() else token,
+            "expires_in": server.access_tokens.lifetime,
             "token_type": "Bearer",
             "scope": scope,
         }
+        if "no-expires-in" in _faults():
+            del body["expires_in"]
         return 200, body, self.TOKEN_RESPONSE_HEADER
 
 
@@ -301,33 +334,33 @@ class _AnyOtherGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]  # Au
             RefusalError: always.
         """
         self.authenticate_token_endpoint_client()
-        grant_type = self.request.payload.grant_type
-        if grant_type is None:
-            raise RefusalError(
-                Rule.GRANT_TYPE_MISSING, received="no grant_type", expected="grant_type=client_credentials"
-            )
-        raise RefusalError(
-            Rule.GRANT_TYPE_UNSUPPORTED,
-            received=f"grant_type {shown(grant_type)}",
-            expected="client_credentials",
-        )
+        _refuse_the_first(judge_grant_type(self.request.payload.data.to_dict(flat=False)))
 
 
 class _AuthorizationServer(FlaskAuthorizationServer):  # type: ignore[misc]  # Authlib carries no types
     """Authlib's authorization server for Flask, with the sandbox's clients, tokens and log."""
 
-    def __init__(self, clients: Mapping[str, RegisteredClient], *, issuer: str, clock: Clock, log: Log) -> None:
+    def __init__(
+        self,
+        clients: Mapping[str, RegisteredClient],
+        *,
+        issuer: str,
+        access_tokens: _AccessTokens,
+        log: Log,
+        explain: bool,
+    ) -> None:
         super().__init__(query_client=clients.get)
         self._token_endpoint = f"{issuer}/token"
         self._log = log
-        self.access_tokens = _AccessTokens(issuer, clock)
-        self.register_client_auth_method(_PrivateKeyJwt.METHOD, _PrivateKeyJwt((self._token_endpoint, issuer), clock))
+        self._explain = explain
+        self.access_tokens = access_tokens
+        self.register_client_auth_method(_PrivateKeyJwt.METHOD, _PrivateKeyJwt((self._token_endpoint, issuer)))
         self.register_grant(_ClientCredentials)
         self.register_grant(_AnyOtherGrant)
 
     def say(self, text: str) -> None:
         """Write a line to the log, with the id of the request at hand."""
-        self._log(log_line(f"{text} (x-request-id {g.request_id})"))
+        self._log(f"{log_line(text)} (x-request-id {g.request_id})")
 
     def create_oauth2_request(self, _request: object) -> OAuth2Request:
         """Wrap Flask's request for Authlib.
@@ -342,21 +375,72 @@ class _AuthorizationServer(FlaskAuthorizationServer):  # type: ignore[misc]  # A
         return token_request
 
     def handle_error_response(self, token_request: OAuth2Request, error: RefusalError) -> Response:
-        """Tell the operator which rule was broken, and the client no more than the vendor tells."""
-        self.say(f"refused by {error.rule}: {error.sentence}")
+        """Tell the operator which rule was broken, and the client no more than the vendor tells, unless asked to."""
+        self.say(f"refused by {error.rule}: {error.sentence}; more: banno-creds explain {error.rule}")
+        if self._explain:
+            error.description = error.explanation
         response: Response = super().handle_error_response(token_request, error)
         return response
 
 
+class _FaultsOnDemand:
+    """The faults that were asked for at start, and those that a request asks for itself."""
+
+    def __init__(self, faults: Faults, *, once: bool) -> None:
+        self._faults = faults
+        self._once = once
+        self._lock = threading.Lock()
+
+    def of(self, header: str, *, token_request: bool) -> Faults:
+        """Find what shall go wrong with a request.
+
+        Args:
+            header: the request's header ``Sandbox-Fault``; it is honoured always.
+            token_request: whether it asks for a token.
+
+        Returns:
+            The faults.
+
+        Raises:
+            ConfigurationError: the header cannot be meant.
+        """
+        texts = [text for text in header.split(",") if text.strip()]
+        own = Faults.read(texts, f"the header {FAULT_HEADER}")
+        return own.over(self._at_start(token_request=token_request)).met_by(token_request=token_request)
+
+    def _at_start(self, *, token_request: bool) -> Faults:
+        if not self._once:
+            return self._faults
+        if not token_request:
+            return Faults()
+        with self._lock:
+            met, self._faults = self._faults, Faults()
+        return met
+
+
 def create_app(
-    clients: Iterable[Client], issuer: str, *, clock: Clock = time.time, log: Log = _log_to_stderr
+    clients: Iterable[Client],
+    issuer: str,
+    *,
+    faults: Faults | None = None,
+    once: bool = False,
+    explain: bool = False,
+    token_lifetime: int = TOKEN_LIFETIME,
+    clock: Clock = time.time,
+    sleep: Sleep = time.sleep,
+    log: Log = _log_to_stderr,
 ) -> Flask:
     """Make the authorization server as a Flask application.
 
     Args:
         clients: the registered clients.
         issuer: the issuer identifier: a URL without a slash at its end, under whose path the endpoints stand.
+        faults: what shall go wrong.
+        once: whether it goes wrong with the first token request alone.
+        explain: whether the client is told which rule it broke, as the log is.
+        token_lifetime: how long an access token lives, in seconds.
         clock: gives the time in seconds since 1970.
+        sleep: waits for so many seconds; for the fault ``slow``.
         log: takes one line for each thing the operator should know; no line holds a token or an assertion.
 
     Returns:
@@ -373,7 +457,10 @@ def create_app(
                 hint="give each client a client ID of its own",
             )
         registered[client.client_id] = RegisteredClient.register(client)
-    server = _AuthorizationServer(registered, issuer=issuer, clock=clock, log=log)
+    on_demand = _FaultsOnDemand(faults or Faults(), once=once)
+    server = _AuthorizationServer(
+        registered, issuer=issuer, access_tokens=_AccessTokens(issuer, token_lifetime), log=log, explain=explain
+    )
     scopes = list(dict.fromkeys(scope for entry in registered.values() for scope in entry.client.scopes))
     address = urlsplit(issuer)
     path = address.path
@@ -388,6 +475,8 @@ def create_app(
     @app.before_request
     def name_the_request() -> None:
         g.request_id = uuid.uuid4().hex
+        g.faults = Faults()
+        g.clock = clock
 
     @app.before_request
     def refuse_other_hosts() -> Response | None:
@@ -400,9 +489,32 @@ def create_app(
         response.headers["Cache-Control"] = "no-store"
         return response
 
+    @app.before_request
+    def meet_faults() -> Response | None:
+        token_request = request.endpoint == "token" and request.method == "POST"
+        try:
+            g.faults = on_demand.of(request.headers.get(FAULT_HEADER, ""), token_request=token_request)
+        except ConfigurationError as failure:
+            fault = f"{FAULT_HEADER}: {failure.message}; {failure.hint}"
+            server.say(f"answered 400 to the header {fault}")
+            response = jsonify(error="invalid_request", error_description=described(fault))
+            response.status_code = 400
+            response.headers["Cache-Control"] = "no-store"
+            return response
+        g.clock = lambda: clock() + _faults().clock_skew
+        if not g.faults:
+            return None
+        server.say(f"fault {g.faults}, asked for by {g.faults.by}")
+        # Werkzeug waits for what was not read, and a client whose answer breaks off would wait for the rest of that.
+        request.get_data()
+        if g.faults.slow:
+            sleep(g.faults.slow)
+        return _faults().answer(explain=explain)
+
     @app.after_request
-    def send_the_name(response: Response) -> Response:
+    def send_name_and_time(response: Response) -> Response:
         response.headers["x-request-id"] = g.request_id
+        response.date = datetime.fromtimestamp(_now(), UTC)
         return response
 
     @app.errorhandler(HTTPException)
@@ -430,7 +542,7 @@ def create_app(
             jwks_uri=f"{issuer}/jwks",
             grant_types_supported=["client_credentials"],
             token_endpoint_auth_methods_supported=[_PrivateKeyJwt.METHOD],
-            token_endpoint_auth_signing_alg_values_supported=list(SIGNING_ALGORITHMS),
+            token_endpoint_auth_signing_alg_values_supported=list(ALGORITHMS),
             scopes_supported=scopes,
             # The three that OpenID Connect Discovery section 3 requires, though no user logs in here yet.
             response_types_supported=[],
@@ -452,6 +564,11 @@ class _QuietRequestHandler(WSGIRequestHandler):
     # A connection on which nothing is said must not hold its thread for ever.
     timeout = _SOCKET_TIMEOUT
 
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Leave ``Date`` to the application, whose clock need not be the machine's."""
+        self.send_response_only(code, message)
+        self.send_header("Server", self.version_string())
+
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - the name is Werkzeug's
         """Say nothing."""
 
@@ -465,6 +582,10 @@ class Sandbox:
     Args:
         clients: the registered clients.
         port: the port; 0 for any that is free.
+        faults: what shall go wrong.
+        once: whether it goes wrong with the first token request alone.
+        explain: whether the client is told which rule it broke, as the log is.
+        token_lifetime: how long an access token lives, in seconds.
         clock: gives the time in seconds since 1970.
         log: takes one line for each thing the operator should know.
 
@@ -477,6 +598,10 @@ class Sandbox:
         clients: Iterable[Client],
         *,
         port: int = 0,
+        faults: Faults | None = None,
+        once: bool = False,
+        explain: bool = False,
+        token_lifetime: int = TOKEN_LIFETIME,
         clock: Clock = time.time,
         log: Log = _log_to_stderr,
     ) -> None:
@@ -485,7 +610,19 @@ class Sandbox:
             self.port: int = listener.getsockname()[1]
             self.issuer = f"http://{_HOST}:{self.port}{ISSUER_PATH}"
             self.token_endpoint = f"{self.issuer}/token"
-            self.app = create_app(clients, self.issuer, clock=clock, log=log)
+            # What waits for a fault's sake wakes up when the server stops.
+            self._stopping = threading.Event()
+            self.app = create_app(
+                clients,
+                self.issuer,
+                faults=faults,
+                once=once,
+                explain=explain,
+                token_lifetime=token_lifetime,
+                clock=clock,
+                sleep=self._stopping.wait,
+                log=log,
+            )
             self._server = make_server(
                 _HOST,
                 self.port,
@@ -519,6 +656,7 @@ class Sandbox:
 
     def shutdown(self) -> None:
         """Stop serving and close the port; may be called more than once, but not by a request."""
+        self._stopping.set()
         # Waits for a loop to end: one that never began would be waited for without end.
         if self._serving:
             self._server.shutdown()
