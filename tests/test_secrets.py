@@ -13,6 +13,7 @@ import pytest
 
 from banno_creds import flow, keys
 from banno_creds.config import ClientConfig, KeySource
+from banno_creds.doctor import examine
 from banno_creds.errors import RefusedError
 
 from .conftest import CLIENT_ID, Says, write_private
@@ -233,3 +234,162 @@ def test_the_process_list_shows_no_secret(tmp_path: Path, way: str) -> None:
     assert looked.is_set()
     assert "ps-canary-client" in lists[0]
     _assert_silent(lists[0], _secrets_of(key, pem) | {seen[0], seen[0].rpartition(".")[2]})
+
+
+@pytest.mark.parametrize("more", [[], ["--aud", "https://login.example/token"]], ids=["unknown", "a rule fails"])
+@pytest.mark.parametrize("command", ["client-assertion", "token", "exec", "api"])
+def test_the_command_in_a_refusals_hint_tells_no_secret(
+    cli: Cli, server: ScriptedServer, folder: Path, tmp_path: Path, command: str, more: list[str]
+) -> None:
+    """What a claim or a parameter is for, nobody here knows; and an error is what ends in a log."""
+    server.says(ANSWERS["refused"])
+    key = keys.generate("ec")
+    pem = key.pem(PASSPHRASE)
+    path = write_private(tmp_path / "key.pem", pem)
+    before, after = {"exec": ([], ["--", "true"]), "api": (["--api-base", "http://127.0.0.1:9"], ["/a"])}.get(
+        command, ([], [])
+    )
+    ask = [command, "-q", *before, "--client-id", CLIENT_ID, "--private-key", str(path)]
+    ask += ["--token-endpoint", server.url, "--passphrase-file", "-", *more]
+    ask += ["--claim", f"a={ACCESS_TOKEN}", "--claim", f'b:=["{JWT_TOKEN}"]', "--param", f"c={JWT_TOKEN}", *after]
+    env = {"HTTPS_PROXY": f"http://user:{PROXY_PASSWORD}@proxy.example:8080"}
+    for _ in range(2):  # what is remembered of it as well
+        result = cli(*ask, stdin=PASSPHRASE, env=env)
+        assert (result.code, result.stdout) == (4, "")
+        assert all(f"'{name}=…'" in result.stderr for name in "abc")
+        kept = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file()).decode()
+        sent = {request.form["client_assertion"][0] for request in server.requests}
+        signatures = {assertion.rpartition(".")[2] for assertion in sent}
+        assert sent
+        assert server.requests[0].form["c"] == [JWT_TOKEN]
+        _assert_silent(result.stderr + kept, _secrets_of(key, pem) | sent | signatures | {PROXY_PASSWORD})
+
+
+# ── What looks for the reason, and what is made of it for others ────────────────────────────────────────────────
+
+
+PROXY_PASSWORD = "pr0xy-canary-pa55word"
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_neither_doctor_nor_its_bundle_tells_a_secret(
+    cli: Cli, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, output: str
+) -> None:
+    pauses = examine.__kwdefaults__
+    assert pauses is not None
+    monkeypatch.setitem(pauses, "sleep", lambda _: None)
+    key = keys.generate("rsa")
+    pem = key.pem(PASSPHRASE)
+    path = write_private(tmp_path / "key.pem", pem)
+    (tmp_path / "public.pem").write_bytes(key.public.pem())
+    nothing = Says(status=404)
+    server.says(nothing, ANSWERS[name])  # no discovery document, and then what is answered to every request
+    ask = ["doctor", "--client-id", CLIENT_ID, "--private-key", str(path), "--token-endpoint", server.url]
+    ask += ["--registered", str(tmp_path / "public.pem"), "--bundle", str(tmp_path / "bundle.md")]
+    ask += ["--claim", f"canary={ACCESS_TOKEN}", "--param", f"hint={JWT_TOKEN}", "--probe"]
+    proxy = f"http://user:{PROXY_PASSWORD}@proxy.example:8080"
+    result = cli(*ask, "--passphrase-file", "-", "-o", output, stdin=PASSPHRASE, env={"HTTPS_PROXY": proxy})
+
+    sent = {request.form["client_assertion"][0] for request in server.requests if "client_assertion" in request.form}
+    signatures = {assertion.rpartition(".")[2] for assertion in sent}
+    assert sent
+    everything = result.stdout + result.stderr + (tmp_path / "bundle.md").read_text()
+    assert CLIENT_ID in everything
+    _assert_silent(everything, _secrets_of(key, pem) | sent | signatures | {PROXY_PASSWORD})
+
+
+def test_a_server_that_echoes_the_assertion_to_doctor_does_not_make_it_show_it(
+    cli: Cli, rsa_pem: Path, tmp_path: Path
+) -> None:
+    """In an OAuth error, in the status line's stead, and as the id that a support case names."""
+    signatures: list[str] = []
+
+    class Echo(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers["content-length"])).decode()
+            signatures.append(form.rpartition(".")[2])
+            body = _json(error="invalid_client", error_description=form[-400:], error_uri=form)
+            self.send_response(401, signatures[-1])
+            self.send_header("x-request-id", f"id {signatures[-1]}")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            pass
+
+    bundle = tmp_path / "bundle.md"
+    said = ""
+    with HTTPServer(("127.0.0.1", 0), Echo) as echo:
+        threading.Thread(target=echo.serve_forever, args=(0.02,), daemon=True).start()
+        ask = ["--client-id", "a", "--private-key", str(rsa_pem)]
+        ask += ["--token-endpoint", f"http://127.0.0.1:{echo.server_port}/token"]
+        for output in ("text", "json"):
+            result = cli("doctor", *ask, "-o", output, "--bundle", str(bundle.with_suffix(f".{output}")))
+            assert result.code == 4
+            said += result.stdout + result.stderr + bundle.with_suffix(f".{output}").read_text()
+        echo.shutdown()
+    assert len(signatures) == 2
+    for signature in signatures:
+        assert not any(signature[i : i + 16] in said for i in range(len(signature) - 15))
+
+
+@pytest.mark.parametrize("fault", ["wrong passphrase", "private key registered", "damaged key"])
+def test_a_set_up_with_a_fault_tells_no_secret(cli: Cli, tmp_path: Path, fault: str) -> None:
+    key = keys.generate("ec")
+    pem = key.pem(PASSPHRASE)
+    damaged = b"\n".join(line for number, line in enumerate(key.pem().splitlines()) if number != 2)
+    path = write_private(tmp_path / "key.pem", damaged if fault == "damaged key" else pem)
+    ask = ["doctor", "--offline", "--client-id", CLIENT_ID, "--private-key", str(path)]
+    ask += ["--registered", str(path), "--passphrase-file", "-", "--bundle", str(tmp_path / "bundle.md")]
+    result = cli(*ask, stdin=PASSPHRASE + (b"!" if fault == "wrong passphrase" else b""))
+    assert result.code in (3, 4)
+    everything = result.stdout + result.stderr + (tmp_path / "bundle.md").read_text()
+    _assert_silent(everything, _secrets_of(key, pem) | set(damaged.decode().splitlines()[1:-1]))
+
+
+@pytest.mark.parametrize("way", ["file", "stdin", "form"])
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_linting_an_assertion_does_not_show_it(cli: Cli, tmp_path: Path, way: str, output: str) -> None:
+    key = keys.generate("ec")
+    source = KeySource("a variable", content=key.pem())
+    assertion = flow.sign_jwt(ClientConfig(CLIENT_ID, source, token_endpoint="https://bank.example/token"))
+    (tmp_path / "public.pem").write_bytes(keys.generate("ec").public.pem())
+    text = f"grant_type=client_credentials&client_assertion={assertion}" if way == "form" else assertion
+    args = ["lint-assertion", "--public-key", str(tmp_path / "public.pem"), "-o", output]
+    if way == "file":
+        args += ["--file", str(write_private(tmp_path / "assertion.jwt", text.encode()))]
+    result = cli(*args, *(["-"] if way != "file" else []), stdin=text.encode())
+    assert result.code == 6
+    assert "assertion.signature.invalid" in result.stdout
+    signature = assertion.rpartition(".")[2]
+    _assert_silent(result.stdout + result.stderr, {assertion, signature, assertion.split(".")[1]})
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_what_is_linted_by_mistake_is_not_shown(cli: Cli, tmp_path: Path, output: str) -> None:
+    key = keys.generate("ec")
+    for mistaken, secrets in (
+        (key.pem(), _secrets_of(key, key.pem())),
+        (key.pem(PASSPHRASE), _secrets_of(key, key.pem(PASSPHRASE))),
+        (JWT_TOKEN.encode(), {JWT_TOKEN, JWT_TOKEN.rpartition(".")[2]}),
+        (_json(access_token=ACCESS_TOKEN), {ACCESS_TOKEN}),
+        (ACCESS_TOKEN.encode(), {ACCESS_TOKEN}),
+    ):
+        result = cli("lint-assertion", "-o", output, "-", stdin=mistaken)
+        assert result.code == 6
+        _assert_silent(result.stdout + result.stderr, secrets)
+
+
+def test_explain_does_not_repeat_what_it_does_not_know(cli: Cli) -> None:
+    key = keys.generate("ec")
+    for mistaken in (JWT_TOKEN, key.pem().decode()):
+        result = cli("explain", mistaken)
+        assert result.code == 2
+        _assert_silent(result.stdout + result.stderr, _secrets_of(key, key.pem()))

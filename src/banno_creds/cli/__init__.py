@@ -28,6 +28,7 @@ COMMANDS = {
     "exec": "Run a command with an access token in its environment.",
     "api": "Call the API with an access token.",
     "sign-jwt": "Print a signed client assertion, and no more.",
+    "doctor": "Find out why the server refuses you.",
     "lint-assertion": "Find out what is wrong with an assertion.",
     "decode": "Show what a token says; verify it if asked.",
     "explain": "Say what an error or a rule means, and what to do.",

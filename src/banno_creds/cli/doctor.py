@@ -1,0 +1,266 @@
+"""``banno-creds doctor``: look at the whole set-up, and find out why the server refuses it."""
+
+from __future__ import annotations
+
+import os
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from banno_creds.cli.inputs import check_file_or_url, expand
+from banno_creds.cli.options import (
+    PROFILE,
+    Command,
+    Option,
+    client_config,
+    complete_file,
+    endpoint,
+    key_options,
+    option,
+    request_options,
+)
+from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
+from banno_creds.errors import ConfigurationError, KeyLoadError, printable
+from banno_creds.report import Report, write_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from banno_creds.doctor import Examination, Setting
+    from banno_creds.findings import Part
+
+_VERSION = 1
+
+# What a setting may hold beside its name: of these, only the names are shown.
+_NAMES_ONLY = ("claims", "params")
+_URLS = ("token_endpoint", "issuer", "aud", "resource")
+# A user name and a password in a URL: refused as an endpoint, and told of all the same.
+_ALWAYS_SHOWN = ("client_id", "private_key", "token_endpoint", "issuer", "environment", "scope")
+_ANOTHER_FILE = "choose another file for --bundle"
+_NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle", "output")
+
+
+@click.command("doctor", cls=Command)
+@key_options
+@request_options
+@option(
+    "--registered",
+    command="doctor",
+    metavar="FILE|URL",
+    section="Examination",
+    shell_complete=complete_file,
+    help="What the bank has of the key: the PEM that was pasted into Users & Groups, or the JWK Set at its JWKS URI.",
+)
+@option("--offline", command="doctor", is_flag=True, section="Examination", help="Leave the network alone.")
+@option(
+    "--probe",
+    command="doctor",
+    is_flag=True,
+    section="Examination",
+    help="After a refusal, vary alg, kid and aud one at a time and ask again, 5 s apart, at most 4 requests in all: "
+    "the variation that is accepted names the culprit. Each is a failed log-in to the bank, which blocks addresses "
+    "that fail often. At a terminal you are asked first.",
+)
+@option(
+    "--bundle",
+    command="doctor",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    section="Output",
+    help="Write all that was found to a new file in Markdown, for a support case; no secret is in it.",
+)
+@option(
+    "--output",
+    "-o",
+    command="doctor",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    section="Output",
+    help="Lines for people, each as soon as it is known, or JSON at the end.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    registered: str | None,
+    offline: bool,
+    probe: bool,
+    bundle: Path | None,
+    output: str,
+    **values: Any,
+) -> None:
+    """Look at the whole set-up, and find out why the server refuses it.
+
+    First what is on this machine: the settings and where each comes from, the key, the assertion that would be sent.
+    Then the way to the server, what it says of itself, its clock; and one token request, if nothing was found that
+    would be refused. After a refusal: what it may come from, what it does not come from, and what to ask the bank's
+    administrator.
+
+    \b
+    banno-creds doctor --client-id ID --private-key private.pem --registered public.pem
+
+    Exit code 0 where nothing is wrong (a warning may be), else that of the first fault: 2 configuration or clock,
+    3 key, 4 what the server refuses or would refuse, 5 network.
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    report = Report(quiet=True)
+    tell: Callable[[Part], None] = report.part if output == "text" else _ignore
+    if bundle is not None:
+        bundle = _free_place(bundle)
+    if registered is not None and is_url(check_file_or_url(registered)):
+        check_url(registered, "the registered JWK Set's URL")
+    settings = _settings(context, values)
+    try:
+        config = client_config(context, values)
+    except (ConfigurationError, KeyLoadError) as failure:
+        from banno_creds.doctor import invalid
+
+        examination = invalid(values["client_id"], settings, failure, tell)
+    else:
+        from banno_creds.doctor import Setup, examine
+
+        setup = Setup(config, settings, registered, offline=offline, probe=_probe if probe else None)
+        examination = examine(setup, tell)
+    if output == "json":
+        write_result(dumps(_everything(examination, settings)))
+    else:
+        from banno_creds.doctor import conclusion
+
+        for part in conclusion(examination):
+            report.part(part)
+    if bundle is not None:
+        _write_bundle(bundle, examination, settings, report)
+    context.exit(examination.exit_code)
+
+
+def _free_place(file: Path) -> Path:
+    """Where the bundle goes: before anybody is asked anything, and never in another file's place."""
+    from banno_creds.files import check_places
+
+    if str(file) == "-":
+        raise ConfigurationError(
+            "the bundle cannot go to standard output, where the findings go",
+            hint="name a new file for it: --bundle bundle.md",
+        )
+    file = expand(file)
+    if os.path.lexists(file):
+        raise ConfigurationError(f"{file} exists already, nothing was written", hint=_ANOTHER_FILE)
+    check_places([file], replace=False)
+    if not os.access(file.parent, os.W_OK):
+        raise ConfigurationError(f"nothing can be written into {file.parent}", hint=_ANOTHER_FILE)
+    return file
+
+
+def _ignore(_: Part) -> None:
+    pass
+
+
+def _probe(count: int) -> bool:
+    """Whether to make so many further requests: asked at a terminal, said by the option elsewhere."""
+    import sys
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        return True
+    if not sys.stderr.isatty():
+        return False  # nobody would see the question
+    requests = "One more request" if count == 1 else f"Up to {count} more requests"
+    Report().note(f"{requests}, each of which may count at the bank as a failed log-in.")
+    try:
+        return click.confirm("Go on?", err=True)
+    except click.Abort:
+        return False  # what was found so far is still worth seeing
+
+
+def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """What is configured, and where it came from; never a secret, nor what may be one."""
+    from banno_creds.doctor import Setting
+
+    settings = []
+    token_endpoint, several = None, False
+    try:
+        token_endpoint, _ = endpoint(context, values)
+    except ConfigurationError:
+        several = True  # as `client_config` will say
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in _NO_SETTINGS or not isinstance(parameter, Option):
+            continue
+        value = values.get(name)
+        by_default = source is ParameterSource.DEFAULT
+        if name == "environment" and (by_default if several else token_endpoint != ENVIRONMENTS[str(value)]):
+            continue  # another option names the endpoint
+        if name == "private_key" and os.environ.get(KEY_VARIABLE) and source is not ParameterSource.COMMANDLINE:
+            settings.append(Setting("private-key", "the key itself, not shown", KEY_VARIABLE))
+        elif value not in (None, (), "") and (not by_default or name in _ALWAYS_SHOWN):
+            settings.append(
+                Setting(parameter.opts[0].removeprefix("--"), _shown(name, value), _source(context, parameter))
+            )
+    return tuple(settings)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "passphrase_file":
+        return "(given, not shown)"  # it may be the passphrase by mistake
+    if name in _NAMES_ONLY:
+        return ", ".join(f"{one}=…" for one, _ in value)
+    if value is True:
+        return "yes"
+    text = " ".join(str(one) for one in value) if isinstance(value, tuple | list) else str(value)
+    if name in _URLS and "@" in text:
+        return "(not shown: a user name or password may be in it)"
+    return printable(text)
+
+
+def _source(context: click.Context, parameter: Option) -> str:
+    source = context.get_parameter_source(str(parameter.name))
+    if source is ParameterSource.COMMANDLINE:
+        return parameter.opts[0]
+    if source is ParameterSource.ENVIRONMENT:
+        return str(parameter.envvar)
+    if source is ParameterSource.DEFAULT_MAP:
+        return f"the profile {context.meta[PROFILE].name} in {context.meta[PROFILE].file}"
+    return "default"
+
+
+def _everything(examination: Examination, settings: tuple[Setting, ...]) -> dict[str, Any]:
+    diagnosis = examination.diagnosis
+    return {
+        "version": _VERSION,
+        "verdict": "fail" if examination.exit_code else "pass",
+        "exit_code": examination.exit_code,
+        "settings": [setting._asdict() for setting in settings],
+        "findings": [finding._asdict() for finding in examination.findings],
+        "requests": [request._asdict() for request in examination.requests],
+        "diagnosis": None
+        if diagnosis is None
+        else {
+            "error": diagnosis.error,
+            "causes": [cause._asdict() for cause in diagnosis.causes],
+            "ruled_out": [one._asdict() for one in diagnosis.ruled_out],
+            "certain": diagnosis.certain,
+            "questions": list(diagnosis.questions),
+        },
+    }
+
+
+def _write_bundle(file: Path, examination: Examination, settings: tuple[Setting, ...], report: Report) -> None:
+    from banno_creds.files import PRIVATE_MODE, NewFile, write_together
+    from banno_creds.support_bundle import bundle
+
+    text = bundle(examination, settings)
+    try:
+        write_together([NewFile(file, text.encode("utf-8"), PRIVATE_MODE)], replace=False)
+    except ConfigurationError as failure:
+        if not os.path.lexists(file):
+            raise
+        raise ConfigurationError(
+            f"{file} appeared meanwhile and was left as it is, no bundle was written",
+            hint=_ANOTHER_FILE,
+            details=failure.details,
+        ) from None
+    report.note(f"Written for a support case: {file}", "Read it before you send it: it names your client and hosts.")
