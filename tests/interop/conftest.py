@@ -17,6 +17,7 @@ import threading
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -97,12 +98,70 @@ def pytest_runtest_setup() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A client as its integrator knows it. `kid` is None where the server was given a bare public key."""
+    """A client as its integrator knows it.
+
+    `kid` is None where the server was given keys without a name. `registered_path` has what the server was given.
+    `second` is the other key of a JWK Set that has two.
+    """
 
     client_id: str
     alg: str
     kid: str | None
     private_key_path: Path
+    registered_path: Path
+    jwks_uri: str | None = None
+    second: SecondKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondKey:
+    alg: str
+    kid: str | None
+    private_key_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What an administrator registers: `alg` is pinned for the client unless the metadata says otherwise."""
+
+    alg: str
+    form: Literal["pem", "jwks", "jwks-uri", "jwks-uri-without-kid"]
+    second_alg: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)  # None takes a member away
+    jwk: Mapping[str, object] = field(default_factory=dict)  # further members of each key
+
+
+FORMS: Mapping[str, Form] = {
+    **{f"{alg}-pem": Form(alg, "pem") for alg in ALGORITHMS},
+    **{f"{alg}-jwks-uri": Form(alg, "jwks-uri") for alg in ALGORITHMS},
+    **{f"{alg}-jwks": Form(alg, "jwks") for alg in ALGORITHMS},
+    **{f"{alg}-jwks-uri-without-kid": Form(alg, "jwks-uri-without-kid") for alg in ALGORITHMS},
+    "any-alg-rsa": Form("PS256", "pem", metadata={"token_endpoint_auth_signing_alg": None}),
+    "any-alg-ec": Form("ES256", "pem", metadata={"token_endpoint_auth_signing_alg": None}),
+    "two-rsa-keys": Form("PS256", "jwks-uri", "PS256"),
+    "rsa-and-ec-keys": Form("PS256", "jwks-uri", "ES256", {"token_endpoint_auth_signing_alg": None}),
+    "two-keys-without-kid": Form("PS256", "jwks-uri-without-kid", "PS256"),
+    "client-secret": Form(
+        "PS256",
+        "pem",
+        metadata={
+            "token_endpoint_auth_method": "client_secret_basic",
+            "token_endpoint_auth_signing_alg": None,
+            "client_secret": "of the other kind of application",
+        },
+    ),
+    "no-client-credentials": Form(
+        "PS256",
+        "pem",
+        metadata={
+            "grant_types": ["authorization_code"],
+            "response_types": ["code"],
+            "redirect_uris": ["https://localhost:8080/auth/cb"],
+        },
+    ),
+    "key-ops-without-verify": Form("PS256", "jwks", jwk={"key_ops": ["sign"]}),
+    "openid-only": Form("PS256", "pem", metadata={"scope": "openid"}),
+}
 
 
 def new_private_key(alg: str) -> PrivateKey:
@@ -111,12 +170,34 @@ def new_private_key(alg: str) -> PrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+def private_key_maker() -> Callable[[str, str, int], PrivateKey]:
+    """What makes the keys of one server's clients, by registration, alg and place among the client's keys.
+
+    Making an RSA key takes long, and a client is looked up by its ID: only those that stand for each algorithm and
+    form have keys that no other has.
+    """
+
+    @cache
+    def make(owner: str, alg: str, place: int) -> PrivateKey:
+        return new_private_key(alg)
+
+    def make_key(name: str, alg: str, place: int) -> PrivateKey:
+        own = name in REGISTRATION_NAMES
+        return make(name if own else "", alg if own or alg == "ES256" else "any RSA", place)
+
+    return make_key
+
+
 def write_private_key(path: Path, key: PrivateKey) -> None:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
+
+
+def public_pem(key: PrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def base64url(data: bytes) -> str:
@@ -140,14 +221,30 @@ def thumbprint(jwk: Mapping[str, str]) -> str:
     return base64url(hashlib.sha256(canonical).digest())
 
 
-def new_registration(name: str, folder: Path, jwks_host: JwksHost) -> tuple[Registration, dict[str, Any]]:
-    """A client with a fresh key, and the metadata by which the server is to know it."""
-    alg, form = name.split("-", 1)
-    key = new_private_key(alg)
-    jwk = public_jwk(key)
-    kid = thumbprint(jwk) if form == "jwks-uri" else None
-    registration = Registration(str(uuid.uuid4()), alg, kid, folder / f"{name}.pem")
-    write_private_key(registration.private_key_path, key)
+def new_registration(
+    name: str, form: Form, make_key: Callable[[str, str, int], PrivateKey], folder: Path, jwks_host: JwksHost
+) -> tuple[Registration, dict[str, Any]]:
+    """A client with its keys, and the metadata by which the server is to know it."""
+    algs = [form.alg] if form.second_alg is None else [form.alg, form.second_alg]
+    private_keys = [make_key(name, alg, place) for place, alg in enumerate(algs)]
+    jwks: list[dict[str, Any]] = [public_jwk(key) for key in private_keys]
+    kids: list[str | None] = [None] * len(jwks)
+    if form.form in ("jwks", "jwks-uri"):
+        kids = [thumbprint(jwk) for jwk in jwks]
+        jwks = [{**jwk, "kid": str(kid)} for jwk, kid in zip(jwks, kids, strict=True)]
+    if form.form == "jwks-uri":
+        jwks = [{**jwk, "use": "sig", "alg": alg} for jwk, alg in zip(jwks, algs, strict=True)]
+    jwks = [{**jwk, **form.jwk} for jwk in jwks]
+    paths = [folder / f"{name}{suffix}.pem" for suffix in ("", "-second")[: len(algs)]]
+    for path, key in zip(paths, private_keys, strict=True):
+        write_private_key(path, key)
+    registered_path = folder / f"{name}.registered"
+    registered_path.write_bytes(
+        public_pem(private_keys[0]) if form.form == "pem" else json.dumps({"keys": jwks}).encode()
+    )
+    jwks_uri = jwks_host.publish(name, jwks) if form.form.startswith("jwks-uri") else None
+    second = None if form.second_alg is None else SecondKey(form.second_alg, kids[1], paths[1])
+    registration = Registration(str(uuid.uuid4()), form.alg, kids[0], paths[0], registered_path, jwks_uri, second)
     metadata: dict[str, Any] = {
         "client_id": registration.client_id,
         "client_name": name,
@@ -157,13 +254,11 @@ def new_registration(name: str, folder: Path, jwks_host: JwksHost) -> tuple[Regi
         "redirect_uris": [],
         "scope": " ".join(GRANTED_SCOPES),
         "token_endpoint_auth_method": "private_key_jwt",
-        "token_endpoint_auth_signing_alg": alg,
+        "token_endpoint_auth_signing_alg": form.alg,
+        **form.metadata,
     }
-    if kid is None:
-        metadata["jwks"] = {"keys": [jwk]}
-    else:
-        metadata["jwks_uri"] = jwks_host.publish(name, {**jwk, "kid": kid, "use": "sig", "alg": alg})
-    return registration, metadata
+    metadata |= {"jwks": {"keys": jwks}} if jwks_uri is None else {"jwks_uri": jwks_uri}
+    return registration, {member: value for member, value in metadata.items() if value is not None}
 
 
 class JwksHost(ThreadingHTTPServer):
@@ -173,9 +268,9 @@ class JwksHost(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), JwksHandler)
         self.documents: dict[str, bytes] = {}
 
-    def publish(self, name: str, jwk: Mapping[str, str]) -> str:
+    def publish(self, name: str, jwks: Sequence[Mapping[str, str]]) -> str:
         path = f"/{name}/jwks.json"
-        self.documents[path] = json.dumps({"keys": [jwk]}).encode()
+        self.documents[path] = json.dumps({"keys": jwks}).encode()
         return f"http://127.0.0.1:{self.server_port}{path}"
 
 
@@ -318,7 +413,10 @@ def running_provider(folder: Path) -> Iterator[Provider]:
     process = ProviderProcess(node, folder / "oidc-provider.log")
     try:
         with serving_jwks() as jwks_host:
-            clients = {name: new_registration(name, folder, jwks_host) for name in REGISTRATION_NAMES}
+            make_key = private_key_maker()
+            clients = {
+                name: new_registration(name, form, make_key, folder, jwks_host) for name, form in FORMS.items()
+            }
             process.send({"clients": [metadata for _, metadata in clients.values()], "port": 0})
             ready = process.receive(START_TIMEOUT)
             registrations = {name: registration for name, (registration, _) in clients.items()}

@@ -44,7 +44,7 @@ function freshSigningKey() {
 function configuration(clients) {
   return {
     clients,
-    clientAuthMethods: ['private_key_jwt'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     enabledJWA: { clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256'] },
     clockTolerance: 15,
     scopes: SCOPES,

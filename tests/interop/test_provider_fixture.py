@@ -130,7 +130,7 @@ def test_discovery_names_the_endpoints_and_the_algorithms_under_the_issuer(
     assert metadata["token_endpoint"] == provider.token_endpoint == f"{provider.issuer}/token"
     assert metadata["jwks_uri"] == f"{provider.issuer}/jwks"
     assert "client_credentials" in metadata["grant_types_supported"]
-    assert metadata["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
+    assert "private_key_jwt" in metadata["token_endpoint_auth_methods_supported"]
     assert set(metadata["token_endpoint_auth_signing_alg_values_supported"]) == {"RS256", "PS256", "ES256"}
 
 
