@@ -21,8 +21,12 @@ from .conftest import CLIENT_ID, write_private
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .conftest import Cli
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+# Registered nowhere, and none that looks like an example's: that would be a reason of its own.
+UNKNOWN_CLIENT = "5f2c8a10-77ab-4d0c-9f3e-2b6a1d4c8e90"
 VENDOR = "https://login.jackhenry.com/a/oidc-provider/api/v0"
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -53,7 +57,7 @@ def _normal(text: str) -> str:
     return text
 
 
-def _run(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_script(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a script as a reader's shell would, with ``banno-creds`` on its path and both outputs in one."""
     shims = folder / "bin"
     if not shims.exists():
@@ -80,14 +84,19 @@ def _register(stack: ExitStack, folder: Path) -> dict[str, str]:
 
 def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
     """The blocks are one session. The sandbox stands where the bank's server stands."""
-    assert len(CONSOLES) == 4
+    assert len(CONSOLES) == 5
     env: dict[str, str] = {}
     with ExitStack() as stack:
         for block in CONSOLES:
             for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
-                done = _run(tmp_path, command, env)
+                # At the vendor's the endpoint is known to be the server's own name for itself.
+                named = (
+                    {"BANNO_CREDS_ISSUER": env["BANNO_CREDS_TOKEN_ENDPOINT"].removesuffix("/token")} if env else {}
+                )
+                done = run_script(tmp_path, command, named if UNKNOWN_CLIENT in command else env)
                 assert _normal(done.stdout) == _normal(expected), command
-                assert done.returncode == (4 if "00000000" in command else 0)
+                refused = UNKNOWN_CLIENT in command and "||" not in command
+                assert done.returncode == (4 if refused else 0)
                 if not env and (tmp_path / "public.pem").exists():
                     env = _register(stack, tmp_path)
 
@@ -95,7 +104,7 @@ def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", range(1, len(SCRIPTS)))
 def test_the_scripts_run_under_sh_eu(tmp_path: Path, number: int, rsa_pem: Path) -> None:
     write_private(tmp_path / "private.pem", rsa_pem.read_bytes())
-    assert _run(tmp_path, "banno-creds keygen -q --public-from private.pem", {}).returncode == 0
+    assert run_script(tmp_path, "banno-creds keygen -q --public-from private.pem", {}).returncode == 0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -104,7 +113,7 @@ def test_the_scripts_run_under_sh_eu(tmp_path: Path, number: int, rsa_pem: Path)
         env = _register(stack, tmp_path) | {"BANNO_CREDS_SANDBOX_PORT": port}
         if "--token-endpoint" in script:
             del env["BANNO_CREDS_TOKEN_ENDPOINT"]
-        done = _run(tmp_path, script, env)
+        done = run_script(tmp_path, script, env)
     assert done.returncode == 0, done.stdout
     assert "✗" not in done.stdout
 
@@ -136,6 +145,40 @@ def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
     assert listed == branches(errors.BannoCredsError) | {0, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE, EXIT_TERMINATED}
 
 
-def test_every_file_that_the_readme_points_to_is_there() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).is_file(), target
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_file_that_a_page_points_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "prints"),
+    [
+        ("doctor --offline --client-id YOUR_CLIENT_ID --private-key private.pem", 2, True),
+        ("doctor --offline --output json --client-id YOUR_CLIENT_ID --private-key private.pem", 2, True),
+        ("lint-assertion not-a-jwt", 6, True),
+        ("lint-assertion --output json not-a-jwt", 6, True),
+        ("decode not-a-jwt", 6, False),
+        (
+            "client-assertion --quiet --client-id ID --private-key private.pem --token-endpoint http://127.0.0.1:9/",
+            5,
+            False,
+        ),
+        ("token --client-id ID --private-key private.pem --token-endpoint http://127.0.0.1:9/", 5, False),
+        ("sign-jwt --client-id ID --private-key nothing.pem", 3, False),
+        ("keygen", 2, False),
+        ("explain nothing", 2, False),
+        ("profile show nothing", 2, False),
+    ],
+)
+def test_what_fails_prints_nothing_but_what_doctor_and_lint_assertion_found(
+    cli: Cli, rsa_pem: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, line: str, code: int, prints: bool
+) -> None:
+    del pauses
+    rsa_pem.rename(rsa_pem.with_name("private.pem"))
+    monkeypatch.chdir(rsa_pem.parent)
+    result = cli(*line.split())
+    assert (result.code, result.stdout != "") == (code, prints)
+    assert prints or result.stderr.startswith("✗   ")
