@@ -146,46 +146,6 @@ class TokenChecks:
 
 
 @dataclass(frozen=True, slots=True)
-class AssertionChecks:
-    """What a client assertion is held against, as far as it is known.
-
-    Attributes:
-        client_id: the client ID.
-        token_endpoint: the token endpoint's exact URL; None means to ask the issuer's discovery document.
-        issuer: the issuer whose discovery document names the token endpoint.
-        public_key: a file with the public key, certificate, JWK or JWK Set that is registered.
-        jwks: the file or URL of the JWK Set that is registered.
-        timeout: how long fetching may take, in seconds.
-        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
-
-    Raises:
-        ConfigurationError: the values do not go together.
-    """
-
-    client_id: str | None = None
-    token_endpoint: str | None = ENVIRONMENTS[DEFAULT_ENVIRONMENT]
-    issuer: str | None = None
-    public_key: Path | None = None
-    jwks: str | None = None
-    timeout: float = DEFAULT_TIMEOUT
-    ca_bundle: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        if self.public_key is not None and self.jwks is not None:
-            raise ConfigurationError(
-                "--public-key and --jwks exclude each other", hint="give what is registered at the bank"
-            )
-        check_timeout(self.timeout)
-        if self.jwks is not None and is_url(self.jwks):
-            check_url(self.jwks, "the JWK Set's URL")
-        if self.token_endpoint is not None:
-            check_url(self.token_endpoint, "the token endpoint")
-        if self.issuer is not None:
-            check_url(self.issuer, "the issuer")
-
-
-@dataclass(frozen=True, slots=True)
 class ClientConfig:
     """One client and one token request.
 

@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from banno_creds import keys
-    from banno_creds.config import AssertionChecks, ClientConfig, KeySource, TokenChecks
+    from banno_creds.config import ClientConfig, KeySource, TokenChecks
     from banno_creds.decode import DecodedToken
     from banno_creds.findings import Finding
     from banno_creds.http_client import Answer, HttpClient
     from banno_creds.registration import Registration
+    from banno_creds.rules import AssertionChecks
     from banno_creds.signer import KeySigner
     from banno_creds.steps import Emit, Step
     from banno_creds.times import Clock

@@ -16,8 +16,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
-from banno_creds.config import ALGORITHMS, ENVIRONMENTS, MOST_LIFETIME
-from banno_creds.errors import printable
+from banno_creds.config import (
+    ALGORITHMS,
+    DEFAULT_ENVIRONMENT,
+    DEFAULT_TIMEOUT,
+    ENVIRONMENTS,
+    MOST_LIFETIME,
+    check_timeout,
+    check_url,
+    is_url,
+)
+from banno_creds.errors import ConfigurationError, printable
 from banno_creds.explanations import EXPLANATIONS
 from banno_creds.findings import NO_ASSERTION, Finding, Rule, Verdict, shown, without_secrets
 from banno_creds.presented import (
@@ -34,6 +43,7 @@ from banno_creds.times import duration, looks_like_milliseconds, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     Judge = Callable[["ClientAssertion", "Known"], "_Outcome"]
 
@@ -81,6 +91,46 @@ class RegisteredKey:
     verifies: Callable[[str, str], bool] = field(repr=False)
     kid: str | None = None
     explains: Callable[[str, str], tuple[str, str] | None] = field(default=lambda *_: None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionChecks:
+    """What a client assertion is to be held against, as far as its maker knows it; `Known` is what comes of it.
+
+    Attributes:
+        client_id: the client ID.
+        token_endpoint: the token endpoint's exact URL; None means to ask the issuer's discovery document.
+        issuer: the issuer whose discovery document names the token endpoint.
+        public_key: a file with the public key, certificate, JWK or JWK Set that is registered.
+        jwks: the file or URL of the JWK Set that is registered.
+        timeout: how long fetching may take, in seconds.
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+
+    Raises:
+        ConfigurationError: the values do not go together.
+    """
+
+    client_id: str | None = None
+    token_endpoint: str | None = ENVIRONMENTS[DEFAULT_ENVIRONMENT]
+    issuer: str | None = None
+    public_key: Path | None = None
+    jwks: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    ca_bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.public_key is not None and self.jwks is not None:
+            raise ConfigurationError(
+                "--public-key and --jwks exclude each other", hint="give what is registered at the bank"
+            )
+        check_timeout(self.timeout)
+        if self.jwks is not None and is_url(self.jwks):
+            check_url(self.jwks, "the JWK Set's URL")
+        if self.token_endpoint is not None:
+            check_url(self.token_endpoint, "the token endpoint")
+        if self.issuer is not None:
+            check_url(self.issuer, "the issuer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import click
 
 from banno_creds.cli.inputs import PastedArgument, check_file_or_url, expand, read_pasted
 from banno_creds.cli.options import Command, endpoint, lint_options, option
-from banno_creds.config import AssertionChecks
 from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.report import Report, write_result
 
@@ -73,6 +72,7 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     from banno_creds.findings import NO_ASSERTION, Part
     from banno_creds.flow import lint_assertion
+    from banno_creds.rules import AssertionChecks
 
     if values["jwks"]:
         check_file_or_url(values["jwks"])
