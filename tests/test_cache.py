@@ -112,7 +112,7 @@ def test_a_token_that_has_ended_and_a_refusal_are_told(cli: Cli, ask: list[str],
 
 def test_a_failure_that_is_no_refusal_is_told_where_there_is_no_token(cli: Cli, ask: list[str]) -> None:
     away = [*ask[:-1], "http://127.0.0.1:9/"]
-    assert cli(*away, "--timeout", "0.4").code == 5
+    assert cli(*away).code == 5
     [listed] = _listed(cli)
     assert (listed["state"], str(listed["failure"])[:24]) == ("none", "127.0.0.1:9 refused the ")
     assert "\n    no token: 127.0.0.1:9 refused the connection" in cli("cache", "list").stdout
