@@ -8,6 +8,7 @@ import gc
 import gzip
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -1081,17 +1082,21 @@ class Proxy:
         if not self._status.startswith("200"):
             return
         with socket.create_connection(("127.0.0.1", self._target)) as target:
-            back = threading.Thread(target=self._pump, args=(target, connection))
-            back.start()
-            self._pump(connection, target)
-            back.join()
+            self._pump({connection: target, target: connection})
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, ways: dict[socket.socket, socket.socket]) -> None:
+        """Pass on what comes, both ways in one thread: a TLS socket is not for two at a time."""
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            if not isinstance(sink, ssl.SSLSocket):
-                sink.shutdown(socket.SHUT_WR)
+            while ways:
+                held = [source for source in ways if isinstance(source, ssl.SSLSocket) and source.pending()]
+                for source in held or select.select(list(ways), [], [], 10)[0]:
+                    data, sink = source.recv(65536), ways[source]
+                    if data:
+                        sink.sendall(data)
+                        continue
+                    del ways[source]
+                    if not isinstance(sink, ssl.SSLSocket):
+                        sink.shutdown(socket.SHUT_WR)
 
     def __enter__(self) -> Self:
         self.server.__enter__()
