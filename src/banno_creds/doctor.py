@@ -408,8 +408,7 @@ class _Examination:
                 self._find_error(_REGISTRATION, failure, Rule.REGISTRATION_UNREADABLE, looks_at)
                 return
             # The bank fetches it as well; but from where it stands it may get it.
-            finding = _of_error(failure, Rule.REGISTRATION_UNREACHABLE, looks_at)
-            self._find(_REGISTRATION, finding._replace(rule=Rule.REGISTRATION_UNREACHABLE, verdict=Verdict.WARN))
+            self._find(_REGISTRATION, _warning_of(failure, Rule.REGISTRATION_UNREACHABLE, looks_at))
             return
         findings = registration.findings
         if registration.keys:
@@ -562,9 +561,7 @@ class _Examination:
             keys = discovery.fetch_json(url, http, "a JWK Set").get("keys")
         except BannoCredsError as failure:
             # Only who verifies the tokens needs them.
-            return _of_error(failure, Rule.DISCOVERY_JWKS, looks_at)._replace(
-                rule=Rule.DISCOVERY_JWKS, verdict=Verdict.WARN
-            )
+            return _warning_of(failure, Rule.DISCOVERY_JWKS, looks_at)
         count = len(keys) if isinstance(keys, list) else 0
         if count == 0:
             return Finding(Rule.DISCOVERY_JWKS, Verdict.WARN, looks_at, "none", "a JWK Set with the server's keys")
@@ -770,3 +767,8 @@ def _of_error(failure: BannoCredsError, rule: str, looks_at: str) -> Finding:
     # Of a refusal with an OAuth error, the rule is the server's word.
     own = failure.rule if not isinstance(failure, RefusedError) or failure.error is None else None
     return Finding(own or rule, Verdict.FAIL, looks_at, failure.message + details, "", failure.hint or "")
+
+
+def _warning_of(failure: BannoCredsError, rule: str, looks_at: str) -> Finding:
+    """An error that stops nothing, under the rule of what it was met at."""
+    return _of_error(failure, rule, looks_at)._replace(rule=rule, verdict=Verdict.WARN)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.inputs import PastedArgument, check_file_or_url, read_pasted
+from banno_creds.cli.inputs import Argument, check_file_or_url, pasted, read_pasted
 from banno_creds.cli.options import (
     Command,
     network_options,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command("decode", cls=Command)
-@click.argument("token", cls=PastedArgument, what="token", nargs=-1, metavar="[TOKEN|-]")
+@click.argument("token", cls=Argument, says=pasted("token"), nargs=-1, metavar="[TOKEN|-]")
 @option(
     "--file",
     command="decode",

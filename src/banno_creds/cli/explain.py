@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from banno_creds.cli.inputs import Argument
 from banno_creds.cli.options import Command, option
 from banno_creds.errors import ConfigurationError
 from banno_creds.explanations import EXPLANATIONS, GROUPS, meant, paragraphs, question, wrap
@@ -44,18 +45,15 @@ def complete_name(context: click.Context, parameter: click.Parameter, incomplete
     ]
 
 
-class _Name(click.Argument):
-    """The argument, with its line in the help."""
-
-    section = "Input"
-
-    def get_help_record(self, _context: click.Context) -> tuple[str, str]:
-        """Explain it; not every version of click has help for arguments."""
-        return "RULE|ERROR", "An id, or a part that no other has; nothing to list them all."
-
-
 @click.command("explain", cls=Command)
-@click.argument("name", cls=_Name, required=False, metavar="[RULE|ERROR]", shell_complete=complete_name)
+@click.argument(
+    "name",
+    cls=Argument,
+    says="An id, or a part that no other has; nothing to list them all.",
+    required=False,
+    metavar="[RULE|ERROR]",
+    shell_complete=complete_name,
+)
 @option(
     "--output",
     "-o",

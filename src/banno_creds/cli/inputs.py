@@ -51,18 +51,23 @@ class StandardInput:
         return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
-class PastedArgument(click.Argument):
-    """An argument that is pasted, which stands in the help beside the option that it can be replaced by."""
+class Argument(click.Argument):
+    """An argument that is explained in the help; not every version of click has help for arguments."""
 
     section = "Input"
 
-    def __init__(self, *args: Any, what: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, says: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._what = what
+        self._says = says
 
     def get_help_record(self, _context: click.Context) -> tuple[str, str]:
-        """Explain it; not every version of click has help for arguments."""
-        return str(self.metavar).strip("[]"), f"The {self._what} itself; - or nothing to read it from standard input."
+        """Explain it."""
+        return str(self.metavar).strip("[]"), self._says
+
+
+def pasted(what: str) -> str:
+    """What the help says of an argument that is pasted, and can be replaced by an option or standard input."""
+    return f"The {what} itself; - or nothing to read it from standard input."
 
 
 def read_pasted(command: str, what: str, arguments: tuple[str, ...], file: Path | None) -> str:

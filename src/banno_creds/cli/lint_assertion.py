@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banno_creds.cli.inputs import PastedArgument, check_file_or_url, expand, read_pasted
+from banno_creds.cli.inputs import Argument, check_file_or_url, expand, pasted, read_pasted
 from banno_creds.cli.options import Command, endpoint, lint_options, option
 from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.report import Report, write_result
@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 @click.command("lint-assertion", cls=Command)
-@click.argument("jwt", cls=PastedArgument, what="assertion", nargs=-1, metavar="[JWT|-]")
+@click.argument("jwt", cls=Argument, says=pasted("assertion"), nargs=-1, metavar="[JWT|-]")
 @option(
     "--file",
     command="lint-assertion",

@@ -116,9 +116,11 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except RefusedError as refusal:
+            from banno_creds.diagnosis import DOCTOR
+
             command = _doctor_for(ctx)
-            if refusal.hint is not None and refusal.hint.endswith(f" {_DOCTOR}") and command.isprintable():
-                refusal.hint, refusal.command = refusal.hint.removesuffix(f" {_DOCTOR}"), command
+            if refusal.hint is not None and refusal.hint.endswith(f" {DOCTOR}") and command.isprintable():
+                refusal.hint, refusal.command = refusal.hint.removesuffix(f" {DOCTOR}"), command
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -158,7 +160,6 @@ def _typed(value: Any) -> str:
     return f"{value[0]}=…" if isinstance(value, tuple) else str(value)
 
 
-_DOCTOR = "banno-creds doctor"
 _SETUP_SECTIONS = ("Client", "Assertion", "Server", "Request")
 
 
