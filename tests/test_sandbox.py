@@ -29,6 +29,7 @@ from joserfc.jwk import RSAKey
 import banno_creds.sandbox
 from banno_creds.errors import ConfigurationError
 from banno_creds.sandbox import DEFAULT_SCOPES, Client, RefusalError, Rule, Sandbox, create_app
+from banno_creds.sandbox.authorization_request import SIGN_IN_SCOPES
 from banno_creds.sandbox.clients import RegisteredClient
 from banno_creds.sandbox.used_jtis import UsedJtis
 
@@ -260,15 +261,36 @@ def test_discovery_tells_the_canonical_urls_by_whichever_name(bench: Bench, path
     document = bench.http.get(path, headers={"Host": "localhost:4321"}).get_json()
     assert document == {
         "issuer": ISSUER,
+        "authorization_endpoint": f"{ISSUER}/auth",
         "token_endpoint": TOKEN_ENDPOINT,
+        "userinfo_endpoint": f"{ISSUER}/me",
         "jwks_uri": f"{ISSUER}/jwks",
-        "grant_types_supported": ["client_credentials"],
+        "revocation_endpoint": f"{ISSUER}/token/revocation",
+        "end_session_endpoint": f"{ISSUER}/session/end",
+        "pushed_authorization_request_endpoint": f"{ISSUER}/request",
+        "require_pushed_authorization_requests": False,
+        "grant_types_supported": ["client_credentials", "authorization_code", "refresh_token"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": ["none", "login", "consent"],
+        "authorization_response_iss_parameter_supported": True,
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["PS256", "RS256", "ES256"],
-        "scopes_supported": list(DEFAULT_SCOPES),
-        "response_types_supported": [],
+        "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ["PS256", "RS256", "ES256"],
+        "scopes_supported": [*SIGN_IN_SCOPES, *DEFAULT_SCOPES[1:]],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
+        "claims_supported": [
+            *("sub", "family_name", "given_name", "middle_name", "name", "nickname", "picture"),
+            *("preferred_username", "birthdate", "zoneinfo", "locale", "updated_at", "email", "email_verified"),
+            *("phone_number", "phone_number_verified", "address"),
+            "https://api.banno.com/consumer/claim/institution_id",
+        ],
+        "claims_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
     }
 
 
@@ -601,7 +623,7 @@ def used_jtis(bench: Bench) -> UsedJtis:
     """Dig out the memory: its size is not for clients to see."""
     views = bench.app.view_functions["token"].__closure__ or ()
     (server,) = (cell.cell_contents for cell in views if hasattr(cell.cell_contents, "create_token_response"))
-    memory = server._client_auth._methods["private_key_jwt"]._used_jtis
+    memory = server._client_auth._methods["authenticated"]._used_jtis
     assert isinstance(memory, UsedJtis)
     return memory
 
@@ -777,7 +799,7 @@ def test_grant_type_must_be_there(bench: Bench) -> None:
     bench.assert_refused(response, Rule.GRANT_TYPE_MISSING, description="missing required parameter 'grant_type'")
 
 
-@pytest.mark.parametrize("grant_type", ["authorization_code", "client_credentials "])
+@pytest.mark.parametrize("grant_type", ["password", "client_credentials "])
 def test_other_grants_are_unsupported(bench: Bench, grant_type: str) -> None:
     response = bench.post(grant_type=grant_type)
     bench.assert_refused(
@@ -817,7 +839,10 @@ def test_scopes_of_a_client_can_be_configured() -> None:
     bench = Bench(scopes=("full",))
     assert bench.post(scope="full").status_code == 200
     assert bench.post(scope=None).status_code == 400
-    assert bench.http.get("/.well-known/openid-configuration").get_json()["scopes_supported"] == ["full"]
+    assert bench.http.get("/.well-known/openid-configuration").get_json()["scopes_supported"] == [
+        *SIGN_IN_SCOPES,
+        "full",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,10 @@ def test_registered_alg_that_the_key_is_not_good_for_is_a_configuration_error() 
 
 
 _HINT = 'a client is a table [clients."CLIENT ID"] with a public_key = "public.pem"'
+_MEMBERS_HINT = (
+    "a client has public_key, client_secret_file, scope, name, institution_id, account_id, alg, "
+    "id_token_signed_response_alg, redirect_uris, post_logout_redirect_uris, require_pushed_authorization_requests"
+)
 _UNUSABLE = "give the public.pem that banno-creds keygen makes, or its like as a JWK or JWK Set"
 
 
@@ -124,7 +128,7 @@ _UNUSABLE = "give the public.pem that banno-creds keygen makes, or its like as a
         (
             '[clients.a]\npublic_key = "ec.pem"\nzzz = 1',
             'FILE: [clients."a"]: zzz means nothing here',
-            "a client has public_key, scope, name, institution_id, account_id, alg",
+            _MEMBERS_HINT,
         ),
         (
             '[clients.a]\npublic_key = "ec.pem"\nscope = "openid"',

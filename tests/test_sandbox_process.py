@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urlsplit
 import jwt
 import pytest
 
-from banno_creds.sandbox import read_clients
+from banno_creds.sandbox import DEFAULT_USERS, read_clients, read_users
 from banno_creds.sandbox.faults import FAULTS
 
 from .conftest import CLIENT_ID
@@ -95,7 +95,7 @@ def test_options_reach_the_server(cli: Cli, tmp_path: Path, public_pem: Path, ec
         third = cli(*ask, "--aud", "https://elsewhere.example")
         assert third.code == 4
         assert "assertion.aud.mismatch: received 'aud' 'https://elsewhere.example'" in third.stderr
-    assert [line.split(" ")[0] for line in log.read_text().splitlines()] == ["fault", "issued", "refused"]
+    assert [line.split(" ")[0] for line in log.read_text().splitlines()] == ["test", "fault", "issued", "refused"]
 
 
 def test_clients_come_from_a_file(cli: Cli, tmp_path: Path, public_pem: Path, ec_pem: Path) -> None:
@@ -188,8 +188,9 @@ Usage: banno-creds sandbox [OPTIONS]
 
   It checks a client assertion as the vendor's server does and answers as
   sparingly; the true reason of a refusal stands in its log, on standard
-  error, with what to do about it. When it is ready it prints one line that
-  ends with the token endpoint. Ctrl-C stops it.
+  error, with what to do about it. It signs test users in as well, at a login
+  page. When it is ready it prints one line that ends with the token endpoint.
+  Ctrl-C stops it.
 
   Needs: pip install 'banno-creds[sandbox]'
 
@@ -202,9 +203,11 @@ def test_help_fits_80_columns_and_lists_every_fault(process: Cli) -> None:
     assert result.stdout.startswith(HELP)
     assert max(map(len, result.stdout.splitlines())) <= 80
     epilog = result.stdout.partition("Faults that are the whole answer")[2]
-    assert set(FAULTS) <= set(re.findall(r"[a-z]+(?:[-_][a-z]+)*", epilog))
+    named = set(re.findall(r"[a-z0-9]+(?:[-_][a-z]+)*", epilog))
+    assert set(FAULTS) <= named
+    assert {name for sort in FAULTS.values() for name in getattr(sort.value, "names", ())} <= named
     headings = re.findall(r"^[A-Z][\w ]*:$", result.stdout, re.MULTILINE)
-    assert headings == ["Clients:", "Options:", "Faults on demand:"]
+    assert headings == ["Clients:", "Signing people in:", "Options:", "Faults on demand:"]
 
 
 # --- Its end ---
@@ -348,18 +351,48 @@ def test_page_why_it_refused(tmp_path: Path, free_port: int) -> None:
     assert request_id.sub("ID", said) == request_id.sub("ID", shown)
 
 
-def test_page_trying_again_after_a_fault_that_comes_once(tmp_path: Path, free_port: int) -> None:
+def test_page_signing_people_in(tmp_path: Path, free_port: int) -> None:
     done = _run(tmp_path, free_port, _blocks("sh")[1])
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    issuer = f"http://127.0.0.1:{free_port}/a/oidc-provider/api/v0"
+    named = re.findall(r"`(/[a-z/]+)`", PAGE.partition("- **Endpoints**")[2].partition("- **")[0])
+    told = [url for name, url in document.items() if name.endswith("_endpoint")]
+    assert {f"{issuer}{path}" for path in named} == set(told)
+
+
+def test_page_users(tmp_path: Path) -> None:
+    file = tmp_path / "users.toml"
+    file.write_text(_blocks("toml")[0])
+    [user] = read_users(file)
+    assert (user.username, user.has_password("sandbox"), len(user.institutions)) == ("jordan", True, 2)
+    assert user.claims["name"] == "Jordan Lee"
+    assert user.claims["birthdate"] == "1990-01-01"
+
+
+def test_page_and_help_name_the_built_in_users_and_their_password(process: Cli) -> None:
+    page = PAGE.partition("| user name |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [user.username for user in DEFAULT_USERS]
+    assert [len(user.institutions) for user in DEFAULT_USERS] == [1, 3, 0]
+    assert "the password of each is `sandbox`" in PAGE
+    assert all(user.has_password("sandbox") for user in DEFAULT_USERS)
+    shown = process("sandbox", "--help", env={"COLUMNS": "80"}).stdout
+    assert 'all with the password "sandbox":\n    riley (one institution), casey (three), robin (none)' in shown
+
+
+def test_page_trying_again_after_a_fault_that_comes_once(tmp_path: Path, free_port: int) -> None:
+    done = _run(tmp_path, free_port, _blocks("sh")[2])
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "token.json").read_text())["token_type"] == "Bearer"
     log = (tmp_path / "sandbox.log").read_text().splitlines()
-    assert len(log) == 2
-    assert log[0].startswith("fault status=503, retry-after=0, asked for by --fault ")
-    assert log[1].startswith("issued an access token ")
+    assert len(log) == 3
+    assert log[1].startswith("fault status=503, retry-after=0, asked for by --fault ")
+    assert log[2].startswith("issued an access token ")
 
 
 def test_page_fault_by_a_header(tmp_path: Path, free_port: int) -> None:
-    done = _run(tmp_path, free_port, _blocks("sh")[2])
+    done = _run(tmp_path, free_port, _blocks("sh")[3])
     assert done.returncode == 0, done.stderr
     assert "429 TOO MANY REQUESTS" in done.stdout
     assert "Retry-After: 30" in done.stdout
@@ -400,10 +433,13 @@ def test_page_a_sandbox_that_does_not_start_says_why_and_an_earlier_ones_line_is
 
 def test_page_clients(tmp_path: Path, public_pem: Path, rsa_key: PrivateKey) -> None:
     public_pem.write_bytes(rsa_key.public.pem())
-    [text] = _blocks("toml")
+    (tmp_path / "client-secret.txt").write_text("s3cret\n")
     file = tmp_path / "clients.toml"
-    file.write_text(text)
-    first, second = read_clients(file)
+    file.write_text(_blocks("toml")[1])
+    first, second, third = read_clients(file)
+    assert (third.public_key, third.client_secret, third.id_token_signed_response_alg) == (None, "s3cret", "ES256")
+    assert third.require_pushed_authorization_requests
+    assert (first.redirect_uris, third.redirect_uris) == ((), ("https://localhost:8080/auth/cb",))
     assert (first.client_id, first.alg, first.name) == (CLIENT_ID, "PS256", "Garden")
     assert (second.client_id, second.alg) == ("granite", None)
 
@@ -422,7 +458,11 @@ def test_page_lists_every_fault() -> None:
     table = PAGE.partition("| fault |")[2].partition("\n\n")[0]
     named = re.findall(r"`([a-z_-]+)(?:=[^`]*)?`", "\n".join(row.split("|")[1] for row in table.splitlines()[2:]))
     assert set(named) | {"retry-after"} == set(FAULTS)
-    everywhere = PAGE.partition("All of them meet the requests for a token.")[2].partition("others as well")[0]
+    words = {name: set(getattr(sort.value, "names", ())) for name, sort in FAULTS.items()}
+    for name, values in ((name, values) for name, values in words.items() if values):
+        [row] = [row for row in table.splitlines() if f"`{name}=" in row]
+        assert set(re.findall(r"`([a-z0-9-]+)`", row.split("|")[2])) - {"alg", "aud", "iss"} == values
+    everywhere = PAGE.partition("which meets the browser at `/auth`.")[2].partition("others as well")[0]
     assert set(re.findall(r"`([a-z-]+)`", everywhere)) | {"retry-after"} == {
         name for name, sort in FAULTS.items() if sort.everywhere
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -13,18 +14,37 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.files import read_file
 from banno_creds.report import Report, write_result
 
+if TYPE_CHECKING:
+    from banno_creds.sandbox import Client
+
 DEFAULT_CLIENT_ID = "sandbox-client"
 DEFAULT_PORT = 9400
 DEFAULT_TOKEN_LIFETIME = 600
 
 CLIENTS = "Clients"
+SIGN_IN = "Signing people in"
 FAULTS = "Faults on demand"
+
+# What --clients stands instead of.
+_OF_ONE_CLIENT = (
+    "client_id",
+    "public_key",
+    "client_secret_file",
+    "scope",
+    "redirect_uri",
+    "post_logout_redirect_uri",
+    "id_token_alg",
+)
 
 
 @click.command(
     "sandbox",
     cls=Command,
     epilog="""\b
+Test users, all with the password "sandbox":
+  riley (one institution), casey (three), robin (none)
+
+\b
 Faults that are the whole answer to a token request:
   invalid_client, invalid_scope, invalid_grant, invalid_request,
   unauthorized_client, empty, broken-json, hang-up
@@ -33,6 +53,10 @@ Faults that are the answer to any request:
 Faults that go with another answer:
   slow=N, clock-skew=+N or -N (seconds), expired-jwks, no-expires-in,
   opaque-token
+Faults of a login:
+  id-token=none, hs256, other-key, other-client, other-issuer, expired,
+    no-nonce, wrong-nonce or wrong-at-hash
+  callback=wrong-state, other-issuer or no-iss
 A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""",
 )
 @option(
@@ -64,12 +88,63 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     "three of the vendor's.",
 )
 @option(
+    "--client-secret-file",
+    command="sandbox",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    section=CLIENTS,
+    help="Its client secret, on a line alone; then it needs no public key.",
+)
+@option(
     "--clients",
     command="sandbox",
     type=click.Path(path_type=Path),
     metavar="FILE",
     section=CLIENTS,
-    help='Instead of these three: many clients from a TOML file, a table [clients."ID"] for each.',
+    help='Instead of one client: many from a TOML file, a table [clients."ID"] for each.',
+)
+@option(
+    "--redirect-uri",
+    command="sandbox",
+    multiple=True,
+    metavar="URI",
+    section=SIGN_IN,
+    help="Where it may have people sent back to, to the character; repeatable. Without it: "
+    "https://localhost:8080/auth/cb, and the same with http.",
+)
+@option(
+    "--post-logout-redirect-uri",
+    command="sandbox",
+    envvar="BANNO_CREDS_SANDBOX_POST_LOGOUT_URI",  # the whole name does not fit a line of the help
+    multiple=True,
+    metavar="URI",
+    section=SIGN_IN,
+    help="Where it may have them sent after signing out; repeatable.",
+)
+@option(
+    "--users",
+    command="sandbox",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    section=SIGN_IN,
+    help="Other test users than those below: a TOML file, a table [users.NAME] for each. Their "
+    "passwords stand in it: take none that is used elsewhere.",
+)
+@option(
+    "--id-token-alg",
+    command="sandbox",
+    type=click.Choice(["RS256", "ES256", "PS256"]),
+    default="RS256",
+    show_default=True,
+    section=SIGN_IN,
+    help="What its ID tokens are signed with.",
+)
+@option(
+    "--require-par",
+    command="sandbox",
+    is_flag=True,
+    section=SIGN_IN,
+    help="Take only authorization requests that were pushed (RFC 9126).",
 )
 @option(
     "--port",
@@ -114,38 +189,38 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     *,
-    client_id: str,
-    public_key: Path,
-    scope: tuple[str, ...],
     clients: Path | None,
+    users: Path | None,
+    require_par: bool,
     port: int,
     explain: bool,
     token_lifetime: int,
     faults: tuple[str, ...],
     once: bool,
+    **_of_one_client: object,
 ) -> None:
     """Run a local authorization server, to try and test against.
 
     It checks a client assertion as the vendor's server does and answers as sparingly; the true reason of a refusal
-    stands in its log, on standard error, with what to do about it. When it is ready it prints one line that ends
-    with the token endpoint. Ctrl-C stops it.
+    stands in its log, on standard error, with what to do about it. It signs test users in as well, at a login page.
+    When it is ready it prints one line that ends with the token endpoint. Ctrl-C stops it.
 
     Needs: pip install 'banno-creds[sandbox]'
     """
     try:
-        from banno_creds.sandbox import DEFAULT_SCOPES, Client, Faults, Sandbox, read_clients
+        from banno_creds.sandbox import DEFAULT_USERS, Faults, Sandbox, read_clients, read_users
+        from banno_creds.sandbox.users import DEFAULT_PASSWORD
     except ModuleNotFoundError as missing:
         raise without_extra(missing) from None
 
     if once and not faults:
         raise ConfigurationError("--once is about a fault, and none is asked for", hint="add --fault NAME")
     asked = Faults.read(faults)
-    if clients is not None and _means_the_file(context):
-        registered = read_clients(clients)
-    else:
-        key = read_file(public_key).decode("utf-8", "replace")
-        registered = [Client(client_id, key, tuple(" ".join(scope).split()) or DEFAULT_SCOPES)]
+    many = clients if clients is not None and _means_the_file(context) else None
+    registered = [_one_client(context)] if many is None else read_clients(many)
+    test_users = DEFAULT_USERS if users is None else read_users(users)
     # `__main__` switched it off, for runs that are over soon; this one may go on for days.
     gc.enable()
     report = Report()
@@ -156,10 +231,16 @@ def command(
         once=once,
         explain=explain,
         token_lifetime=token_lifetime,
+        users=test_users,
+        require_pushed_authorization_requests=require_par,
         log=report.log,
     )
+    del registered  # and with it the client secrets: the server keeps what it needs to know them again
     try:
         write_result(f"sandbox ready: {server.token_endpoint}")
+        if users is None:
+            names = ", ".join(user.username for user in DEFAULT_USERS)
+            report.log(f"test users: {names}; the password of each is {DEFAULT_PASSWORD}")
         server.serve_forever()
     except KeyboardInterrupt:
         pass  # the way to stop it, and no failure
@@ -167,15 +248,34 @@ def command(
         server.shutdown()
 
 
+def _one_client(context: click.Context) -> Client:
+    """The client that the options register."""
+    from banno_creds.sandbox import DEFAULT_REDIRECT_URIS, DEFAULT_SCOPES, Client, read_client_secret
+
+    given = context.params
+    secret_file = given["client_secret_file"]
+    has_key = secret_file is None or context.get_parameter_source("public_key") is not ParameterSource.DEFAULT
+    return Client(
+        given["client_id"],
+        read_file(given["public_key"]).decode("utf-8", "replace") if has_key else None,
+        tuple(" ".join(given["scope"]).split()) or DEFAULT_SCOPES,
+        client_secret=None if secret_file is None else read_client_secret(secret_file),
+        redirect_uris=given["redirect_uri"] or DEFAULT_REDIRECT_URIS,
+        post_logout_redirect_uris=given["post_logout_redirect_uri"],
+        id_token_signed_response_alg=given["id_token_alg"],
+    )
+
+
 def _means_the_file(context: click.Context) -> bool:
     """Whether --clients was given nearer to the user than what it stands instead of."""
     for source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
         given = {name for name in context.params if context.get_parameter_source(name) is source}
-        one = [name for name in ("client_id", "public_key", "scope") if name in given]
+        one = [name for name in _OF_ONE_CLIENT if name in given]
         if "clients" in given and one:
             names = [f"--{name.replace('_', '-')}" for name in ("clients", one[0])]
             if source is ParameterSource.ENVIRONMENT:
-                names = [f"BANNO_CREDS_SANDBOX_{name.upper()}" for name in ("clients", one[0])]
+                variables = {option.name: str(option.envvar) for option in context.command.params}
+                names = [variables[name] for name in ("clients", one[0])]
             raise ConfigurationError(
                 f"{' and '.join(names)} exclude each other", hint="the file has each client's own; leave one of them"
             )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import re
 import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -17,7 +21,8 @@ from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, RSAKey
 
-from banno_creds.errors import ConfigurationError
+from banno_creds.config import is_loopback
+from banno_creds.errors import ConfigurationError, printable
 from banno_creds.rules import RegisteredKey
 
 DEFAULT_SCOPES: Final = (
@@ -26,6 +31,15 @@ DEFAULT_SCOPES: Final = (
     "https://jackhenry.com/consumer-users.read",
     "https://jackhenry.com/institution-users.read",
 )
+
+ID_TOKEN_ALGORITHMS: Final = ("RS256", "ES256", "PS256")
+"""What ID tokens can be signed with; the first is for who says nothing (OpenID Connect Registration section 2)."""
+
+DEFAULT_REDIRECT_URIS: Final = ("https://localhost:8080/auth/cb", "http://localhost:8080/auth/cb")
+"""Where the vendor's example wants people sent back to, and the same without TLS."""
+
+# RFC 3986 section 2; what is none of it would end the header it is sent in, or mean something else to a browser.
+_NOT_IN_A_URI: Final = re.compile(r"[^!#-;=?-Z_a-z~\[\]]")
 
 # RFC 7518 sections 3.3 and 3.5 ask for 2048 bits or more of any RSA key that signs.
 _LEAST_RSA_BITS: Final = 2048
@@ -41,7 +55,10 @@ def _fresh_uuid() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A *Service account* application with *Signed JWT*, as an administrator registers it.
+    """An application, as an administrator registers it: a *Service account*, or one that signs people in.
+
+    It authenticates with a signed JWT, with a client secret, or with either; and it may sign people in where it has a
+    redirect URI.
 
     Attributes:
         client_id: the client identifier (RFC 6749 section 2.2).
@@ -52,15 +69,25 @@ class Client:
         account_id: ``accountId`` in the access token: whose permissions apply, the *Associated User*.
         alg: the one ``alg`` it may sign with, ``token_endpoint_auth_signing_alg`` (OpenID Connect Registration
             section 2); None leaves it to the key.
+        client_secret: the client secret (RFC 6749 section 2.3.1); None where a signed JWT is the only way.
+        redirect_uris: where people are sent back to, compared to the character; none signs nobody in.
+        post_logout_redirect_uris: where they may be sent after signing out (RP-Initiated Logout section 3.1).
+        id_token_signed_response_alg: what ID tokens are signed with (OpenID Connect Registration section 2).
+        require_pushed_authorization_requests: whether it must push its authorization requests (RFC 9126 section 6).
     """
 
     client_id: str
-    public_key: str | Mapping[str, Any] = field(repr=False)
+    public_key: str | Mapping[str, Any] | None = field(default=None, repr=False)
     scopes: tuple[str, ...] = DEFAULT_SCOPES
     name: str = "Test Application"
     institution_id: str = field(default_factory=_fresh_uuid)
     account_id: str = field(default_factory=_fresh_uuid)
     alg: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    redirect_uris: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    id_token_signed_response_alg: str = ID_TOKEN_ALGORITHMS[0]
+    require_pushed_authorization_requests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +95,14 @@ class RegisteredClient:
     """A client whose registration has been read; what Authlib asks a client is answered here.
 
     Attributes:
-        client: the registration.
-        keys: its public keys, at least one.
+        client: the registration, without the client secret.
+        keys: its public keys.
+        secret_digest: the SHA-256 of its client secret; None where it has none.
     """
 
     client: Client
     keys: tuple[RegisteredKey, ...]
+    secret_digest: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def register(cls, client: Client) -> RegisteredClient:
@@ -86,39 +115,86 @@ class RegisteredClient:
             The client with its keys.
 
         Raises:
-            ConfigurationError: the public key cannot be read, is private, or is of a sort that no client may use.
+            ConfigurationError: the public key cannot be read, is private, or is of a sort that no client may use;
+                there is neither a key nor a secret; or a redirect URI cannot be one.
         """
-        keys = _read_keys(client)
-        if client.alg is not None:
+        if client.public_key is None and not client.client_secret:
+            raise ConfigurationError(
+                f"the client {client.client_id} has neither a public key nor a client secret",
+                hint="give the public.pem that banno-creds keygen makes, or the file of a client secret",
+            )
+        for uri in (*client.redirect_uris, *client.post_logout_redirect_uris):
+            _check_redirect_uri(client.client_id, uri)
+        if client.id_token_signed_response_alg not in ID_TOKEN_ALGORITHMS:
+            raise ConfigurationError(
+                f"the client {client.client_id} has an id_token_signed_response_alg that is not to be had",
+                hint=f"it may be {' or '.join(ID_TOKEN_ALGORITHMS)}",
+            )
+        keys = () if client.public_key is None else _read_keys(client.client_id, client.public_key)
+        if client.alg is not None and keys:
             keys = tuple(replace(key, algorithms=(client.alg,)) for key in keys if client.alg in key.algorithms)
             if not keys:
                 raise _unusable(client.client_id, f"is not good for the registered alg {client.alg}")
-        return cls(client, keys)
+        digest = secret_digest(client.client_secret) if client.client_secret else None
+        return cls(replace(client, client_secret=None), keys, digest)
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """Tell Authlib whether the client may use a grant (RFC 6749 section 5.2, ``unauthorized_client``)."""
-        return grant_type == "client_credentials"
+        """Tell whether the client may use a grant (RFC 6749 section 5.2, ``unauthorized_client``)."""
+        return grant_type == "client_credentials" or bool(self.client.redirect_uris)
 
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """Tell Authlib whether the client may authenticate so (RFC 7591 section 2)."""
-        return method == "private_key_jwt" and endpoint == "token"
+    def check_endpoint_auth_method(self, _method: str, endpoint: str) -> bool:
+        """Tell Authlib whether the client may authenticate so: that it did, the authentication has made sure of."""
+        return endpoint == "token"
+
+    def has_secret(self, client_secret: str) -> bool:
+        """Whether this is the client secret; it takes as long to say for a wrong one as for the right one."""
+        return self.secret_digest is not None and hmac.compare_digest(
+            secret_digest(client_secret), self.secret_digest
+        )
 
 
-def _read_keys(client: Client) -> tuple[RegisteredKey, ...]:
-    public_key = client.public_key
+def secret_digest(client_secret: str) -> bytes:
+    """What is kept of a client secret."""
+    return hashlib.sha256(client_secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _check_redirect_uri(client_id: str, uri: str) -> None:
+    """Refuse what could never be redirected to (RFC 6749 section 3.1.2), and plain http away from this machine."""
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    if (
+        not host
+        or parts.scheme not in {"http", "https"}
+        or (parts.scheme == "http" and not is_loopback(host))
+        or parts.fragment
+        or "#" in uri
+        or _NOT_IN_A_URI.search(uri)
+    ):
+        raise ConfigurationError(
+            f"the client {client_id} has a redirect URI that cannot be one: '{printable(uri, 200)}'",
+            hint="it is an absolute https URL without a fragment, or http on localhost",
+        )
+
+
+def _read_keys(client_id: str, public_key: str | Mapping[str, Any]) -> tuple[RegisteredKey, ...]:
     if isinstance(public_key, str):
         if not public_key.lstrip().startswith("{"):
-            return (_read_pem(client.client_id, public_key),)
+            return (_read_pem(client_id, public_key),)
         try:
-            public_key = json.loads(public_key)
+            registered: Mapping[str, Any] = json.loads(public_key)
         except ValueError:
-            raise _unusable(client.client_id, "is not valid JSON") from None
-    jwks = public_key.get("keys", [public_key])
+            raise _unusable(client_id, "is not valid JSON") from None
+    else:
+        registered = public_key
+    jwks = registered.get("keys", [registered])
     if not isinstance(jwks, list) or not all(isinstance(jwk, Mapping) for jwk in jwks):
-        raise _unusable(client.client_id, 'has "keys" that are not an array of JWKs')
-    keys = tuple(key for jwk in jwks if (key := _read_jwk(client.client_id, jwk)) is not None)
+        raise _unusable(client_id, 'has "keys" that are not an array of JWKs')
+    keys = tuple(key for jwk in jwks if (key := _read_jwk(client_id, jwk)) is not None)
     if not keys:
-        raise _unusable(client.client_id, "holds no RSA or P-256 key for signatures")
+        raise _unusable(client_id, "holds no RSA or P-256 key for signatures")
     return keys
 
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import tomllib
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from banno_creds.config import ALGORITHMS
 from banno_creds.errors import BannoCredsError, ConfigurationError, is_private_key, printable
 from banno_creds.files import read_file
-from banno_creds.sandbox.clients import Client, RegisteredClient
+from banno_creds.sandbox.clients import ID_TOKEN_ALGORITHMS, Client, RegisteredClient
+from banno_creds.sandbox.tables import read_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TEXTS: Final = ("name", "institution_id", "account_id", "alg")
-_MEMBERS: Final = ("public_key", "scope", *_TEXTS)
+_TEXTS: Final = ("name", "institution_id", "account_id", "alg", "id_token_signed_response_alg")
+_URIS: Final = ("redirect_uris", "post_logout_redirect_uris")
+_PUSHED: Final = "require_pushed_authorization_requests"
+_MEMBERS: Final = ("public_key", "client_secret_file", "scope", *_TEXTS, *_URIS, _PUSHED)
 
 
 def read_clients(file: Path) -> list[Client]:
     """Read the clients that a file registers.
 
     Args:
-        file: its path. A ``public_key`` in it is the path of a PEM, a JWK or a JWK Set, and counts from its folder.
+        file: its path. A ``public_key`` in it is the path of a PEM, a JWK or a JWK Set, a ``client_secret_file`` that
+            of a text; both count from its folder.
 
     Returns:
         The clients, in the file's order; each can be registered.
@@ -30,21 +33,13 @@ def read_clients(file: Path) -> list[Client]:
     Raises:
         ConfigurationError: the file or a client in it cannot be meant; the message names table and member.
     """
-    try:
-        document = tomllib.loads(read_file(file).decode("utf-8-sig"))
-    except ValueError as failure:  # TOML's error is one, and so is that of UTF-8
-        what = "it is not UTF-8 text" if isinstance(failure, UnicodeDecodeError) else printable(failure, 200)
-        raise ConfigurationError(f"{file} is not TOML: {what}", hint=_HINT) from None
-    for name in document:
-        if name != "clients":
-            raise ConfigurationError(f"{file}: {printable(name, 60)} means nothing here", hint=_HINT)
-    tables = document.get("clients")
-    if not isinstance(tables, dict) or not tables:
-        raise ConfigurationError(f"{file} registers no client", hint=_HINT)
+    tables = read_tables(file, "clients", "registers no client", _HINT)
     return [_client(file, client_id, table) for client_id, table in tables.items()]
 
 
 _HINT: Final = 'a client is a table [clients."CLIENT ID"] with a public_key = "public.pem"'
+_INSTEAD: Final = 'write client_secret_file = "secret.txt", and the secret into that file, which nobody else reads'
+_MOST_SECRET_BYTES: Final = 4096
 
 
 def _client(file: Path, client_id: str, table: Any) -> Client:
@@ -53,6 +48,8 @@ def _client(file: Path, client_id: str, table: Any) -> Client:
         raise ConfigurationError(f"{where} is not a table", hint=_HINT)
     if not client_id:
         raise ConfigurationError(f"{where} has no client ID", hint=_HINT)
+    if "client_secret" in table:
+        raise ConfigurationError(f"{where}: a client secret does not stand here (not shown)", hint=_INSTEAD)
     for name in table:
         if name not in _MEMBERS:
             near = get_close_matches(name, _MEMBERS, 1)
@@ -61,18 +58,67 @@ def _client(file: Path, client_id: str, table: Any) -> Client:
                 hint=f"did you mean {near[0]}?" if near else f"a client has {', '.join(_MEMBERS)}",
             )
     settings: dict[str, Any] = {name: _text(where, table, name) for name in _TEXTS if name in table}
-    if settings.get("alg", ALGORITHMS[0]) not in ALGORITHMS:
-        raise ConfigurationError(
-            f"{where}: alg is '{printable(settings['alg'], 40)}'", hint=f"it may be {' or '.join(ALGORITHMS)}"
-        )
+    for name, known in (("alg", ALGORITHMS), ("id_token_signed_response_alg", ID_TOKEN_ALGORITHMS)):
+        if settings.get(name, known[0]) not in known:
+            raise ConfigurationError(
+                f"{where}: {name} is '{printable(settings[name], 40)}'", hint=f"it may be {' or '.join(known)}"
+            )
     if "scope" in table:
         settings["scopes"] = _scopes(where, table["scope"])
-    client = Client(client_id, _public_key(where, file, table), **settings)
+    settings |= {name: _uris(where, name, table[name]) for name in _URIS if name in table}
+    if _PUSHED in table:
+        if not isinstance(table[_PUSHED], bool):
+            raise ConfigurationError(f"{where}: {_PUSHED} is not true or false", hint=f"write {_PUSHED} = true")
+        settings[_PUSHED] = table[_PUSHED]
+    if "client_secret_file" in table:
+        settings["client_secret"] = _client_secret(where, file, table)
+    if "public_key" in table or "client_secret_file" not in table:
+        settings["public_key"] = _public_key(where, file, table)
+    client = Client(client_id, **settings)
     try:
         RegisteredClient.register(client)
     except ConfigurationError as failure:
-        raise ConfigurationError(f"{where}: public_key: {failure.message}", hint=failure.hint) from None
+        what = "" if "redirect URI" in failure.message else "public_key: "
+        raise ConfigurationError(f"{where}: {what}{failure.message}", hint=failure.hint) from None
     return client
+
+
+def read_client_secret(file: Path) -> str:
+    """Read a client secret.
+
+    Args:
+        file: a text of one line.
+
+    Returns:
+        The secret, without what ends the line.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or holds no secret.
+    """
+    content = read_file(file, most=_MOST_SECRET_BYTES)
+    try:
+        secret = content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    except ValueError:
+        secret = ""
+    if not secret.strip() or "\n" in secret:
+        raise ConfigurationError(f"{file} holds no client secret", hint="write the secret into it, on a line alone")
+    return secret
+
+
+def _client_secret(where: str, file: Path, table: dict[str, Any]) -> str:
+    path = _text(where, table, "client_secret_file")
+    try:
+        return read_client_secret(file.parent / path)
+    except BannoCredsError as failure:
+        raise ConfigurationError(f"{where}: client_secret_file: {failure.message}", hint=failure.hint) from None
+
+
+def _uris(where: str, name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(uri, str) for uri in value):
+        raise ConfigurationError(
+            f"{where}: {name} is not a list of URLs", hint=f'write {name} = ["https://localhost:8080/auth/cb"]'
+        )
+    return tuple(value)
 
 
 def _text(where: str, table: dict[str, Any], name: str) -> str:

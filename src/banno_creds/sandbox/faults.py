@@ -36,6 +36,24 @@ class _Value(NamedTuple):
     most: float
     words: str
 
+    def read(self, text: str) -> float | None:
+        """The number; None where it is none of these."""
+        if not self.pattern.fullmatch(text) or not self.least <= float(text) <= self.most:
+            return None
+        return float(text) if "." in text else int(text)
+
+
+class _OneOf(NamedTuple):
+    names: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return ", ".join(self.names)
+
+    def read(self, text: str) -> str | None:
+        """The name; None where it is none of these."""
+        return text if text in self.names else None
+
 
 class _Sort(NamedTuple):
     """What a fault is.
@@ -44,11 +62,13 @@ class _Sort(NamedTuple):
         value: what its value may be; None takes none.
         answers: whether it is the whole answer.
         everywhere: whether it meets every request; else only those for a token.
+        callback: whether it meets the way back from a login instead, and only that.
     """
 
-    value: _Value | None = None
+    value: _Value | _OneOf | None = None
     answers: bool = False
     everywhere: bool = False
+    callback: bool = False
 
 
 _ANSWER: Final = _Sort(answers=True)
@@ -81,6 +101,22 @@ FAULTS: Final[Mapping[str, _Sort]] = {
     "hang-up": _ANSWER,
     "no-expires-in": _CHANGE,
     "opaque-token": _CHANGE,
+    "id-token": _Sort(
+        _OneOf(
+            (
+                "none",
+                "hs256",
+                "other-key",
+                "other-client",
+                "other-issuer",
+                "expired",
+                "no-nonce",
+                "wrong-nonce",
+                "wrong-at-hash",
+            )
+        )
+    ),
+    "callback": _Sort(_OneOf(("wrong-state", "other-issuer", "no-iss")), callback=True),
     "expired-jwks": _Sort(everywhere=True),
     "clock-skew": _Sort(
         _Value(re.compile(r"[+-]?\d{1,9}"), -_MOST_SKEW, _MOST_SKEW, "seconds such as +20 or -20, ten years at most"),
@@ -99,7 +135,7 @@ class Faults:
         by: who asked for them, for the log.
     """
 
-    asked: Mapping[str, float] = field(default_factory=dict)
+    asked: Mapping[str, float | str] = field(default_factory=dict)
     by: str = "--fault"
 
     @classmethod
@@ -116,7 +152,7 @@ class Faults:
         Raises:
             ConfigurationError: there is no such fault or value, or they cannot go together.
         """
-        asked: dict[str, float] = {}
+        asked: dict[str, float | str] = {}
         for text in texts:
             name, value = _read(text)
             if name in asked:
@@ -154,7 +190,7 @@ class Faults:
     @property
     def slow(self) -> float:
         """How many seconds pass before the answer."""
-        return self.asked.get("slow", 0)
+        return float(self.asked.get("slow", 0))
 
     def over(self, others: Faults) -> Faults:
         """Put these before others: of two answers there can be only one.
@@ -175,18 +211,26 @@ class Faults:
         }
         return Faults(left | dict(self.asked), f"{self.by} and {others.by}" if left else self.by)
 
-    def met_by(self, *, token_request: bool) -> Faults:
+    def met_by(self, *, token_request: bool, login: bool = False) -> Faults:
         """Take those which a request meets.
 
         Args:
             token_request: whether it asks for a token.
+            login: whether it belongs to a login, before there is a token to ask for.
 
         Returns:
-            All of them, or those that meet every request.
+            Those that meet every request, and those that meet such a one.
         """
-        if token_request:
-            return self
-        return Faults({name: value for name, value in self.asked.items() if FAULTS[name].everywhere}, self.by)
+        met = {
+            name: value
+            for name, value in self.asked.items()
+            if FAULTS[name].everywhere or (login if FAULTS[name].callback else token_request)
+        }
+        return Faults(met, self.by)
+
+    def without(self, name: str) -> Faults:
+        """Take all but one."""
+        return Faults({other: value for other, value in self.asked.items() if other != name}, self.by)
 
     def answer(self, *, explain: bool) -> Response | None:
         """Make the answer that one of the faults is.
@@ -223,7 +267,7 @@ class Faults:
         return response
 
 
-def _read(text: str) -> tuple[str, float]:
+def _read(text: str) -> tuple[str, float | str]:
     name, equals, value = (part.strip() for part in text.partition("="))
     sort = FAULTS.get(name)
     if sort is None:
@@ -236,10 +280,12 @@ def _read(text: str) -> tuple[str, float]:
         if equals:
             raise ConfigurationError(f"the fault {name} takes no value", hint=f"leave out ={printable(value, 40)}")
         return name, 0
-    if not sort.value.pattern.fullmatch(value) or not sort.value.least <= float(value) <= sort.value.most:
+    read = sort.value.read(value)
+    if read is None:
         given = f"cannot be '{printable(value, 40)}'" if value else "needs a value"
-        raise ConfigurationError(f"the fault {name} {given}", hint=f"{name}=N: {sort.value.words}")
-    return name, float(value) if "." in value else int(value)
+        form = "WORD" if isinstance(sort.value, _OneOf) else "N"
+        raise ConfigurationError(f"the fault {name} {given}", hint=f"{name}={form}: {sort.value.words}")
+    return name, read
 
 
 def _html() -> Response:

@@ -78,10 +78,52 @@ class RefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no typ
         return f"received {self.received}; expected {self.expected}; fix: {self.fix}"
 
     @property
+    def log_line(self) -> str:
+        """What the log says of it."""
+        return f"refused by {self.rule}: {self.sentence}; more: banno-creds explain {self.rule}"
+
+    @property
     def explanation(self) -> str:
         """The same as an ``error_description``, for the client of a sandbox that explains itself."""
         received, expected = (_shortened(described(text)) for text in (self.received, self.expected))
         return described(f"{self.rule}: received {received}; expected {expected}; fix: {self.fix}")
+
+
+class SignInRefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no types
+    """What belongs to a person's login and is refused: no rule of a client assertion is broken.
+
+    Args:
+        error: the error code (RFC 6749 sections 4.1.2.1 and 5.2, and their kin).
+        description: the ``error_description``, in the vendor's words where they are known.
+        received: what came, in words that are safe to log.
+        expected: what would have passed.
+        fix: what to do.
+        status_code: the HTTP status, where it is not told in a redirect.
+    """
+
+    def __init__(
+        self,
+        error: str,
+        description: str,
+        *,
+        received: str,
+        expected: str,
+        fix: str,
+        status_code: int = 400,
+    ) -> None:
+        super().__init__(error=error, description=description, status_code=status_code)
+        self.sentence = f"received {received}; expected {expected}; fix: {fix}"
+
+    @property
+    def log_line(self) -> str:
+        """What the log says of it."""
+        more = f"; more: banno-creds explain {self.error}" if self.error in EXPLANATIONS else ""
+        return f"refused with {self.error}: {self.sentence}{more}"
+
+    @property
+    def explanation(self) -> str:
+        """The sentence as an ``error_description``, for the client of a sandbox that explains itself."""
+        return described(f"{self.description}: {self.sentence}")
 
 
 def log_line(text: str) -> str:

@@ -1,0 +1,259 @@
+"""An authorization request, read and judged (OpenID Connect Core section 3.1.2, RFC 7636, RFC 9126)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from banno_creds.findings import shown
+from banno_creds.sandbox.authorizations import OFFLINE_SCOPES
+from banno_creds.sandbox.grants import DEFAULT_SCOPE, read_audience
+from banno_creds.sandbox.refusals import SignInRefusalError
+from banno_creds.sandbox.users import SCOPE_CLAIMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from werkzeug.datastructures import MultiDict
+
+    from banno_creds.sandbox.clients import Client, RegisteredClient
+
+SIGN_IN_SCOPES: Final = ("openid", *SCOPE_CLAIMS, *OFFLINE_SCOPES)
+"""The scopes that any client may ask a user for; others are the client's own."""
+
+PROMPTS: Final = ("none", "login", "consent")
+REQUEST_URI_PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
+
+# RFC 7636 section 4.2: the base64url of a SHA-256.
+_CODE_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_MANY: Final = frozenset({"resource"})
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """What a client asks of a user.
+
+    Attributes:
+        client: the client.
+        redirect_uri: where the answer goes.
+        state: the client's ``state``.
+        nonce: the client's ``nonce``.
+        code_challenge: the PKCE challenge, of the method S256.
+        scopes: what is asked for.
+        audience: the ``aud`` of access tokens; None leaves it to the client.
+        claims: the names of the claims asked for, by ``id_token`` and ``userinfo``.
+        sub: the one user whom the ``claims`` parameter asks for; None takes any.
+        prompts: the values of ``prompt``.
+        login_hint: the user name to put into the form.
+        max_age: how long ago the user may have signed in, in seconds; None takes any.
+        institution_id: the institution asked for; None lets the user choose.
+    """
+
+    client: Client
+    redirect_uri: str
+    state: str | None = field(repr=False)
+    nonce: str | None = field(repr=False)
+    code_challenge: str = field(repr=False)
+    scopes: tuple[str, ...]
+    audience: str | list[str] | None
+    claims: Mapping[str, tuple[str, ...]]
+    sub: str | None
+    prompts: tuple[str, ...]
+    login_hint: str
+    max_age: int | None
+    institution_id: str | None
+
+
+def read_client(
+    parameters: MultiDict[str, str], clients: Mapping[str, RegisteredClient]
+) -> tuple[RegisteredClient, str]:
+    """Find whom an answer could go to. Until that is known nobody is redirected (RFC 6749 section 4.1.2.1).
+
+    Args:
+        parameters: those of the request.
+        clients: the registered clients by their client IDs.
+
+    Returns:
+        The client and the redirect URI.
+
+    Raises:
+        SignInRefusalError: either of them is missing, repeated or not registered.
+    """
+    for name in ("client_id", "redirect_uri"):
+        if len(parameters.getlist(name)) > 1:
+            raise _refused(f"'{name}' parameter must not be provided twice", f"{name} more than once", f"one {name}")
+    client_id = parameters.get("client_id")
+    if client_id is None:
+        raise _refused("missing required parameter 'client_id'", "no client_id", "a client_id")
+    client = clients.get(client_id)
+    if client is None:
+        raise SignInRefusalError(
+            "invalid_client",
+            "client is invalid",
+            received=f"client_id {shown(client_id)}",
+            expected="the client ID of a registered client",
+            fix="give the sandbox this --client-id, or the program the sandbox's",
+        )
+    redirect_uri = parameters.get("redirect_uri")
+    if redirect_uri is None:
+        raise _refused("missing required parameter 'redirect_uri'", "no redirect_uri", "a registered redirect_uri")
+    if redirect_uri not in client.client.redirect_uris:
+        registered = list(client.client.redirect_uris)
+        raise SignInRefusalError(
+            "invalid_redirect_uri",
+            "redirect_uri did not match any of the client's registered redirect_uris",
+            received=f"redirect_uri {shown(redirect_uri)}",
+            expected=f"one of {shown(registered)}, to the character" if registered else "none: none is registered",
+            fix="register it: --redirect-uri, or redirect_uris in the file of clients",
+        )
+    return client, redirect_uri
+
+
+def read_authorization_request(
+    parameters: MultiDict[str, str], client: RegisteredClient, redirect_uri: str
+) -> AuthorizationRequest:
+    """Judge what is asked, once it is known where the answer goes.
+
+    Args:
+        parameters: those of the request, pushed or not.
+        client: who asks.
+        redirect_uri: where the answer goes.
+
+    Returns:
+        The request.
+
+    Raises:
+        SignInRefusalError: something is missing, not supported or not allowed.
+        RefusalError: a ``resource`` is not what RFC 8707 takes for one.
+    """
+    for name in parameters:
+        if name not in _MANY and len(parameters.getlist(name)) > 1:
+            raise _refused(
+                "a parameter must not be provided twice", f"{shown(name)} more than once", "each parameter once"
+            )
+    if "request" in parameters:
+        raise _refused(
+            "request parameter is not supported", "request", "plain parameters", error="request_not_supported"
+        )
+    _check_response(parameters)
+    prompts = tuple(dict.fromkeys(parameters.get("prompt", "").split()))
+    if unknown := [prompt for prompt in prompts if prompt not in PROMPTS]:
+        raise _refused(
+            "unsupported prompt value requested", f"prompt {shown(unknown)}", f"some of {', '.join(PROMPTS)}"
+        )
+    if "none" in prompts and len(prompts) > 1:
+        raise _refused("prompt none must only be used alone", f"prompt {shown(list(prompts))}", "none alone")
+    scopes = tuple(dict.fromkeys(parameters.get("scope", "").split())) or (DEFAULT_SCOPE,)
+    allowed = dict.fromkeys((*SIGN_IN_SCOPES, *client.client.scopes))
+    if refused := [scope for scope in scopes if scope not in allowed]:
+        raise _refused(
+            "requested scope is not allowed",
+            f"scope {shown(refused)}",
+            f"some of {shown(list(allowed))}",
+            error="invalid_scope",
+            fix="ask for less, or give the client the scope: --scope, or scope in the file of clients",
+        )
+    claims, sub = _claims(parameters.get("claims"))
+    return AuthorizationRequest(
+        client=client.client,
+        redirect_uri=redirect_uri,
+        state=parameters.get("state"),
+        nonce=parameters.get("nonce"),
+        code_challenge=_code_challenge(parameters),
+        scopes=scopes,
+        audience=read_audience(parameters.getlist("resource")),
+        claims=claims,
+        sub=sub,
+        prompts=prompts,
+        login_hint=parameters.get("login_hint", "")[:200],
+        max_age=_max_age(parameters.get("max_age")),
+        institution_id=parameters.get("institutionId"),
+    )
+
+
+def _check_response(parameters: MultiDict[str, str]) -> None:
+    response_type = parameters.get("response_type")
+    if response_type is None:
+        raise _refused("missing required parameter 'response_type'", "no response_type", "response_type=code")
+    if response_type != "code":
+        raise _refused(
+            "unsupported response_type requested",
+            f"response_type {shown(response_type)}",
+            "code",
+            error="unsupported_response_type",
+        )
+    if parameters.get("response_mode", "query") != "query":
+        raise _refused(
+            "unsupported response_mode requested", f"response_mode {shown(parameters['response_mode'])}", "query"
+        )
+
+
+def _code_challenge(parameters: MultiDict[str, str]) -> str:
+    challenge = parameters.get("code_challenge")
+    if challenge is None:
+        raise _refused(
+            "Authorization Server policy requires PKCE to be used for this request",
+            "no code_challenge",
+            "code_challenge and code_challenge_method=S256 (RFC 7636)",
+        )
+    method = parameters.get("code_challenge_method", "plain")  # RFC 7636 section 4.3
+    if method != "S256":
+        raise _refused(
+            "not supported value of code_challenge_method", f"code_challenge_method {shown(method)}", "S256"
+        )
+    if not _CODE_CHALLENGE.fullmatch(challenge):
+        raise _refused(
+            "code_challenge must be the base64url of a SHA-256",
+            f"a code_challenge of {len(challenge)} characters",
+            "43 characters, without = at the end",
+        )
+    return challenge
+
+
+def _max_age(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise _refused("invalid max_age parameter value", f"max_age {shown(text)}", "seconds, as digits")
+    return int(text)
+
+
+def _claims(text: str | None) -> tuple[dict[str, tuple[str, ...]], str | None]:
+    """Read the ``claims`` parameter (OpenID Connect Core section 5.5).
+
+    Of a claim only that it is asked for is heeded, and of ``sub`` its value; the vendor's examples send null for a
+    claim, and the empty string as well.
+    """
+    if text is None:
+        return {}, None
+    try:
+        asked: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _refused(
+            "could not parse the claims parameter JSON", "claims that is no JSON", "a JSON object"
+        ) from None
+    if not isinstance(asked, dict) or not all(isinstance(members or {}, dict) for members in asked.values()):
+        raise _refused(
+            "claims parameter should be a JSON object",
+            "claims of another form",
+            '{"id_token": {"email": null}, "userinfo": {}}',
+        )
+    names = {where: tuple(asked.get(where) or {}) for where in ("id_token", "userinfo")}
+    subs = {
+        member["value"]
+        for where in names
+        if isinstance(member := (asked.get(where) or {}).get("sub"), dict) and isinstance(member.get("value"), str)
+    }
+    if len(subs) > 1:
+        raise _refused("claims parameter asks for two users", "two values of sub", "one")
+    return names, next(iter(subs), None)
+
+
+def _refused(
+    description: str, received: str, expected: str, *, error: str = "invalid_request", fix: str = ""
+) -> SignInRefusalError:
+    return SignInRefusalError(
+        error, description, received=received, expected=expected, fix=fix or "send what is expected"
+    )

@@ -1,0 +1,226 @@
+"""Who asks: a client proves itself with a signed JWT (RFC 7523 section 2.2) or a secret (RFC 6749 section 2.3.1)."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
+
+from banno_creds.findings import Finding, Rule, Verdict, shown
+from banno_creds.presented import ClientAssertion
+from banno_creds.rules import (
+    CLOCK_TOLERANCE,
+    Known,
+    judge,
+    judge_authentication,
+    judge_client_parameters,
+    judge_form,
+)
+from banno_creds.sandbox.refusals import RefusalError, SignInRefusalError
+from banno_creds.sandbox.request_at_hand import machine_now, now
+from banno_creds.sandbox.used_jtis import UsedJtis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from werkzeug.datastructures import Headers, MultiDict
+
+    from banno_creds.sandbox.clients import RegisteredClient
+
+_PARAMETERS: Final = ("client_id", "client_assertion", "client_assertion_type", "client_secret")
+
+
+class ClientAuthentication:
+    """Authenticates the clients of every endpoint that asks for it.
+
+    Args:
+        clients: the registered clients by their client IDs.
+        audiences: what the ``aud`` of an assertion may be, whichever endpoint it is sent to.
+    """
+
+    def __init__(self, clients: Mapping[str, RegisteredClient], audiences: tuple[str, ...]) -> None:
+        self._clients = clients
+        self._audiences = audiences
+        self._used_jtis = UsedJtis()
+        by_key = [client for client in clients.values() if client.keys]
+        by_secret = [client for client in clients.values() if client.secret_digest]
+        self.methods: Final = (
+            *(["private_key_jwt"] if by_key or not by_secret else []),
+            *(["client_secret_basic", "client_secret_post"] if by_secret else []),
+        )
+        self._takes_secrets = bool(by_secret)
+
+    def __call__(self, _query_client: object, token_request: Any) -> RegisteredClient:
+        """Authenticate the client of a token request, in the shape Authlib calls it."""
+        return self.authenticate(token_request.payload.data, token_request.headers)
+
+    def authenticate(
+        self, parameters: MultiDict[str, str], headers: Headers, *, endpoint: str | None = None
+    ) -> RegisteredClient:
+        """Authenticate the client of a request.
+
+        Args:
+            parameters: those of its body.
+            headers: its headers.
+            endpoint: the URL of the endpoint, an audience too where it is not the token endpoint.
+
+        Returns:
+            The client.
+
+        Raises:
+            RefusalError: the first rule it breaks.
+            SignInRefusalError: the client secret is not this client's.
+        """
+        reject_repeated(parameters, _PARAMETERS)
+        has_secret = "client_secret" in parameters or "Authorization" in headers
+        if self._takes_secrets and has_secret and "client_assertion" not in parameters:
+            return self._by_secret(parameters, headers.get("Authorization"))
+        return self._by_assertion(parameters, headers, endpoint)
+
+    def _by_assertion(
+        self, parameters: MultiDict[str, str], headers: Headers, endpoint: str | None
+    ) -> RegisteredClient:
+        compact = parameters.get("client_assertion")
+        if compact is None:
+            raise RefusalError(
+                Rule.CLIENT_ASSERTION_MISSING,
+                received=_what_came_instead(parameters, headers),
+                expected="client_assertion and client_assertion_type, form-encoded in the body",
+            )
+        sent = parameters.to_dict(flat=False)
+        authenticating = {name: values for name, values in sent.items() if name in _PARAMETERS}
+        refuse_the_first(judge_authentication(authenticating, authorization="Authorization" in headers))
+        assertion = ClientAssertion.read(compact)
+        refuse_the_first(judge_form(assertion))
+        sub: str = assertion.claims["sub"]
+        refuse_the_first(judge_client_parameters(sent, sub))
+        client = self._clients.get(sub)
+        if client is None:
+            raise RefusalError(
+                Rule.CLIENT_UNKNOWN, received=f'"sub" {shown(sub)}', expected="the client ID of a registered client"
+            )
+        if not client.keys:
+            raise RefusalError(
+                Rule.REGISTRATION_AUTH_METHOD,
+                received="a client assertion",
+                expected="the client secret: no public key is registered for this client",
+            )
+        known = Known(
+            now=now(),
+            client_id=client.client.client_id,
+            audiences=(*self._audiences, endpoint) if endpoint else self._audiences,
+            keys=client.keys,
+            use_jti=self._use_jti,
+        )
+        refuse_the_first(judge(assertion, known))
+        return client
+
+    def _use_jti(self, claims: Mapping[str, Any]) -> bool:
+        # By the clock that no fault has moved: it must go one way only.
+        until = claims["exp"] + CLOCK_TOLERANCE - (now() - machine_now())
+        return self._used_jtis.use(claims["iss"], claims["jti"], until=until, now=machine_now())
+
+    def _by_secret(self, parameters: MultiDict[str, str], authorization: str | None) -> RegisteredClient:
+        client_id, client_secret = parameters.get("client_id"), parameters.get("client_secret")
+        method = "client_secret_post"
+        if authorization is not None:
+            if client_secret is not None:
+                raise RefusalError(
+                    Rule.CLIENT_AUTHENTICATION_SEVERAL,
+                    received="a client_secret together with an Authorization header",
+                    expected="one of them (RFC 6749 section 2.3)",
+                )
+            method = "client_secret_basic"
+            named = client_id
+            client_id, client_secret = _basic(authorization)
+            if named not in {None, client_id}:
+                raise RefusalError(
+                    Rule.CLIENT_ID_MISMATCH,
+                    received=f"client_id {shown(named)}",
+                    expected="the user name of the Authorization header",
+                )
+        client = self._clients.get(client_id or "")
+        if client is None:
+            raise RefusalError(
+                Rule.CLIENT_UNKNOWN,
+                received=f"client_id {shown(client_id)}" if client_id else "no client_id",
+                expected="the client ID of a registered client",
+            )
+        if client.secret_digest is None:
+            raise RefusalError(
+                Rule.REGISTRATION_AUTH_METHOD,
+                received=f"a client secret, as {method}",
+                expected="a client assertion: this client is registered with a public key",
+            )
+        if not client.has_secret(client_secret or ""):
+            raise SignInRefusalError(
+                "invalid_client",
+                "client authentication failed",
+                received=f"{method} with another secret for {shown(client.client.client_id)}",
+                expected="the secret that is registered",
+                fix="compare the two files; a blank or a line end counts, and the header has both parts URL-encoded",
+                status_code=401,
+            )
+        return client
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    """Read HTTP Basic, whose two parts are form-encoded (RFC 6749 section 2.3.1)."""
+    scheme, _, credentials = authorization.partition(" ")
+    try:
+        user, colon, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        user = colon = password = ""
+    if scheme.lower() != "basic" or not colon:
+        raise SignInRefusalError(
+            "invalid_request",
+            "invalid authorization header value format",
+            received="an Authorization header that is not HTTP Basic",
+            expected="Basic and the base64 of client_id:client_secret, each URL-encoded",
+            fix="let the HTTP library make the header",
+        )
+    return unquote_plus(user), unquote_plus(password)
+
+
+def refuse_the_first(findings: Iterable[Finding]) -> None:
+    """Refuse for the first rule that is broken; what comes after it is not even judged.
+
+    Args:
+        findings: the verdicts, in order.
+
+    Raises:
+        RefusalError: one of them is a failure.
+    """
+    for finding in findings:
+        if finding.verdict is Verdict.FAIL:
+            raise RefusalError(
+                Rule(finding.rule), received=finding.received, expected=finding.expected, fix=finding.fix
+            )
+
+
+def reject_repeated(parameters: MultiDict[str, str], names: Iterable[str]) -> None:
+    """Refuse a parameter that is there more than once.
+
+    Args:
+        parameters: the parameters.
+        names: those to look at.
+
+    Raises:
+        RefusalError: one of them is repeated.
+    """
+    for name in names:
+        if len(parameters.getlist(name)) > 1:
+            raise RefusalError(
+                Rule.PARAMETER_REPEATED,
+                received=f"{name} more than once",
+                expected="each parameter once (RFC 6749 section 3.2)",
+            )
+
+
+def _what_came_instead(parameters: MultiDict[str, str], headers: Headers) -> str:
+    content_type = headers.get("Content-Type", "")
+    if not content_type.lower().startswith("application/x-www-form-urlencoded"):
+        return f"a body of type {shown(content_type)}, which is not read"
+    # Names, never values: what is misspelt may be the secret.
+    came = f"the parameters {shown(list(parameters))}" if parameters else "no parameters"
+    return f"{came} and an Authorization header" if "Authorization" in headers else came
