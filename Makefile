@@ -57,7 +57,7 @@ $(VENV)/.for-demo: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --editable '.[sandbox,dev]'
+	$(BIN)/pip install --quiet --editable '.[sandbox,keyring,dev]'
 	@touch $@ $(VENV)/.for-demo
 
 picture: $(VENV)/.for-demo ## draw docs/demo.svg anew

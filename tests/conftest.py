@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 from banno_creds import flow, keys
 from banno_creds.cli import run
 
+from . import browser
 from .issuer import Issuer
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 
 # What a developer's own shell may have set, and what decides how output looks.
 _LOOKS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-_FOLDERS = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+_FOLDERS = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+_SCREEN = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")  # no test opens the browser of whoever runs it
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -47,15 +50,17 @@ class Cli(Protocol):
 
 
 def _is_foreign(name: str) -> bool:
-    return name.startswith("BANNO_") or name.upper() in (*_LOOKS, *_FOLDERS, *_NETWORK)
+    return name.startswith("BANNO_") or name.upper() in (*_LOOKS, *_FOLDERS, *_SCREEN, *_NETWORK)
 
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test depends on the shell it was started from, nor on its user's files."""
     for name in list(os.environ):
-        if _is_foreign(name) and name != "BANNO_CREDS_REQUIRE_INTEROP":
+        if _is_foreign(name) and not name.startswith("BANNO_CREDS_REQUIRE_"):
             monkeypatch.delenv(name)
+    # The keyring of whoever runs the tests is none of ours.
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
@@ -232,3 +237,56 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ask(folder: Path, issuer: Issuer, ec_pem: Path) -> list[str]:
     """The command line for a token of the issuer, through that cache."""
     return ["token", "--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url]
+
+
+@pytest.fixture
+def chromium() -> None:
+    """Whoever asks for it has a real browser, is skipped, or fails where skipping is forbidden."""
+    decision = browser.decide_here()
+    if decision.action == "skip":
+        pytest.skip(decision.reason)
+    if decision.action == "fail":
+        pytest.fail(decision.reason, pytrace=False)
+
+
+# Unlocked before the address is told, and ended with the bus, when standard input ends.
+_KEYRING = """
+printf 'of this test alone' | gnome-keyring-daemon --unlock --components=secrets >/dev/null || exit
+echo "$DBUS_SESSION_BUS_ADDRESS"
+read -r _
+"""
+
+
+@pytest.fixture
+def secret_service(tmp_path: Path) -> Iterator[Mapping[str, str]]:
+    """A real keyring, empty and unlocked: the environment of a process that is to find it."""
+    missing = [name for name in ("dbus-run-session", "gnome-keyring-daemon") if shutil.which(name) is None]
+    if missing:
+        reason = f"no keyring: {' and '.join(missing)} not installed (Debian: dbus-daemon, gnome-keyring)"
+        if os.environ.get("BANNO_CREDS_REQUIRE_INTEROP") == "1":
+            pytest.fail(f"{reason} (BANNO_CREDS_REQUIRE_INTEROP=1 forbids skipping)", pytrace=False)
+        pytest.skip(reason)
+    home = tmp_path / "keyring"
+    home.mkdir(mode=0o700)
+    with (
+        (tmp_path / "keyring.log").open("w+b") as log,
+        subprocess.Popen(
+            ["dbus-run-session", "--", "sh", "-c", _KEYRING],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home)},
+        ) as running,
+    ):
+        assert running.stdin is not None
+        assert running.stdout is not None
+        try:
+            address = running.stdout.readline().decode().strip()
+            assert address, (tmp_path / "keyring.log").read_text()
+            yield {
+                "DBUS_SESSION_BUS_ADDRESS": address,
+                "PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring",
+            }
+        finally:
+            running.stdin.close()
+            running.wait(timeout=10)

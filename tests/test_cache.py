@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from banno_creds import cache_files
+from banno_creds import own_files
 
 from .conftest import CLIENT_ID, Result
 
@@ -42,7 +42,7 @@ def test_a_cache_that_is_not_there_is_empty_and_none_is_made(cli: Cli, folder: P
 
 
 def test_without_a_home_the_cache_is_empty(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_files, "folder", lambda: None)
+    monkeypatch.setattr(own_files, "cache_folder", lambda: None)
     assert cli("cache", "list") == EMPTY
     assert cli("cache", "clear").code == 0
 

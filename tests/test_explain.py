@@ -58,6 +58,14 @@ OAUTH_ERRORS = {
         "server_error",
         "temporarily_unavailable",
     ),
+    "OpenID Connect Core section 3.1.2.6": (
+        "login_required",
+        "interaction_required",
+        "consent_required",
+        "account_selection_required",
+    ),
+    "RFC 7009 section 2.2.1": ("unsupported_token_type",),
+    "RFC 7591 section 3.2.2": ("invalid_redirect_uri",),
     "RFC 6750 section 3.1": ("invalid_token", "insufficient_scope"),
     "RFC 8707 section 2": ("invalid_target",),
     "RFC 9449 sections 5 and 8": ("invalid_dpop_proof", "use_dpop_nonce"),
@@ -238,7 +246,7 @@ def test_every_variable_that_the_texts_name_is_one() -> None:
         for parameter in found.params
     }
     named = {name for text in _texts() for name in re.findall(r"BANNO_CREDS_[A-Z_]*[A-Z]", text)}
-    assert named <= options | {"BANNO_CREDS_PRIVATE_KEY_PEM"}
+    assert named <= options | {"BANNO_CREDS_PRIVATE_KEY_PEM", "BANNO_CREDS_STATE_DIR"}
     assert "BANNO_CREDS_KID" in named
 
 

@@ -36,6 +36,7 @@ Next, in Users & Groups:
     create an external application of the type Service account with Signed JWT, paste all of {public} into its \
 public key, choose the associated user, save, and copy the client ID it shows. The private key stays with you. Then:
     banno-creds client-assertion --client-id CLIENT_ID --private-key {private}
+For an application that people sign in to, see: banno-creds login --help
 """
 PROGRAM = [sys.executable, "-m", "banno_creds", "keygen"]
 
@@ -152,7 +153,7 @@ class TestNewKey:
         if secret is not None:
             options += ["--passphrase-file", str(write_private(place / "pass phrase", secret))]
         result = cli("keygen", *options)
-        program, command, *rest = shlex.split(result.stderr.splitlines()[-1])
+        program, command, *rest = shlex.split(result.stderr.splitlines()[-2])
         assert (program, command) == ("banno-creds", "client-assertion")
         signed = cli("sign-jwt", "-q", *[CLIENT_ID if word == "CLIENT_ID" else word for word in rest])
         assert (signed.code, signed.stderr) == (0, "")

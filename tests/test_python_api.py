@@ -43,7 +43,7 @@ from banno_creds import (
     UnavailableError,
     UnusableAnswerError,
     Warned,
-    cache_files,
+    own_files,
 )
 from banno_creds import token_source as token_source_module
 from banno_creds.sandbox import Client, Sandbox
@@ -187,7 +187,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     # The disk's own clock, which nobody sets, goes with it: what these tests let pass is time.
-    monkeypatch.setattr(cache_files, "uptime", lambda: ("this start", clock.now))
+    monkeypatch.setattr(own_files, "uptime", lambda: ("this start", clock.now))
     return clock
 
 

@@ -9,14 +9,17 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from banno_creds import own_files
 from banno_creds.cli import COMMANDS, EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from banno_creds.sandbox import Client, Sandbox
+from banno_creds.sandbox.users import DEFAULT_PASSWORD
 
 from .conftest import CLIENT_ID, write_private
+from .person import free_port, sent_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +30,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 # Registered nowhere, and none that looks like an example's: that would be a reason of its own.
 UNKNOWN_CLIENT = "5f2c8a10-77ab-4d0c-9f3e-2b6a1d4c8e90"
+# People sign in to this one.
+WEB_CLIENT = "05166b79-4f61-484d-a4b4-2a225926bf4b"
 VENDOR = "https://login.jackhenry.com/a/oidc-provider/api/v0"
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -44,7 +49,8 @@ VARYING = [
     (r"eyJ[\w-]+…", "eyJ…"),
     (r"\d+ characters", "N characters"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "INSTANT"),
-    (r"\"(exp|iat)\": \d{10}", r'"\1": SECONDS'),
+    (r"\"(exp|iat|auth_time)\": \d{10}", r'"\1": SECONDS'),
+    (r"\"(nonce|at_hash)\": \"[\w-]+\"", r'"\1": "FRESH"'),
     (r"200 OK in \d+ ms", "200 OK in N ms"),
     (r"issued (\d+ s ago|now)", "issued N"),
     (r"expires in (9 min \d+ s|10 min)", "expires in N"),
@@ -76,24 +82,56 @@ def run_script(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.
     )
 
 
+def run_login(
+    folder: Path, script: str, env: Mapping[str, str], login: str = "riley"
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """Run a script in which a browser is opened, and somebody signs in there; gives what that browser saw too."""
+    state = folder / ".local" / "state" / "banno-creds"
+    errand = {"login": login, "password": DEFAULT_PASSWORD, "certificate": str(state / own_files.CERTIFICATE)}
+    with sent_out("tests.person", folder, **errand) as sent:
+        own = {
+            "BROWSER": sent.variable,
+            # The same folder on every system.
+            "BANNO_CREDS_STATE_DIR": str(state),
+            # Once is enough for who is sent out.
+            "BANNO_CREDS_LOGOUT_NO_BROWSER": "1",
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+        }
+        done = run_script(folder, script, {**own, **env})
+        assert done.returncode == 0, done.stdout
+        return done, sent.report()
+
+
 def _register(stack: ExitStack, folder: Path) -> dict[str, str]:
     public_key = (folder / "public.pem").read_text()
-    sandbox = stack.enter_context(Sandbox([Client(CLIENT_ID, public_key)], log=lambda _: None))
-    return {"BANNO_CREDS_TOKEN_ENDPOINT": sandbox.token_endpoint}
+    redirect_uri = f"https://localhost:{free_port()}/auth/cb"
+    clients = [Client(CLIENT_ID, public_key), Client(WEB_CLIENT, public_key, redirect_uris=(redirect_uri,))]
+    sandbox = stack.enter_context(Sandbox(clients, log=lambda _: None))
+    return {"BANNO_CREDS_TOKEN_ENDPOINT": sandbox.token_endpoint, "BANNO_CREDS_REDIRECT_URI": redirect_uri}
+
+
+def _at_the_issuer(env: Mapping[str, str]) -> dict[str, str]:
+    """The same, where a command asks the server what it says of itself."""
+    issuer = env["BANNO_CREDS_TOKEN_ENDPOINT"].removesuffix("/token")
+    return {"BANNO_CREDS_ISSUER": issuer, "BANNO_CREDS_REDIRECT_URI": env["BANNO_CREDS_REDIRECT_URI"]}
 
 
 def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
     """The blocks are one session. The sandbox stands where the bank's server stands."""
-    assert len(CONSOLES) == 5
+    assert len(CONSOLES) == 6
     env: dict[str, str] = {}
     with ExitStack() as stack:
         for block in CONSOLES:
             for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
                 # At the vendor's the endpoint is known to be the server's own name for itself.
-                named = (
-                    {"BANNO_CREDS_ISSUER": env["BANNO_CREDS_TOKEN_ENDPOINT"].removesuffix("/token")} if env else {}
-                )
-                done = run_script(tmp_path, command, named if UNKNOWN_CLIENT in command else env)
+                asks = UNKNOWN_CLIENT in command or WEB_CLIENT in command
+                here = _at_the_issuer(env) if asks else env
+                if " login " in command:
+                    done, seen = run_login(tmp_path, command, here)
+                    assert (seen["status"], seen["url"].rpartition("/")[2]) == (200, "me")
+                else:
+                    state = {"BANNO_CREDS_STATE_DIR": str(tmp_path / ".local" / "state" / "banno-creds")}
+                    done = run_script(tmp_path, command, {**here, **state})
                 assert _normal(done.stdout) == _normal(expected), command
                 refused = UNKNOWN_CLIENT in command and "||" not in command
                 assert done.returncode == (4 if refused else 0)
@@ -111,9 +149,12 @@ def test_the_scripts_run_under_sh_eu(tmp_path: Path, number: int, rsa_pem: Path)
     script = SCRIPTS[number].replace("9400", port)
     with ExitStack() as stack:
         env = _register(stack, tmp_path) | {"BANNO_CREDS_SANDBOX_PORT": port}
-        if "--token-endpoint" in script:
-            del env["BANNO_CREDS_TOKEN_ENDPOINT"]
-        done = run_script(tmp_path, script, env)
+        if "banno-creds login" in script:
+            done, _ = run_login(tmp_path, script, _at_the_issuer(env))
+        else:
+            if "--token-endpoint" in script:
+                del env["BANNO_CREDS_TOKEN_ENDPOINT"]
+            done = run_script(tmp_path, script, env)
     assert done.returncode == 0, done.stdout
     assert "✗" not in done.stdout
 
@@ -171,6 +212,9 @@ def test_every_file_that_a_page_points_to_is_there(page: Path) -> None:
         ("keygen", 2, False),
         ("explain nothing", 2, False),
         ("profile show nothing", 2, False),
+        ("login --client-id ID --redirect-uri https://app.example.com/", 2, False),
+        ("whoami --client-id ID", 6, False),
+        ("logout --client-id ID", 6, False),
     ],
 )
 def test_what_fails_prints_nothing_but_what_doctor_and_lint_assertion_found(

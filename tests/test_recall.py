@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from banno_creds import __main__, cache_files, child, recall
+from banno_creds import __main__, child, own_files, recall
 
 from .conftest import CLIENT_ID, Result, write_private
 
@@ -35,14 +35,14 @@ class Kept:
         self.folder = folder
         self.key = write_private(key, b"key")
         self.entry = folder / "entry.json"
-        cache_files.write(str(self.entry), b"entry")
+        own_files.write(str(self.entry), b"entry")
 
     def remember(self, good_for: float = 540.0, text: str = TEXT, arguments: tuple[str, ...] = ARGUMENTS) -> None:
         life = recall.life_of(time.time(), good_for)
         recall.remember(
             arguments,
             str(self.entry),
-            cache_files.identity(str(self.entry)),
+            own_files.identity(str(self.entry)),
             life,
             [recall.look(str(self.key))],
             text,
@@ -125,7 +125,7 @@ def _make_key_huge(kept: Kept, _: pytest.MonkeyPatch) -> None:
 
 
 def _replace_entry(kept: Kept, _: pytest.MonkeyPatch) -> None:
-    cache_files.write(str(kept.entry), b"entry")
+    own_files.write(str(kept.entry), b"entry")
 
 
 def _remove_entry(kept: Kept, _: pytest.MonkeyPatch) -> None:
@@ -166,14 +166,14 @@ def _new_version(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_home(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_files, "folder", lambda: None)
+    monkeypatch.setattr(own_files, "cache_folder", lambda: None)
 
 
 def _let_time_pass(seconds: float) -> Callable[[Kept, pytest.MonkeyPatch], None]:
     def change(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock, uptime = time.time, cache_files.uptime
+        clock, uptime = time.time, own_files.uptime
         monkeypatch.setattr(time, "time", lambda: clock() + seconds)
-        monkeypatch.setattr(cache_files, "uptime", lambda: (uptime()[0], uptime()[1] + seconds))
+        monkeypatch.setattr(own_files, "uptime", lambda: (uptime()[0], uptime()[1] + seconds))
 
     change.__name__ = f"_let_{seconds}_s_pass"
     return change
@@ -191,7 +191,7 @@ def _set_clock(seconds: float) -> Callable[[Kept, pytest.MonkeyPatch], None]:
 def _restart(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + 541)
-    monkeypatch.setattr(cache_files, "uptime", lambda: ("another start", 1.0))
+    monkeypatch.setattr(own_files, "uptime", lambda: ("another start", 1.0))
 
 
 def _make_folder_a_link(kept: Kept, _: pytest.MonkeyPatch) -> None:
@@ -280,7 +280,7 @@ def test_answers_whose_token_is_another_by_now_are_removed_with_the_next(kept: K
     for number in range(3):
         kept.remember(arguments=("token", str(number)))
     assert _answers(kept) == 3
-    cache_files.write(str(kept.entry), b"another")
+    own_files.write(str(kept.entry), b"another")
     kept.remember(arguments=("token", "3"))
     assert _answers(kept) == 1
     kept.entry.unlink()
@@ -360,7 +360,7 @@ def test_what_was_written_into_a_pipe_is_left_for_others(kept: Kept) -> None:
 def test_what_does_not_fit_a_line_is_not_kept(kept: Kept, tmp_path: Path, path: str) -> None:
     life = recall.life_of(time.time(), 540)
     line = recall.look(str(tmp_path / path)) if path else ""
-    recall.remember(ARGUMENTS, str(kept.entry), cache_files.identity(str(kept.entry)), life, [line], TEXT)
+    recall.remember(ARGUMENTS, str(kept.entry), own_files.identity(str(kept.entry)), life, [line], TEXT)
     assert list(kept.folder.glob("*.answer")) == []
 
 
@@ -384,7 +384,7 @@ def test_what_cannot_be_kept_is_not(kept: Kept, monkeypatch: pytest.MonkeyPatch)
 def test_without_a_clock_that_nobody_sets_an_answer_is_good_by_the_other(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_files, "uptime", lambda: ("", 0.0))
+    monkeypatch.setattr(own_files, "uptime", lambda: ("", 0.0))
     kept.remember()
     assert recall.answer(ARGUMENTS) == TEXT.encode()
     _set_clock(-10)(kept, monkeypatch)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 import pytest
 from rich.cells import cell_len
 
-from banno_creds import steps
+from banno_creds import login_steps, steps
 from banno_creds.errors import BannoCredsError, OutputError, printable
 from banno_creds.jose import base64url
 from banno_creds.report import Report, describe, shorten, write_result
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
-STEP_CLASSES = get_args(steps.Step)
+STEP_CLASSES = (*get_args(steps.Step), *get_args(login_steps.LoginStep))
 
 HOSTILE = {
     "colours": "\x1b[31;1mred\x1b[0m",
@@ -165,7 +165,12 @@ def test_every_step_class_is_described() -> None:
 
 
 def test_every_step_class_is_among_the_steps() -> None:
-    defined = {kind for kind in vars(steps).values() if isinstance(kind, type) and kind.__module__ == steps.__name__}
+    defined = {
+        kind
+        for module in (steps, login_steps)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and kind.__module__ == module.__name__
+    }
     assert defined == set(STEP_CLASSES)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from banno_creds import cache_files, flow, profiles, recall
+from banno_creds import flow, own_files, profiles, recall
 from banno_creds.cli import forms
 from banno_creds.flow import obtain_token
 from banno_creds.report import write_result
@@ -143,7 +143,7 @@ def test_the_forms_are_those_of_client_assertion_and_tell_what_is_left(
     assert int(found[1]) - began == pytest.approx(600, abs=3)
     assert env[0] == env[1]
     clock = time.time
-    monkeypatch.setattr(cache_files, "uptime", lambda: ("", 0.0))
+    monkeypatch.setattr(own_files, "uptime", lambda: ("", 0.0))
     monkeypatch.setitem(_obtain_defaults(), "clock", lambda: clock() + 100)
     left = [json.loads(cli(*ask, "-o", "json").stdout)["expires_in"] for _ in range(2)]
     assert left == [pytest.approx(500, abs=5)] * 2
@@ -483,7 +483,7 @@ def test_a_shared_folder_is_not_taken_away_from_the_others(
     why = "sticky, as folders are that people share"
     if mode == 0o777:
         (shared / "somebody's").touch()
-        why = "holds more than the cache"
+        why = "holds more than our files"
     shared.chmod(mode)
     result = cli(*ask, env={"BANNO_CREDS_CACHE_DIR": str(shared)})
     warning = f"!   The cache cannot be used: {shared} is open to others, and {why}\n{GO_ON}"

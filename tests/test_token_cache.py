@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from banno_creds import cache_files, errors, token_cache
+from banno_creds import errors, own_files, token_cache
 from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import (
     BannoCredsError,
@@ -70,7 +70,7 @@ class Time:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     time_ = Time()
-    monkeypatch.setattr(cache_files, "uptime", time_.uptime)
+    monkeypatch.setattr(own_files, "uptime", time_.uptime)
     return time_
 
 
@@ -632,7 +632,7 @@ class Other:
 
     def __init__(self, ask: Asker) -> None:
         self.ask = ask
-        descriptor = token_cache._lock(str(ask.lock))
+        descriptor = own_files.lock(str(ask.lock))
         assert descriptor is not None
         self.descriptor: int | None = descriptor
         self.looks = 0
@@ -640,7 +640,7 @@ class Other:
     def ends(self, outcome: Callable[[], object] | None = None) -> None:
         """Keep an outcome as another caller would, and end."""
         if self.descriptor is not None:
-            token_cache._unlock(self.descriptor, str(self.ask.lock))
+            own_files.unlock(self.descriptor, str(self.ask.lock))
             self.descriptor = None
             if outcome is not None:
                 outcome()
@@ -715,9 +715,9 @@ def test_a_hung_holder_that_wakes_up_takes_no_others_lock_away(ask: Asker, other
     ask.lock.unlink()  # somebody found it hung
     new = Other(ask)
     assert descriptor is not None
-    token_cache._unlock(descriptor, str(ask.lock))
+    own_files.unlock(descriptor, str(ask.lock))
     assert ask.lock.exists()
-    assert token_cache._lock(str(ask.lock)) is None
+    assert own_files.lock(str(ask.lock)) is None
     new.is_killed()
 
 
@@ -729,7 +729,7 @@ def test_whoever_follows_a_killed_holder_is_given_the_whole_time(ask: Asker, oth
     def another_follows() -> None:
         if other.descriptor is not None and clock.now - began > 4:
             other.is_killed()
-            other.descriptor = token_cache._lock(str(ask.lock))
+            other.descriptor = own_files.lock(str(ask.lock))
 
     waits = iter([another_follows])
 
@@ -744,7 +744,7 @@ def test_whoever_follows_a_killed_holder_is_given_the_whole_time(ask: Asker, oth
 
 
 def test_of_all_who_find_a_holder_hung_one_takes_its_lock_away(ask: Asker, other: Other) -> None:
-    path, hung = str(ask.lock), cache_files.identity(str(ask.lock))
+    path, hung = str(ask.lock), own_files.identity(str(ask.lock))
     assert token_cache._take_away(path, hung)
     new = Other(ask)
     # The second one looked before, and comes too late.
@@ -758,7 +758,7 @@ def test_of_all_who_find_a_holder_hung_one_takes_its_lock_away(ask: Asker, other
 def test_a_lock_that_cannot_be_taken_away_is_waited_for_twice_the_time_at_the_most(
     ask: Asker, other: Other, clock: Time
 ) -> None:
-    turn = token_cache._lock(f"{ask.lock}.tmp")  # of a process that was stopped at the worst moment
+    turn = own_files.lock(f"{ask.lock}.tmp")  # of a process that was stopped at the worst moment
     assert turn is not None
     began = clock.now
     assert ask(patience=5) == "token-1"
@@ -778,7 +778,7 @@ def _followed(ask: Asker, other: Other, seconds: float) -> Callable[[float], Non
         if ask.clock.now - began >= seconds:
             began = ask.clock.now
             other.ends()
-            other.descriptor = token_cache._lock(str(ask.lock))
+            other.descriptor = own_files.lock(str(ask.lock))
 
     return sleep
 
@@ -796,7 +796,7 @@ def test_whoever_waits_for_many_that_leave_nothing_behind_asks_without_a_lock(
 
 
 def test_what_came_while_one_waited_for_the_last_time_is_taken(ask: Asker, other: Other, clock: Time) -> None:
-    turn = token_cache._lock(f"{ask.lock}.tmp")
+    turn = own_files.lock(f"{ask.lock}.tmp")
     assert turn is not None
     began = clock.now
     theirs = Asker(ask.cache, clock)
@@ -804,9 +804,9 @@ def test_what_came_while_one_waited_for_the_last_time_is_taken(ask: Asker, other
     def sleep(seconds: float) -> None:
         clock.passes(seconds)
         if clock.now - began >= 10:
-            token_cache._unlock(other.descriptor or 0, str(ask.lock))
+            own_files.unlock(other.descriptor or 0, str(ask.lock))
             theirs()
-            other.descriptor = token_cache._lock(str(ask.lock))
+            other.descriptor = own_files.lock(str(ask.lock))
 
     assert ask(patience=5, sleep=sleep) == "token-1"
     assert (ask.asked, theirs.asked) == (0, 1)
@@ -818,14 +818,14 @@ def test_a_lock_that_was_given_up_between_opening_and_locking_it_is_nobodys(
     ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may lock a new file of that name by now."""
-    lock = token_cache._lock_descriptor
+    lock = own_files._lock_descriptor
 
     def late(descriptor: int) -> bool:
         ask.lock.unlink()
         return lock(descriptor)
 
-    monkeypatch.setattr(token_cache, "_lock_descriptor", late)
-    assert token_cache._lock(str(ask.lock)) is None
+    monkeypatch.setattr(own_files, "_lock_descriptor", late)
+    assert own_files.lock(str(ask.lock)) is None
 
 
 def test_a_lock_is_freed_whatever_happens(ask: Asker) -> None:
@@ -841,7 +841,7 @@ def test_a_fault_while_locking_leaves_no_descriptor_open(ask: Asker, monkeypatch
     def fails(descriptor: int) -> bool:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(token_cache, "_lock_descriptor", fails)
+    monkeypatch.setattr(own_files, "_lock_descriptor", fails)
     before = _names("/dev/fd")
     assert ask() == "token-1"
     assert _names("/dev/fd") == before
@@ -885,7 +885,7 @@ def test_a_broken_entry_is_a_warning_and_a_fresh_request_and_mended(ask: Asker, 
 def test_of_a_huge_entry_no_more_is_read_than_can_be_one(ask: Asker) -> None:
     ask()
     ask.entry.write_bytes(b" " * 5_000_000 + ask.entry.read_bytes())
-    assert len(cache_files.read(str(ask.entry))) == 4 * 1024 * 1024
+    assert len(own_files.read(str(ask.entry))) == 4 * 1024 * 1024
     assert ask() == "token-2"
     assert len(ask.warnings) == 1
 
@@ -894,7 +894,7 @@ def test_an_entry_cut_off_anywhere_is_broken(ask: Asker, monkeypatch: pytest.Mon
     ask()
     content = ask.entry.read_bytes()
     for length in range(len(content)):
-        monkeypatch.setattr(cache_files, "read", lambda _, length=length: content[:length])
+        monkeypatch.setattr(own_files, "read", lambda _, length=length: content[:length])
         with pytest.raises(ValueError, match="JSON"):
             ask.cache.read(REQUEST.name)
 
@@ -1104,7 +1104,7 @@ def test_the_cache_is_opened_where_the_variable_says(tmp_path: Path, monkeypatch
 
 
 def test_without_a_home_there_is_no_cache_and_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_files, "folder", lambda: None)
+    monkeypatch.setattr(own_files, "cache_folder", lambda: None)
     steps: list[Step] = []
     assert open_cache(steps.append) is None
     assert steps == [Warned("there is no home folder, and so no cache", token_cache._GO_ON)]
@@ -1135,9 +1135,9 @@ def test_a_relative_folder_in_a_folder_that_is_gone_is_a_warning(
 
 def test_root_in_another_users_home_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str) -> None:
-        raise cache_files.OthersHomeError(None, f"{tmp_path} belongs to another user")
+        raise own_files.OthersHomeError(None, f"{tmp_path} belongs to another user")
 
-    monkeypatch.setattr(cache_files, "make_folder", refuse)
+    monkeypatch.setattr(own_files, "make_folder", refuse)
     steps: list[Step] = []
     assert open_cache(steps.append) is None
     message = f"the cache cannot be used: {tmp_path} belongs to another user"

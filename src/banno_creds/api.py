@@ -16,7 +16,7 @@ from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus, urlencode, urljoin, urlsplit
 
-from banno_creds.config import DEFAULT_API_BASE, DEFAULT_MIN_TTL, check_origin
+from banno_creds.config import DEFAULT_API_BASE, DEFAULT_MIN_TTL, ClientConfig, check_origin
 from banno_creds.errors import (
     BannoCredsError,
     ConfigurationError,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import IO, BinaryIO
 
-    from banno_creds.config import ClientConfig
     from banno_creds.http_client import Answer, HttpClient, StreamedAnswer
+    from banno_creds.login import SignedIn
     from banno_creds.steps import Emit
     from banno_creds.token_cache import TokenCache
 
@@ -284,7 +284,7 @@ def make_request(
 
 
 def call(
-    config: ClientConfig,
+    config: ClientConfig | SignedIn,
     request: ApiRequest,
     token_cache: TokenCache | None = None,
     emit: Emit = ignore,
@@ -297,7 +297,7 @@ def call(
     """Call the API, and pass its answer on as it comes; after the first 401 with another token, if there is one.
 
     Args:
-        config: the client. Its time-out is how long an answer may take to begin, and to pause.
+        config: the client, or a login. Its time-out is how long an answer may take to begin, and to pause.
         request: what to ask.
         token_cache: where tokens are kept.
         emit: called with each step on the way to a token.
@@ -316,8 +316,9 @@ def call(
     from banno_creds.http_client import HttpClient
     from banno_creds.token_endpoint import bearer_token
 
-    # A second token may be needed, and a passphrase can be read from standard input only once.
-    config = replace(config, passphrase=cache(config.passphrase))
+    if isinstance(config, ClientConfig):
+        # A second token may be needed, and a passphrase can be read from standard input only once.
+        config = replace(config, passphrase=cache(config.passphrase))
     obtain = partial(obtain_token, config, token_cache, emit, min_ttl=min_ttl)
 
     def another(refused: str) -> str:

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # What the program has no need of: who has a token needs no key.
-_TAKEN_OUT = ("BANNO_CREDS_PRIVATE_KEY_PEM", "BANNO_CREDS_PRIVATE_KEY", "BANNO_CREDS_PASSPHRASE_FILE")
+_TAKEN_OUT = (
+    *("BANNO_CREDS_PRIVATE_KEY_PEM", "BANNO_CREDS_PRIVATE_KEY", "BANNO_CREDS_PASSPHRASE_FILE"),
+    *("BANNO_CREDS_CLIENT_SECRET", "BANNO_CREDS_CLIENT_SECRET_FILE"),
+)
+
+
+def without_secrets() -> dict[str, str]:
+    """Our environment, without the variables that hold a secret or the path of one."""
+    return {name: value for name, value in os.environ.items() if name not in _TAKEN_OUT}
 
 
 def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
@@ -22,7 +30,7 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
 
     Args:
         arguments: the program's name or path, and its arguments.
-        variables: what its environment has beside ours, from which the private key and the passphrase are taken out.
+        variables: what its environment has beside ours, from which key, passphrase and client secret are taken out.
 
     Returns:
         The program's exit code, on Windows; elsewhere there is nobody left to return to.
@@ -33,7 +41,7 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """
     if not arguments[0]:
         raise FileNotFoundError  # as a shell has it; the system would say something else
-    environment = {name: value for name, value in os.environ.items() if name not in _TAKEN_OUT} | {**variables}
+    environment = without_secrets() | {**variables}
     if sys.platform == "win32":
         return _run_and_wait(arguments, environment)
     # Python ignores these two, and what is ignored stays so over an exec: a child would not end with its pipe.

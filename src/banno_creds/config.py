@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from banno_creds import cache_files
+from banno_creds import own_files
 from banno_creds.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "BANNO_CREDS_CONFIG"
 KEY_VARIABLE = "BANNO_CREDS_PRIVATE_KEY_PEM"
 """The variable that holds a private key itself, as a CI job has it from a secret."""
+SECRET_VARIABLE = "BANNO_CREDS_CLIENT_SECRET"  # noqa: S105 - a variable's name
+"""The variable that holds a client secret itself."""
 
 ENVIRONMENTS: Mapping[str, str] = {
     "production": "https://login.jackhenry.com/a/oidc-provider/api/v0/token",
@@ -39,6 +41,9 @@ ALGORITHMS = ("PS256", "RS256", "ES256")
 DEFAULT_ENVIRONMENT = "production"
 DEFAULT_API_BASE = "https://banno.com"
 DEFAULT_SCOPE = "openid"
+DEFAULT_LOGIN_SCOPE = ("openid", "profile")
+DEFAULT_REDIRECT_URI = "https://localhost:8080/auth/cb"  # that of the vendor's own example
+MOST_MAX_AGE = 10 * 365 * 24 * 3600
 DEFAULT_LIFETIME = 60
 MOST_LIFETIME = 300  # the vendor's limit: exp at most 5 minutes ahead
 DEFAULT_TIMEOUT = 30.0
@@ -238,7 +243,7 @@ def find_config_file(named: Location | None) -> str | None:
 
 
 def _in_home(*parts: str) -> str:
-    home = cache_files.home()
+    home = own_files.home()
     return "" if home is None else os.path.join(home, *parts)  # noqa: PTH118
 
 
@@ -323,6 +328,26 @@ def check_origin(url: str, what: str) -> str:
             hint="write it as https://host; the path belongs to each request",
         )
     return url.rstrip("/")
+
+
+def check_redirect_uri(url: str) -> str:
+    """Make sure that a redirect URI is absolute, and has no fragment (RFC 6749 section 3.1.2).
+
+    Args:
+        url: as it was registered.
+
+    Returns:
+        The same.
+
+    Raises:
+        ConfigurationError: it cannot be one.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+", url) or "#" in url:
+        raise ConfigurationError(
+            f"the redirect URI {url!a} is no absolute URI without a fragment",
+            hint=f"give it exactly as it is registered, such as {DEFAULT_REDIRECT_URI}",
+        )
+    return url
 
 
 def is_url(text: str) -> bool:

@@ -27,6 +27,8 @@ _ONLY_THE_BANK = (
     Rule.REGISTRATION_ALG,
     Rule.REGISTRATION_APPLICATION_TYPE,
 )
+# What a person could not have signed in with.
+_SHOWN_BY_LOGIN = (Rule.CLIENT_UNKNOWN, Rule.REGISTRATION_APPLICATION_TYPE)
 # What would stand in the way next: whoever has to ask the bank anyway, asks for it as well.
 _ASKED_AS_WELL = (Rule.SCOPE_NOT_ALLOWED, Rule.REGISTRATION_USER)
 # What the other refusals come from.
@@ -127,6 +129,7 @@ class Circumstances:
         timely: whether the assertion is in its time by the server's clock.
         registration_confirmed: whether what the bank has was fetched from where it fetches it, and is not only said.
         tried: the rules of variations that were refused as well, with the words for each.
+        after_login: whether a person had signed in to this client: so the bank knows it, and it is for people.
     """
 
     facts: Mapping[str, str]
@@ -135,6 +138,7 @@ class Circumstances:
     timely: bool = False
     registration_confirmed: bool = False
     tried: Mapping[str, str] = field(default_factory=dict)
+    after_login: bool = False
 
 
 def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstances) -> Diagnosis:
@@ -172,7 +176,8 @@ def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstanc
         if rule in found and found[rule].verdict is Verdict.UNKNOWN:
             tried = circumstances.tried.get(Rule.KID_UNEXPECTED, "")
             (last if tried else first).append(Cause(rule, _title(rule), tried or found[rule].reason))
-    for cause in _asked_of_the_bank(_ONLY_THE_BANK, found, circumstances):
+    open_questions = (rule for rule in _ONLY_THE_BANK if not (circumstances.after_login and rule in _SHOWN_BY_LOGIN))
+    for cause in _asked_of_the_bank(open_questions, found, circumstances):
         (last if cause.rule in circumstances.tried else first).append(cause)
     ruled_out = []
     for rule, title in _SUSPECTED.items():

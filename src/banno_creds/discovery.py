@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 
+_RULES = {"token_endpoint": "discovery.token_endpoint", "jwks_uri": "discovery.jwks"}
+_HINTS = {"token_endpoint": "give the URL itself with --token-endpoint", "jwks_uri": "give --jwks instead"}
+
 
 def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
     """Fetch an issuer's discovery document, and compare the issuer it names.
@@ -78,11 +81,11 @@ def endpoint(metadata: dict[str, Any], name: str) -> str:
         ConfigurationError: the URL is not one that may be sent credentials.
     """
     url = metadata.get(name)
-    rule = "discovery.token_endpoint" if name == "token_endpoint" else "discovery.jwks"
+    rule = _RULES.get(name, "discovery.authorization_endpoint")
     if not isinstance(url, str):
         raise UnusableAnswerError(
             f"the discovery document of {printable(metadata.get('issuer'), 200)} names no {name}",
-            hint="give the URL itself with --token-endpoint" if name == "token_endpoint" else "give --jwks instead",
+            hint=_HINTS.get(name, "check that this issuer signs people in; ask its operator"),
             rule=rule,
         )
     try:

@@ -241,6 +241,9 @@ class NetworkError(BannoCredsError):
         hint: see `BannoCredsError`.
         details: see `BannoCredsError`.
         rule: see `BannoCredsError`.
+
+    Attributes:
+        sent: whether the server may have had the request: what is good only once is then not sent again.
     """
 
     exit_code = 5
@@ -258,6 +261,7 @@ class NetworkError(BannoCredsError):
         super().__init__(message, hint=hint, details=details, rule=rule)
         self.retryable = retryable
         self.retry_after = retry_after
+        self.sent = True
 
 
 class TimedOutError(NetworkError):

@@ -79,10 +79,12 @@ _ERRORS: Mapping[str, Explanation] = {
     ),
     "invalid_grant": Explanation(
         "The grant is not valid",
-        "An authorization code or a refresh token is expired, revoked, was used before or belongs to another client "
-        "(RFC 6749 section 5.2). A request with `grant_type=client_credentials` carries no such grant; where it "
-        "gets this answer all the same, the application is likely of another type than Service account.",
-        "check grant_type=client_credentials, and ask the administrator whether the application is a Service account",
+        "An authorization code or a refresh token is expired, revoked, was used before or belongs to another client, "
+        "or the `redirect_uri` is not the one that the code was asked for with (RFC 6749 section 5.2). A code is "
+        "good once and for about a minute. A request with `grant_type=client_credentials` carries no such grant; "
+        "where it gets this answer all the same, the application is likely of another type than Service account.",
+        "sign in again with banno-creds login; for client credentials ask whether the application is a Service "
+        "account",
     ),
     "unauthorized_client": Explanation(
         "The client may not use this grant type",
@@ -105,6 +107,43 @@ _ERRORS: Mapping[str, Explanation] = {
         "examples was removed in 2025.",
         "ask for scopes that the application was given, openid alone to begin with: --scope openid",
         "See `request.scope.not_allowed`, which has the question to ask.",
+    ),
+    "unsupported_token_type": Explanation(
+        "The server does not revoke such tokens",
+        "A server need not revoke every kind of token (RFC 7009 section 2.2.1): access tokens that are JWTs are good "
+        "until they end. `banno-creds logout` goes on then.",
+        "wait for the token to end, and treat it as a secret until then",
+    ),
+    "invalid_redirect_uri": Explanation(
+        "The redirect URI is not the registered one (page)",
+        "The name that node-oidc-provider gives to the error page on which a login ends whose `redirect_uri` is not "
+        "a registered one. The browser is not sent back, so that this tool learns nothing of it.",
+        "give --redirect-uri exactly as it is registered, to the character",
+        "See `authorization.redirect_uri.mismatch`.",
+    ),
+    "login_required": Explanation(
+        "Nobody is signed in at the server",
+        "The request said `prompt=none`, and the browser has no login at the server (OpenID Connect Core 1.0 section "
+        "3.1.2.6).",
+        "leave --prompt none out, and sign in",
+    ),
+    "interaction_required": Explanation(
+        "The server has something to ask",
+        "The request said `prompt=none`, and the server would have to show a page (OpenID Connect Core 1.0 section "
+        "3.1.2.6).",
+        "leave --prompt none out, and answer what the server asks",
+    ),
+    "consent_required": Explanation(
+        "The user has not agreed yet",
+        "The request said `prompt=none`, and the user has not consented to what this application asks for (OpenID "
+        "Connect Core 1.0 section 3.1.2.6).",
+        "leave --prompt none out, and agree once",
+    ),
+    "account_selection_required": Explanation(
+        "The user has to choose an account",
+        "The request said `prompt=none`, and the browser is signed in to several accounts (OpenID Connect Core 1.0 "
+        "section 3.1.2.6).",
+        "leave --prompt none out, and choose one",
     ),
     "invalid_target": Explanation(
         "The resource is not one that the client may use",
@@ -144,8 +183,9 @@ _ERRORS: Mapping[str, Explanation] = {
     ),
     "access_denied": Explanation(
         "The request was denied",
-        "A user, or the server for them, said no at the login (RFC 6749 section 4.1.2.1). A token request with a "
-        "client assertion involves no user and does not get this answer.",
+        "A user, or the server for them, said no at the login (RFC 6749 section 4.1.2.1): somebody pressed Cancel, "
+        "or this user may not use the application or the institution. A token request with a client assertion "
+        "involves no user and does not get this answer.",
         "start the login again in an ordinary browser window, and ask the institution if the denial repeats",
     ),
     "unsupported_response_type": Explanation(
@@ -764,6 +804,12 @@ _NETWORK: Mapping[str, Explanation] = {
         "A slash at the end and a capital letter make it another one. `banno-creds doctor` warns of it and asks for "
         "a token all the same.",
     ),
+    Rule.DISCOVERY_AUTHORIZATION_ENDPOINT: Explanation(
+        "Discovery names no authorization endpoint",
+        "The discovery document names no `authorization_endpoint`, or one that cannot be used, so that nobody can "
+        "sign in there: this issuer serves client credentials alone, or it is not the one that was meant.",
+        "check the issuer; the document has to name the authorization endpoint",
+    ),
     Rule.DISCOVERY_AUTH_METHOD: Explanation(
         "The server does not offer private_key_jwt",
         "`token_endpoint_auth_methods_supported` in the discovery document does not list `private_key_jwt`, which "
@@ -821,6 +867,139 @@ _NETWORK: Mapping[str, Explanation] = {
     ),
 }
 
+_LOGIN: Mapping[str, Explanation] = {
+    Rule.AUTHORIZATION_REDIRECT_URI_MISMATCH: Explanation(
+        "The redirect URI is not the registered one",
+        'The server shows an error page that says "redirect_uri did not match" and sends the browser nowhere: the '
+        "`redirect_uri` of the request is not one of those that the application was registered with. They are "
+        "compared to the character (RFC 6749 section 3.1.2.3): scheme, port, case and a slash at the end count, and "
+        "`localhost` is not `127.0.0.1`.",
+        "give --redirect-uri exactly as it is registered, or have this one registered",
+        "Without the option it is `https://localhost:8080/auth/cb`, that of the vendor's own example.",
+    ),
+    Rule.AUTHORIZATION_STATE_UNEXPECTED: Explanation(
+        "The answer belongs to another login",
+        "The `state` that the browser brought back is not the one that this login was begun with (RFC 6749 section "
+        "10.12). Mostly it comes from an older tab. It may also be an attempt to have you use the login of somebody "
+        "else: the code in it was not used.",
+        "begin again and use the newest browser tab",
+    ),
+    Rule.AUTHORIZATION_ISS_UNEXPECTED: Explanation(
+        "The answer comes from another issuer",
+        "The `iss` that the browser brought back is not the issuer that was asked, or is missing although this "
+        "issuer says that it sends it (RFC 9207). So it is when a login at one server is answered by another, which "
+        "would then be given the code of the first (a mix-up attack). The code was not used.",
+        "begin again in a fresh browser window; if it stays so, tell the server's operator",
+    ),
+    Rule.ID_TOKEN_MISSING: Explanation(
+        "There is no id_token that can be read",
+        "The token response has no `id_token`, or one that is no JWT, so that nobody knows who signed in. An "
+        "authorization server gives one where the scope `openid` was asked for (OpenID Connect Core 1.0 section "
+        "3.1.3.3). Nothing was kept.",
+        "check that the issuer is an OpenID Connect provider, and tell its operator",
+    ),
+    Rule.ID_TOKEN_ALG_UNEXPECTED: Explanation(
+        "The id_token is signed with another algorithm",
+        "The header of the id_token names an `alg` that the issuer's discovery document does not name, or none at "
+        "all, or one with a shared secret (RFC 8725 section 3.1). RS256, PS256 and ES256 are taken where the "
+        "document names them. Nothing was kept.",
+        "tell the server's operator which alg the id_token has; do not rely on it",
+        "A library that expects RS256 whatever the document says fails here with words like "
+        '"unexpected JWT alg received, expected RS256, got: ES256"; this tool accepts what discovery says.',
+    ),
+    Rule.ID_TOKEN_SIGNATURE_UNVERIFIED: Explanation(
+        "The id_token's signature does not verify",
+        "None of the issuer's keys, as its `jwks_uri` has them now, made the signature of the id_token. The token "
+        "was changed on the way, another server made it, or the keys were changed a moment ago. Nothing was kept.",
+        "begin again; if it stays so, tell the server's operator",
+    ),
+    Rule.ID_TOKEN_ISS_UNEXPECTED: Explanation(
+        "The id_token is another issuer's",
+        "The `iss` of the id_token is not the issuer that was asked, to the character (OpenID Connect Core 1.0 "
+        "section 3.1.3.7). Nothing was kept.",
+        "check the issuer; if it is right, tell the server's operator",
+    ),
+    Rule.ID_TOKEN_AUD_UNEXPECTED: Explanation(
+        "The id_token is for another client",
+        "The `aud` of the id_token does not name this client ID, or it names several clients and `azp` is another "
+        "one (OpenID Connect Core 1.0 section 3.1.3.7). A token that was made for another application proves nothing "
+        "here. Nothing was kept.",
+        "check the client ID; if it is right, tell the server's operator",
+    ),
+    Rule.ID_TOKEN_SUB_UNEXPECTED: Explanation(
+        "The id_token does not say who signed in",
+        "The `sub` of the id_token is missing or no text, or it is another person's than the one of the login whose "
+        "tokens were renewed, or the userinfo endpoint speaks of somebody else (OpenID Connect Core 1.0 sections "
+        "5.3.2 and 12.2).",
+        "begin again; if it stays so, tell the server's operator",
+    ),
+    Rule.ID_TOKEN_EXPIRED: Explanation(
+        "The id_token has expired",
+        "The `exp` of the id_token is missing, no number of seconds, or more than 300 seconds ago by this machine's "
+        "clock. A token that was just given has not expired: one of the two clocks is off. Nothing was kept.",
+        "compare this machine's clock with the server's, and set it by NTP",
+        "See `clock.skew`.",
+    ),
+    Rule.ID_TOKEN_IAT_FUTURE: Explanation(
+        "The id_token was issued in the future",
+        "The `iat` or `nbf` of the id_token is missing, no number of seconds, or more than 300 seconds ahead of this "
+        "machine's clock. Nothing was kept.",
+        "compare this machine's clock with the server's, and set it by NTP now",
+        "See `clock.skew`.",
+    ),
+    Rule.ID_TOKEN_NONCE_UNEXPECTED: Explanation(
+        "The id_token belongs to another login",
+        "The `nonce` of the id_token is not the one that was sent with this login's request, or is missing (OpenID "
+        "Connect Core 1.0 section 3.1.2.1). It ties the token to the login: one that is used a second time (a "
+        "replay) has another. Nothing was kept.",
+        "begin again; if it stays so, tell the server's operator: it has to repeat the nonce",
+    ),
+    Rule.ID_TOKEN_AT_HASH_UNEXPECTED: Explanation(
+        "The id_token came with another access token",
+        "The `at_hash` of the id_token is not the hash of the access token beside it (OpenID Connect Core 1.0 "
+        "section 3.1.3.6): the two were not issued together. Nothing was kept.",
+        "begin again; if it stays so, tell the server's operator, and do not use the access token",
+    ),
+    Rule.ID_TOKEN_AUTH_TIME_TOO_OLD: Explanation(
+        "The person signed in too long ago",
+        "A maximum age was asked for (`max_age`), and the `auth_time` of the id_token is missing or longer ago "
+        "(OpenID Connect Core 1.0 section 3.1.2.1). Nothing was kept.",
+        "sign in anew: add --prompt login",
+    ),
+    Rule.SESSION_MISSING: Explanation(
+        "Nobody is signed in",
+        "There is no login for this profile or client. It belongs to the profile, or without one to the client ID "
+        "and the issuer; a profile that was changed in one of these is another one. It also belongs to the user of "
+        "this machine, and rests in that user's folder for such files, or where `BANNO_CREDS_STATE_DIR` says.",
+        "sign in with banno-creds login, and name the same profile or client ID afterwards",
+    ),
+    Rule.SESSION_ENDED: Explanation(
+        "The login has ended",
+        "The access token has ended, and there is no refresh token, or the server did not take it any more: it had "
+        "expired, was revoked, or was used a second time, and then a server takes the whole login for stolen (RFC "
+        "9700 section 4.14.2).",
+        "sign in again with banno-creds login",
+        "A refresh token comes where a scope such as `offline_access` was asked for, on the consumer side "
+        "`https://api.banno.com/consumer/auth/offline_access`, and the application was given it.",
+    ),
+    Rule.SESSION_BUSY: Explanation(
+        "Another process is renewing the login",
+        "A refresh token is good once, so that one process uses it and the others wait. One has kept them waiting "
+        "for as long as `--timeout` allows, and it is never taken from it. When that process ends, however it does, "
+        "the next one goes on.",
+        "try again; if it stays so, end the other banno-creds",
+    ),
+    Rule.SESSION_KEYRING: Explanation(
+        "The keyring does not give the refresh token",
+        "At the login the refresh token was put into the operating system's keyring, and it does not come out of it "
+        "now: the keyring is locked, this is a session without it (cron, SSH), the package keyring is not installed "
+        "here, or somebody removed the entry.",
+        "unlock the keyring, or sign in again with banno-creds login",
+        "Without a keyring the refresh token rests in a file that is its owner's alone. For a machine where nobody "
+        "unlocks one, set `PYTHON_KEYRING_BACKEND` to `keyring.backends.null.Keyring` before the login.",
+    ),
+}
+
 GROUPS: Mapping[str, Mapping[str, Explanation]] = {
     "OAuth errors": _ERRORS,
     "The set-up on this machine": _SET_UP,
@@ -828,11 +1007,12 @@ GROUPS: Mapping[str, Mapping[str, Explanation]] = {
     "The client assertion": _ASSERTION,
     "The token request": _REQUEST,
     "The way to the server": _NETWORK,
+    "A person's login": _LOGIN,
 }
 """All explanations by their ids, under the headings they stand under."""
 
 EXPLANATIONS: Mapping[str, Explanation] = dict(chain.from_iterable(group.items() for group in GROUPS.values()))
-"""All explanations by their ids: each `Rule`, and each error code of RFC 6749, 6750, 8707 and 9449."""
+"""All explanations by their ids: each `Rule`, and each error code of RFC 6749, 6750, 7009, 8707, 9449 and OpenID."""
 
 QUESTIONS: Mapping[str, str] = {
     Rule.REGISTRATION_KEY_MISMATCH: "Which public key does the external application with the client ID {client_id} "

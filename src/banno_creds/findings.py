@@ -102,6 +102,7 @@ class Rule(StrEnum):
     DISCOVERY_MISSING = "discovery.missing"
     DISCOVERY_ISSUER = "discovery.issuer"
     DISCOVERY_TOKEN_ENDPOINT = "discovery.token_endpoint"  # noqa: S105 - a rule's id
+    DISCOVERY_AUTHORIZATION_ENDPOINT = "discovery.authorization_endpoint"
     DISCOVERY_AUTH_METHOD = "discovery.auth_method"
     DISCOVERY_ALG = "discovery.alg"
     DISCOVERY_GRANT_TYPE = "discovery.grant_type"
@@ -109,6 +110,26 @@ class Rule(StrEnum):
     DISCOVERY_JWKS = "discovery.jwks"
     CLOCK_SKEW = "clock.skew"
     TOKEN_REQUEST = "token.request"  # noqa: S105 - a rule's id
+
+    # A person's login.
+    AUTHORIZATION_REDIRECT_URI_MISMATCH = "authorization.redirect_uri.mismatch"
+    AUTHORIZATION_STATE_UNEXPECTED = "authorization.state.unexpected"
+    AUTHORIZATION_ISS_UNEXPECTED = "authorization.iss.unexpected"
+    ID_TOKEN_MISSING = "id_token.missing"  # noqa: S105 - a rule's id, as those after it
+    ID_TOKEN_ALG_UNEXPECTED = "id_token.alg.unexpected"  # noqa: S105
+    ID_TOKEN_SIGNATURE_UNVERIFIED = "id_token.signature.unverified"  # noqa: S105
+    ID_TOKEN_ISS_UNEXPECTED = "id_token.iss.unexpected"  # noqa: S105
+    ID_TOKEN_AUD_UNEXPECTED = "id_token.aud.unexpected"  # noqa: S105
+    ID_TOKEN_SUB_UNEXPECTED = "id_token.sub.unexpected"  # noqa: S105
+    ID_TOKEN_EXPIRED = "id_token.expired"  # noqa: S105
+    ID_TOKEN_IAT_FUTURE = "id_token.iat.future"  # noqa: S105
+    ID_TOKEN_NONCE_UNEXPECTED = "id_token.nonce.unexpected"  # noqa: S105
+    ID_TOKEN_AT_HASH_UNEXPECTED = "id_token.at_hash.unexpected"  # noqa: S105
+    ID_TOKEN_AUTH_TIME_TOO_OLD = "id_token.auth_time.too_old"  # noqa: S105
+    SESSION_MISSING = "session.missing"
+    SESSION_ENDED = "session.ended"
+    SESSION_BUSY = "session.busy"
+    SESSION_KEYRING = "session.keyring"
 
 
 class Verdict(StrEnum):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from banno_creds.config import DEFAULT_MIN_TTL, ENVIRONMENTS, is_url
+from banno_creds.config import DEFAULT_MIN_TTL, ENVIRONMENTS, ClientConfig, is_url
 from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, RefusedError, TokenError, without
 from banno_creds.steps import (
     AnswerReceived,
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from banno_creds import keys
-    from banno_creds.config import ClientConfig, KeySource, TokenChecks
+    from banno_creds.config import KeySource, TokenChecks
     from banno_creds.decode import DecodedToken
     from banno_creds.findings import Finding
     from banno_creds.http_client import Answer, HttpClient
+    from banno_creds.login import SignedIn
     from banno_creds.registration import Registration
     from banno_creds.rules import AssertionChecks
     from banno_creds.signer import KeySigner
@@ -138,23 +139,23 @@ def fetch_token(
             requested_at = int(clock())
             emit(TokenRequested(url, form, number))
             answer = http.post_form(url, form)
-            emit(_received(answer, signature))
+            emit(received(answer, signature))
             try:
                 return token_endpoint.read_answer(answer, requested_at)
             except BannoCredsError as failure:
                 failure.leave_out(signature)
                 if isinstance(failure, RefusedError) and failure.error == "invalid_client":
                     skew = answer_skew(answer.headers, clock(), answer.seconds)
-                    _explain_refusal(failure, config, signer, url, client_assertion, requested_at, skew)
+                    explain_refusal(failure, config, signer, url, client_assertion, requested_at, skew)
                 raise
 
-        response = _persistently(attempt, http, emit, sleep)
-    emit(_granted(response))
-    _warn_of_oddities(config, response, emit)
+        response = persistently(attempt, http, emit, sleep)
+    emit(granted(response))
+    warn_of_oddities(config.scope, response, emit)
     return response
 
 
-def _explain_refusal(
+def explain_refusal(
     refusal: RefusedError,
     config: ClientConfig,
     signer: KeySigner,
@@ -162,17 +163,32 @@ def _explain_refusal(
     client_assertion: str,
     now: int,
     skew: float | None,
+    *,
+    after_login: bool = False,
 ) -> None:
-    """Say of a refusal that hides its reason what can be told here; nobody is asked again."""
-    from banno_creds.diagnosis import Circumstances, explain_refusal
+    """Say of a refusal that hides its reason what can be told here; nobody is asked again.
+
+    Args:
+        refusal: it, which is added to.
+        config: the client.
+        signer: what signed.
+        url: the token endpoint.
+        client_assertion: what was refused.
+        now: when it was sent, in seconds since the epoch.
+        skew: see `http_client.answer_skew`.
+        after_login: see `diagnosis.Circumstances`.
+    """
+    from banno_creds import diagnosis
     from banno_creds.presented import ClientAssertion
     from banno_creds.rules import Known
 
     audiences = (url,) if config.issuer is None else (url, config.issuer)
     known = Known(now, config.client_id, audiences, use_jti=lambda _: True)  # it was made just now
     confirmed = config.issuer is not None or url in ENVIRONMENTS.values()
-    circumstances = Circumstances(facts_of(config, signer), endpoint_confirmed=confirmed)
-    explain_refusal(refusal, ClientAssertion.read(client_assertion), known, skew, circumstances)
+    circumstances = diagnosis.Circumstances(
+        facts_of(config, signer), endpoint_confirmed=confirmed, after_login=after_login
+    )
+    diagnosis.explain_refusal(refusal, ClientAssertion.read(client_assertion), known, skew, circumstances)
 
 
 def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
@@ -186,7 +202,7 @@ def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
 
 
 def obtain_token(
-    config: ClientConfig,
+    config: ClientConfig | SignedIn,
     cache: TokenCache | None,
     emit: Emit = ignore,
     *,
@@ -199,7 +215,7 @@ def obtain_token(
     """Get an access token from the cache, or else from the server: once, however many ask at the same time.
 
     Args:
-        config: the client and the request.
+        config: the client and the request; or the login, and then the token is the person's.
         cache: where tokens are kept; None to ask the server in any case.
         emit: called with each step.
         min_ttl: how long a token from the cache must still be good, in seconds.
@@ -217,6 +233,19 @@ def obtain_token(
         RefusedError: the server refused, now or a moment ago (`REFUSAL_SECONDS`).
         BannoCredsError: see `fetch_token`.
     """
+    if not isinstance(config, ClientConfig):
+        from banno_creds import login
+
+        return login.obtain_token(
+            config,
+            cache,
+            emit,
+            min_ttl=min_ttl,
+            force_refresh=force_refresh,
+            not_token=not_token,
+            clock=clock,
+            sleep=sleep,
+        )
     if cache is None:
         return fetch_token(config, emit, clock=clock, sleep=sleep)
     from banno_creds.token_cache import request_of
@@ -254,12 +283,9 @@ def obtain_token(
     if not fetched:
         # What would have been said, had the server been asked.
         warn()
-        emit(_granted(response))
-        _warn_of_oddities(config, response, emit)
-    life = response.expires_in
-    if life is not None and life <= min_ttl:
-        message = f"the token lives {life} s, and --min-ttl asks for {min_ttl}: nothing can come from the cache"
-        emit(Warned(message, f"lower --min-ttl below {life}" if life > 0 else None))
+        emit(granted(response))
+        warn_of_oddities(config.scope, response, emit)
+    warn_of_a_short_life(response, min_ttl, emit)
     return response
 
 
@@ -330,7 +356,7 @@ def _fetch_jwks(checks: TokenChecks, emit: Emit, sleep: Callable[[float], None])
 
     with HttpClient(checks.timeout, checks.ca_bundle) as http:
         url = checks.jwks or _discover(checks.issuer or "", "jwks_uri", http, emit, sleep)
-        return url, _persistently(lambda _: discovery.fetch_json(url, http, "a JWK Set"), http, emit, sleep)
+        return url, persistently(lambda _: discovery.fetch_json(url, http, "a JWK Set"), http, emit, sleep)
 
 
 def lint_assertion(
@@ -420,7 +446,7 @@ def load_registration(
     from banno_creds.http_client import HttpClient
 
     with HttpClient(timeout, ca_bundle) as http:
-        jwks = _persistently(
+        jwks = persistently(
             lambda _: discovery.fetch_json(registered, http, "a JWK Set", "registration.unreachable"),
             http,
             emit,
@@ -516,7 +542,7 @@ def _discover(issuer: str, name: str, http: HttpClient, emit: Emit, sleep: Calla
     """One of an issuer's endpoints, from its discovery document."""
     from banno_creds import discovery
 
-    metadata = _persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
+    metadata = persistently(lambda _: discovery.fetch_metadata(issuer, http), http, emit, sleep)
     url = discovery.endpoint(metadata, name)
     emit(EndpointDiscovered(issuer, name, url))
     return url
@@ -549,15 +575,38 @@ def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, emit:
     return client_assertion
 
 
-def _persistently(attempt: Callable[[int], T], http: HttpClient, emit: Emit, sleep: Callable[[float], None]) -> T:
-    """Try what may succeed a moment later; never what was refused."""
+def persistently(
+    attempt: Callable[[int], T],
+    http: HttpClient,
+    emit: Emit,
+    sleep: Callable[[float], None],
+    *,
+    is_good_once: bool = False,
+) -> T:
+    """Try what may succeed a moment later; never what was refused.
+
+    Args:
+        attempt: tries; it is given the number of the attempt, from 1.
+        http: what sends the request, and knows how much time is left.
+        emit: called with each step.
+        sleep: called with the seconds to pause.
+        is_good_once: whether what is sent is used up by the server when it has come.
+
+    Returns:
+        What the attempt that succeeded gave.
+
+    Raises:
+        NetworkError: the last one failed too.
+    """
     number, before = 1, ""
     while True:
         try:
             return attempt(number)
         except NetworkError as failure:
             pause = _pause_after(failure, number)
-            if not failure.retryable or number == MOST_ATTEMPTS or pause >= http.remaining():
+            may_be_used_up = is_good_once and failure.sent
+            is_last = number == MOST_ATTEMPTS or pause >= http.remaining()
+            if not failure.retryable or may_be_used_up or is_last:
                 if number > 1:
                     failure.details += (f"that was attempt {number} of {MOST_ATTEMPTS}",)
                 if before not in ("", failure.message):
@@ -577,14 +626,23 @@ def _pause_after(failure: NetworkError, number: int) -> float:
     return _FIRST_PAUSE * float(2 ** (number - 1)) * uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
 
 
-def _received(answer: Answer, signature: str) -> AnswerReceived:
-    """The step for an answer, without a signature that its words echo."""
-    reason = without(answer.reason, signature, "the assertion")
-    request_id = answer.request_id and without(answer.request_id, signature, "the assertion")
+def received(answer: Answer, secret: str, what: str = "the assertion") -> AnswerReceived:
+    """The step for an answer, without a secret that its words echo; see `errors.without`."""
+    reason = without(answer.reason, secret, what)
+    request_id = answer.request_id and without(answer.request_id, secret, what)
     return AnswerReceived(answer.status, reason, answer.seconds, request_id)
 
 
-def _granted(response: TokenResponse) -> TokenReceived:
+def warn_of_a_short_life(response: TokenResponse, min_ttl: int, emit: Emit) -> None:
+    """Say that a token does not live as long as it should, so that the next one is asked for each time."""
+    life = response.expires_in
+    if life is not None and life <= min_ttl:
+        message = f"the token lives {life} s, and --min-ttl asks for {min_ttl}: nothing can come from the cache"
+        emit(Warned(message, f"lower --min-ttl below {life}" if life > 0 else None))
+
+
+def granted(response: TokenResponse) -> TokenReceived:
+    """The step for a token response."""
     return TokenReceived(
         token_type=response.token_type,
         expires_in=response.expires_in,
@@ -592,6 +650,11 @@ def _granted(response: TokenResponse) -> TokenReceived:
         scope=response.scope,
         claims=_claims_of(response.access_token),
         access_token=response.access_token,
+        beside=tuple(
+            (name, value)
+            for name in ("refresh_token", "id_token")
+            if isinstance(value := response.raw.get(name), str)
+        ),
     )
 
 
@@ -605,9 +668,16 @@ def _claims_of(access_token: str) -> Mapping[str, object]:
         return {}
 
 
-def _warn_of_oddities(config: ClientConfig, response: TokenResponse, emit: Emit) -> None:
-    granted = response.scope
-    if granted is not None and (less := [scope for scope in config.scope if scope not in granted.split()]):
+def warn_of_oddities(asked: tuple[str, ...], response: TokenResponse, emit: Emit) -> None:
+    """Say what a person should know of a token response.
+
+    Args:
+        asked: the scope that was asked for.
+        response: the answer.
+        emit: called with each warning.
+    """
+    scope = response.scope
+    if scope is not None and (less := [each for each in asked if each not in scope.split()]):
         # Scopes that a server does not know it may drop without a word (RFC 6749 section 3.3).
         emit(
             Warned(

@@ -87,6 +87,7 @@ _PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 _OUT_OF_TIME = (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout)
 
 # What was under way when the time ran out, by the end of httpx's name for it.
+_NOT_BEGUN = "it had not begun"
 NO_CONNECTION = "there was no connection yet"
 NO_TLS = "TLS was not agreed on yet"
 _PHASES = {
@@ -343,13 +344,13 @@ class HttpClient:
             rule="network.connection" if phase == NO_CONNECTION else "network.timeout",
         )
 
-    def get(self, url: str) -> Answer:
+    def get(self, url: str, headers: Sequence[tuple[str, str]] = ()) -> Answer:
         """Fetch a JSON document; see `_send` for what it raises."""
-        return self._send("GET", url)
+        return self._send("GET", url, headers=headers)
 
-    def post_form(self, url: str, form: Sequence[tuple[str, str]]) -> Answer:
+    def post_form(self, url: str, form: Sequence[tuple[str, str]], headers: Sequence[tuple[str, str]] = ()) -> Answer:
         """Post a form (RFC 6749 section 4.4.2); see `_send` for what it raises."""
-        return self._send("POST", url, urlencode(form).encode("ascii"))
+        return self._send("POST", url, urlencode(form).encode("ascii"), headers)
 
     def stream(
         self,
@@ -386,7 +387,9 @@ class HttpClient:
 
         return self._within(lambda: self._timeout, url, run)
 
-    def _send(self, method: str, url: str, content: bytes | None = None) -> Answer:
+    def _send(
+        self, method: str, url: str, content: bytes | None = None, headers: Sequence[tuple[str, str]] = ()
+    ) -> Answer:
         """Send one request and read the whole answer.
 
         Returns:
@@ -400,7 +403,7 @@ class HttpClient:
         form = () if content is None else (("content-type", "application/x-www-form-urlencoded"),)
 
         def run(exchange: _Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
-            request = _request(method, url, content, seconds, exchange.trace, form)
+            request = _request(method, url, content, seconds, exchange.trace, (*form, *headers))
             return _run(request, url, context, self.proxy_for(url))
 
         return self._within(self.remaining, url, run)
@@ -422,11 +425,15 @@ class HttpClient:
             return exchange.within(left)
         except (httpx.HTTPError, TimeoutError) as failure:
             if isinstance(failure, _OUT_OF_TIME) or seconds() <= 0:
-                raise self.timed_out(url, exchange.phase) from None
-            if isinstance(_cause(failure), ssl.SSLCertVerificationError) and self.trust_more():
+                error: BannoCredsError = self.timed_out(url, exchange.phase)
+            elif isinstance(_cause(failure), ssl.SSLCertVerificationError) and self.trust_more():
                 # The folder has not the authority; the whole store may. The handshake failed: nothing was sent.
                 return self._within(seconds, url, run)
-            raise _explain(failure, url, proxy, exchange) from None
+            else:
+                error = _explain(failure, url, proxy, exchange)
+            if isinstance(error, NetworkError):
+                error.sent = exchange.phase not in (_NOT_BEGUN, NO_CONNECTION, NO_TLS)
+            raise error from None
         except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is the latter
             raise no_host(url) from None
 
@@ -497,7 +504,7 @@ class _Exchange(Generic[T]):
     """
 
     def __init__(self, run: Callable[[_Exchange[T]], T], *, only_loopback: str | None = None) -> None:
-        self.phase = "it had not begun"
+        self.phase = _NOT_BEGUN
         self.tls_begun = False
         self._run = run
         self._only_loopback = only_loopback

@@ -26,6 +26,7 @@ from banno_creds.config import (
     check_lifetime,
     check_min_ttl,
     check_origin,
+    check_redirect_uri,
     check_timeout,
     check_url,
     find_config_file,
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
 
     from banno_creds.config import Location
 
-PATHS = ("private_key", "passphrase_file", "ca_bundle")
+PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
 SETTINGS = (
-    *("client_id", "private_key", "passphrase_file"),
+    *("client_id", "private_key", "passphrase_file", "client_secret_file"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
-    *("scope", "resource", "params", "min_ttl", "api_base"),
+    *("scope", "resource", "params", "min_ttl", "redirect_uri", "api_base"),
 )
 """What a profile may hold: the long options' names, with underscores.
 
@@ -56,6 +57,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "min_ttl": check_min_ttl,
     "token_endpoint": lambda url: check_url(url, "the token endpoint"),
     "issuer": lambda url: check_url(url, "the issuer"),
+    "redirect_uri": check_redirect_uri,
     "api_base": lambda url: check_origin(url, "the API base"),
 }
 _CHOICES: Mapping[str, Collection[str]] = {"alg": ALGORITHMS, "environment": ENVIRONMENTS}
@@ -81,7 +83,7 @@ _SECRETS: Mapping[str, str] = {
     "private_key_passphrase": 'put it into a file of its own, mode 0600, and name that one: passphrase_file = "FILE"',
     "password": 'put it into a file of its own, mode 0600, and name that one: passphrase_file = "FILE"',
     "private_key_pem": 'name the file that holds the key: private_key = "FILE"',
-    "client_secret": "take it out: the client proves who it is with its private key",
+    "client_secret": 'put it into a file of its own, mode 0600, and name that one: client_secret_file = "FILE"',
     "access_token": "take it out: a token is asked for when it is needed",
     "token": "take it out: a token is asked for when it is needed",
     "secret": "take it out",
@@ -680,6 +682,9 @@ def _find_fault(settings: Mapping[str, Any], form: _Written = _WRITTEN) -> _Faul
         fault = _fault_in(name, value, form)
         if fault is not None:
             return _Fault(name, *fault)
+    if {"private_key", "client_secret_file"} <= settings.keys():
+        words = f"{form.name('private_key')} and {form.name('client_secret_file')} exclude each other"
+        return _Fault("client_secret_file", words, "leave one of them; a signed JWT is the safer one")
     given = [name for name in _ENDPOINTS if name in settings]
     if len(given) > 1:
         words = f"{' and '.join(map(form.name, given))} exclude each other: only one of them can name the endpoint"

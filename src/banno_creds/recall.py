@@ -15,7 +15,7 @@ import os
 import stat
 import time
 
-from banno_creds import __version__, cache_files
+from banno_creds import __version__, own_files
 
 TYPE_CHECKING = False  # typing itself is one of the imports that this module does without
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ except ImportError:
         from hashlib import sha256
 
 _FORMAT = f"banno-creds {__version__} answer 2"
-_VARIABLES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
+_VARIABLES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
 _MOST_BYTES = 1024 * 1024
 _MOST_ANSWERS = 100  # each folder, each variable and each option makes another one
 _STALE = 3600  # seconds
@@ -51,24 +51,24 @@ def answer(arguments: Sequence[str]) -> bytes | None:
         What goes to stdout; None if nothing is known, or anything has changed.
     """
     try:
-        folder = cache_files.folder()
+        folder = own_files.cache_folder()
         if folder is None:
             return None
-        cache_files.check_folder(folder)
+        own_files.check_folder(folder)
         asked = _name(arguments)
-        head, text = _parts(cache_files.read(os.path.join(folder, asked)))
+        head, text = _parts(own_files.read(os.path.join(folder, asked)))
         form, name, entry, identity, began, started, seconds, good_for, *files = head
         # What was renamed is the answer to another question.
         if form != _FORMAT or name != asked:
             return None
         now = time.time()
-        age = cache_files.age(now, float(began), (started, float(seconds)))
+        age = own_files.age(now, float(began), (started, float(seconds)))
         if age is None or age > float(good_for):
             return None
         # The clock was set back, and the answer may name a time: it would now be one that is too late.
         if age - (now - float(began)) > _CLOCK_SET:
             return None
-        if cache_files.identity(os.path.join(folder, entry)) != identity:
+        if own_files.identity(os.path.join(folder, entry)) != identity:
             return None
         if any(look(line.partition(" ")[2]) != line for line in files):
             return None
@@ -85,7 +85,7 @@ def remember(
     Args:
         arguments: the command line, without the program's name.
         entry: the path of the token's entry in the cache, whose folder is there.
-        identity: what `cache_files.identity` said of it, before it was read.
+        identity: what `own_files.identity` said of it, before it was read.
         life: when the token was asked for, and how long the answer is good.
         files: what `look` said of what else the answer depends on, before that was read: the key, the configuration.
         text: what went to stdout, the last line end included.
@@ -97,7 +97,7 @@ def remember(
         if any("\n" in line or not line for line in head):
             return
         kept = os.fsencode("\n".join(head) + "\n\n" + text)
-        cache_files.write(os.path.join(folder, name), sha256(kept).hexdigest().encode("ascii") + b"\n" + kept)
+        own_files.write(os.path.join(folder, name), sha256(kept).hexdigest().encode("ascii") + b"\n" + kept)
         sweep(folder)
     except OSError:
         return
@@ -114,7 +114,7 @@ def sweep(folder: str) -> None:
     """
     now, good = time.time(), []
     for file in os.listdir(folder):
-        if file.endswith(cache_files.ANSWER) and cache_files.is_of_the_cache(file):
+        if file.endswith(own_files.ANSWER) and own_files.is_of_the_cache(file):
             path = os.path.join(folder, file)
             try:
                 age = abs(now - os.lstat(path).st_mtime)
@@ -125,7 +125,7 @@ def sweep(folder: str) -> None:
             except OSError:
                 continue  # another process was quicker, or it is no file
     for _, path in sorted(good)[_MOST_ANSWERS:]:
-        try:  # noqa: SIM105 - as in `cache_files`
+        try:  # noqa: SIM105 - as in `own_files`
             os.unlink(path)
         except OSError:
             pass
@@ -134,8 +134,8 @@ def sweep(folder: str) -> None:
 def _has_entry(path: str, folder: str) -> bool:
     """Whether an answer's token is still the one that is kept."""
     try:
-        form, _, entry, identity, *_ = _parts(cache_files.read(path))[0]
-        return form == _FORMAT and cache_files.identity(os.path.join(folder, entry)) == identity
+        form, _, entry, identity, *_ = _parts(own_files.read(path))[0]
+        return form == _FORMAT and own_files.identity(os.path.join(folder, entry)) == identity
     except ValueError:
         return False
 
@@ -150,7 +150,7 @@ def life_of(requested_at: float, good_for: float) -> Life:
     Returns:
         What `remember` wants.
     """
-    started, seconds = cache_files.uptime()
+    started, seconds = own_files.uptime()
     return repr(requested_at), started or _NO_CLOCK, repr(seconds - (time.time() - requested_at)), repr(good_for)
 
 
@@ -172,7 +172,7 @@ def _name(arguments: Sequence[str]) -> str:
     )
     parts = [_FORMAT, os.getcwd(), str(len(arguments)), *arguments, *environment]
     name: str = sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()
-    return name + cache_files.ANSWER
+    return name + own_files.ANSWER
 
 
 def look(path: str) -> str:

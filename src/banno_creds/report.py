@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from banno_creds.findings import Finding, Part, Verdict
+    from banno_creds.login_steps import BrowserAwaited, LoginStep
 
 # A line is pieces of text, each with a style of Rich's or none.
 Piece = tuple[str, str]
@@ -38,7 +39,10 @@ _DIM = "bright_black"
 
 # What our messages start with, where they do not start with the name of the thing that they are about.
 _FIRST_WORDS = frozenset(
-    ("a", "an", "both", "cannot", "it", "no", "nothing", "others", "standard", "the", "there", "this", "two", "what")
+    (
+        *("a", "an", "another", "both", "cannot", "it", "no", "nobody", "nothing", "others", "port", "standard"),
+        *("the", "there", "this", "two", "what"),
+    )
 )
 
 
@@ -360,7 +364,7 @@ def _encodable(text: str, stream: TextIO) -> str:
     return text if encoding.lower().startswith("utf") else text.translate(_ASCII)
 
 
-def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, list[Line]]:
+def describe(step: steps.Happened | LoginStep, *, show_secrets: bool = False) -> tuple[str, list[Line]]:
     """What a step says to a person: a title, and lines beneath it.
 
     Args:
@@ -388,14 +392,16 @@ def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, 
         case steps.TokenRequested():
             if step.attempt > 1 and not show_secrets:
                 return f"Token request (attempt {step.attempt})", [_dim("the same, with a freshly signed JWT")]
+            basic = [_dim("Authorization: Basic (the client ID and the client secret)")] if step.authorization else []
             return "Token request" + ("" if step.attempt == 1 else f" (attempt {step.attempt})"), [
                 _plain(printable(f"POST {step.url}")),
+                *basic,
                 *(_form_field(name, value, show_secrets) for name, value in step.form),
             ]
         case steps.AnswerReceived():
             request_id = f" · x-request-id {printable(step.request_id)}" if step.request_id else ""
             style = "green" if step.status == 200 else "red"
-            return "Token response", [
+            return printable(step.what, 40), [
                 (
                     (printable(f"{step.status} {step.reason}"), style),
                     (f" in {step.seconds * 1000:.0f} ms{request_id}", ""),
@@ -431,6 +437,41 @@ def describe(step: steps.Happened, *, show_secrets: bool = False) -> tuple[str, 
         case steps.TokenRejected():
             return "Payload, not to be relied on", list(_json(step.payload))
         case _:
+            return _describe_login(step, show_secrets)
+
+
+def _describe_login(step: LoginStep, show_secrets: bool) -> tuple[str, list[Line]]:  # noqa: FBT001 - as below
+    from banno_creds import login_steps
+
+    match step:
+        case login_steps.SecretRead():
+            return "Client secret", [_plain(printable(f"{step.origin} · {step.method}"))]
+        case login_steps.RequestPushed():
+            kept = "" if step.expires_in is None else f" · kept for {step.expires_in} s"
+            return "Pushed authorization request", [_plain(printable(f"POST {step.url}")), _dim(f"accepted{kept}")]
+        case login_steps.AuthorizationRequested():
+            return "Authorization request", [
+                _plain(printable(f"GET {step.endpoint}")),
+                *(_form_field(name, value, show_secrets) for name, value in step.parameters),
+            ]
+        case login_steps.BrowserAwaited():
+            return "Browser", list(_awaited(step))
+        case login_steps.BrowserReturned():
+            by = "" if step.issuer is None else f" · from {step.issuer}"
+            return "Callback", [_plain(printable(f"brought {', '.join(step.names)}{by}"))]
+        case login_steps.IdTokenVerified():
+            return "Id token", [
+                (("verified: ", "green"), (printable(f"{step.alg}, {step.key}"), "")),
+                *_json(step.claims, step.now),
+            ]
+        case login_steps.LoginFound():
+            when = "" if step.signed_in_at is None else f", since {utc(step.signed_in_at)}"
+            return "Login", [_plain(printable(f"{step.name} ({step.owner}){when}"))]
+        case login_steps.LoginKept():
+            return "Kept", [_plain(printable(f"the login of {step.owner}")), *map(_dim, map(printable, step.places))]
+        case login_steps.TokenRevoked():
+            return "Revoked", [_plain(printable(f"{step.name} · POST {step.url}"))]
+        case _:
             assert_never(step)
 
 
@@ -446,10 +487,29 @@ def _beginning(part: str) -> str:
     return part if len(part) <= 24 else f"{part[:24]}…"
 
 
+def _awaited(step: BrowserAwaited) -> Iterable[Line]:
+    yield _plain(printable(f"waiting at {step.redirect_uri} for {step.seconds:g} s at the most"))
+    if step.certificate is not None:
+        new = "made just now: the browser warns of it once" if step.made else "the same as before"
+        yield _dim(f"certificate for localhost, {new}")
+        yield _dim(printable(step.certificate))
+
+
+_SECRET_FIELDS = {
+    "client_assertion": "(the signed JWT)",
+    "client_secret": "(the client secret)",
+    "code": "(the authorization code)",
+    "code_verifier": "(the verifier that goes with the code_challenge)",
+    "refresh_token": "(the refresh token)",
+    "state": "(fresh)",
+    "nonce": "(fresh)",
+}
+
+
 def _form_field(name: str, value: str, show_secrets: bool) -> Line:  # noqa: FBT001 - a pure formatter
-    if name == "client_assertion" and not show_secrets:
-        value = "(the signed JWT)"
-    shown = value if name == "client_assertion" else printable(value)
+    if name in _SECRET_FIELDS and not show_secrets:
+        value = _SECRET_FIELDS[name]
+    shown = value if name in _SECRET_FIELDS else printable(value)
     return ((f"{printable(name)}=", _DIM), (shown, ""))
 
 
@@ -467,7 +527,11 @@ def _token(step: steps.TokenReceived, show_secrets: bool) -> list[Line]:  # noqa
     if about:
         lines.append(_plain(" · ".join(about)))
     token = step.access_token if show_secrets else shorten(step.access_token)
-    return [*lines, _dim(token)]
+    lines.append(_dim(token))
+    return lines + [
+        ((f"{printable(name)} ", ""), (value if show_secrets else shorten(value), _DIM))
+        for name, value in step.beside
+    ]
 
 
 def shorten(token: str) -> str:

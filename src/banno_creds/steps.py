@@ -8,7 +8,7 @@ step decides how much of it is seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Warned(NamedTuple):
@@ -53,23 +53,28 @@ class AssertionSigned(NamedTuple):
 
 
 class TokenRequested(NamedTuple):
-    """The token request goes out now; ``form`` is all of it, the assertion included."""
+    """The token request goes out now; ``form`` is all of it, the assertion included.
+
+    ``authorization`` says that client ID and secret stand in the header of that name (RFC 6749 section 2.3.1).
+    """
 
     url: str
     form: tuple[tuple[str, str], ...]
     attempt: int = 1
+    authorization: bool = False
 
     def __repr__(self) -> str:
         return f"TokenRequested(url={self.url!r}, attempt={self.attempt!r})"
 
 
 class AnswerReceived(NamedTuple):
-    """The server answered, whatever it said."""
+    """The server answered, whatever it said; ``what`` names the answer."""
 
     status: int
     reason: str
     seconds: float
     request_id: str | None
+    what: str = "Token response"
 
 
 class TryingAgain(NamedTuple):
@@ -82,7 +87,10 @@ class TryingAgain(NamedTuple):
 
 
 class TokenReceived(NamedTuple):
-    """The server granted a token; ``claims`` are the token's own, empty for an opaque one."""
+    """The server granted a token; ``claims`` are the token's own, empty for an opaque one.
+
+    ``beside`` are the other tokens that came with it, by their names in the response.
+    """
 
     token_type: str
     expires_in: int | None
@@ -90,6 +98,7 @@ class TokenReceived(NamedTuple):
     scope: str | None
     claims: Mapping[str, Any]
     access_token: str
+    beside: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"TokenReceived(expires_at={self.expires_at!r}, scope={self.scope!r}, claims={self.claims!r})"
@@ -158,7 +167,12 @@ Happened = (
     | TokenRejected
 )
 
-Step = Happened | Warned
+if TYPE_CHECKING:
+    from banno_creds.login_steps import LoginStep
+
+    Step = Happened | LoginStep | Warned
+else:  # whose records are made when somebody signs in, and not before
+    Step = Happened | Warned
 
 Emit = Callable[[Step], None]
 

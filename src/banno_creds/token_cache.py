@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from banno_creds import cache_files, recall
-from banno_creds.cache_files import ENTRY, LOCK, NotOursError, OthersHomeError, is_of_the_cache
+from banno_creds import own_files, recall
 from banno_creds.config import absolute
 from banno_creds.errors import (
     BannoCredsError,
@@ -31,6 +29,7 @@ from banno_creds.errors import (
     UnusableAnswerError,
 )
 from banno_creds.jose import parse_json_object
+from banno_creds.own_files import ENTRY, LOCK, NotOursError, OthersHomeError, is_of_the_cache
 from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned, ignore
 from banno_creds.token_endpoint import TokenResponse, token_response
 
@@ -138,14 +137,14 @@ class _Kept:
 
     def age(self, now: float) -> float | None:
         """How long ago the request began, in seconds; None where a clock was set back and that cannot be known."""
-        return cache_files.age(now, self.began, self.up)
+        return own_files.age(now, self.began, self.up)
 
     def elapsed(self, now: float) -> float | None:
         """How long ago the answer came, in seconds, whatever the clock was set to meanwhile; None if nobody knows.
 
         A server that takes its time over a refusal must not be asked the more often.
         """
-        elapsed = cache_files.elapsed(now, self.began, self.up)
+        elapsed = own_files.elapsed(now, self.began, self.up)
         return None if elapsed is None else max(0.0, elapsed - self.took)
 
 
@@ -189,7 +188,7 @@ class TokenCache:
     """The tokens in one folder, which has to be there.
 
     Args:
-        folder: the folder; see `cache_files.check_folder`.
+        folder: the folder; see `own_files.check_folder`.
     """
 
     def __init__(self, folder: str) -> None:
@@ -236,7 +235,7 @@ class TokenCache:
         with self._turn(search, patience, sleep) as came_meanwhile:
             if came_meanwhile is not None:
                 return came_meanwhile
-            began, up, start = clock(), cache_files.uptime(), time.monotonic()
+            began, up, start = clock(), own_files.uptime(), time.monotonic()
             try:
                 token = fetch()
             except (RefusedError, NetworkError) as failure:
@@ -262,7 +261,7 @@ class TokenCache:
         try:
             while True:
                 try:
-                    descriptor = _lock(path)
+                    descriptor = own_files.lock(path)
                 except OSError as fault:
                     search.warn(f"the cache cannot be locked: {_words(fault)}")
                     break
@@ -283,7 +282,7 @@ class TokenCache:
             yield None
         finally:
             if descriptor is not None:
-                _unlock(descriptor, path)
+                own_files.unlock(descriptor, path)
 
     def path(self, name: str, suffix: str) -> str:
         """The path of one of a request's files."""
@@ -303,7 +302,7 @@ class TokenCache:
             OSError: it cannot be read.
         """
         try:
-            content = cache_files.read(self.path(name, ENTRY))
+            content = own_files.read(self.path(name, ENTRY))
         except FileNotFoundError:
             return None
         members = parse_json_object(content)
@@ -323,7 +322,7 @@ class TokenCache:
 
     def write(self, name: str, entry: Entry) -> None:
         """Write an entry, and take away what was left behind; OSError where the system would not let us."""
-        cache_files.write(self.path(name, ENTRY), json.dumps({"name": name} | _members(entry)).encode())
+        own_files.write(self.path(name, ENTRY), json.dumps({"name": name} | _members(entry)).encode())
         self._sweep()
 
     def entries(self) -> dict[str, Entry | None]:
@@ -337,6 +336,17 @@ class TokenCache:
                 except (OSError, ValueError):
                     found[name] = None
         return found
+
+    def forget(self, name: str) -> None:
+        """Remove an entry, and the answers that were given from it; what cannot be removed stays.
+
+        Args:
+            name: the request's name.
+        """
+        with suppress(OSError):
+            os.unlink(self.path(name, ENTRY))
+        with suppress(OSError):
+            recall.sweep(self.folder)
 
     def clear(self) -> int:
         """Remove everything.
@@ -394,7 +404,7 @@ class _Wait:
 
     def ends_a_hung_turn(self) -> bool:
         """Take the lock file from whoever holds it too long; whether that was done."""
-        held_by = cache_files.identity(self._path)
+        held_by = own_files.identity(self._path)
         if held_by != self.holder:
             self.holder, self._for_this_one = held_by, 0.0
             self._holders += bool(held_by)
@@ -442,7 +452,7 @@ class _Search:
         Raises:
             BannoCredsError: the request was refused a moment ago, or failed while this caller was waiting for it.
         """
-        identity = cache_files.identity(self.cache.path(self.request.name, ENTRY))
+        identity = own_files.identity(self.cache.path(self.request.name, ENTRY))
         if identity == self._seen:
             return None
         first, self._seen = self._seen is None, identity
@@ -555,13 +565,13 @@ def open_cache(emit: Emit = ignore) -> TokenCache | None:
     Returns:
         The cache, its folder made; None if there can be none.
     """
-    folder = cache_files.folder()
+    folder = own_files.cache_folder()
     if folder is None:
         emit(Warned("there is no home folder, and so no cache", _GO_ON))
         return None
     try:
-        cache_files.make_folder(folder)
-        cache_files.check_folder(folder)
+        own_files.make_folder(folder)
+        own_files.check_folder(folder)
     except OSError as failure:
         hint = _GO_ON_AS_ROOT if isinstance(failure, OthersHomeError) else _GO_ON
         emit(Warned(f"the cache cannot be used: {_words(failure)}", hint))
@@ -575,92 +585,27 @@ def _words(failure: OSError) -> str:
     return f"{failure.filename}: {failure.strerror}"
 
 
-def _lock(path: str) -> int | None:
-    """Lock a file that is made if need be.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its descriptor, to be closed when done; None while somebody else has it.
-
-    Raises:
-        OSError: there can be no lock.
-    """
-    descriptor = cache_files.open_file(path, os.O_RDWR | os.O_CREAT)
-    try:
-        if _lock_descriptor(descriptor) and _is_at(descriptor, path):
-            # A file that a killed process left has another holder now: it is waited for anew, and not swept away.
-            with suppress(OSError):
-                os.utime(path)
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
-
-
-def _unlock(descriptor: int, path: str) -> None:
-    # Taken away before it is freed: whoever locks it then sees that it is nobody's any more.
-    if _is_at(descriptor, path):
-        with suppress(OSError):
-            os.unlink(path)
-    os.close(descriptor)
-
-
 def _take_away(path: str, holder: str) -> bool:
     """Remove the lock file of a process that hangs. Of all who would, one does, and no new holder loses its own.
 
     Args:
         path: the lock file.
-        holder: what `cache_files.identity` said of it.
+        holder: what `own_files.identity` said of it.
 
     Returns:
         Whether it was that one, and is gone.
     """
-    turn = path + cache_files.UNFINISHED  # one more lock, and as short as it is held, nobody need wait for it
+    turn = path + own_files.UNFINISHED  # one more lock, and as short as it is held, nobody need wait for it
     with suppress(OSError):
-        descriptor = _lock(turn)
+        descriptor = own_files.lock(turn)
         if descriptor is not None:
             try:
-                if cache_files.identity(path) == holder:
+                if own_files.identity(path) == holder:
                     os.unlink(path)
                     return True
             finally:
-                _unlock(descriptor, turn)
+                own_files.unlock(descriptor, turn)
     return False
-
-
-if sys.platform != "win32":
-
-    def _lock_descriptor(descriptor: int) -> bool:
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-else:
-
-    def _lock_descriptor(descriptor: int) -> bool:
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-
-def _is_at(descriptor: int, path: str) -> bool:
-    """Whether an open file is still the one that its path names."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except OSError:
-        return False
 
 
 def _about(request: Request) -> dict[str, Any]:

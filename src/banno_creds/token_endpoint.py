@@ -113,12 +113,13 @@ def build_form(config: ClientConfig, client_assertion: str) -> tuple[tuple[str, 
     return tuple(form)
 
 
-def read_answer(answer: Answer, requested_at: int) -> TokenResponse:
+def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str] | None = None) -> TokenResponse:
     """Take an answer for what it is.
 
     Args:
         answer: what the token endpoint sent.
         requested_at: when the request went out, in seconds since the epoch.
+        hints: what to do about a refusal, by its error code; by default, about one of client credentials.
 
     Returns:
         The token response.
@@ -128,6 +129,11 @@ def read_answer(answer: Answer, requested_at: int) -> TokenResponse:
         UnavailableError: 429 or 5xx.
         UnusableAnswerError: it is not an answer of a token endpoint.
     """
+    return _accept(answer, read_object(answer, hints), requested_at)
+
+
+def read_object(answer: Answer, hints: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The JSON object that an endpoint for clients answered with; see `read_answer` for arguments and errors."""
     if answer.status == 429 or answer.status >= 500:
         raise unavailable(answer)
     if 300 <= answer.status < 400:
@@ -144,8 +150,8 @@ def read_answer(answer: Answer, requested_at: int) -> TokenResponse:
         raise _not_oauth(answer, what_is_wrong(answer, failure)) from None
     # Some servers send every member they know of, an error that is null among them.
     if body.get("error") is not None or answer.status >= 400:
-        raise _refused(answer, body)
-    return _accept(answer, body, requested_at)
+        raise _refused(answer, body, _REFUSAL_HINTS if hints is None else hints)
+    return body
 
 
 def exchange(answer: Answer) -> tuple[str, ...]:
@@ -296,7 +302,7 @@ def _accept(answer: Answer, body: Mapping[str, Any], requested_at: int) -> Token
         ) from None
 
 
-def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:
+def _refused(answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str]) -> BannoCredsError:
     error = body.get("error")
     if not isinstance(error, str):
         return _not_oauth(answer, "it is JSON of another kind")
@@ -313,7 +319,7 @@ def _refused(answer: Answer, body: Mapping[str, Any]) -> BannoCredsError:
         status=answer.status,
         hint=_URL_HINT
         if answer.status in _NOT_HERE
-        else _REFUSAL_HINTS.get(code, "look the error up in the vendor's documentation"),
+        else hints.get(code, "look the error up in the vendor's documentation"),
         details=details,
         # The server chooses the code, and none of our rules' ids, which have a dot in them, is to be taken from it.
         rule=None if "." in code else code,

@@ -27,6 +27,9 @@ COMMANDS = {
     "token": "Print an access token, from the cache where it can be.",
     "exec": "Run a command with an access token in its environment.",
     "api": "Call the API with an access token.",
+    "login": "Sign a person in, in the browser.",
+    "whoami": "Show who is signed in.",
+    "logout": "Revoke and forget a login's tokens.",
     "sign-jwt": "Print a signed client assertion, and no more.",
     "doctor": "Find out why the server refuses you.",
     "lint-assertion": "Find out what is wrong with an assertion.",
@@ -100,7 +103,7 @@ Exit codes:
   3  the private key
   4  refused by the server: do not try again
   5  network, TLS, time-out, 5xx: may work later
-  6  a token is malformed, expired or not verified
+  6  a token is malformed, expired or not verified; nobody is signed in
   126, 127  exec: the command cannot be run, is not there
   130, 143  interrupted by Ctrl-C, by SIGTERM
   141  whoever read standard output has gone""",

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from banno_creds.api import ApiRequest, Content, call, make_request, refuse_key, typed
 from banno_creds.cli.inputs import expand
-from banno_creds.cli.options import Command, cache_options, client_config, complete_file, option, report_for
+from banno_creds.cli.options import Command, cache_options, complete_file, credentials, option, report_for
 from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError
 from banno_creds.files import read_file
@@ -150,7 +150,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     report = report_for(values)
     _check_standard_input(values)
-    config = client_config(context, values)
+    config = credentials(context, values)
     # Without the steps is the default; without the status, only for who says so.
     silent = values["quiet"] and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
 
@@ -251,6 +251,7 @@ def _check_standard_input(values: Mapping[str, Any]) -> None:
     """Refuse to read two things from it: neither would be whole."""
     wanted = ["the private key"] if values["private_key"] == _STDIN else []
     wanted += ["the passphrase"] if values["passphrase_file"] == _STDIN else []
+    wanted += ["the client secret"] if values["client_secret_file"] == _STDIN else []
     wanted += ["the body"] if values["input_file"] == _STDIN else []
     wanted += [f"the field {name}" for name, text in values["typed_fields"] if text == f"@{_STDIN}"]
     if len(wanted) > 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banno_creds import cache_files
+from banno_creds import own_files
 from banno_creds.cli import Group
 from banno_creds.cli.options import Command, option
 from banno_creds.errors import ConfigurationError, OutputError, printable
@@ -74,11 +74,11 @@ def _open() -> TokenCache | None:
     """The cache if there is one; none is made for a look."""
     from banno_creds.token_cache import TokenCache
 
-    folder = cache_files.folder()
+    folder = own_files.cache_folder()
     if folder is None:
         return None
     try:
-        cache_files.check_folder(folder)
+        own_files.check_folder(folder)
     except FileNotFoundError:
         return None
     except OSError as failure:
@@ -96,8 +96,8 @@ def _not_read(failure: OSError) -> ConfigurationError:
 
 def _describe(name: str, entry: Entry | None, now: float) -> dict[str, Any]:
     if entry is None:
-        return {"file": name + cache_files.ENTRY, "state": "broken"}
-    members: dict[str, Any] = {"file": name + cache_files.ENTRY, **entry.about, "state": "ended"}
+        return {"file": name + own_files.ENTRY, "state": "broken"}
+    members: dict[str, Any] = {"file": name + own_files.ENTRY, **entry.about, "state": "ended"}
     if entry.access_token is None:
         members["state"] = "none"
         if entry.failure is not None and entry.failure.failure is not None:

@@ -21,6 +21,19 @@ FORMS_HELP = (
 )
 
 
+def check_form(form: str) -> None:
+    """Make sure that a result can be given in a form, before anything is done for it.
+
+    Args:
+        form: one of `FORMS`.
+
+    Raises:
+        ConfigurationError: it is ``github``, and this is no job of GitHub Actions.
+    """
+    if form == "github":
+        _githubs_files()
+
+
 def write_token(response: TokenResponse, form: str) -> str:
     """Write the result to stdout and, for ``github``, to GitHub's files.
 

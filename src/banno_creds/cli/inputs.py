@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from banno_creds.config import KEY_VARIABLE, KeySource, is_url
-from banno_creds.errors import ConfigurationError
+from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE, KeySource, is_url
+from banno_creds.errors import ConfigurationError, is_private_key_file
 from banno_creds.files import MOST_BYTES, read_file, read_private_file
 from banno_creds.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from banno_creds.client_authentication import SecretSource
     from banno_creds.profiles import Profile
 
 
@@ -222,11 +223,18 @@ def expand(path: str | Path) -> Path:
 
 
 def read_passphrase(file: str, stdin: StandardInput) -> bytes:
-    """Read a passphrase from a file or, for ``-``, standard input.
+    """Read a passphrase; see `_read_secret`."""
+    return _read_secret(file, stdin, "passphrase", "--passphrase-file")
+
+
+def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> bytes:
+    """Read a secret from a file or, for ``-``, standard input.
 
     Args:
         file: the file's path, or ``-``.
         stdin: standard input.
+        what: what it is.
+        option: what names the file.
 
     Returns:
         Its first and only line, without the line end.
@@ -235,11 +243,11 @@ def read_passphrase(file: str, stdin: StandardInput) -> bytes:
         ConfigurationError: it cannot be read, or is empty.
     """
     if file == "-":
-        secret = stdin.read("the passphrase")
+        secret = stdin.read(f"the {what}")
     elif not os.path.exists(expand(file)):  # noqa: PTH110 - unlike Path's, it never raises
         raise ConfigurationError(
-            "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
-            hint="--passphrase-file wants a file's path, or - for standard input; never the passphrase itself",
+            f"the {what} file does not exist (its name is not shown: it might be the {what})",
+            hint=f"{option} wants a file's path, or - for standard input; never the {what} itself",
         )
     else:
         found = read_private_file(expand(file), allow_writable=True)
@@ -248,13 +256,59 @@ def read_passphrase(file: str, stdin: StandardInput) -> bytes:
         secret = found.content
     secret = secret.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
-        raise ConfigurationError("the passphrase is empty", hint="put it into the file, on one line")
+        raise ConfigurationError(f"the {what} is empty", hint="put it into the file, on one line")
     if b"\n" in secret:
         raise ConfigurationError(
-            "the passphrase has more than one line",
-            hint="put it into the file on one line; OpenSSL reads the first line only",
+            f"the {what} has more than one line",
+            hint="put it into the file on one line"
+            + ("; OpenSSL reads the first line only" if what == "passphrase" else ""),
         )
     return secret
+
+
+def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> SecretSource | None:
+    """Where the client secret is: a file, else a variable, else the terminal.
+
+    Args:
+        file: the value of ``--client-secret-file``; None where it was not given, or the variable is nearer.
+        stdin: standard input.
+        asks: whether to ask at a terminal, where nothing else was given.
+
+    Returns:
+        What reads it, once; None where there is none.
+    """
+    from functools import cache
+
+    from banno_creds.client_authentication import SecretSource
+
+    origin = file if file is not None else SECRET_VARIABLE
+    if file is None and not os.environ.get(SECRET_VARIABLE):
+        if not asks or sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
+            return None
+        origin = "typed at the terminal"
+
+    def read() -> str:
+        if file is not None:
+            secret = _read_secret(file, stdin, "client secret", "--client-secret-file")
+        elif origin == SECRET_VARIABLE:
+            secret = os.environ[SECRET_VARIABLE].encode("utf-8", "surrogateescape").rstrip(b"\r\n")
+        else:
+            secret = prompt("Client secret (no --private-key was given)")
+        if is_private_key_file(secret):
+            raise ConfigurationError(
+                "what should be the client secret looks like a private key (not shown here)",
+                hint="a private key is for --private-key FILE",
+            )
+        # RFC 6749 appendix A.2: VSCHAR.
+        if not secret or not all(0x20 <= byte <= 0x7E for byte in secret) or secret != secret.strip():
+            raise ConfigurationError(
+                "the client secret is empty, or has something in it that no client secret has: a blank around it, a "
+                "line end, a character outside ASCII",
+                hint="copy it again from Users & Groups; in CI, look at the variable's last character",
+            )
+        return secret.decode("ascii")
+
+    return SecretSource("standard input" if file == "-" else origin, cache(read))
 
 
 def check_file_or_url(value: str) -> str:

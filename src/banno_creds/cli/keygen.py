@@ -173,6 +173,7 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
         if values["passphrase_file"] not in (None, "-"):
             sign += ["--passphrase-file", values["passphrase_file"]]
         report.verbatim(shlex.join(["banno-creds", "client-assertion", "--client-id", "CLIENT_ID", *sign]))
+        report.note("For an application that people sign in to, see: banno-creds login --help")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds import cache_files
-from banno_creds.cli.options import CONFIG_FILE, WARNED, client_config
+from banno_creds import own_files
+from banno_creds.cli.options import CONFIG_FILE, WARNED, credentials, session_store
 from banno_creds.config import KEY_VARIABLE
+from banno_creds.errors import BannoCredsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import click
 
     from banno_creds.config import ClientConfig
+    from banno_creds.login import SignedIn
     from banno_creds.report import Report
     from banno_creds.token_cache import TokenCache
     from banno_creds.token_endpoint import TokenResponse
@@ -54,8 +57,8 @@ def obtain(context: click.Context, values: Mapping[str, Any], report: Report) ->
     from banno_creds.flow import obtain_token
     from banno_creds.token_cache import open_cache
 
-    config = client_config(context, values)
-    looked = _look_at_files(context, config) if values["quiet"] and not values["force_refresh"] else None
+    config = credentials(context, values)
+    looked = _look_at_files(context, values, config) if values["quiet"] and not values["force_refresh"] else None
     cache = None if values["no_cache"] else open_cache(report.step)
     options = {name: values[name] for name in ("min_ttl", "force_refresh")}
     response = obtain_token(config, cache, report.step, **options)
@@ -69,25 +72,34 @@ class _Looked(NamedTuple):
     """What `recall.look` said of the files that an answer depends on; None for one that it does not depend on."""
 
     profiles: str | None
+    login: str | None
     key: str | None
 
 
-def _look_at_files(context: click.Context, config: ClientConfig) -> _Looked | None:
+def _look_at_files(
+    context: click.Context, values: Mapping[str, Any], config: ClientConfig | SignedIn
+) -> _Looked | None:
     """Look at the files that the answer depends on; None if they cannot be looked at again."""
     from banno_creds import recall
-    from banno_creds.config import find_config_file
+    from banno_creds.config import ClientConfig, find_config_file
 
-    source = config.private_key
-    if source.path is None and source.origin != KEY_VARIABLE:
-        return None  # the key came by standard input, and would be another the next time
+    key = None
+    if isinstance(config, ClientConfig):
+        key = config.private_key.path
+        if key is None and config.private_key.origin != KEY_VARIABLE:
+            return None  # the key came by standard input, and would be another the next time
     # Without a profile on purpose, the file was not read.
     profiles = find_config_file(context.params["config"]) if CONFIG_FILE in context.meta else None
+    login = own_files.state_folder()
+    if login is not None and os.path.isdir(login):  # noqa: PTH112 - unlike Path's, it never raises
+        store = session_store(context, values)
+        login = None if store is None else store.path
     try:
-        looked = _Looked(*(None if path is None else recall.look(str(path)) for path in (profiles, source.path)))
+        looked = _Looked(*(None if path is None else recall.look(str(path)) for path in (profiles, login, key)))
     except (OSError, ValueError):
         return None
     # It was read a moment ago, and what was looked at now may be newer than that.
-    if profiles is not None and context.meta[CONFIG_FILE] != cache_files.identity(profiles):
+    if profiles is not None and context.meta[CONFIG_FILE] != own_files.identity(profiles):
         return None
     return looked
 
@@ -95,13 +107,13 @@ def _look_at_files(context: click.Context, config: ClientConfig) -> _Looked | No
 class Recallable(NamedTuple):
     """What an answer with a token depends on, all of it looked at before the token was obtained."""
 
-    config: ClientConfig
+    config: ClientConfig | SignedIn
     cache: TokenCache
     looked: _Looked
     min_ttl: int
 
     def remember(self, response: TokenResponse, arguments: Sequence[str], text: str) -> None:
-        """Keep an answer, if the entry of this very key has the token that was obtained.
+        """Keep an answer, if the entry of this very key or login has the token that was obtained.
 
         Args:
             response: the token.
@@ -109,23 +121,37 @@ class Recallable(NamedTuple):
             text: the answer.
         """
         from banno_creds import recall
-        from banno_creds.token_cache import request_of
 
         good_for = (response.expires_in or 0) - self.min_ttl
         if good_for <= 0:
             return
-        source = self.config.private_key
         try:
-            key = source.content if source.path is None else source.path.read_bytes()
-            if key is None or (self.looked.key and not self.looked.key.startswith(sha256(key).hexdigest())):
-                return  # it is another one meanwhile
-            name = request_of(self.config, key).name
-            path = self.cache.path(name, cache_files.ENTRY)
-            identity = cache_files.identity(path)
+            name = self._entry_name()
+            if name is None:
+                return
+            path = self.cache.path(name, own_files.ENTRY)
+            identity = own_files.identity(path)
             entry = self.cache.read(name)
-        except (OSError, ValueError):
+        except (OSError, ValueError, BannoCredsError):
             return
         if entry is not None and entry.access_token == response.access_token:
             life = recall.life_of(response.requested_at, good_for)
             files = [line for line in self.looked if line is not None]
             recall.remember(arguments, path, identity, life, files, text)
+
+    def _entry_name(self) -> str | None:
+        """The name of the cache's entry; None if what it depends on is another thing meanwhile."""
+        from banno_creds.config import ClientConfig
+
+        if not isinstance(self.config, ClientConfig):
+            from banno_creds import login
+
+            session = self.config.store.read()
+            return None if session is None else login.request_of(session, self.config.client.client_id).name
+        from banno_creds.token_cache import request_of
+
+        source = self.config.private_key
+        key = source.content if source.path is None else source.path.read_bytes()
+        if key is None or (self.looked.key and not self.looked.key.startswith(sha256(key).hexdigest())):
+            return None
+        return request_of(self.config, key).name

@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 from click.core import ParameterSource
 
-from banno_creds import cache_files
-from banno_creds.cli.inputs import StandardInput, expand, key_source, passphrase
+from banno_creds import own_files
+from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_source, passphrase
 from banno_creds.config import (
     ALGORITHMS,
     DEFAULT_ENVIRONMENT,
     DEFAULT_LIFETIME,
+    DEFAULT_LOGIN_SCOPE,
     DEFAULT_MIN_TTL,
+    DEFAULT_REDIRECT_URI,
     DEFAULT_SCOPE,
     DEFAULT_TIMEOUT,
     ENVIRONMENTS,
     KEY_VARIABLE,
     MOST_LIFETIME,
+    MOST_MAX_AGE,
     MOST_MIN_TTL,
+    SECRET_VARIABLE,
     ClientConfig,
     find_config_file,
 )
@@ -38,14 +42,18 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from banno_creds.client_authentication import Client
+    from banno_creds.login import SignedIn
     from banno_creds.profiles import Profile
+    from banno_creds.sessions import SessionStore
 
 VERIFICATION = "Verification"
-# What a context's meta tells of: what the file with the profiles was like before it was read, the profile in use, and
-# that a variable was warned of.
+# What a context's meta tells of: what the file with the profiles was like before it was read, the profile in use,
+# that a variable was warned of, and that they were looked at.
 CONFIG_FILE = "banno_creds.config_file"
 PROFILE = "banno_creds.profile"
 WARNED = "banno_creds.warned"
+_VARIABLES = "banno_creds.variables"
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -264,7 +272,7 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
     if len(known) < 2 or context.resilient_parsing or known["profile"] == "":
         return value
     file = find_config_file(known["config"])
-    context.meta[CONFIG_FILE] = "" if file is None else cache_files.identity(file)
+    context.meta[CONFIG_FILE] = "" if file is None else own_files.identity(file)
     if known["profile"] is None and known["config"] is None and not context.meta[CONFIG_FILE]:
         return value  # as most users have it: nothing more is imported
     from banno_creds.profiles import find_profile
@@ -332,6 +340,15 @@ _KEY = (
         help="A file with the key's passphrase, - for standard input. Without it you are asked, at a terminal.",
         setting_help="A file with the key's passphrase.",
     ),
+)
+_SECRET = option(
+    "--client-secret-file",
+    metavar="FILE",
+    section="Client",
+    shell_complete=complete_file,
+    help="A file with the client secret, - for standard input, of an application that people sign in to and that has "
+    f"no key. A CI job may give the secret itself in the variable {SECRET_VARIABLE}.",
+    setting_help="A file with the client secret, of an application that people sign in to and that has no key.",
 )
 _CLIENT_ID_IF_KNOWN = option(
     "--client-id",
@@ -420,27 +437,39 @@ _NETWORK_AND_CACHE = (
     _timeout("; waiting for another process that asks for the same token may take as long again"),
     _CA_BUNDLE,
 )
-_REQUEST = (
-    option(
+
+
+def _scope(default: Sequence[str]) -> Declaration:
+    return option(
         "--scope",
         multiple=True,
-        default=[DEFAULT_SCOPE],
+        default=default,
         show_default=True,
         metavar="SCOPE",
         section="Request",
         help="What to ask for; repeatable, or several separated by blanks.",
-    ),
-    option("--resource", multiple=True, metavar="URI", section="Request", help="A resource indicator. Repeatable."),
-    option(
+    )
+
+
+_PARAM = NameValue()
+
+
+def _param(what: str) -> Declaration:
+    return option(
         "--param",
         "params",
-        type=NameValue(),
+        type=_PARAM,
         multiple=True,
         section="Request",
-        help="A further form parameter. Repeatable; in the variable one a line.",
-        setting_help="A further form parameter. Repeatable.",
-    ),
+        help=f"{what}. Repeatable; in the variable one a line.",
+        setting_help=f"{what}. Repeatable.",
+    )
+
+
+_RESOURCE = option(
+    "--resource", multiple=True, metavar="URI", section="Request", help="A resource indicator. Repeatable."
 )
+_REQUEST = (_scope([DEFAULT_SCOPE]), _RESOURCE, _param("A further form parameter"))
 _MIN_TTL = option(
     "--min-ttl",
     type=click.IntRange(0, MOST_MIN_TTL),
@@ -459,6 +488,52 @@ _CACHE = (
         help="Ask the server, whatever the cache holds, a refusal it remembers included.",
     ),
     option("--no-cache", is_flag=True, section="Cache", help="Neither read nor write the cache."),
+)
+_REDIRECT_URI = option(
+    "--redirect-uri",
+    metavar="URL",
+    default=DEFAULT_REDIRECT_URI,
+    show_default=True,
+    section="Login",
+    help="Where the browser comes back to, to the character as it was registered: https or http, on localhost unless "
+    "--manual is given.",
+)
+_LOGIN = (
+    _REDIRECT_URI,
+    option(
+        "--claims",
+        "claims_file",
+        command="login",
+        metavar="FILE",
+        shell_complete=complete_file,
+        section="Login",
+        help="The request's claims parameter, a JSON object (OpenID Connect Core section 5.5).",
+    ),
+    option(
+        "--claim-request",
+        "claim_requests",
+        command="login",
+        multiple=True,
+        metavar="NAME",
+        section="Login",
+        help="A claim that the id_token is to have. Repeatable.",
+    ),
+    option(
+        "--prompt",
+        command="login",
+        metavar="VALUE",
+        section="Login",
+        help="login to sign in anew, consent, select_account, or none to be asked nothing.",
+    ),
+    option("--login-hint", metavar="NAME", section="Login", help="Whom the login page suggests."),
+    option(
+        "--max-age",
+        command="login",
+        type=click.IntRange(0, MOST_MAX_AGE),
+        metavar="SECONDS",
+        section="Login",
+        help="How long ago the person may have signed in; 0 to sign in anew.",
+    ),
 )
 _API_BASE = option("--api-base", metavar="URL", section="API", help="The API's scheme, host and port.")
 _SHOW_SECRETS = option(
@@ -481,6 +556,7 @@ _VERBOSE = (
 
 
 _CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, *_ENDPOINT)
+_PERSONS_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, _SECRET, *_ASSERTION, *_ENDPOINT)
 
 
 def key_options(function: F) -> F:
@@ -500,7 +576,18 @@ def network_options(function: F) -> F:
 
 def cache_options(function: F) -> F:
     """The options of a command that takes a token from the cache where it can; its steps are shown on request."""
-    return _add(function, *_CLIENT, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
+    return _add(function, *_PERSONS_CLIENT, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
+
+
+def login_options(function: F) -> F:
+    """The options of the command that signs a person in."""
+    request = (_scope(DEFAULT_LOGIN_SCOPE), _RESOURCE, _param("A further parameter of the authorization request"))
+    return _add(function, *_PERSONS_CLIENT, *_NETWORK, *request, *_LOGIN)
+
+
+def person_options(function: F) -> F:
+    """The options of a command that is about a login which was made before."""
+    return _add(function, *_PERSONS_CLIENT, *_NETWORK)
 
 
 def lint_options(function: F) -> F:
@@ -510,7 +597,8 @@ def lint_options(function: F) -> F:
 
 def setting_options(function: F) -> F:
     """The options for what a profile can hold, of the command that writes one."""
-    settings = (*_KEY, *_ASSERTION, *_ENDPOINT, *_NETWORK, *_REQUEST, _MIN_TTL, _API_BASE)
+    client = (*_KEY, _SECRET, *_ASSERTION, *_ENDPOINT, *_NETWORK)
+    settings = (*client, *_REQUEST, _MIN_TTL, _REDIRECT_URI, _API_BASE)
     return _add(function, *settings, cls=Setting)
 
 
@@ -525,12 +613,15 @@ def _add(function: F, *options: Declaration, cls: type[Option] = Option) -> F:
     return function
 
 
-def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientConfig:
+def client_config(
+    context: click.Context, values: Mapping[str, Any], stdin: StandardInput | None = None
+) -> ClientConfig:
     """What the shared options come to.
 
     Args:
         context: the command's context, which knows where each value came from.
         values: the options' values by name; those of `request_options` may be missing.
+        stdin: standard input, where something else may come from it too.
 
     Returns:
         The configuration.
@@ -541,7 +632,7 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
     _warn_of_unknown_variables(context)
     token_endpoint, issuer = endpoint(context, values)
     _check_paths(context, values)
-    stdin = StandardInput()
+    stdin = stdin or StandardInput()
     repeated = _repeated([name for name, _ in values["claims"]])
     if repeated:
         raise ConfigurationError(f"--claim {repeated} is given more than once", hint="leave one")
@@ -565,6 +656,145 @@ def client_config(context: click.Context, values: Mapping[str, Any]) -> ClientCo
     )
 
 
+def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientConfig | SignedIn:
+    """Whose token a command uses: a person's, where somebody signed in to this profile or client, else the client's.
+
+    Args:
+        context: the command's context.
+        values: the values of `cache_options`.
+
+    Returns:
+        The login, or the client's own configuration.
+
+    Raises:
+        ConfigurationError: see `client_config`.
+    """
+    folder = own_files.state_folder()
+    # Most users have no such folder, and are not to pay for what looks into it.
+    if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, it never raises
+        return _clients_own(context, values)
+    store = session_store(context, values)
+    if store is None or not store.exists():
+        return _clients_own(context, values)
+    from banno_creds.login import SignedIn
+
+    session = store.read()
+    for name in ("scope", "resource", "params", "claims"):
+        source = context.get_parameter_source(name)
+        if name not in values or source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            continue
+        if name == "scope" and session is not None and set(" ".join(values[name]).split()) == set(session.scope):
+            continue  # a variable that was there at the login too
+        option = next(parameter for parameter in context.command.params if parameter.name == name)
+        Report().warning(
+            f"{option.opts[0] if source is ParameterSource.COMMANDLINE else option.envvar} has no effect here: the "
+            "token is that of a login",
+            f"sign in again with it, or sign out first: {store.owner.logout}",
+        )
+        context.meta[WARNED] = True
+    return SignedIn(persons_client(context, values), store)
+
+
+def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientConfig:
+    """The client's own configuration, unless it is one that has a token only where somebody signs in."""
+    has_key = values["private_key"] or os.environ.get(KEY_VARIABLE)
+    if not has_key and (values["client_secret_file"] or os.environ.get(SECRET_VARIABLE)):
+        store = session_store(context, values)
+        if store is not None:
+            raise store.missing()
+    return client_config(context, values)
+
+
+def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
+    """The login of this profile or client, whether or not there is one.
+
+    Args:
+        context: the command's context.
+        values: the values of `person_options`.
+
+    Returns:
+        The login.
+
+    Raises:
+        ConfigurationError: there is no home, and so none can be kept; or see `persons_client`.
+    """
+    from banno_creds.login import SignedIn
+
+    store = session_store(context, values)
+    if store is None:
+        raise ConfigurationError(
+            "there is no home folder, and so no login", hint="name a folder with BANNO_CREDS_STATE_DIR"
+        )
+    return SignedIn(persons_client(context, values), store)
+
+
+def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionStore | None:
+    """Where the login of this profile or client is kept, whether or not there is one; None where there is no home."""
+    folder = own_files.state_folder()
+    if folder is None:
+        return None
+    from banno_creds.sessions import Owner, SessionStore
+
+    profile: Profile | None = context.meta.get(PROFILE)
+    token_endpoint, issuer = endpoint(context, values)
+    name, file = (None, None) if profile is None else (profile.name, profile.file)
+    return SessionStore(folder, Owner(name, file, values["client_id"], token_endpoint, issuer))
+
+
+def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
+    """The client that people sign in to, and what proves who it is: the nearest to the user of key and secret.
+
+    Args:
+        context: the command's context, which knows where each value came from.
+        values: the options' values by name.
+
+    Returns:
+        The client. Neither key nor secret is read yet.
+
+    Raises:
+        ConfigurationError: the values contradict each other or cannot be meant.
+    """
+    from banno_creds.client_authentication import Client
+
+    _warn_of_unknown_variables(context)
+    token_endpoint, issuer = endpoint(context, values)
+    key_rank = _rank(context, "private_key", values["private_key"], KEY_VARIABLE)
+    secret_rank = _rank(context, "client_secret_file", values["client_secret_file"], SECRET_VARIABLE)
+    has_key = key_rank < len(_GIVEN)
+    if has_key and key_rank == secret_rank:
+        raise ConfigurationError(
+            "a private key and a client secret are given, and a client proves who it is in one way",
+            hint="leave one of them; a signed JWT, made with the key, is the safer one",
+        )
+    stdin = StandardInput()
+    secret = None
+    if secret_rank < key_rank or not has_key:
+        file = values["client_secret_file"]
+        in_variable = os.environ.get(SECRET_VARIABLE) and context.get_parameter_source("client_secret_file") not in (
+            *(ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT),
+        )
+        secret = client_secret(None if in_variable else file, stdin, asks=not has_key)
+    settings = {name: value for name, value in values.items() if name not in ("scope", "resource", "params")}
+    return Client(
+        client_id=values["client_id"],
+        token_endpoint=token_endpoint,
+        issuer=issuer,
+        signed_jwt=None if secret is not None or not has_key else lambda: client_config(context, settings, stdin),
+        secret=secret,
+        timeout=values["timeout"],
+        ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
+    )
+
+
+def _rank(context: click.Context, name: str, value: str | None, variable: str) -> int:
+    """How near to the user something was given that may be a file or a variable: 0 is nearest."""
+    ranks = [_GIVEN.index(ParameterSource.ENVIRONMENT)] if os.environ.get(variable) else []
+    source = context.get_parameter_source(name)
+    if value and source in _GIVEN:
+        ranks.append(_GIVEN.index(source))
+    return min(ranks, default=len(_GIVEN))
+
+
 def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
     """Say where a path comes from that leads nowhere: nobody typed it, and it counts from another folder."""
     for name, what, error in (
@@ -584,6 +814,9 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
 
 def _warn_of_unknown_variables(context: click.Context) -> None:
     """Name a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
+    if _VARIABLES in context.meta:  # a login is looked at as such, and its key once more
+        return
+    context.meta[_VARIABLES] = True
     known = {str(parameter.envvar) for parameter in context.command.params} | _OWN_VARIABLES
     unknown = {name for name in os.environ if name.startswith(_PREFIX)} - known
     if unknown:
@@ -609,7 +842,10 @@ _MEANT = {
     **dict.fromkeys(("PASSWORD", "PASSPHRASE"), "PASSPHRASE_FILE"),
 }
 # Those that stand for no option.
-_OWN_VARIABLES = {KEY_VARIABLE, "BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_DEBUG", "BANNO_CREDS_REQUIRE_INTEROP"}
+_OWN_VARIABLES = {
+    *(KEY_VARIABLE, SECRET_VARIABLE, "BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_STATE_DIR", "BANNO_CREDS_DEBUG"),
+    *("BANNO_CREDS_REQUIRE_INTEROP", "BANNO_CREDS_REQUIRE_BROWSER"),
+}
 
 
 def _variables_of(context: click.Context) -> set[str]:

@@ -184,8 +184,15 @@ def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
 def remove(name: str, config: str | None) -> None:
     """Take a profile out of the file, with the comment right above it. The key's file stays where it is."""
     from banno_creds.profile_edits import remove_profile
+    from banno_creds.sessions import Owner, open_store
 
     file, was_default = remove_profile(name, config)
     write_result(f"removed  {name}\nfile     {file}")
+    store = open_store(Owner(name, file, "", None, None))
+    if store is not None and store.exists():
+        Report().warning(
+            f"the login of profile {name} is kept still, and its tokens are good until they end",
+            f"remove the file {store.path}; another time, sign out first",
+        )
     if was_default:
         Report().note("It was the default; there is none now.")

@@ -1,4 +1,4 @@
-"""The cache's files: where they are, how one is read and written so that it stays its owner's alone, how old it is.
+"""Files of our own, in the cache and beside it: where they are, how one stays its owner's alone, how old it is.
 
 Nothing is imported here but what the interpreter has loaded already: `recall` needs these few functions before
 anything else is there, and each import would cost it a tenth of its time.
@@ -14,7 +14,9 @@ import time
 ANSWER = ".answer"
 ENTRY = ".json"
 LOCK = ".lock"
+LOGIN = ".login"
 UNFINISHED = ".tmp"
+CERTIFICATE = "localhost.pem"
 _NAME_LENGTH = 64  # a SHA-256 in hexadecimal
 _RANDOM_BYTES = 6  # in the name of what is being written
 
@@ -43,7 +45,7 @@ def home() -> str | None:
     return path if os.path.isabs(path) else None
 
 
-def folder() -> str | None:
+def cache_folder() -> str | None:
     """The cache's folder.
 
     Returns:
@@ -66,6 +68,29 @@ def folder() -> str | None:
     return os.path.join(at_home, ".cache", "banno-creds")
 
 
+def state_folder() -> str | None:
+    """The folder for what is kept longer than a cache is: logins, and the certificate for localhost.
+
+    Returns:
+        ``BANNO_CREDS_STATE_DIR``, else where this system keeps such files of its users; None where there is no home.
+    """
+    named = os.environ.get("BANNO_CREDS_STATE_DIR")
+    if named:
+        return _named_folder(named)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "")
+        return os.path.join(base, "banno-creds", "State") if base else None
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if sys.platform != "darwin" and os.path.isabs(base):
+        return os.path.join(base, "banno-creds")
+    at_home = home()
+    if at_home is None:
+        return None
+    if sys.platform == "darwin":
+        return os.path.join(at_home, "Library", "Application Support", "banno-creds", "State")
+    return os.path.join(at_home, ".local", "state", "banno-creds")
+
+
 def _named_folder(named: str) -> str | None:
     if named.replace(os.sep, "/").split("/")[0] == "~" and home() is None:
         return None
@@ -84,7 +109,7 @@ def check_folder(path: str) -> None:
 
     Raises:
         NotOursError: it is a link or no folder, or another user's, or others can look into it and it is one that
-            people share: it is sticky, or holds more than the cache.
+            people share: it is sticky, or holds more than our files.
         OSError: it is missing, or its mode cannot be changed.
     """
     status = os.lstat(path)
@@ -98,8 +123,8 @@ def check_folder(path: str) -> None:
             # Somebody may have named /tmp, and be root: what others use too is not ours to close, empty or not.
             if status.st_mode & stat.S_ISVTX:
                 raise NotOursError(None, f"{path} is open to others, and sticky, as folders are that people share")
-            if not all(map(is_of_the_cache, os.listdir(path))):
-                raise NotOursError(None, f"{path} is open to others, and holds more than the cache")
+            if not all(is_of_the_cache(file) or _is_of_a_login(file) for file in os.listdir(path)):
+                raise NotOursError(None, f"{path} is open to others, and holds more than our files")
             os.chmod(path, _FOLDER_MODE)
 
 
@@ -121,6 +146,13 @@ def is_of_the_cache(file: str) -> bool:
         and _is_hexadecimal(random, 2 * _RANDOM_BYTES)
         and f".{last}" == UNFINISHED
     )
+
+
+def _is_of_a_login(file: str) -> bool:
+    """Whether a file is what is kept beside the cache: a login, its lock, what is being written; the certificate."""
+    name, dot, rest = file.partition(".")
+    is_login = _is_hexadecimal(name, _NAME_LENGTH) and f"{dot}{rest}".startswith(LOGIN)
+    return is_login or file == CERTIFICATE or file.startswith(f"{CERTIFICATE}.")
 
 
 def _is_hexadecimal(text: str, length: int) -> bool:
@@ -233,6 +265,81 @@ def write(path: str, content: bytes) -> None:
         except OSError:
             pass  # the first failure is the one to tell
         raise
+
+
+def lock(path: str) -> int | None:
+    """Lock a file that is made if need be.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its descriptor, to be closed when done; None while somebody else has it.
+
+    Raises:
+        OSError: there can be no lock.
+    """
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+    try:
+        if _lock_descriptor(descriptor) and _is_at(descriptor, path):
+            # A file that a killed process left has another holder now: it is waited for anew, and not swept away.
+            try:  # noqa: SIM105 - as in `write`
+                os.utime(path)
+            except OSError:
+                pass
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def unlock(descriptor: int, path: str) -> None:
+    """Free a lock, and take its file away.
+
+    Args:
+        descriptor: what `lock` gave.
+        path: its file.
+    """
+    # Taken away before it is freed: whoever locks it then sees that it is nobody's any more.
+    if _is_at(descriptor, path):
+        try:  # noqa: SIM105 - as in `write`
+            os.unlink(path)
+        except OSError:
+            pass
+    os.close(descriptor)
+
+
+if sys.platform != "win32":
+
+    def _lock_descriptor(descriptor: int) -> bool:
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+else:
+
+    def _lock_descriptor(descriptor: int) -> bool:
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether an open file is still the one that its path names."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
 
 
 def identity(path: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from banno_creds import cache_files
-from banno_creds.cache_files import NotOursError, OthersHomeError
+from banno_creds import own_files
+from banno_creds.own_files import NotOursError, OthersHomeError
 
 OURS = "0" * 64
 UNFINISHED = ".123.0123456789ab.tmp"
@@ -43,15 +43,15 @@ def test_the_folder_is_where_the_system_keeps_caches_unless_it_is_named(
         monkeypatch.setenv(name, value)
     if expected is not None:
         expected = expected.replace("HOME", os.environ["HOME"]).replace("CWD", str(tmp_path))
-    assert cache_files.folder() == expected
+    assert own_files.cache_folder() == expected
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
 def test_without_a_home_there_is_no_folder(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    assert cache_files.home() is None
-    assert cache_files.folder() is None
+    assert own_files.home() is None
+    assert own_files.cache_folder() is None
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin"])
@@ -59,22 +59,22 @@ def test_a_home_that_is_set_to_nothing_is_none(monkeypatch: pytest.MonkeyPatch, 
     """For root the cache would be in the root folder."""
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("HOME", "")
-    assert cache_files.home() is None
-    assert cache_files.folder() is None
+    assert own_files.home() is None
+    assert own_files.cache_folder() is None
     for named in ("~", "~/named"):
         monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", named)
-        assert cache_files.folder() is None
+        assert own_files.cache_folder() is None
     monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", "/named")
-    assert cache_files.folder() == "/named"
+    assert own_files.cache_folder() == "/named"
     monkeypatch.delenv("BANNO_CREDS_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert cache_files.folder() == (None if platform == "darwin" else "/xdg/banno-creds")
+    assert own_files.cache_folder() == (None if platform == "darwin" else "/xdg/banno-creds")
 
 
 def test_home_is_where_the_variable_says_if_that_is_a_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_files.home() == os.environ["HOME"]
+    assert own_files.home() == os.environ["HOME"]
     monkeypatch.setenv("HOME", "relative")
-    assert cache_files.home() is None
+    assert own_files.home() is None
 
 
 def test_a_relative_folder_in_a_folder_that_is_gone_is_an_error_of_the_system(
@@ -84,12 +84,12 @@ def test_a_relative_folder_in_a_folder_that_is_gone_is_an_error_of_the_system(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", "cache/below")
-    folder = cache_files.folder()
+    folder = own_files.cache_folder()
     assert folder == "cache/below"
     with pytest.raises(FileNotFoundError):
-        cache_files.make_folder(folder)
+        own_files.make_folder(folder)
     with pytest.raises(FileNotFoundError):
-        cache_files.check_folder(folder)
+        own_files.check_folder(folder)
 
 
 # --- whose ----------------------------------------------------------------------------------------------------------
@@ -102,11 +102,11 @@ def _mode(path: Path) -> int:
 def test_folders_are_made_for_ourselves_alone_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        cache_files.make_folder(str(tmp_path / "a" / "b" / "c"))
+        own_files.make_folder(str(tmp_path / "a" / "b" / "c"))
     finally:
         os.umask(before)
     assert [_mode(tmp_path / path) for path in ("a", "a/b", "a/b/c")] == [0o700] * 3
-    cache_files.make_folder(str(tmp_path / "a" / "b" / "c"))
+    own_files.make_folder(str(tmp_path / "a" / "b" / "c"))
 
 
 def test_a_folder_that_another_process_makes_at_the_same_time_is_as_good(
@@ -119,7 +119,7 @@ def test_a_folder_that_another_process_makes_at_the_same_time_is_as_good(
         make(path, mode)
 
     monkeypatch.setattr(os, "mkdir", both)
-    cache_files.make_folder(str(tmp_path / "a" / "b"))
+    own_files.make_folder(str(tmp_path / "a" / "b"))
     assert (tmp_path / "a" / "b").is_dir()
 
 
@@ -127,10 +127,12 @@ def test_a_folder_that_another_process_makes_at_the_same_time_is_as_good(
 def test_a_folder_that_is_looser_is_tightened(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "cache"
     folder.mkdir()
-    for suffix in (".json", ".lock", ".answer", ".lock.tmp", f".json{UNFINISHED}"):
+    of_logins = (".login", ".login.lock", f".login{UNFINISHED}")
+    for suffix in (".json", ".lock", ".answer", ".lock.tmp", f".json{UNFINISHED}", *of_logins):
         (folder / f"{OURS}{suffix}").touch()
+    (folder / own_files.CERTIFICATE).touch()
     folder.chmod(mode)
-    cache_files.check_folder(str(folder))
+    own_files.check_folder(str(folder))
     assert _mode(folder) == 0o700
 
 
@@ -143,17 +145,17 @@ def test_a_sticky_folder_is_not_closed_to_others_though_it_is_empty(tmp_path: Pa
         (folder / file).touch()
     folder.chmod(0o1777)
     with pytest.raises(NotOursError, match="shared is open to others, and sticky"):
-        cache_files.check_folder(str(folder))
+        own_files.check_folder(str(folder))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
     folder.chmod(0o1700)
-    cache_files.check_folder(str(folder))
+    own_files.check_folder(str(folder))
 
 
 def test_an_empty_folder_is_tightened(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     folder.mkdir()
     folder.chmod(0o777)
-    cache_files.check_folder(str(folder))
+    own_files.check_folder(str(folder))
     assert _mode(folder) == 0o700
 
 
@@ -163,37 +165,37 @@ def test_a_folder_with_other_files_in_it_is_not_closed_to_others(tmp_path: Path,
     folder.mkdir()
     (folder / "somebody's").touch()
     folder.chmod(mode)
-    with pytest.raises(NotOursError, match=r"shared is open to others, and holds more than the cache"):
-        cache_files.check_folder(str(folder))
+    with pytest.raises(NotOursError, match=r"shared is open to others, and holds more than our files"):
+        own_files.check_folder(str(folder))
     assert _mode(folder) == mode
     folder.chmod(0o700)
-    cache_files.check_folder(str(folder))
+    own_files.check_folder(str(folder))
 
 
 def test_a_folder_that_is_missing_a_link_a_file_or_anothers_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(FileNotFoundError):
-        cache_files.check_folder(str(tmp_path / "missing"))
+        own_files.check_folder(str(tmp_path / "missing"))
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(NotOursError, match="is a link"):
-        cache_files.check_folder(str(tmp_path / "link"))
+        own_files.check_folder(str(tmp_path / "link"))
     (tmp_path / "file").touch()
     with pytest.raises(NotOursError, match="is no folder"):
-        cache_files.check_folder(str(tmp_path / "file"))
+        own_files.check_folder(str(tmp_path / "file"))
     uid = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
     with pytest.raises(NotOursError, match="belongs to another user"):
-        cache_files.check_folder(str(tmp_path))
+        own_files.check_folder(str(tmp_path))
 
 
 def test_where_modes_mean_nothing_none_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_files, "_MODES_MEAN_SOMETHING", False)
+    monkeypatch.setattr(own_files, "_MODES_MEAN_SOMETHING", False)
     tmp_path.chmod(0o755)
     (tmp_path / "file").touch(0o644)
     monkeypatch.delattr(os, "geteuid")
-    cache_files.check_folder(str(tmp_path))
-    assert cache_files.read(str(tmp_path / "file")) == b""
+    own_files.check_folder(str(tmp_path))
+    assert own_files.read(str(tmp_path / "file")) == b""
     assert _mode(tmp_path) == 0o755
 
 
@@ -208,30 +210,30 @@ def test_root_by_sudo_makes_nothing_in_another_users_folder(tmp_path: Path, monk
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_UID", "1001")
     with pytest.raises(OthersHomeError, match="home belongs to another user"):
-        cache_files.make_folder(str(at_home / ".cache" / "banno-creds"))
+        own_files.make_folder(str(at_home / ".cache" / "banno-creds"))
     assert list(at_home.iterdir()) == []
     (at_home / "made").mkdir()
-    cache_files.make_folder(str(at_home / "made"))
+    own_files.make_folder(str(at_home / "made"))
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
-    cache_files.make_folder(str(at_home / "a"))
+    own_files.make_folder(str(at_home / "a"))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.delenv("SUDO_UID")  # a container's root, whose home is another user's folder
-    cache_files.make_folder(str(at_home / "b"))
+    own_files.make_folder(str(at_home / "b"))
 
 
 @pytest.mark.parametrize(
     "suffix", [".json", ".lock", ".answer", ".lock.tmp", f".json{UNFINISHED}", f".answer{UNFINISHED}"]
 )
 def test_what_has_such_a_name_is_the_caches(suffix: str) -> None:
-    assert cache_files.is_of_the_cache(OURS + suffix)
-    assert cache_files.is_of_the_cache("0123456789abcdef" * 4 + suffix)
+    assert own_files.is_of_the_cache(OURS + suffix)
+    assert own_files.is_of_the_cache("0123456789abcdef" * 4 + suffix)
 
 
 def test_what_is_being_written_has_a_name_of_the_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda _: names.extend(path.name for path in tmp_path.iterdir()))
-    cache_files.write(str(tmp_path / f"{OURS}.json"), b"content")
-    assert [cache_files.is_of_the_cache(name) for name in names] == [True]
+    own_files.write(str(tmp_path / f"{OURS}.json"), b"content")
+    assert [own_files.is_of_the_cache(name) for name in names] == [True]
 
 
 @pytest.mark.parametrize(
@@ -243,10 +245,11 @@ def test_what_is_being_written_has_a_name_of_the_caches(tmp_path: Path, monkeypa
         *(f"{OURS}.json.tmp", f"{OURS}.foo{UNFINISHED}", f"{OURS}.json.x.0123456789ab.tmp"),
         *(f"{OURS}.json.1.ab.tmp", f"{OURS}.json.1.0123456789ab.bak", f"{OURS}.json..0123456789ab.tmp"),
         f"{OURS}.json.٣.0123456789ab.tmp",
+        *(f"{OURS}.login", f"{OURS}.login.lock", f"{OURS}.login{UNFINISHED}", own_files.CERTIFICATE),
     ],
 )
 def test_what_has_another_name_is_not_the_caches(name: str) -> None:
-    assert not cache_files.is_of_the_cache(name)
+    assert not own_files.is_of_the_cache(name)
 
 
 # --- read and written -----------------------------------------------------------------------------------------------
@@ -263,7 +266,7 @@ def test_a_file_is_ours_alone_from_its_first_byte(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "write", look_and_write)
     before = os.umask(0)
     try:
-        cache_files.write(str(tmp_path / "file"), b"content")
+        own_files.write(str(tmp_path / "file"), b"content")
     finally:
         os.umask(before)
     assert modes == [0o600] * 4
@@ -287,7 +290,7 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(os, "replace", rename)
-    cache_files.write(str(tmp_path / "file"), b"content")
+    own_files.write(str(tmp_path / "file"), b"content")
     assert done == ["fsync", "rename"]
 
 
@@ -297,7 +300,7 @@ def test_what_breaks_off_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, failure: BaseException
 ) -> None:
     path = tmp_path / "file"
-    cache_files.write(str(path), b"old")
+    own_files.write(str(path), b"old")
 
     def fail(*_: object) -> None:
         raise failure
@@ -305,7 +308,7 @@ def test_what_breaks_off_leaves_the_old_file_and_nothing_else(
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(type(failure)):
-            cache_files.write(str(path), b"new")
+            own_files.write(str(path), b"new")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
@@ -320,14 +323,14 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "fsync", fail)
     monkeypatch.setattr(os, "unlink", fail_again)
     with pytest.raises(OSError, match="No space left"):
-        cache_files.write(str(tmp_path / "file"), b"new")
+        own_files.write(str(tmp_path / "file"), b"new")
 
 
 def test_a_file_that_is_looser_is_tightened_when_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content")
     path.chmod(0o664)
-    assert cache_files.read(str(path)) == b"content"
+    assert own_files.read(str(path)) == b"content"
     assert _mode(path) == 0o600
 
 
@@ -337,9 +340,9 @@ def test_a_link_is_not_followed_and_a_pipe_hangs_nobody(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, words in (("link", "is a link"), ("pipe", "is no file"), (".", "is no file")):
         with pytest.raises(NotOursError, match=words):
-            cache_files.read(str(tmp_path / name))
+            own_files.read(str(tmp_path / name))
     with pytest.raises(FileNotFoundError):
-        cache_files.read(str(tmp_path / "missing"))
+        own_files.read(str(tmp_path / "missing"))
 
 
 def test_a_file_of_another_user_is_refused_and_no_descriptor_stays_open(
@@ -350,7 +353,7 @@ def test_a_file_of_another_user_is_refused_and_no_descriptor_stays_open(
     monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
     before = sorted(path.name for path in Path("/dev/fd").iterdir())
     with pytest.raises(NotOursError, match="file belongs to another user"):
-        cache_files.read(str(tmp_path / "file"))
+        own_files.read(str(tmp_path / "file"))
     assert sorted(path.name for path in Path("/dev/fd").iterdir()) == before
 
 
@@ -359,16 +362,16 @@ def test_a_file_of_another_user_is_refused_and_no_descriptor_stays_open(
 
 def test_a_replaced_file_has_another_identity(tmp_path: Path) -> None:
     path = str(tmp_path / "file")
-    assert cache_files.identity(path) == ""
-    cache_files.write(path, b"one")
-    first = cache_files.identity(path)
-    assert cache_files.identity(path) == first
-    cache_files.write(path, b"two")
-    assert cache_files.identity(path) not in ("", first)
+    assert own_files.identity(path) == ""
+    own_files.write(path, b"one")
+    first = own_files.identity(path)
+    assert own_files.identity(path) == first
+    own_files.write(path, b"two")
+    assert own_files.identity(path) not in ("", first)
 
 
 def test_uptime_is_of_this_start_and_does_not_go_back() -> None:
-    first, second = cache_files.uptime(), cache_files.uptime()
+    first, second = own_files.uptime(), own_files.uptime()
     assert first[0] == second[0]
     assert second[1] >= first[1] >= 0
     if Path("/proc/sys/kernel/random/boot_id").exists():
@@ -377,7 +380,7 @@ def test_uptime_is_of_this_start_and_does_not_go_back() -> None:
 
 def test_without_such_a_clock_there_is_no_uptime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("time.clock_gettime")
-    assert cache_files.uptime() == ("", 0.0)
+    assert own_files.uptime() == ("", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -396,8 +399,8 @@ def test_without_such_a_clock_there_is_no_uptime(monkeypatch: pytest.MonkeyPatch
 def test_age_is_the_longer_of_what_two_clocks_say(
     monkeypatch: pytest.MonkeyPatch, now: float, then: float, then_up: tuple[str, float], expected: float | None
 ) -> None:
-    monkeypatch.setattr(cache_files, "uptime", lambda: ("boot", 600.0))
-    assert cache_files.age(now, then, then_up) == expected
+    monkeypatch.setattr(own_files, "uptime", lambda: ("boot", 600.0))
+    assert own_files.age(now, then, then_up) == expected
 
 
 @pytest.mark.parametrize(
@@ -415,10 +418,10 @@ def test_age_is_the_longer_of_what_two_clocks_say(
 def test_elapsed_is_what_the_clock_says_that_nobody_sets(
     monkeypatch: pytest.MonkeyPatch, now: float, then: float, then_up: tuple[str, float], expected: float | None
 ) -> None:
-    monkeypatch.setattr(cache_files, "uptime", lambda: ("boot", 600.0))
-    assert cache_files.elapsed(now, then, then_up) == expected
+    monkeypatch.setattr(own_files, "uptime", lambda: ("boot", 600.0))
+    assert own_files.elapsed(now, then, then_up) == expected
 
 
 def test_without_a_clock_two_empty_names_are_not_the_same_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_files, "uptime", lambda: ("", 0.0))
-    assert cache_files.age(900, 1000, ("", 0.0)) is None
+    monkeypatch.setattr(own_files, "uptime", lambda: ("", 0.0))
+    assert own_files.age(900, 1000, ("", 0.0)) is None

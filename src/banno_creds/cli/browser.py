@@ -1,0 +1,74 @@
+"""The user's browser, opened from the command line, or the address shown where there is none."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from banno_creds.child import without_secrets
+
+if TYPE_CHECKING:
+    from banno_creds.report import Report
+
+
+def show(url: str, report: Report, *, opens: bool) -> bool:
+    """Have the address of a login opened in the browser, or else by the user.
+
+    Args:
+        url: the address.
+        report: where it is shown.
+        opens: whether to open a browser, if there is one.
+
+    Returns:
+        Whether a browser was opened.
+    """
+    if opens and open_browser(url):
+        # What it does with it is not known here: some programs fail long after they were started.
+        if not report.quiet:
+            report.note("If no browser opens: Ctrl-C, then --no-browser shows the address.")
+        return True
+    report.note("Open this address in a browser:")
+    report.verbatim(url)
+    return False
+
+
+def open_browser(url: str) -> bool:
+    """Have an address opened in the browser, by a program that may well fail later.
+
+    Args:
+        url: the address.
+
+    Returns:
+        Whether there is a screen and a browser, and the program was started.
+    """
+    if _is_headless():
+        return False
+    import subprocess
+    import webbrowser
+
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    # By a process of its own: some browsers write to standard output, which is the result's, and some keep whoever
+    # opens them waiting until they are closed. Isolated, for it must not load what lies in the current folder.
+    try:
+        subprocess.Popen(  # it outlives us
+            [sys.executable, "-I", "-m", "webbrowser", url],
+            env=without_secrets(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return False
+    return True
+
+
+def _is_headless() -> bool:
+    """Whether there is no screen: what could be opened then is a browser in this very terminal."""
+    if sys.platform in ("win32", "darwin") or os.environ.get("BROWSER"):
+        return False
+    return not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

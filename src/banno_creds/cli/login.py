@@ -1,0 +1,243 @@
+"""``banno-creds login``: sign a person in, in the browser, and keep the tokens."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from banno_creds import own_files
+from banno_creds.cli.browser import show
+from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
+from banno_creds.cli.inputs import expand
+from banno_creds.cli.options import (
+    Command,
+    login_options,
+    option,
+    persons_client,
+    report_for,
+    session_store,
+    steps_options,
+)
+from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
+from banno_creds.files import read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from banno_creds.authorization import AuthorizationRequest
+    from banno_creds.certificate import LocalhostCertificate
+    from banno_creds.redirection_endpoint import RedirectionEndpoint
+    from banno_creds.report import Report
+
+DEFAULT_WAIT = 300
+MOST_WAIT = 3600
+
+
+@click.command("login", cls=Command)
+@login_options
+@option(
+    "--wait",
+    command="login",
+    type=click.IntRange(1, MOST_WAIT),
+    metavar="SECONDS",
+    default=DEFAULT_WAIT,
+    show_default=True,
+    section="Login",
+    help="How long to wait for the browser.",
+)
+@option(
+    "--no-browser",
+    command="login",
+    is_flag=True,
+    section="Login",
+    help="Open no browser, and show the address to open. So it is anyway where there is no screen.",
+)
+@option(
+    "--par",
+    command="login",
+    is_flag=True,
+    section="Login",
+    help="Push the request to the server first (RFC 9126), so that no address has more than its name in it. So it is "
+    "anyway where discovery asks for it.",
+)
+@option(
+    "--manual",
+    command="login",
+    is_flag=True,
+    section="Login",
+    help="Wait for no browser: paste the address that it ended on. For a redirect URI elsewhere, or a browser on "
+    "another machine.",
+)
+@option(
+    "--output",
+    "-o",
+    command="login",
+    type=click.Choice(FORMS),
+    default="json",
+    show_default=True,
+    section="Output",
+    help=FORMS_HELP,
+)
+@steps_options
+@click.pass_context
+def command(
+    context: click.Context, /, output: str, *, wait: int, no_browser: bool, par: bool, manual: bool, **values: Any
+) -> None:
+    """Sign a person in, in the browser, and get their tokens (authorization code with PKCE).
+
+    The redirect URI must be registered to the character. With https, a certificate for localhost is made on the spot,
+    of which the browser warns once. Afterwards token, exec and api use the person's token for the same profile or
+    client, and renew it where a refresh token came; whoami shows who it is, logout ends it.
+
+    \b
+    banno-creds login --client-id ID --private-key private.pem
+    banno-creds login --client-id ID --client-secret-file secret.txt --scope 'openid profile email'
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    from banno_creds import login
+    from banno_creds.token_cache import open_cache
+
+    report = report_for(values)
+    client = persons_client(context, values)
+    request = _request(values)
+    check_form(output)
+    store = session_store(context, values)
+    if store is None:
+        report.warning(
+            "there is no home folder, and so the login is not kept", "name a folder with BANNO_CREDS_STATE_DIR"
+        )
+    if manual and "-" in (values["private_key"], values["passphrase_file"], values["client_secret_file"]):
+        raise ConfigurationError(
+            "standard input cannot be both a key or secret and, with --manual, the address that is pasted",
+            hint="give the key or the secret as a file",
+        )
+    with ExitStack() as stack:
+        endpoint, certificate = None, None
+        if not manual:
+            # Before anything is asked: what stands in the way is known at once.
+            from banno_creds.redirection_endpoint import RedirectionEndpoint
+
+            certificate = certificate_for(request.redirect_uri)
+            listener = RedirectionEndpoint(request.redirect_uri, request.state, certificate=certificate)
+            endpoint = stack.enter_context(listener)
+
+        def ask(url: str) -> Mapping[str, str]:
+            if endpoint is None:
+                return _ask_for_address(url, request, report, opens=not no_browser)
+            return _wait_for_browser(url, request, endpoint, certificate, report, opens=not no_browser, wait=wait)
+
+        try:
+            cache = open_cache(report.step)
+            session, response = login.log_in(client, request, ask, store, cache, report.step, pushes=par)
+        except BannoCredsError as failure:
+            if endpoint is not None:
+                from banno_creds import pages
+
+                page = pages.failed(failure.message, failure.details, failure.hint)
+                endpoint.finish(page, "/failed", status=400)
+            raise
+        if endpoint is not None:
+            from banno_creds import pages
+
+            endpoint.finish(pages.me(session.claims), "/me")
+    report.end()
+    write_token(response, output)
+
+
+def _request(values: Mapping[str, Any]) -> AuthorizationRequest:
+    from banno_creds.authorization import AuthorizationRequest, claims_parameter
+
+    file = values["claims_file"]
+    content = None if file is None else read_file(Path(expand(file)))
+    return AuthorizationRequest(
+        client_id=values["client_id"],
+        redirect_uri=values["redirect_uri"],
+        scope=tuple(dict.fromkeys(" ".join(values["scope"]).split())),
+        resource=tuple(values["resource"]),
+        params=tuple(values["params"]),
+        claims=claims_parameter(content, tuple(values["claim_requests"]), str(file)),
+        prompt=values["prompt"],
+        login_hint=values["login_hint"],
+        max_age=values["max_age"],
+    )
+
+
+def certificate_for(redirect_uri: str) -> LocalhostCertificate | None:
+    """The certificate for localhost, where the redirect URI is https; None where it is not.
+
+    Args:
+        redirect_uri: where the browser comes back to.
+
+    Returns:
+        The certificate, made if there was none.
+
+    Raises:
+        ConfigurationError: it cannot be kept, or the redirect URI cannot be listened on.
+    """
+    from banno_creds.redirection_endpoint import parse_redirect_uri
+
+    if parse_redirect_uri(redirect_uri).scheme != "https":
+        return None
+    from banno_creds.certificate import localhost_certificate
+
+    folder = own_files.state_folder()
+    if folder is None:
+        raise ConfigurationError(
+            "there is no home folder to keep the certificate for localhost in",
+            hint="name a folder with BANNO_CREDS_STATE_DIR, or use a redirect URI with http://localhost",
+        )
+    return localhost_certificate(folder)
+
+
+def _wait_for_browser(
+    url: str,
+    request: AuthorizationRequest,
+    endpoint: RedirectionEndpoint,
+    certificate: LocalhostCertificate | None,
+    report: Report,
+    *,
+    opens: bool,
+    wait: int,
+) -> Mapping[str, str]:
+    from banno_creds.login_steps import BrowserAwaited
+
+    fingerprint, made = (None, False) if certificate is None else (certificate.fingerprint, certificate.made)
+    report.step(BrowserAwaited(request.redirect_uri, wait, fingerprint, made))
+    if not show(url, report, opens=opens):
+        report.note("If that browser is on another machine: end this with Ctrl-C, and sign in with --manual.")
+    return endpoint.wait(
+        wait,
+        lambda: report.warning(
+            "an answer to another login came, and was not used: its state is not this one's",
+            "use the newest browser tab; this login is still waited for",
+        ),
+    )
+
+
+def _ask_for_address(url: str, request: AuthorizationRequest, report: Report, *, opens: bool) -> Mapping[str, str]:
+    from banno_creds.authorization import read_address
+
+    show(url, report, opens=opens)
+    report.note(
+        "Sign in there. Then paste the whole address that the browser ended on, and press Enter:",
+        f"it begins with {request.redirect_uri}, and the page may well be an error",
+    )
+    while True:
+        address = "" if sys.stdin is None else sys.stdin.readline(_MOST_ADDRESS)
+        if not address.strip():
+            raise ConfigurationError(
+                "no address was pasted", hint="run it again, and paste the address that the browser ended on"
+            )
+        try:
+            return read_address(address, request)
+        except TokenError as failure:
+            if not sys.stdin.isatty():
+                raise
+            # At a terminal it can be pasted again: the login is still under way.
+            report.warning(failure.message, "paste the address of this login, or press Ctrl-C")
+
+
+_MOST_ADDRESS = 64 * 1024

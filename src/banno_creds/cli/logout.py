@@ -1,0 +1,140 @@
+"""``banno-creds logout``: have a login's tokens revoked, forget them, and end the login in the browser."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from banno_creds.cli.browser import open_browser
+from banno_creds.cli.options import Command, option, person_options, report_for, signed_in, steps_options
+from banno_creds.errors import ConfigurationError, TimedOutError
+
+if TYPE_CHECKING:
+    from banno_creds.redirection_endpoint import RedirectionEndpoint
+    from banno_creds.report import Report
+
+
+@click.command("logout", cls=Command)
+@person_options
+@option(
+    "--only-here",
+    command="logout",
+    is_flag=True,
+    section="Logout",
+    help="Forget the tokens on this machine, and ask nobody: they stay good until they end.",
+)
+@option(
+    "--post-logout-redirect-uri",
+    command="logout",
+    metavar="URL",
+    section="Logout",
+    help="Where the browser comes back to, on localhost, to the character as it was registered.",
+)
+@option(
+    "--wait",
+    command="logout",
+    type=click.IntRange(1, 3600),
+    metavar="SECONDS",
+    default=60,
+    show_default=True,
+    section="Logout",
+    help="How long to wait there for the browser.",
+)
+@option(
+    "--no-browser",
+    command="logout",
+    is_flag=True,
+    section="Logout",
+    help="Open no browser, and show the address at which the provider ends its own login.",
+)
+@steps_options
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    only_here: bool,
+    post_logout_redirect_uri: str | None,
+    wait: int,
+    no_browser: bool,
+    **values: Any,
+) -> None:
+    """Sign out: have the tokens revoked, forget them, and end the provider's own login in the browser.
+
+    Where the server cannot be told, nothing is forgotten, so that it can be tried again.
+    """
+    from banno_creds.login import end_session_url, log_out
+    from banno_creds.token_cache import open_cache
+
+    report = report_for(values)
+    login = signed_in(context, values)
+    state = secrets.token_urlsafe(32)
+    with ExitStack() as stack:
+        endpoint = None
+        if post_logout_redirect_uri is not None and not only_here:
+            # Before anything is revoked: what stands in the way is known while there is a login to try it again with.
+            endpoint = stack.enter_context(_endpoint(post_logout_redirect_uri, state))
+        provider = log_out(login, open_cache(report.step), report.step, only_here=only_here)
+        done = "Forgotten on this machine, and nobody was told" if only_here else "Signed out"
+        if not report.quiet:
+            report.note(f"{done}: the tokens of {login.store.owner.words}.")
+        if provider is None or only_here:
+            return
+        # The provider's own login would sign the same person in again without a question.
+        url = end_session_url(provider, values["client_id"], post_logout_redirect_uri, state)
+        if url is not None:
+            show(url, report, opens=not no_browser)
+            if endpoint is not None:
+                _wait_for_browser(endpoint, wait)
+
+
+def show(url: str, report: Report, *, opens: bool) -> bool:
+    """Have the provider's login ended in the browser, and show the address: nobody can be signed out a second time.
+
+    Args:
+        url: the address.
+        report: where it is shown.
+        opens: whether to open a browser, if there is one.
+
+    Returns:
+        Whether a browser was opened.
+    """
+    opened = opens and open_browser(url)
+    if not opened:
+        report.note("Open this address in a browser, to end the login there too:")
+        report.verbatim(url)
+    elif not report.quiet:
+        report.note("The browser was opened to end the login there too. If it was not, open this address:")
+        report.verbatim(url)
+    return opened
+
+
+def _endpoint(redirect_uri: str, state: str) -> RedirectionEndpoint:
+    from banno_creds.cli.login import certificate_for
+    from banno_creds.redirection_endpoint import RedirectionEndpoint
+
+    try:
+        return RedirectionEndpoint(redirect_uri, state, certificate=certificate_for(redirect_uri))
+    except ConfigurationError as failure:  # its hint is for a login
+        raise ConfigurationError(
+            failure.message,
+            details=(*failure.details, "nobody was signed out"),
+            hint="leave --post-logout-redirect-uri out: the browser then stays at the provider; or give one as it is "
+            "registered, on a port of localhost that is free",
+        ) from None
+
+
+def _wait_for_browser(endpoint: RedirectionEndpoint, wait: int) -> None:
+    from banno_creds import pages
+
+    try:
+        endpoint.wait(wait)
+    except TimedOutError:
+        raise TimedOutError(
+            f"the browser did not come back within {wait} s; the tokens are forgotten all the same",
+            hint="look at what the browser shows: --post-logout-redirect-uri must be registered exactly so",
+        ) from None
+    endpoint.finish(pages.signed_out(), "/signed-out")

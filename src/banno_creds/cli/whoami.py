@@ -1,0 +1,47 @@
+"""``banno-creds whoami``: who is signed in."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Any
+
+import click
+
+from banno_creds.cli.options import (
+    Command,
+    option,
+    person_options,
+    report_for,
+    signed_in,
+    steps_options,
+)
+from banno_creds.report import write_result
+
+
+@click.command("whoami", cls=Command)
+@person_options
+@option(
+    "--userinfo",
+    command="whoami",
+    is_flag=True,
+    section="Login",
+    help="Ask the provider what it says of the person now, in place of what the id_token said.",
+)
+@steps_options
+@click.pass_context
+def command(context: click.Context, /, *, userinfo: bool, **values: Any) -> None:
+    """Show who is signed in to this profile or client: the claims of the id_token, as JSON.
+
+    The exit code is 6 where nobody is signed in, or the login has ended.
+    """
+    from banno_creds.login import user_info, who_is_it
+
+    report = report_for(values)
+    login = signed_in(context, values)
+    claims = who_is_it(login, report.step).claims
+    if userinfo:
+        from banno_creds.token_cache import open_cache
+
+        claims = user_info(login, open_cache(report.step), report.step)
+    report.end()
+    write_result(dumps(claims, indent=2))
