@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import queue
+import secrets
 import shutil
 import subprocess
 import threading
@@ -22,9 +23,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.person import Person, free_port, new_people
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -261,6 +265,87 @@ def new_registration(
     return registration, {member: value for member, value in metadata.items() if value is not None}
 
 
+# --- persons, and the clients that sign them in ---
+
+OFFLINE_ACCESS = "https://api.banno.com/consumer/auth/offline_access"
+INSTITUTION_CLAIM = "https://api.banno.com/consumer/claim/institution_id"
+CLIENT_AUTH_METHODS = ("private_key_jwt", "client_secret_basic", "client_secret_post")
+
+
+@dataclass(frozen=True, slots=True)
+class LoginClient:
+    """A client that signs persons in: it has a private key or a secret, each in a file of its own."""
+
+    client_id: str
+    token_endpoint_auth_method: str
+    id_token_signed_response_alg: str
+    private_key_path: Path | None = None
+    client_secret_path: Path | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """How `banno-creds` is told of it."""
+        if self.private_key_path is not None:
+            return ["--client-id", self.client_id, "--private-key", str(self.private_key_path)]
+        return ["--client-id", self.client_id, "--client-secret-file", str(self.client_secret_path)]
+
+    @property
+    def secret(self) -> str:
+        assert self.client_secret_path is not None
+        return self.client_secret_path.read_text(encoding="utf-8").rstrip("\n")
+
+
+# By name: what differs from a client with a private key and id_tokens by RS256.
+LOGIN_CLIENTS: Mapping[str, Mapping[str, object]] = {
+    **{
+        f"{method}-{alg}": {"token_endpoint_auth_method": method, "id_token_signed_response_alg": alg}
+        for method in CLIENT_AUTH_METHODS
+        for alg in ALGORITHMS
+    },
+    # Its access tokens have ended for us as soon as they are there: what asks again must refresh.
+    "short-lived": {"accessTokenSeconds": 5},
+    "no-refresh": {"grant_types": ["authorization_code"]},
+    "pushing": {"require_pushed_authorization_requests": True},
+}
+
+
+def new_login_client(
+    name: str, metadata: Mapping[str, object], key: PrivateKey, folder: Path, redirect_uris: Sequence[str]
+) -> tuple[LoginClient, dict[str, Any]]:
+    """A client for persons, and the metadata by which the server is to know it."""
+    registered: dict[str, Any] = {
+        "client_id": str(uuid.uuid4()),
+        "client_name": name,
+        "institutionId": INSTITUTION_ID,
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "redirect_uris": list(redirect_uris),
+        "post_logout_redirect_uris": [str(httpx.URL(uri).copy_with(path="/")) for uri in redirect_uris],
+        "token_endpoint_auth_method": "private_key_jwt",
+        "id_token_signed_response_alg": "RS256",
+        **metadata,
+    }
+    private_key_path = client_secret_path = None
+    if registered["token_endpoint_auth_method"] == "private_key_jwt":
+        private_key_path = folder / f"login-{name}.pem"
+        write_private_key(private_key_path, key)
+        registered["jwks"] = {"keys": [public_jwk(key)]}
+    else:
+        # Characters that RFC 6749 §2.3.1 has encoded in a basic authentication.
+        registered["client_secret"] = f"{secrets.token_urlsafe(24)}:+/ %&="
+        client_secret_path = folder / f"login-{name}.secret"
+        client_secret_path.touch(mode=0o600)
+        client_secret_path.write_text(registered["client_secret"] + "\n", encoding="utf-8")
+    client = LoginClient(
+        registered["client_id"],
+        registered["token_endpoint_auth_method"],
+        registered["id_token_signed_response_alg"],
+        private_key_path,
+        client_secret_path,
+    )
+    return client, registered
+
+
 class JwksHost(ThreadingHTTPServer):
     """The integrator's own web server, at which the JWKS URIs point."""
 
@@ -309,13 +394,21 @@ def serving_jwks() -> Iterator[JwksHost]:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What the server's operator sees of one token request. `error_detail` is never sent to the client."""
+    """What the server's operator sees of one token request, or of one step of a person's login.
 
-    event: Literal["grant.success", "grant.error", "server_error"]
+    `error_detail` is never sent to the client. `grant_type` and `client_auth_method` are None for client_credentials.
+    `parameters` has every parameter of an authorization request, secrets and the like as "…".
+    """
+
+    event: str
     client_id: str | None
     error: str | None = None
     error_description: str | None = None
     error_detail: str | None = None
+    grant_type: str | None = None
+    client_auth_method: str | None = None
+    status: int | None = None
+    parameters: Mapping[str, str] | None = None
 
 
 class ProviderProcess:
@@ -389,7 +482,16 @@ class Provider:
     issuer: str
     token_endpoint: str
     registrations: Mapping[str, Registration]
+    login_clients: Mapping[str, LoginClient]
+    people: Mapping[str, Person]
+    redirect_port: int
+    log: Path
     _process: ProviderProcess = field(repr=False)
+
+    @property
+    def redirect_uri(self) -> str:
+        """The one that the vendor's example registers, with a port of this run's own."""
+        return f"https://localhost:{self.redirect_port}/auth/cb"
 
     def next_event(self, timeout: float = 5.0) -> Event:
         """The oldest event not read yet; waits for it, and raises TimeoutError when none comes."""
@@ -406,21 +508,52 @@ class Provider:
 
 
 @contextmanager
-def running_provider(folder: Path) -> Iterator[Provider]:
+def running_provider(
+    folder: Path, *, require_par: bool = False, client_auth_methods: Sequence[str] = CLIENT_AUTH_METHODS
+) -> Iterator[Provider]:
     node = shutil.which("node")
     assert node is not None
     # Node loads its modules while the keys are made here.
-    process = ProviderProcess(node, folder / "oidc-provider.log")
+    log = folder / "oidc-provider.log"
+    process = ProviderProcess(node, log)
     try:
         with serving_jwks() as jwks_host:
             make_key = private_key_maker()
             clients = {
-                name: new_registration(name, form, make_key, folder, jwks_host) for name, form in FORMS.items()
+                name: new_registration(name, form, make_key, folder, jwks_host)
+                for name, form in FORMS.items()
+                if form.metadata.get("token_endpoint_auth_method", "private_key_jwt") in client_auth_methods
             }
-            process.send({"clients": [metadata for _, metadata in clients.values()], "port": 0})
+            port = free_port()
+            redirect_uris = [
+                f"{origin}:{port}/auth/cb" for origin in ("https://localhost", "http://localhost", "http://127.0.0.1")
+            ]
+            login_clients = {
+                name: new_login_client(name, metadata, make_key("", "any RSA", 0), folder, redirect_uris)
+                for name, metadata in LOGIN_CLIENTS.items()
+                if metadata.get("token_endpoint_auth_method", "private_key_jwt") in client_auth_methods
+            }
+            people = new_people()
+            process.send(
+                {
+                    "clients": [metadata for _, metadata in (*clients.values(), *login_clients.values())],
+                    "people": {login: {"password": p.password, "claims": p.claims} for login, p in people.items()},
+                    "require_par": require_par,
+                    "client_auth_methods": list(client_auth_methods),
+                    "port": 0,
+                }
+            )
             ready = process.receive(START_TIMEOUT)
-            registrations = {name: registration for name, (registration, _) in clients.items()}
-            yield Provider(ready["issuer"], ready["token_endpoint"], registrations, process)
+            yield Provider(
+                ready["issuer"],
+                ready["token_endpoint"],
+                {name: registration for name, (registration, _) in clients.items()},
+                {name: client for name, (client, _) in login_clients.items()},
+                people,
+                port,
+                log,
+                process,
+            )
     finally:
         process.stop()
 
@@ -430,6 +563,22 @@ def oidc_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider
     """One server for the whole session. Tests want `provider`, which spares them the events of others."""
     with running_provider(tmp_path_factory.mktemp("oidc-provider")) as provider:
         yield provider
+
+
+@pytest.fixture(scope="session")
+def strict_oidc_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """One that wants every request pushed, and takes a secret in the form alone. Tests want `strict_provider`."""
+    methods = ("private_key_jwt", "client_secret_post")
+    folder = tmp_path_factory.mktemp("strict-oidc-provider")
+    with running_provider(folder, require_par=True, client_auth_methods=methods) as provider:
+        yield provider
+
+
+@pytest.fixture
+def strict_provider(strict_oidc_provider: Provider) -> Provider:
+    """The session's strict server, with the events of earlier tests forgotten."""
+    strict_oidc_provider.drain_events()
+    return strict_oidc_provider
 
 
 @pytest.fixture

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import secrets
 import shutil
 import stat
 import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 import jwt
 import pytest
 
+from tests.person import StuckError, Visit
+
 from .conftest import (
+    ALGORITHMS,
+    CLIENT_AUTH_METHODS,
     GRANTED_SCOPES,
+    INSTITUTION_CLAIM,
     INSTITUTION_ID,
+    OFFLINE_ACCESS,
     REFUSED_SCOPE,
     REGISTRATION_NAMES,
     REQUIRE_INTEROP,
     START_TIMEOUT,
     Event,
     ProviderProcess,
+    base64url,
     decide,
     new_private_key,
     running_provider,
@@ -31,10 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .conftest import PrivateKey, Provider, Registration
+    from .conftest import LoginClient, PrivateKey, Provider, Registration
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-CLIENT_AUTHENTICATION_FAILED = {
+CLIENT_AUTHENTICATION_FAILED: dict[str, Any] = {
     "error": "invalid_client",
     "error_description": "client authentication failed",
 }
@@ -276,6 +287,248 @@ def test_each_test_starts_without_the_events_of_another(provider: Provider) -> N
 def test_waiting_for_an_event_that_never_comes_ends(provider: Provider) -> None:
     with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
         provider.next_event(timeout=0.01)
+
+
+# --- persons ---
+
+
+def _authorization(provider: Provider, client: LoginClient, verifier: str = "", **changed: str) -> dict[str, str]:
+    challenge = base64url(hashlib.sha256(verifier.encode()).digest())
+    return {
+        "client_id": client.client_id,
+        "response_type": "code",
+        "redirect_uri": provider.redirect_uri,
+        "scope": "openid profile",
+        "state": "s",
+        "nonce": "n",
+        **({"code_challenge": challenge, "code_challenge_method": "S256"} if verifier else {}),
+        **changed,
+    }
+
+
+def _client_authentication(provider: Provider, client: LoginClient) -> dict[str, Any]:
+    if client.private_key_path is not None:
+        claims = {
+            "jti": str(uuid.uuid4()),
+            "aud": provider.token_endpoint,
+            "sub": client.client_id,
+            "iss": client.client_id,
+            "exp": int(time.time()) + 60,
+        }
+        assertion = jwt.encode(claims, client.private_key_path.read_text(), algorithm="PS256")
+        return {"data": {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}}
+    if client.token_endpoint_auth_method == "client_secret_post":
+        return {"data": {"client_id": client.client_id, "client_secret": client.secret}}
+    return {"data": {}, "auth": (quote(client.client_id, safe=""), quote(client.secret, safe=""))}
+
+
+def _post(http: httpx.Client, provider: Provider, client: LoginClient, path: str, **form: str) -> httpx.Response:
+    request = _client_authentication(provider, client)
+    request["data"] |= form
+    return http.post(f"{provider.issuer}{path}", **request)
+
+
+def _signed_in(
+    http: httpx.Client, provider: Provider, client: LoginClient, visit: Visit, **changed: str
+) -> dict[str, Any]:
+    verifier = secrets.token_urlsafe(32)
+    request = httpx.URL(f"{provider.issuer}/auth", params=_authorization(provider, client, verifier, **changed))
+    answer = dict(parse_qsl(urlsplit(visit.sign_in(str(request))).query))
+    assert answer["state"] == "s"
+    assert answer["iss"] == provider.issuer
+    response = _post(
+        http,
+        provider,
+        client,
+        "/token",
+        grant_type="authorization_code",
+        code=answer["code"],
+        redirect_uri=provider.redirect_uri,
+        code_verifier=verifier,
+    )
+    assert response.status_code == 200, response.text
+    token_set: dict[str, Any] = response.json()
+    return token_set
+
+
+@pytest.fixture
+def visit(provider: Provider) -> Iterator[Visit]:
+    with Visit(provider.people["rileydoe"]) as visit:
+        yield visit
+
+
+@pytest.mark.parametrize("name", [f"{method}-{alg}" for method in CLIENT_AUTH_METHODS for alg in ALGORITHMS])
+def test_person_signs_in_and_the_id_token_is_signed_as_registered(
+    name: str, provider: Provider, http: httpx.Client, visit: Visit
+) -> None:
+    client = provider.login_clients[name]
+
+    token_set = _signed_in(http, provider, client, visit)
+
+    assert jwt.get_unverified_header(token_set["id_token"])["alg"] == name.rpartition("-")[2]
+    claims = jwt.decode(token_set["id_token"], options={"verify_signature": False})
+    riley = provider.people["rileydoe"].claims
+    assert {claim: claims[claim] for claim in ("sub", "name", "preferred_username")} == {
+        claim: riley[claim] for claim in ("sub", "name", "preferred_username")
+    }
+    assert (claims["nonce"], claims["aud"]) == ("n", client.client_id)
+    assert "refresh_token" not in token_set
+    authorization, granted = provider.drain_events()
+    assert authorization.event == "authorization.success"
+    assert authorization.parameters is not None
+    assert authorization.parameters["code_challenge_method"] == "S256"
+    assert authorization.parameters["state"] == "…"
+    method = client.token_endpoint_auth_method
+    assert granted == Event(
+        "grant.success", client.client_id, grant_type="authorization_code", client_auth_method=method
+    )
+
+
+@pytest.mark.parametrize("scope", ["openid offline_access", f"openid {OFFLINE_ACCESS}"])
+def test_refresh_token_is_rotated_and_its_second_use_ends_them_all(
+    scope: str, provider: Provider, http: httpx.Client, visit: Visit
+) -> None:
+    client = provider.login_clients["client_secret_basic-RS256"]
+    first = _signed_in(http, provider, client, visit, scope=scope, prompt="consent")
+    provider.drain_events()
+
+    def refresh(token: str) -> httpx.Response:
+        return _post(http, provider, client, "/token", grant_type="refresh_token", refresh_token=token)
+
+    second = refresh(first["refresh_token"]).json()
+    assert second["refresh_token"] != first["refresh_token"]
+    assert refresh(first["refresh_token"]).json()["error"] == "invalid_grant"
+    assert refresh(second["refresh_token"]).json()["error"] == "invalid_grant"
+    said = [(event.event, event.error_detail) for event in provider.drain_events()]
+    assert said == [
+        ("grant.success", None),
+        ("grant.revoked", None),
+        ("grant.error", "refresh token already used"),
+        ("grant.error", "refresh token not found"),
+    ]
+
+
+def test_userinfo_revocation_and_the_end_of_the_session_are_told(
+    provider: Provider, http: httpx.Client, visit: Visit
+) -> None:
+    client = provider.login_clients["private_key_jwt-ES256"]
+    token_set = _signed_in(http, provider, client, visit)
+    bearer = {"authorization": f"Bearer {token_set['access_token']}"}
+    provider.drain_events()
+
+    userinfo = http.get(f"{provider.issuer}/me", headers=bearer)
+    assert userinfo.json()["name"] == "Riley Doe"
+    assert _post(http, provider, client, "/token/revocation", token=token_set["access_token"]).status_code == 200
+    assert http.get(f"{provider.issuer}/me", headers=bearer).status_code == 401
+    page = visit.follow(f"{provider.issuer}/session/end?id_token_hint={token_set['id_token']}")
+    assert "Signed out" in visit.press(page).text
+
+    assert [(event.event, event.status) for event in provider.drain_events()] == [
+        ("userinfo", 200),
+        ("revocation", 200),
+        ("userinfo", 401),
+        ("grant.revoked", None),
+        ("end_session.success", None),
+    ]
+
+
+def test_claims_parameter_gets_a_claim_outside_the_scope(
+    provider: Provider, http: httpx.Client, visit: Visit
+) -> None:
+    client = provider.login_clients["private_key_jwt-RS256"]
+    wanted = json.dumps({"id_token": {INSTITUTION_CLAIM: None}})
+
+    token_set = _signed_in(http, provider, client, visit, claims=wanted)
+
+    claims = jwt.decode(token_set["id_token"], options={"verify_signature": False})
+    assert claims[INSTITUTION_CLAIM] == INSTITUTION_ID
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "description"),
+    [
+        ({}, "invalid_request", "PKCE"),
+        (
+            {"verifier": "v" * 43, "redirect_uri": "https://localhost:1/elsewhere"},
+            "invalid_redirect_uri",
+            "redirect_uri",
+        ),
+        ({"verifier": "v" * 43, "scope": "openid", "prompt": "none"}, "login_required", "End-User"),
+    ],
+    ids=["no-pkce", "other-redirect-uri", "nobody-is-signed-in"],
+)
+def test_authorization_request_that_is_wrong_is_refused(
+    changed: dict[str, str], error: str, description: str, provider: Provider, http: httpx.Client
+) -> None:
+    client = provider.login_clients["private_key_jwt-RS256"]
+
+    response = http.get(f"{provider.issuer}/auth", params=_authorization(provider, client, **changed))
+
+    [event] = provider.drain_events()
+    assert (event.event, event.error) == ("authorization.error", error)
+    assert description in str(event.error_description)
+    assert (response.status_code == 400) is (error == "invalid_redirect_uri")
+
+
+def test_person_who_says_no_is_sent_back_with_that(provider: Provider, visit: Visit) -> None:
+    client = provider.login_clients["private_key_jwt-RS256"]
+    request = httpx.URL(f"{provider.issuer}/auth", params=_authorization(provider, client, "v" * 43))
+
+    ended = visit.sign_in(str(request), answer="cancel")
+
+    assert ended.startswith(f"{provider.redirect_uri}?error=access_denied&error_description=")
+
+
+def test_wrong_password_signs_nobody_in(provider: Provider) -> None:
+    client = provider.login_clients["private_key_jwt-RS256"]
+    request = httpx.URL(f"{provider.issuer}/auth", params=_authorization(provider, client, "v" * 43))
+
+    with (
+        Visit(provider.people["rileydoe"]._replace(password="guessed")) as visit,
+        pytest.raises(StuckError, match="no end"),
+    ):
+        visit.sign_in(str(request))
+
+    assert provider.drain_events() == []
+
+
+def test_client_that_has_to_push_its_request_signs_in_only_so(
+    provider: Provider, http: httpx.Client, visit: Visit
+) -> None:
+    client = provider.login_clients["pushing"]
+    request = _authorization(provider, client, "v" * 43)
+    assert http.get(f"{provider.issuer}/auth", params=request).status_code == 303
+    assert [event.error for event in provider.drain_events()] == ["invalid_request"]
+
+    pushed = _post(http, provider, client, "/request", **request).json()
+    params = {"client_id": client.client_id, "request_uri": pushed["request_uri"]}
+    ended = visit.sign_in(str(httpx.URL(f"{provider.issuer}/auth", params=params)))
+
+    assert ended.startswith(f"{provider.redirect_uri}?code=")
+    assert [event.event for event in provider.drain_events()] == [
+        "pushed_authorization_request.success",
+        "authorization.success",
+    ]
+
+
+def test_discovery_says_what_a_login_needs(provider: Provider, http: httpx.Client) -> None:
+    metadata = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+
+    assert metadata["authorization_response_iss_parameter_supported"] is True
+    assert metadata["code_challenge_methods_supported"] == ["S256"]
+    assert set(metadata["id_token_signing_alg_values_supported"]) == set(ALGORITHMS)
+    assert {"authorization_endpoint", "userinfo_endpoint", "revocation_endpoint", "end_session_endpoint"} <= set(
+        metadata
+    )
+    assert metadata["pushed_authorization_request_endpoint"] == f"{provider.issuer}/request"
+    assert not metadata.get("require_pushed_authorization_requests", False)
+
+
+def test_strict_server_says_so(strict_provider: Provider, http: httpx.Client) -> None:
+    metadata = http.get(f"{strict_provider.issuer}/.well-known/openid-configuration").json()
+
+    assert metadata["require_pushed_authorization_requests"] is True
+    assert set(metadata["token_endpoint_auth_methods_supported"]) == {"private_key_jwt", "client_secret_post"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX file modes")
