@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from banno_creds.explanations import EXPLANATIONS, GROUPS, paragraphs, wrap
+from banno_creds.rules.explanations import EXPLANATIONS, GROUPS, paragraphs, wrap
 
 _COLUMNS = 118
 _COMMAND = "    "

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from banno_creds import flow, keys
 from banno_creds.cli import run
+from banno_creds.jose import keys
+from banno_creds.tokens import client_credentials as flow
 
 from . import browser
 from .issuer import Issuer

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import httpx
 import jwt
 
-from banno_creds import own_files
+from banno_creds.storage import own_files
 
 from .conftest import CLIENT_ID
 from .person import Person, Visit, free_port
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from banno_creds.keys import PrivateKey
+    from banno_creds.jose.keys import PrivateKey
 
     from .conftest import Cli, Result
 

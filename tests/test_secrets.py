@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from banno_creds import flow, keys
 from banno_creds.config import ClientConfig, KeySource
-from banno_creds.doctor import examine
+from banno_creds.doctor.examination import examine
 from banno_creds.errors import RefusedError
+from banno_creds.jose import keys
+from banno_creds.tokens import client_credentials as flow
 
 from .conftest import CLIENT_ID, Says, write_private
 

@@ -30,7 +30,6 @@ __all__ = [
 
 TYPE_CHECKING = False  # typing's own would cost its import; type checkers know a variable of this name
 if TYPE_CHECKING:
-    from banno_creds.bearer_auth import BearerAuth
     from banno_creds.config import ClientConfig, KeySource
     from banno_creds.errors import (
         BannoCredsError,
@@ -46,16 +45,17 @@ if TYPE_CHECKING:
         UnusableAnswerError,
     )
     from banno_creds.steps import Step, Warned
-    from banno_creds.token_endpoint import TokenResponse
-    from banno_creds.token_source import TokenSource
+    from banno_creds.tokens.bearer_auth import BearerAuth
+    from banno_creds.tokens.response import TokenResponse
+    from banno_creds.tokens.token_source import TokenSource
 else:
     _HOMES = {
-        "BearerAuth": "bearer_auth",
+        "BearerAuth": "tokens.bearer_auth",
         "ClientConfig": "config",
         "KeySource": "config",
         "Step": "steps",
-        "TokenResponse": "token_endpoint",
-        "TokenSource": "token_source",
+        "TokenResponse": "tokens.response",
+        "TokenSource": "tokens.token_source",
         "Warned": "steps",
     }
 

@@ -69,8 +69,8 @@ def _recall_for_command(arguments: list[str], begin: int) -> int | None:
 
 def _cut_off(failure: Exception) -> int:
     from banno_creds.cli import EXIT_BROKEN_PIPE
+    from banno_creds.cli.report import Report
     from banno_creds.errors import OutputError
-    from banno_creds.report import Report
 
     if isinstance(failure, BrokenPipeError):
         return EXIT_BROKEN_PIPE

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from banno_creds import own_files
 from banno_creds.errors import ConfigurationError
+from banno_creds.storage import own_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

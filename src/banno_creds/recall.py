@@ -15,7 +15,8 @@ import os
 import stat
 import time
 
-from banno_creds import __version__, own_files
+from banno_creds import __version__
+from banno_creds.storage import own_files
 
 TYPE_CHECKING = False  # typing itself is one of the imports that this module does without
 if TYPE_CHECKING:

@@ -168,7 +168,7 @@ Happened = (
 )
 
 if TYPE_CHECKING:
-    from banno_creds.login_steps import LoginStep
+    from banno_creds.login.steps import LoginStep
 
     Step = Happened | LoginStep | Warned
 else:  # whose records are made when somebody signs in, and not before

@@ -13,12 +13,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from joserfc.jwk import ECKey, RSAKey
 
-from banno_creds import doctor, flow, keys
-from banno_creds.findings import Rule
+from banno_creds.doctor import examination as doctor
+from banno_creds.jose import keys
+from banno_creds.rules.findings import Rule
+from banno_creds.tokens import client_credentials as flow
 from tests.conftest import CLIENT_ID, write_private
+from tests.interop.test_rules import ALG, AUD, NO_CLIENT, NO_KEY, SIGNATURE
 
 from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES
-from .test_rules import ALG, AUD, NO_CLIENT, NO_KEY, SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -20,8 +20,8 @@ import httpx
 import jwt
 import pytest
 
-from banno_creds import own_files
-from banno_creds.certificate import localhost_certificate
+from banno_creds.redirection.certificate import localhost_certificate
+from banno_creds.storage import own_files
 from tests.browser import left_behind
 from tests.person import Visit, sent_out
 

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from joserfc.jwk import ECKey, RSAKey
 
-from banno_creds import keys
-from banno_creds.flow import fetch_token
+from banno_creds.jose import keys
+from banno_creds.tokens.client_credentials import fetch_token
 from tests.conftest import write_private
 
 from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES

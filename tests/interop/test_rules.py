@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from banno_creds.findings import Rule, Verdict
-from banno_creds.presented import ClientAssertion
-from banno_creds.registration import read_registration
-from banno_creds.rules import Known, judge, judge_client_id
+from banno_creds.rules.assertion import Known, judge, judge_client_id
+from banno_creds.rules.findings import Rule, Verdict
+from banno_creds.rules.presented import ClientAssertion
+from banno_creds.rules.registration import read_registration
 
 from .conftest import FORMS, REGISTRATION_NAMES, base64url, new_private_key, public_pem
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from banno_creds.findings import Finding
+    from banno_creds.rules.findings import Finding
 
     from .conftest import Event, PrivateKey, Provider, Registration
 

@@ -151,7 +151,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _fail(error: BannoCredsError, cause: Exception | None = None) -> int:
-    from banno_creds.report import Report
+    from banno_creds.cli.report import Report
 
     report = Report()
     if os.environ.get("BANNO_CREDS_DEBUG", "") not in ("", "0"):
@@ -168,7 +168,7 @@ def _fail(error: BannoCredsError, cause: Exception | None = None) -> int:
 
 
 def _help(error: click.exceptions.NoArgsIsHelpError) -> int:
-    from banno_creds.report import Report
+    from banno_creds.cli.report import Report
 
     report = Report()
     for line in error.format_message().splitlines():
@@ -203,7 +203,7 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
 
 def _or_a_profile(context: click.Context, hint: str) -> str:
     """The same hint, with the profiles that would help, where there are some and none is in use."""
-    from banno_creds.profiles import profile_names
+    from banno_creds.profiles.lookup import profile_names
 
     names = profile_names(context.params.get("config"))
     if not names or "profile" not in context.params or context.params["profile"]:

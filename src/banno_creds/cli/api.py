@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 from click.core import ParameterSource
 
-from banno_creds.api import ApiRequest, Content, call, make_request, refuse_key, typed
+from banno_creds.api.call import ApiRequest, Content, call, make_request, refuse_key, typed
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import Command, cache_options, complete_file, credentials, option, report_for
+from banno_creds.cli.report import ResultStream
 from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError
-from banno_creds.files import read_file
-from banno_creds.report import ResultStream
+from banno_creds.storage.secret_files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.report import Report
+    from banno_creds.cli.report import Report
     from banno_creds.steps import AnswerReceived, Step
 
 _STDIN = "-"
@@ -169,7 +169,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
         request = _request(path, values, report, stack)
         cache = None
         if not values["no_cache"]:
-            from banno_creds.token_cache import open_cache
+            from banno_creds.tokens.cache import open_cache
 
             cache = open_cache(emit)
         call(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from banno_creds.child import without_secrets
 
 if TYPE_CHECKING:
-    from banno_creds.report import Report
+    from banno_creds.cli.report import Report
 
 
 def show(url: str, report: Report, *, opens: bool) -> bool:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banno_creds import own_files
 from banno_creds.cli import Group
 from banno_creds.cli.options import Command, option
+from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError, OutputError, printable
-from banno_creds.report import Report, write_result
+from banno_creds.storage import own_files
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:
-    from banno_creds.token_cache import Entry, TokenCache
+    from banno_creds.tokens.cache import Entry, TokenCache
 
 
 @click.group("cache", cls=Group)
@@ -72,7 +72,7 @@ def clear() -> None:
 
 def _open() -> TokenCache | None:
     """The cache if there is one; none is made for a look."""
-    from banno_creds.token_cache import TokenCache
+    from banno_creds.tokens.cache import TokenCache
 
     folder = own_files.cache_folder()
     if folder is None:

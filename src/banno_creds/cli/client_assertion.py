@@ -50,8 +50,8 @@ def command(context: click.Context, /, output: str, *, curl: bool, **values: Any
     \b
     banno-creds client-assertion --client-id ID --private-key private.pem -o token
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
-    from banno_creds.flow import fetch_token
     from banno_creds.steps import Step, TokenRequested
+    from banno_creds.tokens.client_credentials import fetch_token
 
     report = report_for(values)
     config = client_config(context, values)

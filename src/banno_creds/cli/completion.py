@@ -19,8 +19,8 @@ from click.shell_completion import (
 )
 
 from banno_creds.cli.options import Command
+from banno_creds.cli.report import write_result
 from banno_creds.errors import BannoCredsError
-from banno_creds.report import write_result
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

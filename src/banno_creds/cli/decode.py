@@ -17,13 +17,13 @@ from banno_creds.cli.options import (
     report_for,
     steps_options,
 )
+from banno_creds.cli.report import write_result
 from banno_creds.config import TokenChecks
-from banno_creds.decode import MOST_CHARACTERS, NO_KEY, what_else
 from banno_creds.errors import TokenError
-from banno_creds.report import write_result
+from banno_creds.jose.decode import MOST_CHARACTERS, NO_KEY, what_else
 
 if TYPE_CHECKING:
-    from banno_creds.flow import InspectedToken
+    from banno_creds.tokens.client_credentials import InspectedToken
 
 
 @click.command("decode", cls=Command)
@@ -89,7 +89,7 @@ def command(
 
     The payload goes to standard output as JSON, the header and the times to standard error.
     """
-    from banno_creds.flow import inspect_token
+    from banno_creds.tokens.client_credentials import inspect_token
 
     if values["jwks"]:
         check_file_or_url(values["jwks"])

@@ -22,15 +22,15 @@ from banno_creds.cli.options import (
     option,
     request_options,
 )
+from banno_creds.cli.report import Report, write_result
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
 from banno_creds.errors import ConfigurationError, KeyLoadError, printable
-from banno_creds.report import Report, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from banno_creds.doctor import Examination, Setting
-    from banno_creds.findings import Part
+    from banno_creds.doctor.examination import Examination, Setting
+    from banno_creds.rules.findings import Part
 
 _VERSION = 1
 
@@ -117,18 +117,18 @@ def command(
     try:
         config = client_config(context, values)
     except (ConfigurationError, KeyLoadError) as failure:
-        from banno_creds.doctor import invalid
+        from banno_creds.doctor.examination import invalid
 
         examination = invalid(values["client_id"], settings, failure, tell)
     else:
-        from banno_creds.doctor import Setup, examine
+        from banno_creds.doctor.examination import Setup, examine
 
         setup = Setup(config, settings, registered, offline=offline, probe=_probe if probe else None)
         examination = examine(setup, tell)
     if output == "json":
         write_result(dumps(_everything(examination, settings)))
     else:
-        from banno_creds.doctor import conclusion
+        from banno_creds.doctor.examination import conclusion
 
         for part in conclusion(examination):
             report.part(part)
@@ -139,7 +139,7 @@ def command(
 
 def _free_place(file: Path) -> Path:
     """Where the bundle goes: before anybody is asked anything, and never in another file's place."""
-    from banno_creds.files import check_places
+    from banno_creds.storage.secret_files import check_places
 
     if str(file) == "-":
         raise ConfigurationError(
@@ -177,7 +177,7 @@ def _probe(count: int) -> bool:
 
 def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Setting, ...]:
     """What is configured, and where it came from; never a secret, nor what may be one."""
-    from banno_creds.doctor import Setting
+    from banno_creds.doctor.examination import Setting
 
     settings = []
     token_endpoint, several = None, False
@@ -249,8 +249,8 @@ def _everything(examination: Examination, settings: tuple[Setting, ...]) -> dict
 
 
 def _write_bundle(file: Path, examination: Examination, settings: tuple[Setting, ...], report: Report) -> None:
-    from banno_creds.files import PRIVATE_MODE, NewFile, write_together
-    from banno_creds.support_bundle import bundle
+    from banno_creds.doctor.support_bundle import bundle
+    from banno_creds.storage.secret_files import PRIVATE_MODE, NewFile, write_together
 
     text = bundle(examination, settings)
     try:

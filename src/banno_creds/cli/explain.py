@@ -10,10 +10,10 @@ import click
 
 from banno_creds.cli.inputs import Argument
 from banno_creds.cli.options import Command, option
+from banno_creds.cli.report import write_result
 from banno_creds.errors import ConfigurationError
-from banno_creds.explanations import EXPLANATIONS, GROUPS, meant, paragraphs, question, wrap
-from banno_creds.findings import shown
-from banno_creds.report import write_result
+from banno_creds.rules.explanations import EXPLANATIONS, GROUPS, meant, paragraphs, question, wrap
+from banno_creds.rules.findings import shown
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

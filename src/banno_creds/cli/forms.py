@@ -7,11 +7,11 @@ import shlex
 from json import dumps
 from typing import TYPE_CHECKING
 
+from banno_creds.cli.report import write_result
 from banno_creds.errors import ConfigurationError, OutputError
-from banno_creds.report import write_result
 
 if TYPE_CHECKING:
-    from banno_creds.token_endpoint import TokenResponse
+    from banno_creds.tokens.response import TokenResponse
 
 FORMS = ("json", "token", "header", "env", "github")
 FORMS_HELP = (
@@ -101,7 +101,7 @@ def token_variables(response: TokenResponse) -> dict[str, str]:
     Raises:
         UnusableAnswerError: the token is no Bearer token (RFC 6749 section 7.1).
     """
-    from banno_creds.token_endpoint import bearer_token
+    from banno_creds.tokens.response import bearer_token
 
     return {
         "BANNO_ACCESS_TOKEN": bearer_token(response),

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.cli.report import Report
 from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE, KeySource, is_url
 from banno_creds.errors import ConfigurationError, is_private_key_file
-from banno_creds.files import MOST_BYTES, read_file, read_private_file
-from banno_creds.report import Report
+from banno_creds.storage.secret_files import MOST_BYTES, read_file, read_private_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from banno_creds.client_authentication import SecretSource
-    from banno_creds.profiles import Profile
+    from banno_creds.client_authentication.methods import SecretSource
+    from banno_creds.profiles.lookup import Profile
 
 
 class StandardInput:
@@ -110,7 +110,7 @@ def read_pasted(command: str, what: str, arguments: tuple[str, ...], file: Path 
 
 
 def _text(content: bytes) -> str:
-    from banno_creds.decode import MOST_CHARACTERS
+    from banno_creds.jose.decode import MOST_CHARACTERS
 
     if len(content) > MOST_CHARACTERS:
         return content.decode("latin-1")  # too large whatever it says: a character for each byte shows that
@@ -279,7 +279,7 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
     """
     from functools import cache
 
-    from banno_creds.client_authentication import SecretSource
+    from banno_creds.client_authentication.methods import SecretSource
 
     origin = file if file is not None else SECRET_VARIABLE
     if file is None and not os.environ.get(SECRET_VARIABLE):

@@ -13,14 +13,14 @@ import click
 
 from banno_creds.cli.inputs import StandardInput, expand, passphrase, prompt, read_passphrase
 from banno_creds.cli.options import Command, option
+from banno_creds.cli.report import Report, write_result
 from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError
-from banno_creds.report import Report, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.keys import PrivateKey
+    from banno_creds.jose.keys import PrivateKey
 
 _DEFAULT_BITS = "2048"
 _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
@@ -110,7 +110,7 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
 
     Both files are written, or neither; existing ones are kept unless --force is given.
     """
-    from banno_creds.files import PRIVATE_MODE, PUBLIC_MODE, NewFile, check_places, write_together
+    from banno_creds.storage.secret_files import PRIVATE_MODE, PUBLIC_MODE, NewFile, check_places, write_together
 
     report = Report(quiet=values["quiet"])
     stdin = StandardInput()
@@ -190,7 +190,7 @@ def _refuse_options_of_a_new_key(context: click.Context) -> None:
 
 
 def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -> PrivateKey:
-    from banno_creds.flow import load_key
+    from banno_creds.tokens.client_credentials import load_key
 
     source = values["public_from"]
     if source == "-":
@@ -202,7 +202,7 @@ def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -
 
 
 def _new(key_type: Literal["rsa", "ec"], bits: int) -> PrivateKey:
-    from banno_creds.keys import generate
+    from banno_creds.jose.keys import generate
 
     return generate(key_type, bits)
 

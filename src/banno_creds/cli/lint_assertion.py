@@ -11,13 +11,13 @@ import click
 
 from banno_creds.cli.inputs import Argument, check_file_or_url, expand, pasted, read_pasted
 from banno_creds.cli.options import Command, endpoint, lint_options, option
+from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError, TokenError
-from banno_creds.report import Report, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from banno_creds.findings import Finding
+    from banno_creds.rules.findings import Finding
 
 _VERSION = 1
 
@@ -70,9 +70,9 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
 
     Exit code 0 where nothing is wrong with it (a warning may be), else 6.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
-    from banno_creds.findings import NO_ASSERTION, Part
-    from banno_creds.flow import lint_assertion
-    from banno_creds.rules import AssertionChecks
+    from banno_creds.rules.assertion import AssertionChecks
+    from banno_creds.rules.findings import NO_ASSERTION, Part
+    from banno_creds.tokens.client_credentials import lint_assertion
 
     if values["jwks"]:
         check_file_or_url(values["jwks"])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banno_creds import own_files
 from banno_creds.cli.browser import show
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.inputs import expand
@@ -23,15 +22,16 @@ from banno_creds.cli.options import (
     steps_options,
 )
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
-from banno_creds.files import read_file
+from banno_creds.storage import own_files
+from banno_creds.storage.secret_files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.authorization import AuthorizationRequest
-    from banno_creds.certificate import LocalhostCertificate
-    from banno_creds.redirection_endpoint import RedirectionEndpoint
-    from banno_creds.report import Report
+    from banno_creds.cli.report import Report
+    from banno_creds.login.authorization_request import AuthorizationRequest
+    from banno_creds.redirection.certificate import LocalhostCertificate
+    from banno_creds.redirection.endpoint import RedirectionEndpoint
 
 DEFAULT_WAIT = 300
 MOST_WAIT = 3600
@@ -97,8 +97,8 @@ def command(
     banno-creds login --client-id ID --private-key private.pem
     banno-creds login --client-id ID --client-secret-file secret.txt --scope 'openid profile email'
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
-    from banno_creds import login
-    from banno_creds.token_cache import open_cache
+    from banno_creds.login import authorization_code as login
+    from banno_creds.tokens.cache import open_cache
 
     report = report_for(values)
     client = persons_client(context, values)
@@ -118,7 +118,7 @@ def command(
         endpoint, certificate = None, None
         if not manual:
             # Before anything is asked: what stands in the way is known at once.
-            from banno_creds.redirection_endpoint import RedirectionEndpoint
+            from banno_creds.redirection.endpoint import RedirectionEndpoint
 
             certificate = certificate_for(request.redirect_uri)
             listener = RedirectionEndpoint(request.redirect_uri, request.state, certificate=certificate)
@@ -134,13 +134,13 @@ def command(
             session, response = login.log_in(client, request, ask, store, cache, report.step, pushes=par)
         except BannoCredsError as failure:
             if endpoint is not None:
-                from banno_creds import pages
+                from banno_creds.redirection import pages
 
                 page = pages.failed(failure.message, failure.details, failure.hint)
                 endpoint.finish(page, "/failed", status=400)
             raise
         if endpoint is not None:
-            from banno_creds import pages
+            from banno_creds.redirection import pages
 
             endpoint.finish(pages.me(session.claims), "/me")
     report.end()
@@ -148,7 +148,7 @@ def command(
 
 
 def _request(values: Mapping[str, Any]) -> AuthorizationRequest:
-    from banno_creds.authorization import AuthorizationRequest, claims_parameter
+    from banno_creds.login.authorization_request import AuthorizationRequest, claims_parameter
 
     file = values["claims_file"]
     content = None if file is None else read_file(Path(expand(file)))
@@ -177,11 +177,11 @@ def certificate_for(redirect_uri: str) -> LocalhostCertificate | None:
     Raises:
         ConfigurationError: it cannot be kept, or the redirect URI cannot be listened on.
     """
-    from banno_creds.redirection_endpoint import parse_redirect_uri
+    from banno_creds.redirection.endpoint import parse_redirect_uri
 
     if parse_redirect_uri(redirect_uri).scheme != "https":
         return None
-    from banno_creds.certificate import localhost_certificate
+    from banno_creds.redirection.certificate import localhost_certificate
 
     folder = own_files.state_folder()
     if folder is None:
@@ -202,7 +202,7 @@ def _wait_for_browser(
     opens: bool,
     wait: int,
 ) -> Mapping[str, str]:
-    from banno_creds.login_steps import BrowserAwaited
+    from banno_creds.login.steps import BrowserAwaited
 
     fingerprint, made = (None, False) if certificate is None else (certificate.fingerprint, certificate.made)
     report.step(BrowserAwaited(request.redirect_uri, wait, fingerprint, made))
@@ -218,7 +218,7 @@ def _wait_for_browser(
 
 
 def _ask_for_address(url: str, request: AuthorizationRequest, report: Report, *, opens: bool) -> Mapping[str, str]:
-    from banno_creds.authorization import read_address
+    from banno_creds.login.authorization_request import read_address
 
     show(url, report, opens=opens)
     report.note(

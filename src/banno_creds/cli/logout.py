@@ -13,8 +13,8 @@ from banno_creds.cli.options import Command, option, person_options, report_for,
 from banno_creds.errors import ConfigurationError, TimedOutError
 
 if TYPE_CHECKING:
-    from banno_creds.redirection_endpoint import RedirectionEndpoint
-    from banno_creds.report import Report
+    from banno_creds.cli.report import Report
+    from banno_creds.redirection.endpoint import RedirectionEndpoint
 
 
 @click.command("logout", cls=Command)
@@ -66,8 +66,8 @@ def command(
 
     Where the server cannot be told, nothing is forgotten, so that it can be tried again.
     """
-    from banno_creds.login import end_session_url, log_out
-    from banno_creds.token_cache import open_cache
+    from banno_creds.login.authorization_code import end_session_url, log_out
+    from banno_creds.tokens.cache import open_cache
 
     report = report_for(values)
     login = signed_in(context, values)
@@ -114,7 +114,7 @@ def show(url: str, report: Report, *, opens: bool) -> bool:
 
 def _endpoint(redirect_uri: str, state: str) -> RedirectionEndpoint:
     from banno_creds.cli.login import certificate_for
-    from banno_creds.redirection_endpoint import RedirectionEndpoint
+    from banno_creds.redirection.endpoint import RedirectionEndpoint
 
     try:
         return RedirectionEndpoint(redirect_uri, state, certificate=certificate_for(redirect_uri))
@@ -128,7 +128,7 @@ def _endpoint(redirect_uri: str, state: str) -> RedirectionEndpoint:
 
 
 def _wait_for_browser(endpoint: RedirectionEndpoint, wait: int) -> None:
-    from banno_creds import pages
+    from banno_creds.redirection import pages
 
     try:
         endpoint.wait(wait)

@@ -6,21 +6,21 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds import own_files
 from banno_creds.cli.options import CONFIG_FILE, WARNED, credentials, session_store
 from banno_creds.config import KEY_VARIABLE
 from banno_creds.errors import BannoCredsError
+from banno_creds.storage import own_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import click
 
+    from banno_creds.cli.report import Report
     from banno_creds.config import ClientConfig
-    from banno_creds.login import SignedIn
-    from banno_creds.report import Report
-    from banno_creds.token_cache import TokenCache
-    from banno_creds.token_endpoint import TokenResponse
+    from banno_creds.login.authorization_code import SignedIn
+    from banno_creds.tokens.cache import TokenCache
+    from banno_creds.tokens.response import TokenResponse
 
 
 class Obtained(NamedTuple):
@@ -54,8 +54,8 @@ def obtain(context: click.Context, values: Mapping[str, Any], report: Report) ->
     Raises:
         BannoCredsError: see `flow.obtain_token`.
     """
-    from banno_creds.flow import obtain_token
-    from banno_creds.token_cache import open_cache
+    from banno_creds.tokens.cache import open_cache
+    from banno_creds.tokens.client_credentials import obtain_token
 
     config = credentials(context, values)
     looked = _look_at_files(context, values, config) if values["quiet"] and not values["force_refresh"] else None
@@ -144,11 +144,11 @@ class Recallable(NamedTuple):
         from banno_creds.config import ClientConfig
 
         if not isinstance(self.config, ClientConfig):
-            from banno_creds import login
+            from banno_creds.login import authorization_code as login
 
             session = self.config.store.read()
             return None if session is None else login.request_of(session, self.config.client.client_id).name
-        from banno_creds.token_cache import request_of
+        from banno_creds.tokens.cache import request_of
 
         source = self.config.private_key
         key = source.content if source.path is None else source.path.read_bytes()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 from click.core import ParameterSource
 
-from banno_creds import own_files
 from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_source, passphrase
+from banno_creds.cli.report import Report
 from banno_creds.config import (
     ALGORITHMS,
     DEFAULT_ENVIRONMENT,
@@ -35,17 +35,17 @@ from banno_creds.config import (
     find_config_file,
 )
 from banno_creds.errors import ConfigurationError, KeyLoadError, RefusedError, is_private_key
-from banno_creds.report import Report
+from banno_creds.storage import own_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from click.shell_completion import CompletionItem
 
-    from banno_creds.client_authentication import Client
-    from banno_creds.login import SignedIn
-    from banno_creds.profiles import Profile
-    from banno_creds.sessions import SessionStore
+    from banno_creds.client_authentication.methods import Client
+    from banno_creds.login.authorization_code import SignedIn
+    from banno_creds.login.sessions import SessionStore
+    from banno_creds.profiles.lookup import Profile
 
 VERIFICATION = "Verification"
 # What a context's meta tells of: what the file with the profiles was like before it was read, the profile in use,
@@ -124,7 +124,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except RefusedError as refusal:
-            from banno_creds.diagnosis import DOCTOR
+            from banno_creds.rules.diagnosis import DOCTOR
 
             command = _doctor_for(ctx)
             if refusal.hint is not None and refusal.hint.endswith(f" {DOCTOR}") and command.isprintable():
@@ -187,7 +187,7 @@ class NameValue(click.ParamType[tuple[str, Any]]):
             return value
         name, equals, text = str(value).partition("=")
         if self.typed and name.endswith(":"):
-            from banno_creds.jose import parse_json
+            from banno_creds.jose.encoding import parse_json
 
             try:
                 return name[:-1], parse_json(text)
@@ -256,7 +256,7 @@ def complete_profile(context: click.Context, parameter: click.Parameter, incompl
         The names that begin so.
     """
     del parameter
-    from banno_creds.profiles import profile_names
+    from banno_creds.profiles.lookup import profile_names
 
     return [name for name in profile_names(context.params.get("config")) if name.startswith(incomplete)]
 
@@ -275,7 +275,7 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
     context.meta[CONFIG_FILE] = "" if file is None else own_files.identity(file)
     if known["profile"] is None and known["config"] is None and not context.meta[CONFIG_FILE]:
         return value  # as most users have it: nothing more is imported
-    from banno_creds.profiles import find_profile
+    from banno_creds.profiles.lookup import find_profile
 
     profile = find_profile(known["profile"], known["config"])
     if profile is not None:
@@ -676,7 +676,7 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientConf
     store = session_store(context, values)
     if store is None or not store.exists():
         return _clients_own(context, values)
-    from banno_creds.login import SignedIn
+    from banno_creds.login.authorization_code import SignedIn
 
     session = store.read()
     for name in ("scope", "resource", "params", "claims"):
@@ -718,7 +718,7 @@ def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
     Raises:
         ConfigurationError: there is no home, and so none can be kept; or see `persons_client`.
     """
-    from banno_creds.login import SignedIn
+    from banno_creds.login.authorization_code import SignedIn
 
     store = session_store(context, values)
     if store is None:
@@ -733,7 +733,7 @@ def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionS
     folder = own_files.state_folder()
     if folder is None:
         return None
-    from banno_creds.sessions import Owner, SessionStore
+    from banno_creds.login.sessions import Owner, SessionStore
 
     profile: Profile | None = context.meta.get(PROFILE)
     token_endpoint, issuer = endpoint(context, values)
@@ -754,7 +754,7 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
     Raises:
         ConfigurationError: the values contradict each other or cannot be meant.
     """
-    from banno_creds.client_authentication import Client
+    from banno_creds.client_authentication.methods import Client
 
     _warn_of_unknown_variables(context)
     token_endpoint, issuer = endpoint(context, values)

@@ -18,10 +18,10 @@ from banno_creds.cli.options import (
     option,
     setting_options,
 )
+from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute
 from banno_creds.errors import ConfigurationError
-from banno_creds.profiles import PATHS, SETTINGS, command_on, find_profile, list_profiles, no_default_in
-from banno_creds.report import Report, write_result
+from banno_creds.profiles.lookup import PATHS, SETTINGS, command_on, find_profile, list_profiles, no_default_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def add(
         raise ConfigurationError(
             "nothing was given to be kept", hint="add options such as --client-id ID and --private-key FILE"
         )
-    from banno_creds.profile_edits import add_profile
+    from banno_creds.profiles.edits import add_profile
 
     file = add_profile(name, settings, config, replace=force, default=make_default)
     report = Report()
@@ -156,7 +156,7 @@ def show(name: str | None, config: str | None, output: str) -> None:
         facts = {"name": profile.name, "file": profile.file, "default": profile.default}
         write_result(dumps({**facts, "settings": profile.settings}))
     else:
-        from banno_creds.profile_edits import profile_toml
+        from banno_creds.profiles.edits import profile_toml
 
         write_result(profile_toml(profile.name, profile.settings).removesuffix("\n"))
 
@@ -172,7 +172,7 @@ def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
             "NAME and --none exclude each other" if name else "no profile was named, to be the default",
             hint="leave one of them" if name else "name one, or add --none to have no default",
         )
-    from banno_creds.profile_edits import set_default
+    from banno_creds.profiles.edits import set_default
 
     file = set_default(name or None, config)
     write_result(f"default  {name or '(none)'}\nfile     {file}")
@@ -183,8 +183,8 @@ def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
 @CONFIG
 def remove(name: str, config: str | None) -> None:
     """Take a profile out of the file, with the comment right above it. The key's file stays where it is."""
-    from banno_creds.profile_edits import remove_profile
-    from banno_creds.sessions import Owner, open_store
+    from banno_creds.login.sessions import Owner, open_store
+    from banno_creds.profiles.edits import remove_profile
 
     file, was_default = remove_profile(name, config)
     write_result(f"removed  {name}\nfile     {file}")

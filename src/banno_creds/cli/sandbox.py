@@ -10,9 +10,9 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.options import Command, option
+from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError
-from banno_creds.files import read_file
-from banno_creds.report import Report, write_result
+from banno_creds.storage.secret_files import read_file
 
 if TYPE_CHECKING:
     from banno_creds.sandbox import Client

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from banno_creds.cli.options import Command, client_config, key_options, report_for, steps_options
-from banno_creds.report import write_result
+from banno_creds.cli.report import write_result
 
 
 @click.command("sign-jwt", cls=Command)
@@ -19,7 +19,7 @@ def command(context: click.Context, /, **values: Any) -> None:
 
     For trying with curl or Postman; it is good for a minute and can be used once.
     """
-    from banno_creds.flow import sign_jwt
+    from banno_creds.tokens.client_credentials import sign_jwt
 
     report = report_for(values)
     write_result(sign_jwt(client_config(context, values), report.step))

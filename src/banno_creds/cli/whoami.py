@@ -15,7 +15,7 @@ from banno_creds.cli.options import (
     signed_in,
     steps_options,
 )
-from banno_creds.report import write_result
+from banno_creds.cli.report import write_result
 
 
 @click.command("whoami", cls=Command)
@@ -34,13 +34,13 @@ def command(context: click.Context, /, *, userinfo: bool, **values: Any) -> None
 
     The exit code is 6 where nobody is signed in, or the login has ended.
     """
-    from banno_creds.login import user_info, who_is_it
+    from banno_creds.login.authorization_code import user_info, who_is_it
 
     report = report_for(values)
     login = signed_in(context, values)
     claims = who_is_it(login, report.step).claims
     if userinfo:
-        from banno_creds.token_cache import open_cache
+        from banno_creds.tokens.cache import open_cache
 
         claims = user_info(login, open_cache(report.step), report.step)
     report.end()

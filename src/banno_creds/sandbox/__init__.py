@@ -12,7 +12,7 @@ and shares no code with what signs: the verifying is done by another library on 
 
 from __future__ import annotations
 
-from banno_creds.findings import Rule
+from banno_creds.rules.findings import Rule
 from banno_creds.sandbox.clients import DEFAULT_REDIRECT_URIS, DEFAULT_SCOPES, ID_TOKEN_ALGORITHMS, Client
 from banno_creds.sandbox.clients_file import read_client_secret, read_clients
 from banno_creds.sandbox.faults import Faults

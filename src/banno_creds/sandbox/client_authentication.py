@@ -6,9 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
-from banno_creds.findings import Finding, Rule, Verdict, shown
-from banno_creds.presented import ClientAssertion
-from banno_creds.rules import (
+from banno_creds.rules.assertion import (
     CLOCK_TOLERANCE,
     Known,
     judge,
@@ -16,6 +14,8 @@ from banno_creds.rules import (
     judge_client_parameters,
     judge_form,
 )
+from banno_creds.rules.findings import Finding, Rule, Verdict, shown
+from banno_creds.rules.presented import ClientAssertion
 from banno_creds.sandbox.refusals import RefusalError, SignInRefusalError
 from banno_creds.sandbox.request_at_hand import machine_now, now
 from banno_creds.sandbox.used_jtis import UsedJtis

@@ -23,7 +23,7 @@ from joserfc.jwk import ECKey, JWKRegistry, OctKey, RSAKey
 
 from banno_creds.config import is_loopback
 from banno_creds.errors import ConfigurationError, printable
-from banno_creds.rules import RegisteredKey
+from banno_creds.rules.assertion import RegisteredKey
 
 DEFAULT_SCOPES: Final = (
     "openid",

@@ -6,7 +6,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import ConfigurationError, printable
-from banno_creds.files import read_file
+from banno_creds.storage.secret_files import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,79 @@
+"""The client assertion: claims and header, put together and signed into a compact JWS (RFC 7523 section 3).
+
+The serialization is written out here (RFC 7515 section 3.1 is three parts and two dots) so that whatever signs
+needs no more than to sign bytes, and because importing a JWT library costs a fifth of a whole run. PyJWT,
+Authlib, OpenSSL and oidc-provider each verify the outcome in the tests.
+"""
+
+from __future__ import annotations
+
+import uuid
+from json import dumps
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.jose.encoding import base64url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.config import ClientConfig
+    from banno_creds.jose.keys import PrivateKey
+
+CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def build_claims(config: ClientConfig, audience: str, now: int) -> dict[str, Any]:
+    """The claims the vendor documents, and what was asked for besides.
+
+    Args:
+        config: the client.
+        audience: the token endpoint's exact URL, used unless the configuration names another.
+        now: the time, in seconds since the epoch.
+
+    Returns:
+        The claims, in the order of the vendor's own helper. ``exp`` is in integer seconds (RFC 7519 section 2).
+    """
+    claims: dict[str, Any] = {
+        "jti": str(uuid.uuid4()),
+        "aud": config.aud or audience,
+        "sub": config.client_id,
+        "iss": config.client_id,
+        "exp": now + config.lifetime,
+    }
+    if config.iat:
+        claims["iat"] = now
+    return claims | dict(config.claims)
+
+
+def build_header(config: ClientConfig, alg: str, key: PrivateKey) -> dict[str, str]:
+    """The JOSE header: ``alg``, and a ``kid`` only on request.
+
+    A ``kid`` that the registration does not have is refused, and a key registered as a PEM has none.
+    """
+    header = {"alg": alg}
+    if config.kid is not None:
+        header["kid"] = key.public.thumbprint() if config.kid == "thumbprint" else config.kid
+    return header
+
+
+def sign(header: Mapping[str, Any], claims: Mapping[str, Any], signer: KeySigner) -> str:
+    """Serialize and sign (RFC 7515 sections 5.1 and 7.1).
+
+    Args:
+        header: the JOSE header.
+        claims: the payload.
+        signer: what signs.
+
+    Returns:
+        The compact JWS.
+
+    Raises:
+        SigningError: the signer cannot sign.
+    """
+    signing_input = f"{_part(header)}.{_part(claims)}"
+    return f"{signing_input}.{base64url(signer.sign(signing_input.encode('ascii')))}"
+
+
+def _part(members: Mapping[str, Any]) -> str:
+    return base64url(dumps(members, separators=(",", ":")).encode("utf-8"))

@@ -1,0 +1,253 @@
+"""How a client that signs people in proves who it is: by a signed JWT, or by a client secret.
+
+OpenID Connect Core 1.0 section 9 has the names: ``private_key_jwt``, ``client_secret_basic``, ``client_secret_post``.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote_plus
+
+from banno_creds.client_authentication.client_assertion import CLIENT_ASSERTION_TYPE
+from banno_creds.config import DEFAULT_TIMEOUT, check_client_id, check_timeout, check_url
+from banno_creds.errors import ConfigurationError
+from banno_creds.login.steps import SecretRead
+from banno_creds.steps import Warned, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.config import ClientConfig
+    from banno_creds.login.sessions import Provider
+    from banno_creds.steps import Emit
+    from banno_creds.times import Clock
+
+SIGNED_JWT = "private_key_jwt"
+BASIC = "client_secret_basic"
+POST = "client_secret_post"
+
+Form = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a client secret is: it is read when it is needed, and kept nowhere."""
+
+    origin: str
+    read: Callable[[], str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client that people sign in to.
+
+    Attributes:
+        client_id: as it was registered.
+        token_endpoint: that of a named environment; None where the issuer says.
+        issuer: the issuer; None where the named environment says.
+        signed_jwt: gives what is needed to make a client assertion; None where the client has a secret, or nothing
+            that proves who it is was given.
+        secret: where the client secret is; None where the client has a key.
+        timeout: how long everything that is asked of the server may take together, in seconds.
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+
+    Raises:
+        ConfigurationError: a value cannot be meant.
+    """
+
+    client_id: str
+    token_endpoint: str | None = None
+    issuer: str | None = None
+    signed_jwt: Callable[[], ClientConfig] | None = None
+    secret: SecretSource | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    ca_bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could only be refused later."""
+        check_client_id(self.client_id)
+        check_timeout(self.timeout)
+        if self.issuer is not None:
+            check_url(self.issuer, "the issuer")
+
+
+class Authenticated(NamedTuple):
+    """A form and headers that prove who the client is.
+
+    ``secrets`` is what no message may repeat: one secret, in each way in which it is written there.
+    """
+
+    form: Form
+    headers: Form
+    secrets: tuple[str, ...]
+    what: str
+
+    def __repr__(self) -> str:
+        return f"Authenticated(by={self.what!r})"
+
+
+class Key(NamedTuple):
+    """What signs client assertions, and what is to stand in them."""
+
+    config: ClientConfig
+    signer: KeySigner
+
+
+class SignedJwt:
+    """Proves it by a client assertion (RFC 7523 section 2.2), a fresh one for each request."""
+
+    method = SIGNED_JWT
+
+    def __init__(self, key: Key, issuer: str, token_endpoint: str, clock: Clock) -> None:
+        self.config = replace(
+            key.config, token_endpoint=token_endpoint, issuer=issuer, scope=(), resource=(), params=()
+        )
+        self.signer = key.signer
+        self._issuer = issuer
+        self._token_endpoint = token_endpoint
+        self._clock = clock
+
+    def apply(
+        self, form: Sequence[tuple[str, str]], emit: Emit = ignore, *, elsewhere: bool = False
+    ) -> Authenticated:
+        """Add the assertion to a form.
+
+        Args:
+            form: the parameters without it.
+            emit: called with each step.
+            elsewhere: whether it goes to another endpoint than the token endpoint. It is for the issuer then (RFC
+                9126 section 2): one for the token endpoint would be good there, whoever has it, and a discovery
+                document may name endpoints on any host.
+
+        Returns:
+            What to send.
+
+        Raises:
+            SigningError: the key is damaged.
+        """
+        from banno_creds.tokens.client_credentials import make_assertion
+
+        config = replace(self.config, aud=None) if elsewhere else self.config
+        audience = self._issuer if elsewhere else self._token_endpoint
+        client_assertion = make_assertion(config, self.signer, audience, emit, self._clock)
+        added = (("client_assertion_type", CLIENT_ASSERTION_TYPE), ("client_assertion", client_assertion))
+        return Authenticated((*form, *added), (), (client_assertion.rpartition(".")[2],), "the assertion")
+
+
+class ClientSecret:
+    """Proves it by a client secret (RFC 6749 section 2.3.1)."""
+
+    def __init__(self, client_id: str, secret: str, method: str) -> None:
+        self.method = method
+        self._client_id = client_id
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return f"ClientSecret(client_id={self._client_id!r}, method={self.method!r})"
+
+    def apply(
+        self, form: Sequence[tuple[str, str]], emit: Emit = ignore, *, elsewhere: bool = False
+    ) -> Authenticated:
+        """Add the secret to a form, or to the headers that go with it; see `SignedJwt.apply`."""
+        del emit, elsewhere
+        if self.method == POST:
+            named = [] if any(name == "client_id" for name, _ in form) else [("client_id", self._client_id)]
+            whole = (*form, *named, ("client_secret", self._secret))
+            return Authenticated(whole, (), self._written(), "the client secret")
+        # Each is form-encoded before they are joined: a colon or a percent sign in them would mean something else.
+        pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
+        credentials = b64encode(pair.encode("ascii")).decode("ascii")
+        header = ("authorization", f"Basic {credentials}")
+        return Authenticated(tuple(form), (header,), (*self._written(), credentials), "the client secret")
+
+    def _written(self) -> tuple[str, ...]:
+        """The secret as somebody may echo it: as it is, without its blanks, and form-encoded."""
+        return self._secret, "".join(self._secret.split()), quote_plus(self._secret)
+
+
+Authentication = SignedJwt | ClientSecret
+
+
+def prepare(client: Client, emit: Emit = ignore) -> Key | str:
+    """Read the client's key or secret, so that what is wrong with it is said before anybody signs in.
+
+    Args:
+        client: the client.
+        emit: called with each step.
+
+    Returns:
+        The key, or the secret.
+
+    Raises:
+        KeyLoadError: the key cannot be read or used.
+        ConfigurationError: the secret cannot be read, or there is neither.
+    """
+    if client.signed_jwt is not None:
+        from banno_creds.tokens.client_credentials import load_signer
+
+        config = client.signed_jwt()
+        return Key(config, load_signer(config, emit))
+    if client.secret is not None:
+        return client.secret.read()
+    raise ConfigurationError(
+        "nothing was given by which the client proves who it is",
+        hint="add --private-key FILE for a signed JWT, which is recommended, or --client-secret-file FILE",
+    )
+
+
+def choose(
+    client: Client,
+    proof: Key | str,
+    metadata: Mapping[str, Any],
+    provider: Provider,
+    clock: Clock,
+    emit: Emit = ignore,
+) -> Authentication:
+    """Choose the method, as discovery names those that the server takes.
+
+    Args:
+        client: the client.
+        proof: what `prepare` gave.
+        metadata: the discovery document's members.
+        provider: whom it is proved to.
+        clock: the time, in seconds since the epoch.
+        emit: called with each step.
+
+    Returns:
+        What proves who the client is.
+
+    Raises:
+        ConfigurationError: the server takes no client secret, or the assertion would be good elsewhere.
+    """
+    # Without the member it is client_secret_basic alone (OpenID Connect Discovery 1.0 section 3).
+    named = metadata.get("token_endpoint_auth_methods_supported", [BASIC])
+    named = named if isinstance(named, list) else [BASIC]
+    if not isinstance(proof, str):
+        if SIGNED_JWT not in named:
+            emit(
+                Warned(
+                    f"discovery does not name {SIGNED_JWT} among the ways in which a client may prove who it is",
+                    hint="if the client is refused: ask the administrator whether it was registered for a signed JWT",
+                )
+            )
+        if proof.config.aud not in (None, provider.issuer, provider.token_endpoint):
+            # An assertion is good for its audience, whoever comes by it.
+            raise ConfigurationError(
+                f"an assertion for {proof.config.aud} would go to another server, {provider.token_endpoint}",
+                hint="leave --aud out",
+            )
+        return SignedJwt(proof, provider.issuer, provider.token_endpoint, clock)
+    method = next((method for method in (BASIC, POST) if method in named), None)
+    if method is None:
+        raise ConfigurationError(
+            "the server takes no client secret: its discovery document names neither client_secret_basic nor "
+            "client_secret_post",
+            hint="use --private-key FILE, with an application that is registered for a signed JWT",
+            rule="discovery.auth_method",
+        )
+    emit(SecretRead("" if client.secret is None else client.secret.origin, method))
+    return ClientSecret(client.client_id, proof, method)

@@ -1,0 +1,91 @@
+"""What signs.
+
+A key in memory now; another holder of keys (a KMS, a smart card) would offer the same: ``alg`` and ``sign``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from banno_creds.errors import ConfigurationError, SigningError
+
+if TYPE_CHECKING:
+    from banno_creds.jose.keys import PrivateKey
+
+# RFC 7518 section 3.1, by key type; the first is the default. PS256 is what the vendor's helper sends.
+ALGORITHMS = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
+
+_P256_BYTES = 32
+
+
+def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
+    """The signature algorithm for a key.
+
+    Args:
+        key: the key.
+        requested: the algorithm asked for, if any; else the one its JWK names, else the key type's default.
+
+    Returns:
+        PS256, RS256 or ES256 (RFC 7518 section 3.1).
+
+    Raises:
+        ConfigurationError: the algorithm does not go with the key.
+    """
+    alg = requested or key.jwk_alg
+    fitting = ALGORITHMS[key.type]
+    if alg is None:
+        return fitting[0]
+    if alg not in fitting:
+        raise ConfigurationError(
+            f"{key.origin} is an {key.description} key and cannot sign with {alg}"
+            + ("" if requested else ", as its JWK says"),
+            hint=f"use --alg {' or '.join(fitting)}" + (", or leave it out" if requested else ""),
+        )
+    return alg
+
+
+@dataclass(frozen=True, slots=True)
+class KeySigner:
+    """Signs with a private key in memory."""
+
+    key: PrivateKey = field(repr=False)
+    alg: str
+
+    def sign(self, signing_input: bytes) -> bytes:
+        """Sign, and verify the fresh signature with the key's public half.
+
+        The key was loaded without the long check of its primes; a damaged key is caught here, in a fraction of
+        that time, before its signature (which could give the key away) leaves the machine.
+
+        Args:
+            signing_input: the JWS Signing Input (RFC 7515 section 5.1).
+
+        Returns:
+            The JWS Signature (RFC 7518 sections 3.3 to 3.5).
+
+        Raises:
+            SigningError: the signature does not verify.
+        """
+        native = self.key.native
+        try:
+            if isinstance(native, EllipticCurvePrivateKey):
+                signature = native.sign(signing_input, ECDSA(SHA256()))
+                native.public_key().verify(signature, signing_input, ECDSA(SHA256()))
+                r, s = decode_dss_signature(signature)
+                return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+            padding = PKCS1v15() if self.alg == "RS256" else PSS(MGF1(SHA256()), SHA256.digest_size)
+            signature = native.sign(signing_input, padding, SHA256())
+            native.public_key().verify(signature, signing_input, padding, SHA256())
+        except (InvalidSignature, ValueError):
+            raise SigningError(
+                f"{self.key.origin} is damaged: what it signs does not verify with its own public half",
+                hint="take the key from a backup, or make a new pair with: banno-creds keygen",
+            ) from None
+        return signature

@@ -1,0 +1,431 @@
+"""The way to a server, step by step and with nothing asked there: the proxy, the name, the connection, TLS.
+
+Each step goes the very way that a request of `http_client` goes, with the same trust, and says what fails in the same
+words and under the same rule. What a request cannot tell is added: whose certificate it is that is not trusted, and
+that it was the name's resolver that never answered.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+import warnings
+from base64 import b64encode
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+from banno_creds.config import is_loopback
+from banno_creds.errors import BannoCredsError, TimedOutError, printable
+from banno_creds.http.client import (
+    CONNECT_SECONDS,
+    NO_CONNECTION,
+    NO_TLS,
+    no_host,
+    not_this_machine,
+    proxy_named_by,
+    refused_by_proxy,
+    resolve,
+    unconnected,
+    untrusted,
+)
+from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.times import duration, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptography import x509
+
+    from banno_creds.http.client import HttpClient
+    from banno_creds.times import Clock
+
+# A certificate that ends sooner should have been renewed: whoever does that by a machine does it earlier.
+SOON_DAYS = 14
+
+_MOST_CHARACTERS = 70  # of one fact
+_MOST_NAMES = 4
+_MOST_HEAD_BYTES = 64 * 1024
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: ([^\r\n]*))?\r?\n")
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_PORTS = {"http": 80, "https": 443}  # and for SOCKS, 1080
+
+
+def examine(url: str, http: HttpClient, *, clock: Clock = time.time) -> Iterator[Finding]:
+    """Go the way to a server, and say of each step what is found there; nothing is asked of the server.
+
+    Args:
+        url: what would be asked; an endpoint that `config.check_url` lets pass.
+        http: knows the proxy, whom to trust, and how much time is left; all that is done here is within it.
+        clock: the time, in seconds since the epoch; a certificate's end is compared with it.
+
+    Yields:
+        A finding for each step as soon as it is known: the proxy, the name, the connection, for https TLS. After one
+        that failed there is no more.
+    """
+    looks_at = "DNS"
+    try:
+        host, port = _host_and_port(url)
+
+        looks_at = "proxy"
+        proxy = http.proxy_for(url)
+        yield _passed(Rule.NETWORK_PROXY, looks_at, *_proxy_facts(host, proxy))
+
+        looks_at = "DNS"
+        way = _Way(url, http, clock, host, port, proxy, _addresses(url, http, (host, port), proxy))
+        yield _passed(Rule.NETWORK_DNS, looks_at, *_address_facts(way))
+
+        looks_at = "connection"
+        started = time.monotonic()
+        connection, address = _connect(way)
+        with connection:
+            milliseconds = (time.monotonic() - started) * 1000
+            yield _passed(Rule.NETWORK_CONNECTION, looks_at, _at(*address), f"{milliseconds:.0f} ms")
+
+            if urlsplit(url).scheme != "https":
+                return
+            if proxy is not None:
+                looks_at = "proxy"
+                if proxy.url.scheme != "http":
+                    yield _beyond(proxy)
+                    return
+                words = _tunnel(connection, way, proxy)
+                yield _passed(Rule.NETWORK_PROXY, looks_at, f"connects to {_at(host, port)}", words)
+            looks_at = "TLS"
+            yield _tls(connection, way)
+    except BannoCredsError as failure:
+        yield _failed(failure, looks_at)
+
+
+class _Way(NamedTuple):
+    url: str
+    http: HttpClient
+    clock: Clock
+    host: str
+    port: int
+    proxy: httpx.Proxy | None
+    addresses: list[tuple[str, int]]  # the proxy's, where there is one
+
+
+def _passed(rule: Rule, looks_at: str, *facts: str) -> Finding:
+    return Finding(rule, Verdict.PASS, looks_at, _joined(*facts))
+
+
+def _failed(failure: BannoCredsError, looks_at: str) -> Finding:
+    received = _joined(failure.message, *failure.details)
+    return Finding(failure.rule or "", Verdict.FAIL, looks_at, received, fix=failure.hint or "")
+
+
+def _joined(*facts: str) -> str:
+    return " · ".join(fact for fact in facts if fact)
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    """Both as httpx reads them: a host without the brackets of IPv6, and a port that may be the scheme's."""
+    try:
+        parsed = httpx.Request("GET", url).url
+    except (httpx.InvalidURL, UnicodeError):
+        raise no_host(url) from None
+    return parsed.raw_host.decode("ascii"), parsed.port or _PORTS[parsed.scheme]
+
+
+def _at(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _left(way: _Way, phase: str) -> float:
+    left = way.http.remaining()
+    if left <= 0:
+        raise way.http.timed_out(way.url, phase)
+    return left
+
+
+# --- The proxy ---
+
+
+def _proxy_at(proxy: httpx.Proxy) -> tuple[str, int]:
+    return proxy.url.raw_host.decode("ascii"), proxy.url.port or _PORTS.get(proxy.url.scheme, 1080)
+
+
+def _proxy_facts(host: str, proxy: httpx.Proxy | None) -> tuple[str, ...]:
+    named_by = proxy_named_by()
+    if proxy is not None:
+        # Put together anew: its URL may hold a user name and a password.
+        named = "with a user name and a password" if proxy.raw_auth else ""
+        return f"{proxy.url.scheme}://{_at(*_proxy_at(proxy))}", f"from {named_by}", named
+    if named_by is None:
+        return ("none",)
+    why = "loopback is never asked through it" if is_loopback(host) else f"NO_PROXY excepts {host}"
+    return "none", f"{named_by} names one, but {printable(why, _MOST_CHARACTERS)}"
+
+
+def _beyond(proxy: httpx.Proxy) -> Finding:
+    kind = "SOCKS" if proxy.url.scheme.startswith("socks") else "https"
+    reason = f"only a request goes through a proxy of this kind ({kind}): what is behind it was not looked at"
+    return Finding(Rule.NETWORK_PROXY, Verdict.UNKNOWN, "proxy", f"{kind} proxy", reason=reason)
+
+
+def _tunnel(connection: socket.socket, way: _Way, proxy: httpx.Proxy) -> str:
+    """Have a proxy connect to the server (RFC 9110 section 9.3.6), as httpx does.
+
+    Returns:
+        What the proxy said to it.
+    """
+    target = _at(way.host, way.port)
+    head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nAccept: */*\r\n".encode("ascii")
+    if proxy.raw_auth is not None:
+        head += b"Proxy-Authorization: Basic %b\r\n" % b64encode(b":".join(proxy.raw_auth))
+    received = b""
+    try:
+        connection.settimeout(_left(way, _NO_TUNNEL))
+        connection.sendall(head + b"\r\n")
+        while (ended := _END_OF_HEAD.search(received)) is None and len(received) < _MOST_HEAD_BYTES:
+            connection.settimeout(_left(way, _NO_TUNNEL))
+            received += (more := connection.recv(4096))
+            if not more:
+                break
+    except TimeoutError:
+        raise way.http.timed_out(way.url, _NO_TUNNEL) from None
+    except OSError as failure:
+        raise refused_by_proxy(way.url, printable(failure.strerror or failure)) from None
+    said = _STATUS_LINE.match(received)
+    if ended is None or said is None:
+        words = "what it answers is no HTTP" if received else "it hung up without an answer"
+        raise refused_by_proxy(way.url, words)
+    words = printable(f"{said[1].decode()} {(said[2] or b'').decode('ascii', 'replace')}", _MOST_CHARACTERS)
+    if not words.startswith("2"):
+        raise refused_by_proxy(way.url, words)
+    return words
+
+
+_NO_TUNNEL = "the proxy had not connected yet"
+
+
+# --- The name and the connection ---
+
+
+def _addresses(
+    url: str, http: HttpClient, server: tuple[str, int], proxy: httpx.Proxy | None
+) -> list[tuple[str, int]]:
+    host, port = server if proxy is None else _proxy_at(proxy)
+    try:
+        return resolve(host, port, http.remaining())
+    except TimeoutError:
+        raise TimedOutError(
+            f"{host} could not be resolved in the time allowed",
+            retryable=True,
+            hint="check this machine's name servers, or allow more with --timeout SECONDS",
+            rule="network.dns",
+        ) from None
+    except OSError as failure:
+        raise unconnected(failure, url, proxy, printable(failure)) from None
+    except UnicodeError:
+        raise no_host(url) from None
+
+
+def _address_facts(way: _Way) -> tuple[str, ...]:
+    name = way.host if way.proxy is None else _proxy_at(way.proxy)[0]
+    facts = [f"{name} is an address: nothing to resolve"]
+    if not _is_address(name):
+        facts = [printable(name, _MOST_CHARACTERS), _listed([address for address, _ in way.addresses])]
+    if way.proxy is not None and not _is_address(way.host):
+        facts.append("the server's name is the proxy's to resolve")
+    return tuple(facts)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(names: list[str]) -> str:
+    more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+    return ", ".join([printable(name, _MOST_CHARACTERS) for name in names[:_MOST_NAMES]] + more)
+
+
+def _connect(way: _Way) -> tuple[socket.socket, tuple[str, int]]:
+    """Connect to the first address that can be connected to."""
+    failure = OSError("it has no address")
+    for address in way.addresses:
+        try:
+            connection = socket.create_connection(address, timeout=min(_left(way, NO_CONNECTION), CONNECT_SECONDS))
+        except OSError as fault:
+            failure = fault
+            continue
+        if urlsplit(way.url).scheme != "https" and not is_loopback(address[0]):
+            connection.close()
+            raise not_this_machine(urlsplit(way.url).netloc, address[0])
+        return connection, address
+    _left(way, NO_CONNECTION)
+    raise unconnected(failure, way.url, way.proxy, printable(failure) or type(failure).__name__) from None
+
+
+# --- TLS ---
+
+
+def _tls(connection: socket.socket, way: _Way) -> Finding:
+    """Shake hands with whom is trusted, and send nothing after that."""
+    try:
+        try:
+            secured = _handshake(connection, way, way.http.trust())
+        except ssl.SSLCertVerificationError:
+            if not way.http.trust_more():
+                raise
+            with _reach(way) as again:
+                secured = _handshake(again, way, way.http.trust())
+    except TimeoutError:
+        raise _tls_timed_out(way) from None
+    except OSError as failure:  # OpenSSL's own among them
+        return _untrusted(way, failure)
+    vouched = f"vouched for by {way.http.trusted_by()}"
+    try:
+        whose = _Certificate.read(secured.certificate)
+    except ValueError:  # OpenSSL forgives more than others
+        return _passed(
+            Rule.NETWORK_TLS_UNTRUSTED, "TLS", secured.version, "a certificate that cannot be shown", vouched
+        )
+    facts = [secured.version, *whose.names(), f"until {utc(whose.not_after)}", vouched]
+    left = whose.not_after - way.clock()
+    if left >= SOON_DAYS * 86400:
+        return _passed(Rule.NETWORK_TLS_UNTRUSTED, "TLS", *facts)
+    return Finding(
+        Rule.NETWORK_TLS_EXPIRED,
+        Verdict.WARN,
+        "TLS",
+        _joined(*facts),
+        f"a certificate that does not end within {SOON_DAYS} days",
+        f"tell the server's operator: it ends in {duration(left)}",
+    )
+
+
+def _untrusted(way: _Way, failure: OSError) -> Finding:
+    """What is wrong with TLS, and with whom: a proxy that inspects, or a captive portal, is known by its issuer."""
+    error = untrusted(failure, urlsplit(way.url).netloc)
+    rule = error.rule or ""
+    if not isinstance(failure, ssl.SSLCertVerificationError):
+        return _failed(error, "TLS")._replace(expected="TLS 1.2 or later")
+    expected = {
+        Rule.NETWORK_TLS_EXPIRED: f"one that is valid now, {utc(way.clock())} by this machine's clock",
+        Rule.NETWORK_TLS_HOST: f"one for {way.host}",
+    }.get(Rule(rule), f"one that is vouched for in {way.http.trusted_by()}")
+    facts = [printable(failure.verify_message, _MOST_CHARACTERS)]
+    shown = _shown_certificate(way)
+    if shown is not None:
+        facts += [*shown.names(), f"valid {utc(shown.not_before)} to {utc(shown.not_after)}"]
+        facts += [f"for {_listed(shown.hosts)}" if shown.hosts else "for no host at all"]
+    return Finding(rule, Verdict.FAIL, "TLS", _joined(*facts), expected, error.hint or "")
+
+
+class _Secured(NamedTuple):
+    version: str
+    certificate: bytes
+
+
+def _reach(way: _Way) -> socket.socket:
+    """Go the same way once more, as far as TLS."""
+    connection, _ = _connect(way)
+    try:
+        if way.proxy is not None:
+            _tunnel(connection, way, way.proxy)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _handshake(connection: socket.socket, way: _Way, context: ssl.SSLContext) -> _Secured:
+    """Agree on TLS, and hang up."""
+    context.set_alpn_protocols(["http/1.1"])  # httpx says so too, and what stands in between may mind
+    # One bound for the whole handshake, however it trickles.
+    connection.settimeout(min(_left(way, NO_TLS), CONNECT_SECONDS))
+    with context.wrap_socket(connection, server_hostname=way.host) as secured:
+        return _Secured(secured.version() or "", secured.getpeercert(binary_form=True) or b"")
+
+
+def _tls_timed_out(way: _Way) -> TimedOutError:
+    _left(way, NO_TLS)
+    return TimedOutError(
+        f"no TLS with {urlsplit(way.url).netloc} within {CONNECT_SECONDS:g} s",
+        retryable=True,
+        hint="check what stands between this machine and the server: a firewall, a proxy",
+        rule="network.timeout",
+    )
+
+
+def _shown_certificate(way: _Way) -> _Certificate | None:
+    """Whose certificate it is that is not trusted; no more than this is done with a server that is not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        with _reach(way) as connection:
+            return _Certificate.read(_handshake(connection, way, context).certificate)
+    except (OSError, ValueError, BannoCredsError):
+        return None  # nothing more can be said of it than that it is not trusted
+
+
+class _Certificate(NamedTuple):
+    """What people want to know of a certificate; its words are from outside."""
+
+    subject: str
+    issuer: str
+    hosts: list[str]
+    not_before: float
+    not_after: float
+
+    @classmethod
+    def read(cls, der: bytes) -> _Certificate:
+        """Take a certificate apart.
+
+        Args:
+            der: the certificate.
+
+        Raises:
+            ValueError: it is none, or none that RFC 5280 allows.
+        """
+        from cryptography import x509
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is allowed no longer: here it is only shown
+            try:
+                certificate = x509.load_der_x509_certificate(der)
+            except x509.InvalidVersion as fault:
+                raise ValueError(str(fault)) from None
+            subject, issuer = certificate.subject, certificate.issuer
+            try:
+                names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+            except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+                names = []
+        hosts = [str(name.value) for name in names if isinstance(name, (x509.DNSName, x509.IPAddress))]
+        return cls(
+            _called(subject) or (hosts[0] if hosts else subject.rfc4514_string() or "nobody"),
+            "itself" if issuer == subject else _called(issuer) or issuer.rfc4514_string() or "nobody",
+            hosts,
+            certificate.not_valid_before_utc.timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
+        )
+
+    def names(self) -> tuple[str, str]:
+        return (
+            f"certificate of {printable(self.subject, _MOST_CHARACTERS)}",
+            f"issued by {printable(self.issuer, _MOST_CHARACTERS)}",
+        )
+
+
+def _called(name: x509.Name) -> str:
+    """A common name, with the organization that bears it; empty if there is none."""
+    from cryptography.x509.oid import NameOID
+
+    common, organization = (
+        str(found[0].value) if (found := name.get_attributes_for_oid(oid)) else ""
+        for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+    )
+    return f"{common} ({organization})" if common and organization not in ("", common) else common

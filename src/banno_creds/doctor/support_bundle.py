@@ -1,0 +1,111 @@
+"""What was found, as a text for a support case: to be read by whoever sends it, and pasted into a ticket.
+
+No secret comes this way: the findings hold none, and of settings that may hold one only the name is known here.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import ssl
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from banno_creds import __version__
+from banno_creds.doctor.examination import NEXT, conclusion
+from banno_creds.errors import printable
+from banno_creds.rules.findings import Verdict
+from banno_creds.times import utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from banno_creds.doctor.examination import Examination, Setting
+    from banno_creds.rules.findings import Finding
+    from banno_creds.times import Clock
+
+_LIBRARIES = ("cryptography", "httpx", "httpcore", "certifi", "pyjwt", "truststore", "click", "rich")
+_MOST_CHARACTERS = 1000  # of one thing said
+_NUMBERED = re.compile(r"\d+\. ")
+
+
+def bundle(examination: Examination, settings: Sequence[Setting], *, clock: Clock = time.time) -> str:
+    """Put together what was found.
+
+    Args:
+        examination: what was found.
+        settings: what was configured, and where it came from.
+        clock: the time, in seconds since the epoch.
+
+    Returns:
+        Markdown, which is as readable as plain text; ends with a line end. What may have come from outside stands in
+        code spans, where nothing is a link, a picture or anybody's name.
+    """
+    return "\n".join(_lines(examination, settings, int(clock()))) + "\n"
+
+
+def _lines(examination: Examination, settings: Sequence[Setting], now: int) -> Iterator[str]:
+    yield "# banno-creds doctor"
+    yield ""
+    yield f"- made: {utc(now)}"
+    yield f"- banno-creds: {__version__}"
+    yield f"- Python: {platform.python_version()} ({platform.python_implementation()}), {platform.platform()}"
+    yield f"- OpenSSL: {ssl.OPENSSL_VERSION}"
+    yield f"- libraries: {', '.join(_versions())}"
+    yield f"- exit code: {examination.exit_code}"
+    yield ""
+    yield "## Configuration"
+    yield ""
+    for setting in settings:
+        yield f"- {setting.name}: {_code(setting.value)} ({_code(setting.source)})"
+    yield ""
+    yield "## Token requests"
+    yield ""
+    if not examination.requests:
+        yield "- none was made"
+    for request in examination.requests:
+        outcome = "a token was granted" if request.accepted else _code(request.error)
+        varied = f" {request.varied}" if request.varied else ""
+        status = f"{request.status} " if request.status else ""
+        request_id = _code(request.request_id) if request.request_id else "(none)"
+        yield f"- {utc(request.at)}{varied}: {status}{outcome} · x-request-id {request_id}"
+    yield ""
+    yield "## Findings"
+    yield ""
+    for finding in examination.findings:
+        mark = finding.verdict.upper() if finding.verdict is not Verdict.PASS else finding.verdict
+        said = "; ".join(_said(finding))
+        yield f"- {mark} {finding.rule} ({finding.looks_at})" + (f": {said}" if said else "")
+    for part in conclusion(examination):
+        if part.title == NEXT:
+            continue
+        yield ""
+        yield f"## {part.title}"
+        yield ""
+        for note in part.notes:
+            numbered = _NUMBERED.match(note)
+            start = numbered[0] if numbered else "- "
+            yield start + _code(note.removeprefix(start))
+
+
+def _said(finding: Finding) -> Iterator[str]:
+    for name, text in (
+        ("received", finding.received),
+        ("expected", finding.expected),
+        ("why", finding.reason),
+        ("fix", finding.fix),
+    ):
+        if text:
+            yield f"{name} {_code(text)}"
+
+
+def _code(text: str) -> str:
+    """A code span: one line, and nothing in it ends it (CommonMark 0.31, section 6.1)."""
+    shown = printable(text, _MOST_CHARACTERS).replace("`", "'")
+    return f"`{shown or '(blank)'}`"
+
+
+def _versions() -> Iterator[str]:
+    for name in _LIBRARIES:
+        yield f"{name} {version(name)}"

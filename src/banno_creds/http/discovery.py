@@ -1,0 +1,148 @@
+"""What an issuer says of itself: its endpoints (OpenID Connect Discovery 1.0, RFC 8414) and its JWK Set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.config import check_url
+from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError, printable
+from banno_creds.jose.encoding import parse_json_object
+from banno_creds.tokens.response import exchange, unavailable, what_is_wrong, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from banno_creds.http.client import Answer, HttpClient
+
+WELL_KNOWN = "/.well-known/openid-configuration"
+
+_RULES = {"token_endpoint": "discovery.token_endpoint", "jwks_uri": "discovery.jwks"}
+_HINTS = {"token_endpoint": "give the URL itself with --token-endpoint", "jwks_uri": "give --jwks instead"}
+
+
+def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
+    """Fetch an issuer's discovery document, and compare the issuer it names.
+
+    Args:
+        issuer: the issuer's identifier, a URL.
+        http: what sends the request.
+
+    Returns:
+        The document.
+
+    Raises:
+        ConfigurationError: the document is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
+        NetworkError: it cannot be fetched, or is no such document.
+    """
+    url = url_of(issuer)
+    metadata = fetch_json(url, http, "a discovery document", "discovery.missing")
+    check_issuer(metadata, issuer, url)
+    return metadata
+
+
+def url_of(issuer: str) -> str:
+    """Where an issuer's discovery document is (OpenID Connect Discovery 1.0 section 4)."""
+    return issuer.removesuffix("/") + WELL_KNOWN
+
+
+def check_issuer(metadata: Mapping[str, Any], issuer: str, url: str) -> None:
+    """Make sure whose discovery document it is (OpenID Connect Discovery 1.0 section 4.3).
+
+    Args:
+        metadata: the document.
+        issuer: whose it has to be.
+        url: where it came from.
+
+    Raises:
+        ConfigurationError: it is another issuer's.
+    """
+    named = metadata.get("issuer")
+    if named != issuer:
+        raise ConfigurationError(
+            f"the discovery document at {url} is not that of the issuer {issuer}",
+            hint="the two must be equal to the character; if the document's is right, use it as --issuer",
+            details=(f"it says: {printable(named, 200)}" if "issuer" in metadata else "it names no issuer",),
+            rule="discovery.issuer",
+        )
+
+
+def endpoint(metadata: dict[str, Any], name: str) -> str:
+    """One endpoint's URL from a discovery document.
+
+    Args:
+        metadata: the document.
+        name: the member, such as ``token_endpoint`` or ``jwks_uri``.
+
+    Returns:
+        The URL.
+
+    Raises:
+        UnusableAnswerError: the document has no such URL.
+        ConfigurationError: the URL is not one that may be sent credentials.
+    """
+    url = metadata.get(name)
+    rule = _RULES.get(name, "discovery.authorization_endpoint")
+    if not isinstance(url, str):
+        raise UnusableAnswerError(
+            f"the discovery document of {printable(metadata.get('issuer'), 200)} names no {name}",
+            hint=_HINTS.get(name, "check that this issuer signs people in; ask its operator"),
+            rule=rule,
+        )
+    try:
+        check_url(url, f"the {name} that the discovery document names")
+    except ConfigurationError as failure:
+        failure.rule = rule
+        raise
+    issuer = str(metadata.get("issuer"))
+    if issuer.lower().startswith("https:") and not url.lower().startswith("https:"):
+        raise ConfigurationError(
+            f"the {name} that {printable(issuer, 200)} names is plain http: {url}",
+            hint="an https issuer has https endpoints; find out who changed its discovery document",
+            rule=rule,
+        )
+    return url
+
+
+def fetch_json(url: str, http: HttpClient, what: str, missing: str = "discovery.jwks") -> dict[str, Any]:
+    """Fetch a JSON object.
+
+    Args:
+        url: where.
+        http: what sends the request.
+        what: how messages name what should be there.
+        missing: the id of the rule that nothing is there.
+
+    Returns:
+        The object.
+
+    Raises:
+        NetworkError: it cannot be fetched, or is no JSON object.
+    """
+    return read_json(http.get(url), what, missing)
+
+
+def read_json(answer: Answer, what: str, missing: str) -> dict[str, Any]:
+    """Take an answer for the JSON object that it should be; see `fetch_json` for arguments and errors."""
+    if answer.status != 200:
+        raise _not_there(answer, what, missing)
+    try:
+        return parse_json_object(answer.content)
+    except ValueError as failure:
+        raise UnusableAnswerError(
+            f"what {answer.url} sends is not {what}: {what_is_wrong(answer, failure)}",
+            hint="open the URL in a browser: a login page or a gateway may answer in its place",
+            details=exchange(answer) + words(answer),
+            rule="network.answer",
+        ) from None
+
+
+def _not_there(answer: Answer, what: str, missing: str) -> UnavailableError | UnusableAnswerError:
+    if answer.status == 429 or answer.status >= 500:
+        return unavailable(answer)
+    return UnusableAnswerError(
+        f"{answer.url} does not send {what}: {answer.status} {answer.reason}",
+        hint="check the URL; a redirect is never followed",
+        details=exchange(answer) + words(answer),
+        # A redirect is a login page's or a captive portal's: somebody else answers in its place.
+        rule="network.answer" if 300 <= answer.status < 400 else missing,
+    )

@@ -1,0 +1,249 @@
+"""Whether an id_token is the one that was asked for (OpenID Connect Core 1.0 section 3.1.3.7).
+
+Whose signature it carries, `verify` says; which algorithms may have made it, the discovery document.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from hmac import compare_digest
+from json import dumps
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from banno_creds.errors import TokenError, printable
+from banno_creds.jose.decode import DecodedToken, take_apart
+from banno_creds.jose.encoding import base64url
+from banno_creds.times import looks_like_milliseconds, until, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from banno_creds.jose.verify import VerificationKey
+
+TOLERANCE = 300
+"""By how many seconds the clocks may differ, as the vendor's own example has it."""
+
+ALGORITHMS = ("RS256", "PS256", "ES256")
+"""What may have signed an id_token, if discovery names it too."""
+
+_BEGIN_AGAIN = "nothing was kept; begin again, and if it stays so tell the server's operator"
+_SUBJECT_CHARACTERS = 255  # OpenID Connect Core 1.0 section 2
+
+
+class Expected(NamedTuple):
+    """What an id_token has to say.
+
+    ``nonce`` is None where none was sent, as with a refresh token; ``subject`` is None where anybody may sign in.
+    """
+
+    issuer: str
+    client_id: str
+    nonce: str | None
+    subject: str | None = None
+    max_age: int | None = None
+
+
+def algorithms_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The algorithms that an issuer may sign id_tokens with, as far as they are known here.
+
+    Args:
+        metadata: the discovery document's members; without the right one it is RS256 alone.
+
+    Returns:
+        Some of `ALGORITHMS`.
+    """
+    named = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
+    return tuple(alg for alg in ALGORITHMS if isinstance(named, list) and alg in named)
+
+
+def check_header(token: DecodedToken, algorithms: Sequence[str]) -> None:
+    """Make sure that an algorithm signed it which the issuer names (RFC 8725 section 3.1), before any key is used.
+
+    Args:
+        token: the id_token.
+        algorithms: those that discovery names.
+
+    Raises:
+        TokenError: it is another one, or none.
+    """
+    alg = token.header.get("alg")
+    if alg in algorithms:
+        return
+    if alg == "none":
+        message = "the id_token is not signed at all (alg none): anybody can have written it"
+    elif isinstance(alg, str) and alg.startswith("HS"):
+        message = (
+            f"the id_token says it is signed with a shared secret ({printable(alg, 20)}), and a public key is not one"
+        )
+    else:
+        message = (
+            f"the id_token is signed with {printable(alg, 40)}, which the issuer's discovery document does not name"
+        )
+    raise TokenError(
+        message,
+        details=(f"expected alg: {' or '.join(algorithms) or '(discovery names none that is known here)'}",),
+        hint=_BEGIN_AGAIN,
+        rule="id_token.alg.unexpected",
+    )
+
+
+def check(token: DecodedToken, expected: Expected, access_token: str, now: int) -> None:
+    """Make sure of an id_token's claims, whose signature holds.
+
+    Args:
+        token: the id_token.
+        expected: what it has to say.
+        access_token: the access token that came with it.
+        now: the time, in seconds since the epoch.
+
+    Raises:
+        TokenError: a claim is not as it has to be; the rule says which.
+    """
+    claims = token.payload
+    if claims.get("iss") != expected.issuer:
+        raise _other("iss", "it is another issuer's", expected.issuer, claims)
+    _check_audience(claims, expected.client_id)
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_CHARACTERS:
+        raise _failed("sub", "it does not say who signed in (sub)")
+    if expected.subject is not None and subject != expected.subject:
+        raise _other("sub", "it speaks of another person than the one who signed in", expected.subject, claims)
+    _check_times(claims, expected, now)
+    if expected.nonce is not None:
+        if "nonce" not in claims:
+            raise _failed("nonce", "it has no nonce, and one was sent: it may belong to another login")
+        if not _same(claims["nonce"], expected.nonce):
+            raise _failed("nonce", "its nonce is not the one that was sent: it belongs to another login (a replay)")
+    if "at_hash" in claims and not _same(claims["at_hash"], at_hash(access_token)):
+        raise _failed("at_hash", "its at_hash is another access token's: the two do not belong together")
+
+
+def at_hash(access_token: str) -> str:
+    """The half of its hash by which an id_token names the access token it came with (section 3.1.3.6).
+
+    All of `ALGORITHMS` go with SHA-256.
+    """
+    return base64url(sha256(access_token.encode("ascii")).digest()[:16])
+
+
+def verify(compact: str, keys: Sequence[VerificationKey]) -> tuple[DecodedToken, VerificationKey]:
+    """Take an id_token apart, and find the key that signed it.
+
+    Args:
+        compact: the JWS.
+        keys: the issuer's.
+
+    Returns:
+        The token and the key.
+
+    Raises:
+        TokenError: it is no JWT, or none of the keys signed it.
+    """
+    from banno_creds.jose.verify import verify_signature
+
+    token = read(compact)
+    try:
+        return token, verify_signature(token, keys)
+    except TokenError as failure:
+        failure.message = f"the id_token is not to be relied on: {failure.message}"
+        failure.args = (failure.message,)
+        failure.hint, failure.rule = _BEGIN_AGAIN, "id_token.signature.unverified"
+        raise
+
+
+def read(compact: object) -> DecodedToken:
+    """Take an id_token apart, which proves nothing yet.
+
+    Args:
+        compact: what the token response had under that name.
+
+    Returns:
+        The token.
+
+    Raises:
+        TokenError: there is none, or it is no JWT.
+    """
+    if not isinstance(compact, str):
+        raise TokenError(
+            "the token response has no id_token, so nobody knows who signed in"
+            if compact is None
+            else "the token response's id_token is no text",
+            hint="ask for the scope openid; if it was asked for, tell the server's operator",
+            rule="id_token.missing",
+        )
+    try:
+        return take_apart(compact)
+    except TokenError as failure:
+        raise TokenError(
+            f"the id_token cannot be read: {failure.message}", hint=_BEGIN_AGAIN, rule="id_token.missing"
+        ) from None
+
+
+def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
+    """Section 3.1.3.7, points 3 to 5: for us, and where it is for others too, issued to us."""
+    audience, party = claims.get("aud"), claims.get("azp")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if client_id not in audiences:
+        raise _other("aud", "it is for another client", client_id, claims)
+    if (len(audiences) > 1 or "azp" in claims) and party != client_id:
+        raise _other("azp", "it was issued to another client", client_id, claims, rule="aud")
+
+
+def _check_times(claims: Mapping[str, Any], expected: Expected, now: int) -> None:
+    ends = _seconds(claims, "exp")
+    if now - TOLERANCE >= ends:
+        raise _failed("exp", f"it expired {until(ends, now)}, at {utc(ends)}", _CLOCK)
+    issued = _seconds(claims, "iat")
+    if issued - TOLERANCE > now:
+        raise _failed("iat", f"it says that it was issued {until(issued, now)}, at {utc(issued)}", _CLOCK)
+    if "nbf" in claims and (begins := _seconds(claims, "nbf", "iat")) - TOLERANCE > now:
+        raise _failed("iat", f"it is not valid before {utc(begins)}", _CLOCK)
+    if expected.max_age is None:
+        return
+    if "auth_time" not in claims:
+        raise _failed("auth_time", "it does not say when the person signed in, and --max-age asked for it")
+    signed_in = _seconds(claims, "auth_time")
+    if now - TOLERANCE - expected.max_age > signed_in:
+        raise _failed(
+            "auth_time",
+            f"the person signed in {until(signed_in, now)}, and --max-age allows {expected.max_age} s",
+            "sign in anew: --prompt login",
+        )
+
+
+_CLOCK = "compare this machine's clock with the server's; nothing was kept"
+
+
+def _seconds(claims: Mapping[str, Any], name: str, rule: str = "") -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or looks_like_milliseconds(value):
+        what = f"it has no {name}" if name not in claims else f"its {name} is no NumericDate: {_shown(value)}"
+        raise _failed(rule or name, what)
+    return value
+
+
+def _same(received: object, expected: str) -> bool:
+    return isinstance(received, str) and compare_digest(received.encode("utf-8", "replace"), expected.encode("ascii"))
+
+
+_RULES = {
+    **{claim: f"id_token.{claim}.unexpected" for claim in ("iss", "aud", "sub", "nonce", "at_hash")},
+    "exp": "id_token.expired",
+    "auth_time": "id_token.auth_time.too_old",
+    "iat": "id_token.iat.future",
+}
+
+
+def _failed(claim: str, what: str, hint: str = _BEGIN_AGAIN, details: tuple[str, ...] = ()) -> TokenError:
+    return TokenError(f"the id_token is not to be relied on: {what}", hint=hint, details=details, rule=_RULES[claim])
+
+
+def _other(claim: str, what: str, wanted: str, claims: Mapping[str, Any], rule: str = "") -> TokenError:
+    received = _shown(claims[claim]) if claim in claims else "(none)"
+    details = (f"expected {claim}: {_shown(wanted)}", f"received {claim}: {received}")
+    return _failed(rule or claim, what, details=details)
+
+
+def _shown(value: object) -> str:
+    """As JSON: a blank at an end and a letter of another alphabet are seen so."""
+    return printable(dumps(value), 200)

@@ -1,0 +1,444 @@
+"""Changing the user's ``config.toml``: a profile is written, replaced or taken out.
+
+It is done with tomlkit, which keeps what the user wrote. Whatever it comes to is parsed again before it is written:
+nothing but what was asked for may have changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import time
+import tomllib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import tomlkit
+
+from banno_creds.config import find_config_file
+from banno_creds.errors import ConfigurationError, OutputError
+from banno_creds.profiles.lookup import (
+    check_name,
+    check_settings,
+    line_of,
+    no_file_for,
+    parse,
+    read_text,
+    split_tables,
+    unknown_profile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from banno_creds.config import Location
+
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
+_LOOKS = 200  # at a lock that another process holds, before giving up
+_PAUSE = 0.05  # seconds between two looks
+
+
+def add_profile(
+    name: str,
+    settings: Mapping[str, Any],
+    config: Location | None = None,
+    *,
+    replace: bool = False,
+    default: bool = False,
+) -> str:
+    """Put a profile into the file, which is made if it is missing.
+
+    Args:
+        name: the profile's name.
+        settings: its settings.
+        config: the file; None means the user's own.
+        replace: whether one of this name is replaced.
+        default: whether it becomes the default.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ConfigurationError: a name or a setting cannot be meant, or there is such a profile already.
+        OutputError: the file could not be written.
+    """
+    check_name(name)
+    check_settings(settings)
+
+    def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        profiles = data.get("profiles", {})
+        if name in profiles and not replace:
+            raise ConfigurationError(
+                f"there is a profile {name} in {file} already, nothing was changed",
+                hint="add --force to replace it, or choose another name",
+            )
+        wanted = {**data, "profiles": {**profiles, name: dict(settings)}}
+        text = _replaced(file, text, name, settings) if name in profiles else _appended(text, name, settings)
+        if default:
+            text, wanted = _with_default(file, text, name, data), {**wanted, "default": name}
+        return text, wanted
+
+    return _edit(config, change)
+
+
+def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool]:
+    """Take a profile out of the file, and out of its place as the default.
+
+    Args:
+        name: the profile's name.
+        config: the file; None means the user's own.
+
+    Returns:
+        The file's path, and whether the profile was the default.
+
+    Raises:
+        ConfigurationError: there is no such profile, or the file cannot be meant.
+        OutputError: the file could not be written.
+    """
+    check_name(name)
+    was_default = False
+
+    def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        nonlocal was_default
+        profiles = data.get("profiles", {})
+        if name not in profiles:
+            raise unknown_profile(name, file, profiles)
+        was_default = data.get("default") == name
+        wanted = {**data, "profiles": {other: profiles[other] for other in profiles if other != name}}
+        text = _without(file, text, name)
+        if was_default:
+            del wanted["default"]
+            text = _without_default(file, text)
+        return text, wanted
+
+    _must_be_there(name, config)
+    return _edit(config, change), was_default
+
+
+def set_default(name: str | None, config: Location | None = None) -> str:
+    """Make a profile the default, or have none.
+
+    Args:
+        name: the profile's name; None means that there is no default from now on.
+        config: the file; None means the user's own.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ConfigurationError: there is no such profile, or the file cannot be meant.
+        OutputError: the file could not be written.
+    """
+    if name is not None:
+        check_name(name)
+
+    def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        wanted = {key: data[key] for key in data if key != "default"}
+        if name is None:
+            return (_without_default(file, text) if "default" in data else text), wanted
+        if name not in data.get("profiles", {}):
+            raise unknown_profile(name, file, data.get("profiles", {}))
+        return _with_default(file, text, name, data), {**wanted, "default": name}
+
+    _must_be_there(name, config)
+    return _edit(config, change)
+
+
+def _must_be_there(name: str | None, config: Location | None) -> None:
+    """Where there is no file, none is made only to say that there is nothing in it."""
+    file = find_config_file(config)
+    if file is not None and not os.path.lexists(file):
+        raise no_file_for(name, file)
+
+
+def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], tuple[str, dict[str, Any]]]) -> str:
+    """Read the file, change it and put it back, with nobody else doing the same meanwhile."""
+    file = find_config_file(config)
+    if file is None:
+        raise ConfigurationError("there is no home folder to keep profiles in", hint="name the file: --config FILE")
+    # A link is followed, and stays: it is how people keep such files under version control.
+    target = os.path.realpath(file)
+    folder = os.path.dirname(target)
+    try:
+        if config is None:
+            _make_folders(os.path.dirname(file))
+        if not os.path.isdir(folder):
+            raise ConfigurationError(f"there is no folder {folder}", hint="make it first, or name another file")
+        with _locked(target):
+            text = read_text(target, named=True) or ""
+            text, wanted = change(file, text, parse(file, text))
+            _make_sure(file, text, wanted)
+            _write(target, text)
+    except OSError as failure:
+        raise OutputError(
+            f"cannot write {file}: {failure.strerror or failure}; nothing was changed",
+            hint="check that you may write in that folder and that the disk is not full",
+        ) from None
+    return file
+
+
+def _make_sure(file: str, text: str, wanted: dict[str, Any]) -> None:
+    """Write nothing that does not say what it should, whatever was in the file and whoever edited it."""
+
+    def meant(data: dict[str, Any]) -> dict[str, Any]:
+        return data if data.get("profiles") else {key: data[key] for key in data if key != "profiles"}
+
+    try:
+        same = meant(tomllib.loads(text)) == meant(wanted)
+    except ValueError:
+        same = False
+    if not same:
+        raise _by_hand(file)
+
+
+def _by_hand(file: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{file} is written in a way that cannot be changed without changing more, nothing was changed",
+        hint="edit it by hand; with one [profiles.NAME] for each profile it can be changed",
+    )
+
+
+def _appended(text: str, name: str, settings: Mapping[str, Any]) -> str:
+    """Add a profile at the end. What was there stays as it is, to the letter."""
+    before = text.rstrip("\n")
+    return (f"{before}\n\n" if before else "") + profile_toml(name, settings)
+
+
+def profile_toml(name: str, settings: Mapping[str, Any]) -> str:
+    """A profile as it stands in a file.
+
+    Args:
+        name: its name.
+        settings: its settings.
+
+    Returns:
+        TOML, with its last line end.
+    """
+    table = tomlkit.table()
+    for key, value in settings.items():
+        table.add(key, value)
+    profiles = tomlkit.table(is_super_table=True)
+    profiles.append(name, table)
+    document = tomlkit.document()
+    document.append("profiles", profiles)
+    return tomlkit.dumps(document).strip("\n") + "\n"
+
+
+def _replaced(file: str, text: str, name: str, settings: Mapping[str, Any]) -> str:
+    """Change a profile where it stands; comments on what stays are kept."""
+
+    def change(document: Any) -> None:
+        table = document["profiles"][name]
+        for key in [key for key in table if key not in settings]:
+            del table[key]
+        for key, value in settings.items():
+            if key not in table or table[key].unwrap() != value:
+                table[key] = value
+
+    return _with_tomlkit(file, text, change)
+
+
+def _with_default(file: str, text: str, name: str, before: Mapping[str, Any]) -> str:
+    if "default" not in before:
+        return _with_first_default(text, name)
+
+    def change(document: Any) -> None:
+        document["default"] = name
+
+    return _with_tomlkit(file, text, change)
+
+
+def _with_first_default(text: str, name: str) -> str:
+    """Put ``default`` at the top, in a paragraph of its own.
+
+    Right under the comment that opens the file, where tomlkit has it, it would read as what that comment is about.
+    """
+    opening = re.match(r"\n*(#.*\n)+", text)
+    before, after = (f"{opening[0]}\n", text[opening.end() :]) if opening else ("", text)
+    gap = "" if after.startswith("\n") else "\n"
+    return f'{before}default = "{name}"\n{gap}{after}'
+
+
+def _without_default(file: str, text: str) -> str:
+    """Take ``default`` out, and one of the blank lines around it."""
+    number = line_of(text, None, "default")
+    if number is None:
+
+        def remove(document: Any) -> None:
+            del document["default"]
+
+        return _with_tomlkit(file, text, remove).lstrip("\n")
+    lines = text.split("\n")
+    before, after = lines[: number - 1], lines[number:]
+    if after and not after[0].strip() and not (before and before[-1].strip()):
+        del after[0]
+    return "\n".join(before + after)
+
+
+def _with_tomlkit(file: str, text: str, change: Callable[[Any], None]) -> str:
+    try:
+        document = tomlkit.parse(text)
+        change(document)
+        return tomlkit.dumps(document)
+    except Exception:  # noqa: BLE001 - in odd files it fails in many ways, and none has changed anything
+        raise _by_hand(file) from None
+
+
+def _without(file: str, text: str, name: str) -> str:
+    """Take a profile out, with the comment that stands right above it.
+
+    tomlkit would take the comment above the next one: to it, that is the end of this one.
+    """
+    top, tables = split_tables(text) or (text, [])
+    if not tables or "profiles" in top:
+
+        def remove(document: Any) -> None:
+            del document["profiles"][name]
+
+        return _with_tomlkit(file, text, remove).rstrip("\n") + "\n"
+    kept = top.split("\n")[:-1]
+    for owner, table in tables:
+        lines = table.removesuffix("\n").split("\n")
+        if owner == name:
+            _drop_comment(kept)
+            lines = _after_the_last_key(lines)
+            while lines and not lines[0].strip() and (not kept or not kept[-1].strip()):
+                del lines[0]
+        kept += lines
+    while kept and not kept[-1].strip():
+        del kept[-1]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _drop_comment(lines: list[str]) -> None:
+    """Drop the comment at the end, unless it opens the file: then it is about all of it."""
+    first = len(lines)
+    while first and lines[first - 1].startswith("#"):
+        first -= 1
+    if first:
+        del lines[first:]
+
+
+def _after_the_last_key(lines: list[str]) -> list[str]:
+    last = max(number for number, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#"))
+    return lines[last + 1 :]
+
+
+def _write(target: str, text: str) -> None:
+    """Put the file in its place whole, with the mode and the owner it had."""
+    folder, name = os.path.split(target)
+    staged = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
+    content = text.encode()
+    try:
+        before: os.stat_result | None = os.stat(target)
+        with open(target, "rb") as stream:
+            if b"\r\n" in stream.read():
+                content = content.replace(b"\n", b"\r\n")
+    except FileNotFoundError:
+        before = None
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _FILE_MODE)
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            _give_back(descriptor, before or os.stat(folder))
+            if before is not None and os.name == "posix":
+                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+            os.fsync(descriptor)
+        os.replace(staged, target)
+    except BaseException:
+        os.unlink(staged)
+        raise
+    _sync_folder(folder)
+
+
+def _make_folders(folder: str) -> None:
+    """Make a folder and those above it, each the owner's of the one that it is in."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for each in reversed(missing):
+        try:
+            os.mkdir(each, _FOLDER_MODE)
+        except FileExistsError:
+            if os.path.isdir(each):
+                continue  # another process was quicker
+            raise
+        if os.name == "posix":
+            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _give_back(descriptor, os.stat(os.path.dirname(each)))
+            finally:
+                os.close(descriptor)
+
+
+def _give_back(descriptor: int, like: os.stat_result) -> None:
+    """Leave nothing of root's among a user's files: by sudo, root may have been asked to change them.
+
+    Args:
+        descriptor: what this run has made, and nothing else: root gives it away.
+        like: what has the right owner.
+    """
+    if os.name == "posix" and os.geteuid() == 0:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the rename survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # not all file systems can
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(target: str) -> Iterator[None]:
+    """One change at a time."""
+    descriptor = _open_to_lock(target)
+    try:
+        for _ in range(_LOOKS):
+            if _take(descriptor):
+                break
+            time.sleep(_PAUSE)
+        else:
+            raise ConfigurationError(
+                f"a second process has been changing {target} for {_LOOKS * _PAUSE:.0f} s",
+                hint="look for a banno-creds that hangs, and end it",
+            )
+        yield
+    finally:
+        os.close(descriptor)  # which gives the lock back
+
+
+def _open_to_lock(target: str) -> int:
+    """The folder itself: a file for it would be left behind, and others could put a link in its place."""
+    folder, name = os.path.split(target)
+    if sys.platform == "win32":  # pragma: no cover - there a folder cannot be locked, and no link is made unasked
+        return os.open(os.path.join(folder, f".{name}.lock"), os.O_RDWR | os.O_CREAT)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":  # pragma: no cover - there locks are on bytes
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass  # a file system without locks: a second change at the same moment is one that people make
+    return True

@@ -1,0 +1,191 @@
+"""The certificate with which `redirection_endpoint` speaks https: made on the spot, for localhost, and kept.
+
+No authority vouches for it, so the browser asks once whether it is to be trusted. It is kept so that the answer
+holds; its private key never leaves this machine, and is for no other name than localhost.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import ipaddress
+import time
+from base64 import b64encode
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from banno_creds.errors import ConfigurationError, printable
+from banno_creds.storage import own_files
+from banno_creds.storage.own_files import NotOursError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from banno_creds.times import Clock
+
+# Browsers refuse a certificate that is good for more than 398 days.
+_LIFETIME = dt.timedelta(days=397)
+_LEAST_LEFT = dt.timedelta(days=30)
+_CLOCKS_DIFFER = dt.timedelta(hours=1)
+_PATIENCE = 10.0  # seconds; to make one takes milliseconds
+_PAUSE = 0.05
+
+_HINT = (
+    "name a folder of yours with BANNO_CREDS_STATE_DIR, or register a redirect URI with http://localhost and use that"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalhostCertificate:
+    """A certificate for localhost, in one file with its private key.
+
+    Attributes:
+        path: the PEM file.
+        fingerprint: the certificate's SHA-256, as a browser shows it: ``SHA256:`` and hexadecimal with colons.
+        spki: the base64 of the SHA-256 of its SubjectPublicKeyInfo (RFC 7469 section 2.4).
+        made: whether it was made just now, by this process or another: no browser knows it yet.
+    """
+
+    path: str
+    fingerprint: str
+    spki: str
+    made: bool
+
+
+def localhost_certificate(
+    folder: str, *, clock: Clock = time.time, sleep: Callable[[float], None] = time.sleep
+) -> LocalhostCertificate:
+    """The certificate for localhost: the one that is kept, or a new one where that cannot be used any longer.
+
+    Args:
+        folder: where it is kept, see `own_files.state_folder`; made if need be.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause while another process makes it.
+
+    Returns:
+        The certificate. It is made anew if it is missing, broken, for another key, not valid yet, or for less than 30
+        days more.
+
+    Raises:
+        ConfigurationError: it cannot be kept there.
+    """
+    path = str(Path(folder) / own_files.CERTIFICATE)
+    now = dt.datetime.fromtimestamp(clock(), dt.UTC)
+    try:
+        own_files.make_folder(folder)
+        own_files.check_folder(folder)
+        certificate = _kept(path, now)
+        made = certificate is None
+        if certificate is None:
+            # Of two first logins at once, both show the fingerprint of the one that is served.
+            with _alone(path + own_files.LOCK, sleep):
+                certificate = _kept(path, now) or _make(path, now)
+    except OSError as failure:
+        raise ConfigurationError(
+            f"the certificate for localhost cannot be kept: {printable(_words(failure))}", hint=_HINT
+        ) from None
+    return LocalhostCertificate(path, _fingerprint(certificate), _spki(certificate), made)
+
+
+@contextmanager
+def _alone(lock_path: str, sleep: Callable[[float], None]) -> Iterator[None]:
+    waited = 0.0
+    while (descriptor := own_files.lock(lock_path)) is None:
+        if waited >= _PATIENCE:
+            raise OSError(None, f"another process has been making it for {_PATIENCE:g} s")
+        sleep(_PAUSE)
+        waited += _PAUSE
+    try:
+        yield
+    finally:
+        own_files.unlock(descriptor, lock_path)
+
+
+def _kept(path: str, now: dt.datetime) -> x509.Certificate | None:
+    try:
+        content = own_files.read(path)
+    except FileNotFoundError:
+        return None
+    try:
+        certificate = x509.load_pem_x509_certificate(content)
+        key = load_pem_private_key(content, None)
+        if certificate.public_key() != key.public_key():
+            return None
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+        return None
+    good = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - _LEAST_LEFT
+    return certificate if good else None
+
+
+def _make(path: str, now: dt.datetime) -> x509.Certificate:
+    key = generate_private_key(SECP256R1())  # browsers take no Ed25519 here
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    begins = now - _CLOCKS_DIFFER
+    names = x509.SubjectAlternativeName(
+        [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            x509.IPAddress(ipaddress.ip_address("::1")),
+        ]
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(begins + _LIFETIME)
+        .add_extension(names, critical=False)
+        # It can vouch for nothing but itself: whoever trusts it, or gets hold of its key, has no authority.
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_DIGITAL_SIGNATURE, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    own_files.write(path, private + certificate.public_bytes(Encoding.PEM))
+    return certificate
+
+
+_DIGITAL_SIGNATURE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return "SHA256:" + certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def _spki(certificate: x509.Certificate) -> str:
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b64encode(hashlib.sha256(spki).digest()).decode("ascii")
+
+
+def _words(failure: OSError) -> str:
+    if isinstance(failure, NotOursError) or failure.filename is None:
+        return failure.strerror or str(failure)
+    return f"{failure.filename}: {failure.strerror}"

@@ -1,0 +1,294 @@
+"""Tokens for a program that runs on: in memory, else from the commands' cache, else from the server.
+
+However many threads and tasks ask at once, one request is made, and its outcome, a failure too, is everybody's.
+The network is asked in threads in any case (see `http_client`), so the asynchronous half awaits a thread. It does
+that by anyio, which httpx brings along: whoever uses httpx with trio gets tokens there too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from copy import copy
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakSet
+
+from banno_creds.config import DEFAULT_MIN_TTL, check_min_ttl
+from banno_creds.errors import BannoCredsError, RefusedError
+from banno_creds.steps import TokenRequested, Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import anyio
+    from anyio.lowlevel import RunVar
+
+    from banno_creds.config import ClientConfig
+    from banno_creds.steps import Emit, Step
+    from banno_creds.times import Clock
+    from banno_creds.tokens.cache import TokenCache
+    from banno_creds.tokens.response import TokenResponse
+
+# An API that refuses a new token as well does not mind the token: for so long it gets no further one.
+_RENEWAL_SECONDS = 30
+
+# What a log may hold of a step. No claims, no form, no token: a log is read by more people than a terminal.
+_LOGGED = (
+    *("origin", "alg", "issuer", "url", "attempt", "status", "request_id", "expires_at", "scope"),
+    *("reason", "seconds", "age", "left"),
+)
+
+
+class _Held(NamedTuple):
+    """A token in memory, and when it ends by a clock that nobody sets."""
+
+    response: TokenResponse
+    ends: float
+
+
+class TokenSource:
+    """Gives an access token that is good for a while yet, and asks the server for one only when it must.
+
+    One source serves a whole program: all its threads, all its event loops, and the children it forks. A token whose
+    life the server does not tell is given to those who are waiting for it, and not kept.
+
+    Args:
+        config: the client and the request.
+        on_disk: whether tokens are kept on disk as well, in the commands' cache (``BANNO_CREDS_CACHE_DIR``), where
+            other processes find them.
+        min_ttl: how long a token must still be good, in seconds; less than its life.
+        emit: called with each step, in the thread that asks; it must not use this source itself. By default warnings
+            are logged under the name ``banno_creds``, and at the level DEBUG the other steps, without any secret.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause, before another attempt or for another process.
+
+    Raises:
+        ConfigurationError: ``min_ttl`` cannot be meant.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        on_disk: bool = True,
+        min_ttl: int = DEFAULT_MIN_TTL,
+        emit: Emit | None = None,
+        clock: Clock = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        check_min_ttl(min_ttl)
+        self._config = config
+        self._on_disk = on_disk
+        self._min_ttl = min_ttl
+        self._emit = _log if emit is None else emit
+        self._clock = clock
+        self._sleep = sleep
+        self._cache: TokenCache | None = None
+        self._held: _Held | None = None
+        self._not_again: str | None = None  # a token that an API refused
+        self._renewed_at: float | None = None  # when the last such token was replaced
+        self._failure: BannoCredsError | None = None  # how the last request ended, if not with a token
+        self._asked = False  # whether the server was asked then, and not the disk alone
+        self._failed_at: float | None = None  # when it said no to us; what the disk remembers, it remembers itself
+        self._ended = 0  # how many requests have ended
+        self._lock = threading.Lock()  # whoever has it asks
+        self._turns: RunVar[anyio.Lock] | None = None
+        _sources.add(self)
+
+    def token(self, *, force_refresh: bool = False) -> TokenResponse:
+        """Give a token; blocks while the server is asked.
+
+        Args:
+            force_refresh: take no token, and no refusal, that was there before this call.
+
+        Returns:
+            The token response.
+
+        Raises:
+            RefusedError: the server refused, now or a moment ago: it is not asked again for 30 s.
+            BannoCredsError: see `flow.fetch_token`.
+        """
+        ended = self._ended
+        if not force_refresh and (usable := self._usable()) is not None:
+            return usable
+        return self._ask(ended, force_refresh=force_refresh)
+
+    async def async_token(self, *, force_refresh: bool = False) -> TokenResponse:
+        """Give a token, under asyncio or trio, without ever blocking the event loop.
+
+        A task that is cancelled here breaks nothing: the request goes on in its thread, for whoever waits with it.
+
+        Args:
+            force_refresh: see `token`.
+
+        Returns:
+            The token response.
+
+        Raises:
+            RefusedError: see `token`.
+            BannoCredsError: see `flow.fetch_token`.
+        """
+        ended = self._ended
+        if not force_refresh and (usable := self._usable()) is not None:
+            return usable
+        from anyio.to_thread import run_sync
+
+        # One task of each loop has a thread; a thousand in threads would leave none for the program's other work.
+        async with self._turn():
+            if (theirs := self._outcome_since(ended, from_server=force_refresh)) is not None:
+                return theirs
+            return await run_sync(
+                lambda: self._ask(ended, force_refresh=force_refresh),
+                abandon_on_cancel=True,
+            )
+
+    def invalidate(self, access_token: str) -> None:
+        """Do not give an access token again, because an API refused it (401); the next caller gets a new one.
+
+        Nothing happens if there is a newer token already. Nor for 30 s after such a replacement: an API that refuses
+        that one too does not mind the token.
+
+        Args:
+            access_token: the one that was refused.
+        """
+        held = self._held
+        if held is None or held.response.access_token != access_token:
+            return
+        if not self._is_within(_RENEWAL_SECONDS, self._renewed_at):
+            self._not_again = access_token
+
+    def _ask(self, ended: int, *, force_refresh: bool) -> TokenResponse:
+        """Ask, or take the outcome of whoever asked while this caller waited for its turn."""
+        with self._lock:
+            theirs = self._outcome_since(ended, from_server=force_refresh)
+            if theirs is not None:
+                return theirs
+            if not force_refresh:
+                self._raise_refusal()
+            try:
+                response = self._obtain(force_refresh=force_refresh)
+            except BannoCredsError as failure:
+                self._failure = failure
+                self._failed_at = self._clock() if self._asked else None
+                self._ended += 1
+                raise
+            self._keep(response)
+            self._ended += 1
+            return response
+
+    def _obtain(self, *, force_refresh: bool) -> TokenResponse:
+        from banno_creds.tokens.cache import open_cache
+        from banno_creds.tokens.client_credentials import obtain_token
+
+        if self._on_disk and self._cache is None:
+            self._cache = open_cache(self._emit)
+            self._on_disk = self._cache is not None  # one warning is enough
+        self._asked = False
+
+        def note(step: Step) -> None:
+            if isinstance(step, TokenRequested):
+                self._asked = True
+            self._emit(step)
+
+        response = obtain_token(
+            self._config,
+            self._cache,
+            note,
+            min_ttl=self._min_ttl,
+            force_refresh=force_refresh,
+            not_token=self._not_again,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+        if self._not_again is not None:
+            self._not_again, self._renewed_at = None, self._clock()
+        return response
+
+    def _keep(self, response: TokenResponse) -> None:
+        left = 0.0 if response.expires_at is None else response.expires_at - self._clock()
+        self._held = _Held(response, time.monotonic() + left)
+        self._failure = None
+
+    def _usable(self) -> TokenResponse | None:
+        """The token in memory, if it will do."""
+        held = self._held
+        if held is None or held.response.access_token == self._not_again:
+            return None
+        now = self._clock()
+        response = held.response
+        # The clock may have been set since. By how much, in a machine that slept too, is more than we want to know.
+        if response.expires_at is None or now < response.requested_at:
+            return None
+        left = min(response.expires_at - now, held.ends - time.monotonic())
+        return response if left >= self._min_ttl and left > 0 else None
+
+    def _outcome_since(self, ended: int, *, from_server: bool) -> TokenResponse | None:
+        """How the last request ended, if that was after so many had ended; the disk's answer may be an old one."""
+        if self._ended == ended or (from_server and not self._asked):
+            return None
+        if self._failure is not None:
+            raise _again(self._failure)
+        held = self._held
+        return held.response if held and held.response.access_token != self._not_again else None
+
+    def _raise_refusal(self) -> None:
+        """Raise the refusal of a moment ago, if there was one: a bank blocks addresses that fail too often."""
+        from banno_creds.tokens.cache import REFUSAL_SECONDS
+
+        if isinstance(self._failure, RefusedError) and self._is_within(REFUSAL_SECONDS, self._failed_at):
+            age = self._clock() - (self._failed_at or 0)
+            raise _again(
+                self._failure,
+                f"that was {age:.0f} s ago; not asked again, for a bank blocks addresses that fail too often",
+                f"to ask at once: force_refresh=True; otherwise wait {REFUSAL_SECONDS - age:.0f} s",
+            )
+
+    def _is_within(self, seconds: float, then: float | None) -> bool:
+        return then is not None and 0 <= self._clock() - then < seconds
+
+    def _turn(self) -> anyio.Lock:
+        """The lock of the event loop that runs here."""
+        import anyio
+        from anyio.lowlevel import RunVar
+
+        if self._turns is None:
+            self._turns = RunVar("banno_creds turn")
+        turn = self._turns.get(None)
+        if turn is None:
+            turn = anyio.Lock()
+            self._turns.set(turn)
+        return turn
+
+    def _after_fork(self) -> None:
+        """Take a new lock: the thread that held the old one is the parent's, and will never release ours."""
+        self._lock = threading.Lock()
+
+
+_sources: WeakSet[TokenSource] = WeakSet()
+
+
+def _after_fork() -> None:
+    for source in _sources:
+        source._after_fork()  # noqa: SLF001 - its own module
+
+
+if hasattr(os, "register_at_fork"):  # where there is a fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _again(failure: BannoCredsError, *more: str) -> BannoCredsError:
+    """The same failure for another caller: one exception raised in several threads would mix their tracebacks."""
+    again = copy(failure)
+    again.details += more
+    return again
+
+
+def _log(step: Step) -> None:
+    logger = logging.getLogger("banno_creds")
+    if isinstance(step, Warned):
+        logger.warning("%s%s", step.message, f"; {step.hint}" if step.hint else "")
+    elif logger.isEnabledFor(logging.DEBUG):
+        said = ", ".join(f"{name}={value!r}" for name, value in step._asdict().items() if name in _LOGGED)
+        logger.debug("%s(%s)", type(step).__name__, said)

@@ -1,0 +1,297 @@
+"""``banno-creds exec``: a command with a token in its environment, and no key; it ends as it would by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from banno_creds import child
+from tests.conftest import CLIENT_ID, Result, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Cli
+    from tests.issuer import Issuer
+
+
+@pytest.fixture
+def env(tmp_path: Path, issuer: Issuer, ec_pem: Path) -> dict[str, str]:
+    """All that is asked for is in variables, as in CI; a token is in the cache after the first run."""
+    return {
+        "BANNO_CREDS_CACHE_DIR": str(tmp_path / "cache"),
+        "BANNO_CREDS_CLIENT_ID": CLIENT_ID,
+        "BANNO_CREDS_PRIVATE_KEY": str(ec_pem),
+        "BANNO_CREDS_TOKEN_ENDPOINT": issuer.url,
+    }
+
+
+@pytest.fixture
+def execute(process: Cli, env: dict[str, str]) -> Cli:
+    def call(*args: str | Path, stdin: bytes = b"", env: dict[str, str] = env) -> Result:
+        return process("exec", *args, stdin=stdin, env=env)
+
+    return call  # type: ignore[return-value]
+
+
+def test_the_command_has_the_token_in_its_environment_and_nothing_is_said(execute: Cli, issuer: Issuer) -> None:
+    script = 'echo "$BANNO_ACCESS_TOKEN $BANNO_TOKEN_TYPE $BANNO_TOKEN_EXPIRES_AT"'
+    began = time.time()
+    first = execute("--", "sh", "-c", script)
+    found = re.fullmatch(r"openid\.1 Bearer (\d+)\n", first.stdout)
+    assert found
+    assert int(found[1]) - began == pytest.approx(600, abs=5)
+    assert (first.code, first.stderr) == (0, "")
+    assert execute("--", "sh", "-c", script) == first
+    assert len(issuer.forms) == 1
+
+
+def test_an_earlier_token_in_the_environment_is_replaced_whole(
+    execute: Cli, env: dict[str, str], issuer: Issuer
+) -> None:
+    issuer.expires_in = None
+    old = {"BANNO_ACCESS_TOKEN": "old", "BANNO_TOKEN_TYPE": "old", "BANNO_TOKEN_EXPIRES_AT": "1"}
+    script = 'echo "$BANNO_ACCESS_TOKEN $BANNO_TOKEN_TYPE ($BANNO_TOKEN_EXPIRES_AT)"'
+    result = execute("sh", "-c", script, env=env | old)
+    assert (result.code, result.stdout) == (0, "openid.1 Bearer ()\n")
+
+
+def test_neither_key_nor_passphrase_is_left_in_the_environment(
+    execute: Cli, env: dict[str, str], ec_pem: Path, tmp_path: Path
+) -> None:
+    passphrase = write_private(tmp_path / "passphrase", b"secret\n")
+    look = ["sh", "-c", "cat /proc/self/environ | tr '\\0' '\\n'; env"]
+    in_variable = {name: value for name, value in env.items() if name != "BANNO_CREDS_PRIVATE_KEY"} | {
+        "BANNO_CREDS_PRIVATE_KEY_PEM": ec_pem.read_text(),
+        "BANNO_CREDS_PASSPHRASE_FILE": str(passphrase),
+    }
+    for variables in (env | {"BANNO_CREDS_PASSPHRASE_FILE": str(passphrase)}, in_variable):
+        result = execute("--", *look, env=variables)
+        assert result.code == 0
+        assert "BANNO_ACCESS_TOKEN=openid.1" in result.stdout
+        assert "BANNO_CREDS_CLIENT_ID" in result.stdout
+        for secret in ("PRIVATE", "PASSPHRASE", str(ec_pem), str(passphrase)):
+            assert secret not in result.stdout
+
+
+def test_the_command_takes_the_place_of_the_program(execute: Cli, env: dict[str, str]) -> None:
+    """The same process: nobody stands between the command and who sends it signals; and no file stays open."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "banno_creds", "exec", "--", "sh", "-c", "echo $$; ls -l /proc/self/fd"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **env},
+    ) as running:
+        out, _ = running.communicate(timeout=60)
+    pid, _, files = out.decode().partition("\n")
+    assert int(pid) == running.pid
+    assert env["BANNO_CREDS_CACHE_DIR"] not in files
+    assert "socket" not in files
+
+
+def test_standard_input_is_the_commands(execute: Cli) -> None:
+    assert execute("--", "cat", stdin=b"\0binary\xc3\xa9").stdout == "\0binaryé"
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 255])
+def test_the_exit_status_is_the_commands(execute: Cli, status: int) -> None:
+    assert execute("--", "sh", "-c", f"echo out; echo err >&2; exit {status}") == Result(status, "out\n", "err\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGPIPE])
+def test_a_shell_sees_the_signal_that_ended_the_command(env: dict[str, str], number: int) -> None:
+    run = shlex.join([sys.executable, "-m", "banno_creds", "exec", "--", "sh", "-c", f"kill -{number} $$"])
+    done = subprocess.run(
+        ["sh", "-c", f"{run}; echo $?"], capture_output=True, text=True, env={**os.environ, **env}, check=False
+    )
+    assert done.stdout == f"{128 + number}\n"
+
+
+_OF_PROGRAMS = 0x7FFFFFFF  # signals 1 to 31; two of those above are the C library's own
+
+
+def test_a_command_ends_with_its_pipe_as_it_does_without_us(execute: Cli) -> None:
+    """Python ignores SIGPIPE, and a child that inherits that writes on and complains."""
+    assert execute("--", "sh", "-c", "yes | head -1") == Result(0, "y\n", "")
+    look = ["grep", "SigIgn", "/proc/self/status"]
+    plain = subprocess.run(look, capture_output=True, text=True, check=True)
+    with_us, without_us = (int(out.split()[1], 16) for out in (execute("--", *look).stdout, plain.stdout))
+    assert with_us & _OF_PROGRAMS == without_us & _OF_PROGRAMS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--", "echo", "-n", "--client-id", "x", "-v"],
+        ["echo", "-n", "--client-id", "x", "-v"],
+        ["-q", "--", "echo", "-n", "--client-id", "x", "-v"],
+    ],
+)
+def test_what_follows_the_command_is_the_commands(execute: Cli, words: list[str]) -> None:
+    assert execute(*words) == Result(0, "--client-id x -v", "")
+
+
+def test_a_second_pair_of_dashes_is_the_commands(execute: Cli) -> None:
+    assert execute("--", "printf", "%s,", "a", "--", "", "b c").stdout == "a,--,,b c,"
+
+
+def test_steps_are_shown_on_request(execute: Cli) -> None:
+    execute("--", "true")
+    result = execute("-v", "--", "echo", "done")
+    assert (result.code, result.stdout) == (0, "done\n")
+    assert result.stderr.startswith(" 1  Cache\n    it holds the token: ")
+
+
+def _not_executable(folder: Path) -> str:
+    path = folder / "script"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o644)
+    return f"{str(path)!a} cannot be run: Permission denied"
+
+
+def _a_folder(folder: Path) -> str:
+    (folder / "script").mkdir()
+    return f"{str(folder / 'script')!a} cannot be run: Permission denied"
+
+
+def _without_interpreter(folder: Path) -> str:
+    path = folder / "script"
+    path.write_text("echo hello\n")
+    path.chmod(0o755)
+    return f"{str(path)!a} cannot be run: Exec format error"
+
+
+@pytest.mark.parametrize("make", [_not_executable, _a_folder, _without_interpreter])
+def test_what_cannot_be_run_is_126(execute: Cli, tmp_path: Path, make: Any) -> None:
+    message = make(tmp_path)
+    assert execute("--", tmp_path / "script") == Result(
+        126,
+        "",
+        f"✗   {message}\n"
+        "    Next: check that it is a program and executable (chmod +x), and that a script begins with #!\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["no-such-command", "./no-such-command", "/dev/null/no-such-command", "no\nsuch"])
+def test_what_is_not_there_is_127(execute: Cli, name: str) -> None:
+    assert execute("--", name) == Result(
+        127, "", f"✗   There is no command {name!a}\n    Next: check its spelling, and PATH\n"
+    )
+
+
+def test_a_command_is_looked_for_in_path(execute: Cli, env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("#!/bin/sh\necho mine $1\n")
+    (tmp_path / "mine").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert execute("--", "mine", "own", env=env | path) == Result(0, "mine own\n", "")
+
+
+def test_without_a_command_nothing_is_asked_for(execute: Cli, issuer: Issuer) -> None:
+    result = execute()
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("✗   Missing argument '-- COMMAND [ARGUMENT]...'")
+    assert issuer.forms == []
+
+
+def test_without_a_token_nothing_is_run(execute: Cli, issuer: Issuer, tmp_path: Path) -> None:
+    issuer.refuse()
+    for _ in range(2):
+        result = execute("--", "touch", tmp_path / "run")
+        assert (result.code, result.stdout) == (4, "")
+    assert not (tmp_path / "run").exists()
+    assert len(issuer.forms) == 1
+
+
+def test_a_token_of_another_type_is_not_passed_off_as_bearer(cli: Cli, env: dict[str, str], issuer: Issuer) -> None:
+    issuer.failure = 200, {"access_token": "a.token", "token_type": "DPoP", "expires_in": 600}
+    for _ in range(2):
+        result = cli("exec", "--", "true", env=env)
+        assert (result.code, result.stdout) == (5, "")
+        assert "✗   The token is of the type DPoP, which cannot be used as a Bearer token\n" in result.stderr
+        assert "a.token" not in result.stderr
+
+
+def test_a_command_with_two_dashes_of_its_own_is_the_same_each_time(execute: Cli, tmp_path: Path) -> None:
+    """What is kept for the next run must not take them for ours."""
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text('#!/bin/sh\necho "wrapper $*"\n')
+    wrapper.chmod(0o755)
+    for before in ((), ("--",)):
+        for _ in range(3):
+            assert execute(*before, wrapper, "ssh", "host", "--", "echo", "local").stdout == (
+                "wrapper ssh host -- echo local\n"
+            )
+
+
+def test_two_dashes_that_a_file_is_named_by_end_no_options(execute: Cli, issuer: Issuer) -> None:
+    for _ in range(2):
+        show = ("printenv", "BANNO_ACCESS_TOKEN")
+        assert execute("--kid", "--", "--scope", "full", *show).stdout == "full.1\n"
+        assert execute("--kid", "--", *show).stdout == "openid.2\n"
+    assert len(issuer.forms) == 2
+
+
+def test_an_empty_command_is_one_that_is_not_there(execute: Cli) -> None:
+    for _ in range(2):
+        assert execute("--", "") == Result(
+            127, "", "✗   There is no command ''\n    Next: check its spelling, and PATH\n"
+        )
+
+
+def test_a_token_command_inside_is_told_whose_token_there_is(execute: Cli, env: dict[str, str]) -> None:
+    inner = [sys.executable, "-m", "banno_creds", "token", "--no-cache"]
+    result = execute("--", *inner)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "✗   No private key was given, but there is a token in BANNO_ACCESS_TOKEN\n"
+        "    Next: use that one; `banno-creds exec` takes the key's variables away from its command on purpose\n"
+    )
+
+
+# --- in this process ------------------------------------------------------------------------------------------------
+
+
+class _ExecutedError(BaseException):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.what = args
+
+
+def test_the_whole_environment_is_handed_over(cli: Cli, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def exec_(*args: Any) -> NoReturn:
+        raise _ExecutedError(*args)
+
+    monkeypatch.setattr(os, "execvpe", exec_)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process goes on
+    with pytest.raises(_ExecutedError) as caught:
+        cli("exec", "--", "printenv", "A", env=env | {"A": "1"})
+    name, arguments, environment = caught.value.what
+    assert (name, arguments) == ("printenv", ("printenv", "A"))
+    kept = {**os.environ, **env, "A": "1"}
+    del kept["BANNO_CREDS_PRIVATE_KEY"]
+    expires_at = environment.pop("BANNO_TOKEN_EXPIRES_AT")
+    assert environment == kept | {"BANNO_ACCESS_TOKEN": "openid.1", "BANNO_TOKEN_TYPE": "Bearer"}
+    assert int(expires_at) > time.time()
+
+
+@pytest.mark.parametrize(("command", "code"), [(["sh", "-c", "exit 7"], 7), (["true"], 0)])
+def test_on_windows_the_command_is_waited_for_and_its_status_is_ours(
+    cli: Cli, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys, "platform", "win32")
+    try:
+        assert child.run(command, {}) == code
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert cli("exec", "--", *command, env=env).code == code
+        assert cli("exec", *command, env=env).code == code
+        assert cli("exec", "--", "no-such-command", env=env).code == 127
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,376 @@
+"""``banno-creds whoami`` and ``banno-creds logout``: who is signed in, and how that ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from banno_creds.storage import own_files
+from tests.conftest import CLIENT_ID
+from tests.oidc import SUBJECT, OpenIdProvider, Tool, change_session, grow_older, kept, one_line, session, tool_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from banno_creds.jose import keys
+    from tests.conftest import Cli
+
+
+@pytest.fixture
+def provider(ec_key: keys.PrivateKey) -> Iterator[OpenIdProvider]:
+    with OpenIdProvider(ec_key, "ES256") as running:
+        yield running
+
+
+@pytest.fixture
+def stranger(
+    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> Tool:
+    """The tool before anybody signed in."""
+    del pauses
+    return tool_for(cli, provider, ec_pem, monkeypatch)
+
+
+@pytest.fixture
+def tool(stranger: Tool) -> Tool:
+    """The tool after the login."""
+    assert stranger.log_in("-q").code == 0
+    return stranger
+
+
+# --- whoami ---
+
+
+def test_claims_of_the_id_token_are_the_result(tool: Tool, provider: OpenIdProvider) -> None:
+    before = len(provider.log)
+    result = tool.run("whoami")
+    assert result.code == 0, result.stderr
+    claims = json.loads(result.stdout)
+    assert (claims["sub"], claims["name"], claims["iss"]) == (SUBJECT, "Riley Doe", provider.issuer)
+    assert len(provider.log) == before
+    assert "Riley Doe" in result.stderr
+    assert str(kept()[0]) in "".join(result.stderr.split()), "and where the tokens rest"
+    assert not any(secret in result.stdout + result.stderr for secret in (*provider.issued, *provider.refresh_tokens))
+
+
+@pytest.mark.parametrize("command", ["whoami", "logout"])
+def test_nobody_signed_in_is_exit_6_and_says_how_to(command: str, stranger: Tool, provider: OpenIdProvider) -> None:
+    result = stranger.run(command)
+    assert (result.code, result.stdout) == (6, "")
+    assert f"obody is signed in (client {CLIENT_ID})" in one_line(result.stderr)
+    assert f"banno-creds login --client-id {CLIENT_ID} --issuer {provider.issuer}" in one_line(result.stderr)
+    assert "session.missing" in result.stderr
+    assert provider.log == []
+
+
+def test_login_that_has_ended_and_cannot_be_renewed_is_exit_6(stranger: Tool, provider: OpenIdProvider) -> None:
+    provider.offline = False
+    stranger.log_in("-q")
+    assert stranger.run("whoami").code == 0
+    grow_older(3600)
+    result = stranger.run("whoami")
+    assert (result.code, result.stdout) == (6, "")
+    assert "session.ended" in result.stderr
+
+
+def test_login_that_can_be_renewed_is_still_somebodys(tool: Tool) -> None:
+    grow_older(3600)
+    assert tool.run("whoami").code == 0
+
+
+def test_userinfo_is_what_the_provider_says_now(tool: Tool, provider: OpenIdProvider) -> None:
+    result = tool.run("whoami", "--userinfo")
+    assert result.code == 0, result.stderr
+    assert json.loads(result.stdout) == {"sub": SUBJECT, "email": "riley@example.com"}
+    assert provider.asked("/me")[0].headers["authorization"] == f"Bearer {provider.issued[0]}"
+
+
+def test_userinfo_is_asked_with_a_renewed_token_where_the_one_that_is_kept_is_refused(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.issued.append("a newer one, after which the provider takes no older")
+    result = tool.run("whoami", "--userinfo")
+    assert result.code == 0, result.stderr
+    sent = [each.headers["authorization"] for each in provider.asked("/me")]
+    assert sent == [f"Bearer {provider.issued[0]}", f"Bearer {provider.issued[2]}"]
+
+
+def test_userinfo_that_refuses_every_token_is_exit_4_and_asked_twice_at_the_most(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    change_session(provider={**session()["provider"], "userinfo_endpoint": f"{provider.issuer}/refuses"})
+    result = tool.run("whoami", "--userinfo")
+    assert (result.code, result.stdout) == (4, "")
+    assert len(provider.asked("/refuses")) == 2
+    assert "sign in again: banno-creds login" in one_line(result.stderr)
+    assert not any(secret in result.stderr for secret in provider.issued)
+
+
+@pytest.mark.parametrize("sub", ["mallory", None, ["8a1c0a52-riley"]])
+def test_userinfo_of_another_person_is_exit_6_and_not_shown(
+    sub: object, tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.userinfo = {"sub": sub, "email": "mallory@example.com"}
+    result = tool.run("whoami", "--userinfo")
+    assert (result.code, result.stdout) == (6, "")
+    assert "id_token.sub.unexpected" in result.stderr
+    assert "mallory" not in result.stderr
+
+
+def test_provider_without_userinfo_is_told(stranger: Tool, provider: OpenIdProvider) -> None:
+    del provider.metadata["userinfo_endpoint"]
+    stranger.log_in("-q")
+    result = stranger.run("whoami", "--userinfo")
+    assert (result.code, result.stdout) == (2, "")
+    assert "no userinfo endpoint" in one_line(result.stderr)
+
+
+# --- logout ---
+
+
+def test_tokens_are_revoked_the_refresh_token_first_and_nothing_is_kept(tool: Tool, provider: OpenIdProvider) -> None:
+    assert tool.run("token").code == 0, "so that there is an entry in the cache, and an answer"
+    result = tool.run("logout")
+    assert (result.code, result.stdout) == (0, "")
+    revoked = [each.values for each in provider.asked("/revoke")]
+    assert [(each["token_type_hint"], each["token"]) for each in revoked] == [
+        ("refresh_token", provider.refresh_tokens[0]),
+        ("access_token", provider.issued[0]),
+    ]
+    assert all("client_assertion" in each for each in revoked)
+    assert kept() == []
+    cache = Path(own_files.cache_folder() or "")
+    held = [file.read_text() for file in cache.iterdir() if file.is_file()]
+    assert not any(provider.issued[0] in text for text in held)
+    assert not any(secret in result.stderr for secret in (*provider.issued, *provider.refresh_tokens))
+    assert tool.run("whoami").code == 6
+
+
+def test_access_token_that_has_ended_is_not_revoked(tool: Tool, provider: OpenIdProvider) -> None:
+    grow_older(3600)
+    assert tool.run("logout").code == 0
+    assert [each.values["token_type_hint"] for each in provider.asked("/revoke")] == ["refresh_token"]
+
+
+def test_keyring_entry_is_removed(stranger: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries: dict[tuple[str, str], str] = {}
+
+    class Backend:
+        priority, name = 9, "a keyring of this test"
+
+        def set_password(self, service: str, user: str, password: str) -> None:
+            entries[service, user] = password
+
+        def get_password(self, service: str, user: str) -> str | None:
+            return entries.get((service, user))
+
+        def delete_password(self, service: str, user: str) -> None:
+            del entries[service, user]
+
+    monkeypatch.setattr("keyring.get_keyring", Backend)
+    stranger.log_in("-q")
+    assert list(entries.values()) == provider.refresh_tokens
+    assert stranger.run("logout").code == 0
+    assert entries == {}
+    assert provider.asked("/revoke")[0].values["token"] == provider.refresh_tokens[0]
+
+
+def test_locked_keyring_forgets_nothing_and_only_here_forgets_what_it_can(
+    stranger: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger.log_in("-q")
+    change_session(refresh_token=None, entry="an entry", keyring="a keyring of this test")
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert stranger.run("logout").code == 2
+    assert provider.asked("/revoke") == []
+    assert len(kept()) == 1
+    assert stranger.run("logout", "--only-here").code == 0
+    assert kept() == []
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_server_that_fails_is_exit_5_and_nothing_is_forgotten(
+    status: int, tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _never_sleeps(monkeypatch)
+    before = session()
+    provider.revocation = (status, b"")
+    result = tool.run("logout", "--timeout", "5")
+    assert result.code == 5
+    assert "nothing was forgotten" in one_line(result.stderr)
+    assert session() == before
+    provider.revocation = (200, b"")
+    assert tool.run("logout").code == 0
+
+
+def test_server_that_is_not_there_is_exit_5_and_nothing_is_forgotten(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _never_sleeps(monkeypatch)
+    change_session(provider={**session()["provider"], "revocation_endpoint": "http://127.0.0.1:9/revoke"})
+    assert tool.run("logout", "--timeout", "5").code == 5
+    assert len(kept()) == 1
+    assert tool.browser.addresses[1:] == [], "nor is the browser sent there"
+
+
+def _never_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    from banno_creds.login import authorization_code as login
+
+    defaults = login.log_out.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "sleep", lambda _: None)
+
+
+def test_refused_revocation_is_exit_4_and_nothing_is_forgotten_nor_shown(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    echo = f"no {provider.refresh_tokens[0]} here"
+    provider.revocation = (401, json.dumps({"error": "invalid_client", "error_description": echo}).encode())
+    result = tool.run("logout")
+    assert result.code == 4
+    assert provider.refresh_tokens[0] not in "".join(result.stderr.split())
+    assert len(kept()) == 1
+
+
+UNSUPPORTED = (400, b'{"error": "unsupported_token_type"}')
+
+
+def test_access_token_that_the_server_does_not_revoke_is_no_failure_and_not_said_to_be_revoked(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.revocations = {"access_token": UNSUPPORTED}
+    result = tool.run("logout")
+    assert result.code == 0
+    said = one_line(result.stderr)
+    assert "does not revoke access tokens: this one stays good until it ends" in said
+    assert said.count("Revoked") == 1, "the refresh token"
+    assert kept() == []
+
+
+def test_refresh_token_that_the_server_does_not_revoke_is_exit_4_and_nothing_is_forgotten(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    before = session()
+    provider.revocations = {"refresh_token": UNSUPPORTED}
+    result = tool.run("logout")
+    assert result.code == 4
+    said = one_line(result.stderr)
+    assert "unsupported_token_type" in said
+    assert "nothing was forgotten" in said
+    assert "--only-here" in said
+    assert "Revoked" not in said
+    assert session() == before
+    assert len(tool.browser.addresses) == 1, "nor is the provider's own login ended"
+
+
+@pytest.mark.parametrize("answer", [(204, b""), (200, b"<html>"), (202, b"{}")], ids=["204", "no JSON", "202"])
+def test_any_success_of_the_revocation_is_one_whatever_its_body(
+    answer: tuple[int, bytes], tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.revocation = answer
+    result = tool.run("logout")
+    assert result.code == 0, result.stderr
+    assert one_line(result.stderr).count("Revoked") == 2
+    assert kept() == []
+
+
+def test_only_here_asks_nobody(tool: Tool, provider: OpenIdProvider) -> None:
+    before = len(provider.log)
+    assert tool.run("logout", "--only-here").code == 0
+    assert kept() == []
+    assert len(provider.log) == before
+    assert len(tool.browser.addresses) == 1, "the login's alone"
+
+
+def test_only_here_forgets_a_broken_login_too(tool: Tool) -> None:
+    kept()[0].write_text("{")
+    assert tool.run("logout").code == 2
+    assert tool.run("logout", "--only-here").code == 0
+    assert kept() == []
+
+
+def test_provider_without_revocation_is_warned_of_and_the_tokens_forgotten(
+    stranger: Tool, provider: OpenIdProvider
+) -> None:
+    del provider.metadata["revocation_endpoint"]
+    stranger.log_in("-q")
+    result = stranger.run("logout")
+    assert result.code == 0
+    assert "names no revocation endpoint" in one_line(result.stderr)
+    assert kept() == []
+
+
+def test_browser_ends_the_login_by_the_client_id_and_without_the_id_token(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    assert tool.run("logout").code == 0
+    address = urlsplit(tool.browser.addresses[-1])
+    assert f"{address.scheme}://{address.netloc}{address.path}" == provider.metadata["end_session_endpoint"]
+    assert dict(parse_qsl(address.query)) == {"client_id": CLIENT_ID}
+
+
+def test_browser_comes_back_where_it_was_asked_to(tool: Tool, provider: OpenIdProvider) -> None:
+    uri = tool.redirect_uri.replace("/auth/cb", "/signed/out")
+    result = tool.run("logout", "--post-logout-redirect-uri", uri, "--wait", "30")
+    assert result.code == 0, result.stderr
+    [asked] = provider.asked("/end")
+    assert asked.values["post_logout_redirect_uri"] == uri
+    assert len(asked.values["state"]) >= 43
+    page = tool.browser.done()
+    assert page is not None
+    assert (page.status_code, page.url.path, page.url.query) == (200, "/signed-out", b"")
+
+
+def test_address_is_shown_where_no_browser_is_opened(
+    tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from banno_creds.cli import browser
+
+    monkeypatch.setattr("banno_creds.cli.logout.show", browser.show)
+    result = tool.run("logout", "--no-browser")
+    assert f"{provider.issuer}/end?client_id={CLIENT_ID}" in "".join(result.stderr.split())
+
+
+def test_provider_that_ends_no_logins_opens_no_browser(stranger: Tool, provider: OpenIdProvider) -> None:
+    del provider.metadata["end_session_endpoint"]
+    stranger.log_in("-q")
+    assert stranger.run("logout").code == 0
+    assert len(stranger.browser.addresses) == 1
+
+
+def test_login_that_the_server_ended_is_forgotten_without_asking_it(tool: Tool, provider: OpenIdProvider) -> None:
+    grow_older(3600)
+    provider.failures = [(400, b'{"error": "invalid_grant"}')]
+    tool.run("token")
+    assert tool.run("logout").code == 0
+    assert provider.asked("/revoke") == []
+    assert kept() == []
+
+
+def test_userinfo_is_not_asked_again_with_the_same_token(stranger: Tool, provider: OpenIdProvider) -> None:
+    provider.offline = False
+    stranger.log_in("-q")
+    provider.issued.append("another, so that the provider refuses the one that is kept")
+    assert stranger.run("whoami", "--userinfo").code == 4
+    assert len(provider.asked("/me")) == 1
+
+
+def test_login_with_nothing_left_to_revoke_is_forgotten(stranger: Tool, provider: OpenIdProvider) -> None:
+    provider.offline = False
+    stranger.log_in("-q")
+    grow_older(3600)
+    assert stranger.run("logout").code == 0
+    assert provider.asked("/revoke") == []
+    assert kept() == []
+
+
+def test_without_a_home_nobody_can_be_signed_in(stranger: Tool) -> None:
+    for command in ("whoami", "logout"):
+        result = stranger.run(command, env={"HOME": ""})
+        assert result.code == 2
+        assert "BANNO_CREDS_STATE_DIR" in result.stderr

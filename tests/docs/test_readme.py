@@ -1,0 +1,227 @@
+"""The README is true: every command in it is run, and what it shows is what is printed today."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from banno_creds.cli import COMMANDS, EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_TERMINATED
+from banno_creds.sandbox import Client, Sandbox
+from banno_creds.sandbox.users import DEFAULT_PASSWORD
+from banno_creds.storage import own_files
+from tests.conftest import CLIENT_ID, write_private
+from tests.person import free_port, sent_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.conftest import Cli
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+# Registered nowhere, and none that looks like an example's: that would be a reason of its own.
+UNKNOWN_CLIENT = "5f2c8a10-77ab-4d0c-9f3e-2b6a1d4c8e90"
+# People sign in to this one.
+WEB_CLIENT = "05166b79-4f61-484d-a4b4-2a225926bf4b"
+VENDOR = "https://login.jackhenry.com/a/oidc-provider/api/v0"
+
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+CONSOLES = [text for language, text in BLOCKS if language == "console"]
+SCRIPTS = [text for language, text in BLOCKS if language == "sh"]
+
+# What differs from run to run, and what to write in its place.
+VARYING = [
+    (r"http://127\.0\.0\.1:\d+/a/oidc-provider/api/v0", VENDOR),
+    (r"x-request-id [0-9a-f]{32}", "x-request-id ID"),
+    (r"SHA256:[\w+/]{43}", "SHA256:FINGERPRINT"),
+    (r"(thumbprint +|\"kid\": \")[\w-]{43}", r"\1THUMBPRINT"),
+    (r"\"jti\": \"[^\"]+\"", '"jti": "JTI"'),
+    (rf"(?!{CLIENT_ID})[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}", "UUID"),
+    (r"eyJ[\w-]+…", "eyJ…"),
+    (r"\d+ characters", "N characters"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "INSTANT"),
+    (r"\"(exp|iat|auth_time)\": \d{10}", r'"\1": SECONDS'),
+    (r"\"(nonce|at_hash)\": \"[\w-]+\"", r'"\1": "FRESH"'),
+    (r"200 OK in \d+ ms", "200 OK in N ms"),
+    (r"issued (\d+ s ago|now)", "issued N"),
+    (r"expires in (9 min \d+ s|10 min)", "expires in N"),
+]
+
+
+def _normal(text: str) -> str:
+    for pattern, replacement in VARYING:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def run_script(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script as a reader's shell would, with ``banno-creds`` on its path and both outputs in one."""
+    shims = folder / "bin"
+    if not shims.exists():
+        shims.mkdir()
+        (shims / "banno-creds").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m banno_creds "$@"\n')
+        (shims / "banno-creds").chmod(0o755)
+    return subprocess.run(
+        ["sh", "-euc", script],
+        cwd=folder,
+        env={"PATH": f"{shims}:{os.environ['PATH']}", "HOME": str(folder), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def run_login(
+    folder: Path, script: str, env: Mapping[str, str], login: str = "riley"
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """Run a script in which a browser is opened, and somebody signs in there; gives what that browser saw too."""
+    state = folder / ".local" / "state" / "banno-creds"
+    errand = {"login": login, "password": DEFAULT_PASSWORD, "certificate": str(state / own_files.CERTIFICATE)}
+    with sent_out("tests.person", folder, **errand) as sent:
+        own = {
+            "BROWSER": sent.variable,
+            # The same folder on every system.
+            "BANNO_CREDS_STATE_DIR": str(state),
+            # Once is enough for who is sent out.
+            "BANNO_CREDS_LOGOUT_NO_BROWSER": "1",
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+        }
+        done = run_script(folder, script, {**own, **env})
+        assert done.returncode == 0, done.stdout
+        return done, sent.report()
+
+
+def _register(stack: ExitStack, folder: Path) -> dict[str, str]:
+    public_key = (folder / "public.pem").read_text()
+    redirect_uri = f"https://localhost:{free_port()}/auth/cb"
+    clients = [Client(CLIENT_ID, public_key), Client(WEB_CLIENT, public_key, redirect_uris=(redirect_uri,))]
+    sandbox = stack.enter_context(Sandbox(clients, log=lambda _: None))
+    return {"BANNO_CREDS_TOKEN_ENDPOINT": sandbox.token_endpoint, "BANNO_CREDS_REDIRECT_URI": redirect_uri}
+
+
+def _at_the_issuer(env: Mapping[str, str]) -> dict[str, str]:
+    """The same, where a command asks the server what it says of itself."""
+    issuer = env["BANNO_CREDS_TOKEN_ENDPOINT"].removesuffix("/token")
+    return {"BANNO_CREDS_ISSUER": issuer, "BANNO_CREDS_REDIRECT_URI": env["BANNO_CREDS_REDIRECT_URI"]}
+
+
+def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The blocks are one session. The sandbox stands where the bank's server stands."""
+    assert len(CONSOLES) == 6
+    env: dict[str, str] = {}
+    with ExitStack() as stack:
+        for block in CONSOLES:
+            for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+                # At the vendor's the endpoint is known to be the server's own name for itself.
+                asks = UNKNOWN_CLIENT in command or WEB_CLIENT in command
+                here = _at_the_issuer(env) if asks else env
+                if " login " in command:
+                    done, seen = run_login(tmp_path, command, here)
+                    assert (seen["status"], seen["url"].rpartition("/")[2]) == (200, "me")
+                else:
+                    state = {"BANNO_CREDS_STATE_DIR": str(tmp_path / ".local" / "state" / "banno-creds")}
+                    done = run_script(tmp_path, command, {**here, **state})
+                assert _normal(done.stdout) == _normal(expected), command
+                refused = UNKNOWN_CLIENT in command and "||" not in command
+                assert done.returncode == (4 if refused else 0)
+                if not env and (tmp_path / "public.pem").exists():
+                    env = _register(stack, tmp_path)
+
+
+@pytest.mark.parametrize("number", range(1, len(SCRIPTS)))
+def test_the_scripts_run_under_sh_eu(tmp_path: Path, number: int, rsa_pem: Path) -> None:
+    write_private(tmp_path / "private.pem", rsa_pem.read_bytes())
+    assert run_script(tmp_path, "banno-creds keygen -q --public-from private.pem", {}).returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    script = SCRIPTS[number].replace("9400", port)
+    with ExitStack() as stack:
+        env = _register(stack, tmp_path) | {"BANNO_CREDS_SANDBOX_PORT": port}
+        if "banno-creds login" in script:
+            done, _ = run_login(tmp_path, script, _at_the_issuer(env))
+        else:
+            if "--token-endpoint" in script:
+                del env["BANNO_CREDS_TOKEN_ENDPOINT"]
+            done = run_script(tmp_path, script, env)
+    assert done.returncode == 0, done.stdout
+    assert "✗" not in done.stdout
+
+
+def test_the_two_commands_are_targets_that_ci_runs() -> None:
+    targets = re.findall(r"^make (\w+)", SCRIPTS[0], re.MULTILINE)
+    assert targets == ["demo", "test"]
+    ci = (ROOT / ".ci" / "run").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in {*targets, *re.findall(r"`make (\w+)`", README)}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for target in targets:
+        assert f"make {target}" in ci
+
+
+def test_every_command_is_in_the_readme_and_no_other() -> None:
+    named = set(re.findall(r"^\| `banno-creds ([\w-]+)`", README, re.MULTILINE))
+    assert named == set(COMMANDS)
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
+    from banno_creds import errors
+
+    def branches(root: type[errors.BannoCredsError]) -> set[int]:
+        return {root.exit_code}.union(*(branches(child) for child in root.__subclasses__()))
+
+    rows = re.findall(r"^\| (\d+(?:, \d+)?) \|", README, re.MULTILINE)
+    listed = {int(code) for row in rows for code in row.split(", ")}
+    assert listed == branches(errors.BannoCredsError) | {0, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE, EXIT_TERMINATED}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_file_that_a_page_points_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "prints"),
+    [
+        ("doctor --offline --client-id YOUR_CLIENT_ID --private-key private.pem", 2, True),
+        ("doctor --offline --output json --client-id YOUR_CLIENT_ID --private-key private.pem", 2, True),
+        ("lint-assertion not-a-jwt", 6, True),
+        ("lint-assertion --output json not-a-jwt", 6, True),
+        ("decode not-a-jwt", 6, False),
+        (
+            "client-assertion --quiet --client-id ID --private-key private.pem --token-endpoint http://127.0.0.1:9/",
+            5,
+            False,
+        ),
+        ("token --client-id ID --private-key private.pem --token-endpoint http://127.0.0.1:9/", 5, False),
+        ("sign-jwt --client-id ID --private-key nothing.pem", 3, False),
+        ("keygen", 2, False),
+        ("explain nothing", 2, False),
+        ("profile show nothing", 2, False),
+        ("login --client-id ID --redirect-uri https://app.example.com/", 2, False),
+        ("whoami --client-id ID", 6, False),
+        ("logout --client-id ID", 6, False),
+    ],
+)
+def test_what_fails_prints_nothing_but_what_doctor_and_lint_assertion_found(
+    cli: Cli, rsa_pem: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, line: str, code: int, prints: bool
+) -> None:
+    del pauses
+    rsa_pem.rename(rsa_pem.with_name("private.pem"))
+    monkeypatch.chdir(rsa_pem.parent)
+    result = cli(*line.split())
+    assert (result.code, result.stdout != "") == (code, prints)
+    assert prints or result.stderr.startswith("✗   ")

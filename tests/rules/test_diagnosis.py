@@ -1,0 +1,311 @@
+"""What a refusal comes from: what remains, in which order, what is ruled out and how, and whom to ask what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from banno_creds.errors import RefusedError
+from banno_creds.rules.assertion import Known
+from banno_creds.rules.diagnosis import DOCTOR, Circumstances, Diagnosis, causes_found, diagnose, explain_refusal
+from banno_creds.rules.explanations import EXPLANATIONS, QUESTIONS
+from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.presented import ClientAssertion
+from tests.conftest import CLIENT_ID
+from tests.jose.test_decode import NOW, jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+URL = "https://bank.example/token"
+FACTS = {"client_id": CLIENT_ID, "fingerprint": "SHA256:abc", "alg": "PS256", "scope": "openid payments"}
+KNOWN = Circumstances(FACTS, endpoint_confirmed=True, timely=True, registration_confirmed=True)
+"""All that can be known beside the findings."""
+
+ONLY_THE_BANK = [
+    "registration.key.mismatch",
+    "client.unknown",
+    "registration.auth_method",
+    "registration.alg",
+    "registration.application_type",
+]
+
+
+def found(rule: Rule, verdict: Verdict, received: str = "this", reason: str = "") -> Finding:
+    return Finding(rule, verdict, "it", received, "that", "mend it", reason)
+
+
+def causes(diagnosis: Diagnosis) -> list[str]:
+    return [cause.rule for cause in diagnosis.causes]
+
+
+# ── What remains ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_where_nothing_was_found_only_the_bank_can_look() -> None:
+    diagnosis = diagnose("invalid_client", [], KNOWN)
+    assert causes(diagnosis) == ONLY_THE_BANK
+    assert [cause.why for cause in diagnosis.causes] == ["only the bank can look at it"] * len(ONLY_THE_BANK)
+    assert [cause.title for cause in diagnosis.causes] == [EXPLANATIONS[rule].title for rule in ONLY_THE_BANK]
+    assert (diagnosis.certain, diagnosis.ruled_out) == (False, ())
+
+
+def test_what_fails_comes_before_what_is_odd_and_that_before_what_the_bank_has() -> None:
+    findings = [
+        found(Rule.CLIENT_ID_CASE, Verdict.WARN, "odd"),
+        found(Rule.CLAIMS_UNEXPECTED, Verdict.WARN, "taken"),
+        found(Rule.EXP_PAST, Verdict.PASS),
+        found(Rule.AUD_MISMATCH, Verdict.FAIL, "http"),
+    ]
+    diagnosis = diagnose("invalid_client", findings, KNOWN)
+    assert causes(diagnosis) == [
+        *("assertion.aud.mismatch", "client_id.case"),
+        *(*ONLY_THE_BANK, "assertion.claims.unexpected"),
+    ]
+    assert [(cause.why, cause.fix) for cause in diagnosis.causes[:2]] == [("http", "mend it"), ("odd", "mend it")]
+    assert diagnosis.certain
+
+
+@pytest.mark.parametrize("verdict", [Verdict.WARN, Verdict.UNKNOWN])
+def test_what_is_odd_or_not_known_is_never_certain(verdict: Verdict) -> None:
+    assert not diagnose("invalid_client", [found(Rule.KID_UNEXPECTED, verdict)], KNOWN).certain
+
+
+@pytest.mark.parametrize(
+    "rule", [Rule.KEY_PERMISSIONS, Rule.DISCOVERY_JWKS, Rule.DISCOVERY_SCOPE, Rule.NETWORK_TLS_EXPIRED]
+)
+def test_what_no_server_minds_is_no_cause(rule: Rule) -> None:
+    assert causes(diagnose("invalid_client", [found(rule, Verdict.WARN)], KNOWN)) == ONLY_THE_BANK
+
+
+@pytest.mark.parametrize("rule", [Rule.KID_UNEXPECTED, Rule.KID_UNKNOWN])
+def test_a_kid_that_could_not_be_looked_at_is_likelier_than_what_the_bank_has(rule: Rule) -> None:
+    finding = found(rule, Verdict.UNKNOWN, "", "the registration is not known")
+    diagnosis = diagnose("invalid_client", [finding], KNOWN)
+    assert causes(diagnosis) == [rule, *ONLY_THE_BANK]
+    assert diagnosis.causes[0].why == "the registration is not known"
+
+
+@pytest.mark.parametrize("rule", [Rule.AUD_MISMATCH, Rule.CLOCK_SKEW])
+def test_what_is_unlikely_and_was_not_looked_at_comes_last(rule: Rule) -> None:
+    assert causes(diagnose("invalid_client", [found(rule, Verdict.UNKNOWN)], KNOWN)) == [*ONLY_THE_BANK, rule]
+
+
+@pytest.mark.parametrize("rule", [Rule.KID_UNEXPECTED, Rule.AUD_MISMATCH, Rule.EXP_PAST])
+def test_a_cause_that_can_be_looked_at_here_has_no_question(rule: Rule) -> None:
+    diagnosis = diagnose("invalid_client", [found(rule, Verdict.FAIL)], KNOWN)
+    assert diagnosis.causes[0].question == ""
+
+
+# ── What does not ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_passed_is_ruled_out_by_its_evidence() -> None:
+    diagnosis = diagnose("invalid_client", [found(Rule.EXP_PAST, Verdict.PASS, "60 s ahead")], KNOWN)
+    [one] = diagnosis.ruled_out
+    assert (one.rule, one.title, one.how) == ("assertion.exp.past", "exp", "60 s ahead")
+
+
+def test_a_key_that_is_the_registered_one_is_not_asked_about() -> None:
+    diagnosis = diagnose("invalid_client", [found(Rule.REGISTRATION_KEY_MISMATCH, Verdict.PASS)], KNOWN)
+    assert causes(diagnosis) == ONLY_THE_BANK[1:]
+    assert [one.title for one in diagnosis.ruled_out] == ["another key at the bank"]
+
+
+def test_a_key_that_could_not_be_compared_is_asked_about_with_the_reason() -> None:
+    finding = found(Rule.REGISTRATION_KEY_MISMATCH, Verdict.UNKNOWN, "", "name it with --registered")
+    diagnosis = diagnose("invalid_client", [finding], KNOWN)
+    assert diagnosis.causes[0].why == "name it with --registered"
+    assert diagnosis.causes[0].question
+    assert diagnosis.ruled_out == ()
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.WARN, Verdict.UNKNOWN])
+def test_only_what_passed_is_ruled_out(verdict: Verdict) -> None:
+    assert diagnose("invalid_client", [found(Rule.EXP_PAST, verdict)], KNOWN).ruled_out == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "doubt"),
+    [
+        (Rule.AUD_MISMATCH, {"endpoint_confirmed": False}),
+        (Rule.EXP_PAST, {"timely": False}),
+        (Rule.REGISTRATION_KEY_MISMATCH, {"registration_confirmed": False}),
+        (Rule.SIGNATURE_INVALID, {"registration_confirmed": False}),
+    ],
+)
+def test_what_passes_by_the_users_word_alone_is_not_ruled_out(rule: Rule, doubt: dict[str, bool]) -> None:
+    passed = found(rule, Verdict.PASS)
+    assert [one.rule for one in diagnose("invalid_client", [passed], KNOWN).ruled_out] == [rule]
+    assert diagnose("invalid_client", [passed], replace(KNOWN, **doubt)).ruled_out == ()  # type: ignore[arg-type]
+
+
+def test_an_aud_that_nobody_confirmed_is_the_last_of_the_causes() -> None:
+    passed = found(Rule.AUD_MISMATCH, Verdict.PASS, URL)
+    diagnosis = diagnose("invalid_client", [passed], replace(KNOWN, endpoint_confirmed=False))
+    assert causes(diagnosis) == [*ONLY_THE_BANK, "assertion.aud.mismatch"]
+    assert URL in diagnosis.causes[-1].why
+
+
+def test_a_key_that_is_only_said_to_be_registered_is_asked_about_last() -> None:
+    passed = found(Rule.REGISTRATION_KEY_MISMATCH, Verdict.PASS, "it belongs to the private key")
+    diagnosis = diagnose("invalid_client", [passed], replace(KNOWN, registration_confirmed=False))
+    assert causes(diagnosis) == [*ONLY_THE_BANK[1:], "registration.key.mismatch"]
+    assert "SHA256:abc" in diagnosis.causes[-1].question
+    assert not diagnosis.certain
+
+
+def test_clocks_that_differ_are_no_cause_where_the_assertion_was_in_its_time() -> None:
+    skew = found(Rule.CLOCK_SKEW, Verdict.FAIL)
+    assert causes(diagnose("invalid_client", [skew], KNOWN)) == ONLY_THE_BANK
+    diagnosis = diagnose("invalid_client", [skew], replace(KNOWN, timely=False))
+    assert causes(diagnosis) == ["clock.skew", *ONLY_THE_BANK]
+    assert diagnosis.certain
+
+
+def test_what_was_varied_to_no_avail_comes_after_what_was_not() -> None:
+    tried: dict[str, str] = {
+        Rule.REGISTRATION_ALG: "refused with RS256 as well",
+        Rule.KID_UNEXPECTED: "refused without kid as well",
+    }
+    kid = found(Rule.KID_UNEXPECTED, Verdict.UNKNOWN, "", "not known")
+    diagnosis = diagnose("invalid_client", [kid], replace(KNOWN, tried=tried))
+    assert causes(diagnosis) == [
+        *(rule for rule in ONLY_THE_BANK if rule != "registration.alg"),
+        *("assertion.kid.unexpected", "registration.alg"),
+    ]
+    assert [cause.why for cause in diagnosis.causes[-2:]] == [
+        "refused without kid as well",
+        "refused with RS256 as well",
+    ]
+
+
+def test_of_two_findings_under_one_rule_the_fault_counts() -> None:
+    findings = [
+        found(Rule.NETWORK_PROXY, Verdict.PASS),
+        found(Rule.NETWORK_PROXY, Verdict.WARN),
+        found(Rule.NETWORK_PROXY, Verdict.PASS),
+    ]
+    assert causes(diagnose("invalid_client", findings, KNOWN))[0] == "network.proxy"
+
+
+def test_a_signature_that_fails_for_another_key_is_no_cause_of_its_own() -> None:
+    findings = [
+        found(Rule.REGISTRATION_KEY_MISMATCH, Verdict.FAIL),
+        found(Rule.SIGNATURE_INVALID, Verdict.FAIL),
+        found(Rule.AUD_MISMATCH, Verdict.WARN),
+        Finding("invalid_client", Verdict.PASS, "it"),
+    ]
+    assert [cause.rule for cause in causes_found(findings)] == ["registration.key.mismatch"]
+    assert [cause.rule for cause in causes_found(findings[1:])] == ["assertion.signature.invalid"]
+
+
+# ── Refusals that say what is wrong ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "cause"),
+    [
+        ("invalid_scope", "", ["request.scope.not_allowed"]),
+        ("unauthorized_client", "", ["registration.application_type"]),
+        ("invalid_grant", "", ["registration.application_type"]),
+        ("unsupported_grant_type", "", ["registration.application_type"]),
+        ("invalid_request", "requested grant type is not allowed for this client", ["registration.application_type"]),
+        ("invalid_request", "no client authentication mechanism provided", []),
+        ("invalid_target", "", []),
+        ("teapot", "", []),
+    ],
+)
+def test_of_an_answer_that_says_what_is_wrong_all_else_is_beside_the_point(
+    error: str, said: str, cause: list[str]
+) -> None:
+    findings = [found(Rule.CLAIMS_UNEXPECTED, Verdict.WARN), found(Rule.EXP_PAST, Verdict.PASS)]
+    diagnosis = diagnose(error, findings, replace(KNOWN, said=said))
+    assert (diagnosis.error, causes(diagnosis), diagnosis.ruled_out) == (error, cause, ())
+    assert all(one.question for one in diagnosis.causes)
+
+
+# ── The questions ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_questions_are_filled_in() -> None:
+    asked = {cause.rule: cause.question for cause in diagnose("invalid_client", [], KNOWN).causes}
+    assert all(CLIENT_ID in question for question in asked.values())
+    assert "SHA256:abc" in asked["registration.key.mismatch"]
+    assert "signed with PS256" in asked["registration.alg"]
+    [scope] = diagnose("invalid_scope", [], KNOWN).causes
+    assert "openid payments" in scope.question
+    assert not any("{" in question for question in [*asked.values(), scope.question])
+
+
+def test_every_question_can_be_filled_in_with_what_is_known() -> None:
+    for rule, question in QUESTIONS.items():
+        filled = question.format(**FACTS)
+        assert CLIENT_ID in filled, rule
+        assert filled.endswith(("?", ".")), rule
+
+
+def test_a_client_id_with_braces_is_taken_as_it_is() -> None:
+    diagnosis = diagnose(
+        "invalid_client", [], replace(KNOWN, facts=FACTS | {"client_id": "{0}{fingerprint.__class__}"})
+    )
+    assert all("{0}{fingerprint.__class__}" in cause.question for cause in diagnosis.causes)
+
+
+# ── A refusal, explained where it happened ──────────────────────────────────────────────────────────────────────
+
+
+def refusal() -> RefusedError:
+    return RefusedError("refused", error="invalid_client", status=401, hint="banno-creds doctor")
+
+
+def claims(**changes: object) -> Mapping[str, object]:
+    made = {"iss": CLIENT_ID, "sub": CLIENT_ID, "aud": URL, "exp": NOW + 60, "jti": "a"} | changes
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def known() -> Known:
+    return Known(NOW, CLIENT_ID, (URL,), use_jti=lambda _: True)
+
+
+def test_a_rule_that_fails_is_the_hint() -> None:
+    error = refusal()
+    assertion = ClientAssertion.read(jwt(dict(claims(exp=(NOW + 60) * 1000)), {"alg": "PS256"}))
+    explain_refusal(error, assertion, known(), 0.0, KNOWN)
+    assert error.hint is not None
+    assert error.hint.endswith(DOCTOR)
+    assert error.rule == "assertion.exp.milliseconds"
+    assert any(
+        detail.startswith("assertion.exp.milliseconds: received ") and "; expected seconds" in detail
+        for detail in error.details
+    )
+
+
+def test_where_no_rule_fails_it_says_what_is_ruled_out_and_what_is_left() -> None:
+    error = refusal()
+    explain_refusal(error, ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"})), known(), 0.0, KNOWN)
+    [ruled_out, left] = error.details
+    assert ruled_out.startswith("this answer hides the reason; ruled out here: ")
+    for what in ("alg", "sub", "iss", "aud", "exp", "jti"):
+        assert what in ruled_out.rpartition(": ")[2].split(", ")
+    assert left.startswith("left: ")
+    assert "the bank does not know this client ID" in left
+    assert error.hint is not None
+    assert "banno-creds doctor" in error.hint
+
+
+def test_the_servers_clock_decides_where_it_is_known() -> None:
+    error = refusal()
+    assertion = ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"}))
+    # Ours is behind: what is in its time here has ended there, and it is the clock that is to be set.
+    explain_refusal(error, assertion, known(), -600.0, KNOWN)
+    assert error.rule == "clock.skew"
+
+
+def test_where_the_servers_clock_is_not_known_exp_is_not_ruled_out() -> None:
+    error = refusal()
+    assertion = ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"}))
+    explain_refusal(error, assertion, known(), None, KNOWN)
+    assert "exp" not in error.details[0].rpartition(": ")[2].split(", ")

@@ -1,0 +1,466 @@
+"""The sandbox as a process of its own: its options, its end, its memory, and what docs/sandbox.md says of it."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+import jwt
+import pytest
+
+from banno_creds.sandbox import DEFAULT_USERS, read_clients, read_users
+from banno_creds.sandbox.faults import FAULTS
+from tests.conftest import CLIENT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from banno_creds.jose.keys import PrivateKey
+    from tests.conftest import Cli
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+# The scripts that start one, of both pages.
+STARTING = re.findall(
+    r"^```sh\n((?:(?!```).*\n)*?.*banno-creds sandbox (?:(?!```).*\n)*)```$", PAGE + README, re.MULTILINE
+)
+
+
+@pytest.fixture
+def public_pem(tmp_path: Path, ec_key: PrivateKey) -> Path:
+    path = tmp_path / "public.pem"
+    path.write_bytes(ec_key.public.pem())
+    return path
+
+
+@contextmanager
+def _running(
+    *args: str | Path, log: Path, env: dict[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A sandbox as a process, and its token endpoint."""
+    command = [sys.executable, "-m", "banno_creds", "sandbox", "--port", "0", *map(str, args)]
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=env, text=True) as running,
+    ):
+        try:
+            assert running.stdout is not None
+            line = running.stdout.readline()
+            assert line.startswith("sandbox ready: "), log.read_text()
+            yield running, line.split()[-1]
+        finally:
+            running.kill()
+
+
+# --- Options ---
+
+
+def test_options_reach_the_server(cli: Cli, tmp_path: Path, public_pem: Path, ec_pem: Path) -> None:
+    log = tmp_path / "log"
+    options: list[str | Path] = [
+        "--client-id",
+        CLIENT_ID,
+        "--public-key",
+        public_pem,
+        "--explain",
+        "--once",
+        "--token-lifetime",
+        "42",
+    ]
+    with _running(*options, "--fault", "invalid_scope", "--fault", "slow=0", log=log) as (_, token_endpoint):
+        ask = ["client-assertion", "-q", "--client-id", CLIENT_ID, "--private-key", str(ec_pem)]
+        ask += ["--token-endpoint", token_endpoint]
+        first = cli(*ask)
+        assert first.code == 4
+        assert "invalid_scope — fault invalid_scope, asked for by --fault" in first.stderr
+        second = cli(*ask)
+        assert json.loads(second.stdout)["expires_in"] == 42
+        third = cli(*ask, "--aud", "https://elsewhere.example")
+        assert third.code == 4
+        assert "assertion.aud.mismatch: received 'aud' 'https://elsewhere.example'" in third.stderr
+    assert [line.split(" ")[0] for line in log.read_text().splitlines()] == ["test", "fault", "issued", "refused"]
+
+
+def test_clients_come_from_a_file(cli: Cli, tmp_path: Path, public_pem: Path, ec_pem: Path) -> None:
+    file = tmp_path / "clients.toml"
+    file.write_text(f"[clients.a]\npublic_key = '{public_pem.name}'\n[clients.b]\npublic_key = '{public_pem.name}'\n")
+    with _running("--clients", file, log=tmp_path / "log") as (_, token_endpoint):
+        results = [
+            cli(
+                "client-assertion",
+                "-q",
+                "--client-id",
+                name,
+                "--private-key",
+                ec_pem,
+                "--token-endpoint",
+                token_endpoint,
+            )
+            for name in ("a", "b", "sandbox-client")
+        ]
+    assert [result.code for result in results] == [0, 0, 4]
+    assert json.loads(results[0].stdout)["expires_in"] == 600
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "message", "hint"),
+    [
+        (["--fault", "invalid-client"], {}, "There is no fault 'invalid-client'", "did you mean invalid_client?"),
+        (["--fault", "status=99"], {}, "The fault status cannot be '99'", "status=N: an HTTP status from 400 to 599"),
+        (["--once"], {}, "--once is about a fault, and none is asked for", "add --fault NAME"),
+        (
+            ["--clients", "x.toml", "--client-id", "a"],
+            {},
+            "--clients and --client-id exclude each other",
+            "the file has each client's own; leave one of them",
+        ),
+        (
+            ["--clients", "x.toml", "--public-key", "a"],
+            {},
+            "--clients and --public-key exclude each other",
+            "the file has each client's own; leave one of them",
+        ),
+        (
+            ["--clients", "x.toml", "--scope", "a"],
+            {},
+            "--clients and --scope exclude each other",
+            "the file has each client's own; leave one of them",
+        ),
+        (
+            [],
+            {"BANNO_CREDS_SANDBOX_CLIENTS": "x.toml", "BANNO_CREDS_SANDBOX_CLIENT_ID": "a"},
+            "BANNO_CREDS_SANDBOX_CLIENTS and BANNO_CREDS_SANDBOX_CLIENT_ID exclude each other",
+            "the file has each client's own; leave one of them",
+        ),
+    ],
+)
+def test_options_that_cannot_be_meant_are_usage_errors(
+    cli: Cli, args: list[str], env: dict[str, str], message: str, hint: str
+) -> None:
+    result = cli("sandbox", *args, env=env)
+    assert (result.code, result.stdout) == (2, "")
+    assert message.lower() in result.stderr.lower()
+    assert f"Next: {hint}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "read"),
+    [
+        (["--clients", "x.toml"], {"BANNO_CREDS_SANDBOX_CLIENT_ID": "a"}, "x.toml"),
+        (["--public-key", "x.pem"], {"BANNO_CREDS_SANDBOX_CLIENTS": "x.toml"}, "x.pem"),
+        ([], {"BANNO_CREDS_SANDBOX_CLIENTS": "x.toml"}, "x.toml"),
+    ],
+)
+def test_what_the_command_line_says_of_clients_comes_before_the_environment(
+    cli: Cli, args: list[str], env: dict[str, str], read: str
+) -> None:
+    result = cli("sandbox", *args, env=env)
+    assert result.code == 2
+    assert read in result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "x"])
+def test_token_lifetime_is_a_number_of_seconds(cli: Cli, public_pem: Path, seconds: str) -> None:
+    assert cli("sandbox", "--public-key", public_pem, "--token-lifetime", seconds).code == 2
+
+
+HELP = """\
+Usage: banno-creds sandbox [OPTIONS]
+
+  Run a local authorization server, to try and test against.
+
+  It checks a client assertion as the vendor's server does and answers as
+  sparingly; the true reason of a refusal stands in its log, on standard
+  error, with what to do about it. It signs test users in as well, at a login
+  page. When it is ready it prints one line that ends with the token endpoint.
+  Ctrl-C stops it.
+
+  Needs: pip install 'banno-creds[sandbox]'
+
+"""
+
+
+def test_help_fits_80_columns_and_lists_every_fault(process: Cli) -> None:
+    result = process("sandbox", "--help", env={"COLUMNS": "80"})
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.startswith(HELP)
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    epilog = result.stdout.partition("Faults that are the whole answer")[2]
+    named = set(re.findall(r"[a-z0-9]+(?:[-_][a-z]+)*", epilog))
+    assert set(FAULTS) <= named
+    assert {name for sort in FAULTS.values() for name in getattr(sort.value, "names", ())} <= named
+    headings = re.findall(r"^[A-Z][\w ]*:$", result.stdout, re.MULTILINE)
+    assert headings == ["Clients:", "Signing people in:", "Options:", "Faults on demand:"]
+
+
+# --- Its end ---
+
+
+def test_ctrl_c_stops_it_at_once_though_an_answer_is_slow(tmp_path: Path, public_pem: Path) -> None:
+    log = tmp_path / "log"
+    with _running("--public-key", public_pem, "--fault", "slow=300", log=log) as (running, token_endpoint):
+        address = urlsplit(token_endpoint)
+        connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=60)
+        try:
+            connection.request("POST", address.path)
+            while "fault slow=300" not in log.read_text():
+                time.sleep(0.01)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(timeout=30) == 0
+        finally:
+            connection.close()
+
+
+# --- Its memory ---
+
+
+def _kept(pid: int) -> tuple[int, int, int]:
+    """What a process holds: resident memory in KiB, threads, descriptors."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = [re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE) for name in ("VmRSS", "Threads")]
+    memory, threads = (int(match[1]) for match in found if match)
+    return memory, threads, len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to look at memory in")
+@pytest.mark.timeout(300)
+def test_ten_thousand_requests_leave_nothing_behind(tmp_path: Path, public_pem: Path, ec_key: PrivateKey) -> None:
+    # Not measured: coverage keeps a tracer of every thread that ever was.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    options: list[str | Path] = ["--client-id", CLIENT_ID, "--public-key", public_pem]
+    with _running(*options, log=tmp_path / "log", env=env) as (running, token_endpoint):
+        address = urlsplit(token_endpoint)
+        private_key = ec_key.pem().decode()
+        numbers = itertools.count()
+
+        def ask(number: int) -> int:
+            # Nearly expired: by the next thousand requests its jti is forgotten again.
+            claims = {"iss": CLIENT_ID, "sub": CLIENT_ID, "exp": int(time.time()) - 12, "jti": str(number)}
+            if number % 4:
+                claims["aud"] = token_endpoint
+            form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE}
+            if number % 4 != 1:
+                form["client_assertion"] = jwt.encode(claims, private_key, algorithm="ES256")
+            connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=60)
+            try:
+                headers = {"Content-Type": "application/x-www-form-urlencoded"}
+                connection.request("POST", address.path, urlencode(form), headers)
+                response = connection.getresponse()
+                response.read()
+                return response.status
+            finally:
+                connection.close()
+
+        expected = {0: 401, 1: 400, 2: 200, 3: 200}
+        wrong: list[tuple[int, int]] = []
+
+        def ask_until(last: int) -> None:
+            while (number := next(numbers)) < last:
+                status = ask(number)
+                if status != expected[number % 4]:
+                    wrong.append((number, status))
+
+        def reach(last: int) -> tuple[int, int, int]:
+            threads = [threading.Thread(target=ask_until, args=(last,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            # The last answers are out before their threads are.
+            while (kept := _kept(running.pid))[1:] != idle and time.monotonic() < until:
+                time.sleep(0.05)
+            return kept
+
+        idle = _kept(running.pid)[1:]
+        until = time.monotonic() + 240
+        memory_then, *_ = reach(2_000)
+        memory_now, *left = reach(10_000)
+    assert wrong == []
+    assert tuple(left) == idle
+    # It would be 6 MiB and more if each request left as little as its own objects behind.
+    assert memory_now - memory_then < 2 * 1024
+
+
+# --- docs/sandbox.md ---
+
+
+def _blocks(language: str) -> list[str]:
+    return [text for found, text in BLOCKS if found == language]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _run(folder: Path, port: int, script: str) -> subprocess.CompletedProcess[str]:
+    shims = folder / "bin"
+    shims.mkdir(exist_ok=True)
+    program = shims / "banno-creds"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m banno_creds "$@"\n')
+    program.chmod(0o755)
+    return subprocess.run(
+        ["sh", "-euc", script],
+        cwd=folder,
+        env={
+            "PATH": f"{shims}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "BANNO_CREDS_SANDBOX_PORT": str(port),
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_page_starting_it(tmp_path: Path, free_port: int) -> None:
+    done = _run(tmp_path, free_port, _blocks("sh")[0])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "token.json").read_text())["token_type"] == "Bearer"
+
+
+def test_page_why_it_refused(tmp_path: Path, free_port: int) -> None:
+    [text] = _blocks("console")
+    command, _, shown = text.removeprefix("$ ").partition("\n")
+    # The page's first script, with the --aud that the page speaks of.
+    first = _blocks("sh")[0].replace(" > token.json\n", " --aud https://login.jackhenry.com/ > token.json || true\n")
+    done = _run(tmp_path, free_port, f"{{\n{first}}} > first.out 2>&1\n{command}")
+    said = done.stdout.replace(str(free_port), "9400")
+    request_id = re.compile("x-request-id [0-9a-f]{32}")
+    assert request_id.sub("ID", said) == request_id.sub("ID", shown)
+
+
+def test_page_signing_people_in(tmp_path: Path, free_port: int) -> None:
+    done = _run(tmp_path, free_port, _blocks("sh")[1])
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    issuer = f"http://127.0.0.1:{free_port}/a/oidc-provider/api/v0"
+    named = re.findall(r"`(/[a-z/]+)`", PAGE.partition("- **Endpoints**")[2].partition("- **")[0])
+    told = [url for name, url in document.items() if name.endswith("_endpoint")]
+    assert {f"{issuer}{path}" for path in named} == set(told)
+
+
+def test_page_users(tmp_path: Path) -> None:
+    file = tmp_path / "users.toml"
+    file.write_text(_blocks("toml")[0])
+    [user] = read_users(file)
+    assert (user.username, user.has_password("sandbox"), len(user.institutions)) == ("jordan", True, 2)
+    assert user.claims["name"] == "Jordan Lee"
+    assert user.claims["birthdate"] == "1990-01-01"
+
+
+def test_page_and_help_name_the_built_in_users_and_their_password(process: Cli) -> None:
+    page = PAGE.partition("| user name |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [user.username for user in DEFAULT_USERS]
+    assert [len(user.institutions) for user in DEFAULT_USERS] == [1, 3, 0]
+    assert "the password of each is `sandbox`" in PAGE
+    assert all(user.has_password("sandbox") for user in DEFAULT_USERS)
+    shown = process("sandbox", "--help", env={"COLUMNS": "80"}).stdout
+    assert 'all with the password "sandbox":\n    riley (one institution), casey (three), robin (none)' in shown
+
+
+def test_page_trying_again_after_a_fault_that_comes_once(tmp_path: Path, free_port: int) -> None:
+    done = _run(tmp_path, free_port, _blocks("sh")[2])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "token.json").read_text())["token_type"] == "Bearer"
+    log = (tmp_path / "sandbox.log").read_text().splitlines()
+    assert len(log) == 3
+    assert log[1].startswith("fault status=503, retry-after=0, asked for by --fault ")
+    assert log[2].startswith("issued an access token ")
+
+
+def test_page_fault_by_a_header(tmp_path: Path, free_port: int) -> None:
+    done = _run(tmp_path, free_port, _blocks("sh")[3])
+    assert done.returncode == 0, done.stderr
+    assert "429 TOO MANY REQUESTS" in done.stdout
+    assert "Retry-After: 30" in done.stdout
+
+
+@pytest.mark.parametrize("script", STARTING)
+def test_page_no_sandbox_is_left_where_a_step_fails(
+    tmp_path: Path, free_port: int, script: str, public_pem: Path
+) -> None:
+    del public_pem
+    start, ready, steps = script.removeprefix("banno-creds keygen\n").partition("sleep 0.1; done\n")
+    assert steps
+    done = _run(tmp_path, free_port, f"{start}{ready}(exit 7)\n{steps}")
+    assert (done.returncode, done.stdout) == (7, "")
+    for _ in range(600):  # it was told to end, and does so in its own time
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", free_port)) != 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("it is still there")
+
+
+@pytest.mark.parametrize("script", STARTING)
+def test_page_a_sandbox_that_does_not_start_says_why_and_an_earlier_ones_line_is_not_taken_for_its_own(
+    tmp_path: Path, script: str, public_pem: Path
+) -> None:
+    del public_pem
+    (tmp_path / "sandbox.out").write_text("ready\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = _run(tmp_path, port, script.removeprefix("banno-creds keygen\n"))
+    assert done.returncode != 0
+    assert done.stdout.startswith("✗   ")
+    assert str(port) in done.stdout
+
+
+def test_page_clients(tmp_path: Path, public_pem: Path, rsa_key: PrivateKey) -> None:
+    public_pem.write_bytes(rsa_key.public.pem())
+    (tmp_path / "client-secret.txt").write_text("s3cret\n")
+    file = tmp_path / "clients.toml"
+    file.write_text(_blocks("toml")[1])
+    first, second, third = read_clients(file)
+    assert (third.public_key, third.client_secret, third.id_token_signed_response_alg) == (None, "s3cret", "ES256")
+    assert third.require_pushed_authorization_requests
+    assert (first.redirect_uris, third.redirect_uris) == ((), ("https://localhost:8080/auth/cb",))
+    assert (first.client_id, first.alg, first.name) == (CLIENT_ID, "PS256", "Garden")
+    assert (second.client_id, second.alg) == ("granite", None)
+
+
+def test_page_python(tmp_path: Path, public_pem: Path) -> None:
+    del public_pem
+    [program] = _blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/a/oidc-provider/api/v0/token\n", done.stdout)
+
+
+def test_page_lists_every_fault() -> None:
+    table = PAGE.partition("| fault |")[2].partition("\n\n")[0]
+    named = re.findall(r"`([a-z_-]+)(?:=[^`]*)?`", "\n".join(row.split("|")[1] for row in table.splitlines()[2:]))
+    assert set(named) | {"retry-after"} == set(FAULTS)
+    words = {name: set(getattr(sort.value, "names", ())) for name, sort in FAULTS.items()}
+    for name, values in ((name, values) for name, values in words.items() if values):
+        [row] = [row for row in table.splitlines() if f"`{name}=" in row]
+        assert set(re.findall(r"`([a-z0-9-]+)`", row.split("|")[2])) - {"alg", "aud", "iss"} == values
+    everywhere = PAGE.partition("which meets the browser at `/auth`.")[2].partition("others as well")[0]
+    assert set(re.findall(r"`([a-z-]+)`", everywhere)) | {"retry-after"} == {
+        name for name, sort in FAULTS.items() if sort.everywhere
+    }
