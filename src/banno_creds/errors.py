@@ -22,118 +22,39 @@ Nothing here prints or exits; the command line turns an error into text once.
 
 from __future__ import annotations
 
-import re
-from typing import ClassVar
+from copy import copy
+from typing import ClassVar, NamedTuple, Self
 
-# Longer words of a server help nobody; a log line that long hurts.
-_MOST_CHARACTERS = 500
+from banno_creds.text import fields, spelled, without
 
-# A server may echo what it was sent. A JWT is never shown in its words.
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}")
-
-# Nor is a private key, which people give where something else belongs: PEM, the member d of a JWK, or the base64 of
-# PEM, of DER or of a JWK.
-_KEY = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*-----|\Z)"
-    r"|\"d\"\s*:\s*\"[^\"]*\"?"
-    r"|(?:LS0tLS1CRUdJTi|MI[A-P]|MH[Y-d]|eyJ)[A-Za-z0-9+/_=\s-]{100,}",
-    re.DOTALL,
-)
-_KEY_FILE = re.compile(
-    rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|\A\s*[\[{](?=.*\"kty\"\s*:)(?=.*\"d\"\s*:\s*\")"
-    rb"|\A\s*PuTTY-User-Key-File-[0-9]+:",
-    re.DOTALL,
-)
-# An ASN.1 sequence that begins with a version: PKCS #8 (RFC 5958), PKCS #1 (RFC 8017), SEC 1 (RFC 5915).
-_DER_KEY = re.compile(rb"0(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01][\x02\x040]", re.DOTALL)
-# One that is encrypted begins with how: by PBES1, PBES2 (RFC 8018) or a scheme of PKCS #12. A PKCS #12 (RFC 7292), of
-# version 3, begins with whether it is authenticated by a password or signed; its lengths may be left open, too.
-_LENGTH = rb"(?:[\x00-\x80]|\x81.|\x82..|\x83...)"
-_DER_CONTAINER = re.compile(
-    rb"0"
-    + _LENGTH
-    + rb"0"
-    + _LENGTH
-    + rb"\x06[\x09\x0a]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x05[\x01-\x0e]|\x0c\x01[\x01-\x06])"
-    rb"|0" + _LENGTH + rb"\x02\x01\x030" + _LENGTH + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x01\x02]",
-    re.DOTALL,
-)
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{100,}={0,2}")
-
-_ECHOED = 16  # so many characters of a secret in a row are no accident
+TYPE_CHECKING = False  # typing's own would do as well; this one costs nothing on the way of a recalled answer
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
-def is_private_key(text: str) -> bool:
-    """Whether a text that should be something else, such as a path, looks like a private key."""
-    return _KEY.search(_JWT.sub("", text)) is not None
+class Words(NamedTuple):
+    """An error in words, with each setting spelled for its reader."""
 
-
-def is_private_key_file(head: bytes) -> bool:
-    """Whether a file is a private key: PEM, DER, PKCS #12, PuTTY's form, a JWK or JWK Set, or the base64 of one.
-
-    More exact than `is_private_key`, for any data may be in a file, and some looks like a key's.
-
-    Args:
-        head: its beginning.
-    """
-    if _KEY_FILE.search(head.removeprefix(b"\xef\xbb\xbf")) or _DER_KEY.match(head) or _DER_CONTAINER.match(head):
-        return True
-    packed = b"".join(head.removeprefix(b"\xef\xbb\xbf").split()).strip(b"\"'")
-    if not _BASE64.fullmatch(packed):
-        return False
-    from base64 import urlsafe_b64decode
-
-    packed = packed.rstrip(b"=").translate(bytes.maketrans(b"+/", b"-_"))
-    return is_private_key_file(urlsafe_b64decode(packed[: len(packed) // 4 * 4]))
-
-
-def without(text: str, secret: str, what: str) -> str:
-    """Drop words in which somebody echoes a secret, wrapped to lines, shortened or not.
-
-    Args:
-        text: the words.
-        secret: such as the signature of an assertion.
-        what: what stands in the place of those words calls it.
-
-    Returns:
-        The text, or what stands in its place.
-    """
-    squeezed = "".join(text.split())
-    runs = [secret[i : i + _ECHOED] for i in range(0, max(1, len(secret) - _ECHOED + 1), _ECHOED)]
-    return f"(left out: the server echoes {what})" if any(run in squeezed for run in runs) else text
-
-
-def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
-    """Make text that came from outside fit to be shown on one line of a terminal or a log.
-
-    Args:
-        text: anything; it is turned into ``str`` first.
-        most: the most characters to keep; what was cut is said.
-
-    Returns:
-        The text with each run of control characters and white space folded into one space, JWTs and private keys
-        left out.
-    """
-    # A little more than is kept is looked at, so that a 50 MiB answer costs nothing.
-    source = _KEY.sub("(a key)", _JWT.sub("(a JWT)", str(text)[: most * 4 + 4096]))
-    # What can move a cursor, reorder a line or break an encoder is not printable: controls, format characters
-    # (bidirectional overrides among them), surrogates, line and paragraph separators.
-    shown = " ".join("".join(c if c.isprintable() else " " for c in source).split())
-    return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"
+    message: str
+    hint: str | None
+    details: tuple[str, ...]
 
 
 class BannoCredsError(Exception):
     """The root of the tree.
 
+    An error is complete when it is raised, and does not change while it rises; `but` makes another one of it.
+
     Args:
-        message: what failed, one sentence without a full stop; never a secret.
+        message: what failed, one sentence without a full stop; never a secret. A setting is named by `text.setting`.
         hint: the one next thing to do, one sentence.
         details: further lines worth knowing: the server's words, a status, a request id.
         rule: the id under which the fault is explained, one of `findings.Rule`; of a refusal, the OAuth error code,
             unless more is known.
 
     Attributes:
-        command: the command that the hint ends with, where the command line knows it; it is never wrapped.
+        marked: the words with the settings still marked, see `text.setting`.
+        doctor_can_tell: whether ``banno-creds doctor`` can find out more; the hint then leads to it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -141,27 +62,103 @@ class BannoCredsError(Exception):
     def __init__(
         self, message: str, *, hint: str | None = None, details: tuple[str, ...] = (), rule: str | None = None
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.details = details
+        super().__init__(spelled(message))
+        self.marked = Words(message, hint, details)
         self.rule = rule
-        self.command: str | None = None
+        self.doctor_can_tell = False
+
+    @property
+    def message(self) -> str:
+        """What failed."""
+        return spelled(self.marked.message)
+
+    @property
+    def hint(self) -> str | None:
+        """The next thing to do."""
+        hint = self.words().hint
+        return f"{hint}: banno-creds doctor" if hint is not None and self.doctor_can_tell else hint
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Further lines: the server's words, a status, a request id."""
+        return self.words().details
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The settings that the error is about, such as ``kid``."""
+        return fields(" ".join((self.marked.message, self.marked.hint or "", *self.marked.details)))
+
+    def words(self, spell: Callable[[str], str] = str) -> Words:
+        """Put the error into words.
+
+        Args:
+            spell: how a setting's name is written; by default as in Python.
+
+        Returns:
+            The message, the hint and the details.
+        """
+        message, hint, details = self.marked
+        return Words(
+            spelled(message, spell),
+            None if hint is None else spelled(hint, spell),
+            tuple(spelled(detail, spell) for detail in details),
+        )
+
+    def but(
+        self,
+        *,
+        message: str | None = None,
+        hint: str | None = None,
+        details: tuple[str, ...] | None = None,
+        more: Iterable[str] = (),
+        rule: str | None = None,
+        doctor_can_tell: bool | None = None,
+    ) -> Self:
+        """Make the same error with something else in it.
+
+        Args:
+            message: another message.
+            hint: another hint.
+            details: other details.
+            more: details to add at the end.
+            rule: another rule.
+            doctor_can_tell: see the attribute of this name.
+
+        Returns:
+            The new error.
+        """
+        other = copy(self)
+        before = self.marked
+        other.marked = Words(
+            before.message if message is None else message,
+            before.hint if hint is None else hint,
+            (before.details if details is None else details) + tuple(more),
+        )
+        other.args = (other.message,)
+        other.rule = self.rule if rule is None else rule
+        other.doctor_can_tell = self.doctor_can_tell if doctor_can_tell is None else doctor_can_tell
+        other.__cause__, other.__context__ = self.__cause__, self.__context__
+        other.__suppress_context__ = self.__suppress_context__
+        return other.with_traceback(self.__traceback__)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive being copied, and the way from one process to another, whatever a branch's constructor wants."""
         return _rebuilt, (type(self), self.args, vars(self))
 
-    def leave_out(self, secret: str, what: str = "the assertion") -> None:
-        """Drop the words in which somebody echoes a secret; see `without`.
+    def without(self, secrets: Iterable[tuple[str, str]]) -> Self:
+        """Make the same error without the words in which somebody echoes a secret; see `text.without`.
 
         Args:
-            secret: see there.
-            what: see there.
+            secrets: each secret, and what stands in its place calls it.
+
+        Returns:
+            The new error.
         """
-        self.message = without(self.message, secret, what)
-        self.details = tuple(without(detail, secret, what) for detail in self.details)
-        self.args = (self.message,)
+        message, hint, details = self.marked
+        for secret, what in secrets:
+            message = without(message, secret, what)
+            details = tuple(without(detail, secret, what) for detail in details)
+        return self.but(message=message, hint=hint, details=details)
 
 
 def _rebuilt(kind: type[BannoCredsError], args: tuple[object, ...], members: dict[str, object]) -> BannoCredsError:
@@ -224,11 +221,14 @@ class RefusedError(BannoCredsError):
         self.error = error
         self.status = status
 
-    def leave_out(self, secret: str, what: str = "the assertion") -> None:
-        """Drop the error code too, where it is the echo; see `BannoCredsError.leave_out`."""
-        super().leave_out(secret, what)
-        if self.error is not None and (left := without(self.error, secret, what)) != self.error:
-            self.error, self.rule = left, None
+    def without(self, secrets: Iterable[tuple[str, str]]) -> Self:
+        """Leave out the error code too, where it is the echo; see `BannoCredsError.without`."""
+        secrets = tuple(secrets)
+        other = super().without(secrets)
+        for secret, what in secrets:
+            if other.error is not None and (left := without(other.error, secret, what)) != other.error:
+                other.error, other.rule = left, None
+        return other
 
 
 class NetworkError(BannoCredsError):

@@ -7,6 +7,7 @@ step decides how much of it is seen.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -179,3 +180,27 @@ Emit = Callable[[Step], None]
 
 def ignore(step: Step) -> None:
     """Do nothing with a step: what the flow does by default."""
+
+
+class Run(NamedTuple):
+    """How a run goes: who is told of each step, what time it is, how a pause is made.
+
+    The command line and the Python API make one and pass it on; tests give their own clock, and need not wait.
+
+    Attributes:
+        emit: called with each step.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause, before another attempt or for another process.
+    """
+
+    emit: Emit = ignore
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def warn(self, message: str, hint: str | None = None) -> None:
+        """Emit a warning."""
+        self.emit(Warned(message, hint))
+
+    def silent(self) -> Run:
+        """Return the same run, with nobody told of its steps."""
+        return self._replace(emit=ignore)

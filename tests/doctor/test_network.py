@@ -837,9 +837,9 @@ def test_the_rule_of_a_refusal_is_its_oauth_error_unless_that_echoes_a_secret(se
         token_endpoint.read_answer(http.post_form(server.url, []), 0)
     assert failure.value.rule == "invalid_client"
     error = failure.value
-    error.leave_out("a-signature-that-is-not-there")
+    error = error.without([("a-signature-that-is-not-there", "the assertion")])
     assert vars(error)["rule"] == "invalid_client"
-    error.leave_out("invalid_client")
+    error = error.without([("invalid_client", "the assertion")])
     assert (vars(error)["rule"], error.error) == (None, "(left out: the server echoes the assertion)")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from banno_creds.errors import RefusedError
 from banno_creds.rules.assertion import Known
-from banno_creds.rules.diagnosis import DOCTOR, Circumstances, Diagnosis, causes_found, diagnose, explain_refusal
+from banno_creds.rules.diagnosis import Circumstances, Diagnosis, causes_found, diagnose, explain_refusal
 from banno_creds.rules.explanations import EXPLANATIONS, QUESTIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.rules.presented import ClientAssertion
@@ -273,9 +273,9 @@ def known() -> Known:
 def test_a_rule_that_fails_is_the_hint() -> None:
     error = refusal()
     assertion = ClientAssertion.read(jwt(dict(claims(exp=(NOW + 60) * 1000)), {"alg": "PS256"}))
-    explain_refusal(error, assertion, known(), 0.0, KNOWN)
+    error = explain_refusal(error, assertion, known(), 0.0, KNOWN)
     assert error.hint is not None
-    assert error.hint.endswith(DOCTOR)
+    assert error.hint.endswith(": banno-creds doctor")
     assert error.rule == "assertion.exp.milliseconds"
     assert any(
         detail.startswith("assertion.exp.milliseconds: received ") and "; expected seconds" in detail
@@ -285,7 +285,7 @@ def test_a_rule_that_fails_is_the_hint() -> None:
 
 def test_where_no_rule_fails_it_says_what_is_ruled_out_and_what_is_left() -> None:
     error = refusal()
-    explain_refusal(error, ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"})), known(), 0.0, KNOWN)
+    error = explain_refusal(error, ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"})), known(), 0.0, KNOWN)
     [ruled_out, left] = error.details
     assert ruled_out.startswith("this answer hides the reason; ruled out here: ")
     for what in ("alg", "sub", "iss", "aud", "exp", "jti"):
@@ -300,12 +300,12 @@ def test_the_servers_clock_decides_where_it_is_known() -> None:
     error = refusal()
     assertion = ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"}))
     # Ours is behind: what is in its time here has ended there, and it is the clock that is to be set.
-    explain_refusal(error, assertion, known(), -600.0, KNOWN)
+    error = explain_refusal(error, assertion, known(), -600.0, KNOWN)
     assert error.rule == "clock.skew"
 
 
 def test_where_the_servers_clock_is_not_known_exp_is_not_ruled_out() -> None:
     error = refusal()
     assertion = ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"}))
-    explain_refusal(error, assertion, known(), None, KNOWN)
+    error = explain_refusal(error, assertion, known(), None, KNOWN)
     assert "exp" not in error.details[0].rpartition(": ")[2].split(", ")

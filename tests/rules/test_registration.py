@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 
 from banno_creds.client_authentication.client_assertion import sign
 from banno_creds.client_authentication.signer import KeySigner
-from banno_creds.errors import is_private_key_file
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
 from banno_creds.rules.assertion import Known, judge
@@ -33,6 +32,7 @@ from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key, read_registration
+from banno_creds.text import is_private_key_file
 from tests.conftest import CLIENT_ID
 from tests.jose.test_decode import NOW, jwt
 from tests.openssl import openssl

@@ -42,7 +42,7 @@ COMMANDS = {
 each_command = pytest.mark.parametrize("command", COMMANDS)
 
 MESSAGE = "✗   The server refused the client: invalid_client — client authentication failed"
-FIND_OUT = "find out which of its many reasons it has:"
+FIND_OUT = "find out which of its many reasons it has"
 NOT_HERE = [
     "the bank has another public key than yours",
     "the bank does not know this client ID",
@@ -100,7 +100,7 @@ def command_in(result: Result) -> list[str]:
     """The words of the command that the hint ends with, which has the line after it to itself."""
     lines = result.stderr.splitlines()
     [number] = [number for number, line in enumerate(lines) if line.startswith("    Next: ")]
-    assert lines[number].endswith(f" {FIND_OUT}")
+    assert lines[number].endswith(f" {FIND_OUT}:")
     return shlex.split(lines[number + 1])
 
 
@@ -118,7 +118,7 @@ def test_what_is_ruled_out_and_what_is_left_is_said_and_nobody_is_asked_again(
     assert exchange == f"    401 Unauthorized from {server.url} · application/json"
     assert ruled_out.startswith(f"    {HIDES}")
     assert left.startswith("    left: ")
-    assert hint == f"    Next: {FIND_OUT}"
+    assert hint == f"    Next: {FIND_OUT}:"
     assert doctors == f"    {shlex.join(['banno-creds', 'doctor', *client])}"
     assert more == "    More: banno-creds explain invalid_client"
     assert [request.path for request in server.requests] == ["/token"]
@@ -399,8 +399,7 @@ def configs(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Configs:
             try:
                 return fetch(config, *more, **options)
             except RefusedError as refused:  # whatever rule has failed, it is the hint that is looked at
-                refused.hint = f"{FIND_OUT} banno-creds doctor"
-                raise
+                raise refused.but(hint=FIND_OUT, doctor_can_tell=True) from None
 
         def examining(setup: doctor.Setup, *more: Any, **options: Any) -> doctor.Examination:
             seen.append(setup.config)
@@ -459,8 +458,8 @@ def test_a_command_that_cannot_be_shown_as_it_is_is_left_out(
     before, after = COMMANDS[command]
     result = cli(command, "-q", *before, *client[:2], "--private-key", hidden, *client[4:], *after)
     assert (result.code, result.stdout) == (4, "")
-    hint, more = result.stderr.splitlines()[-2:]
-    assert hint == f"    Next: {FIND_OUT} banno-creds doctor"
+    hint, command_line, more = result.stderr.splitlines()[-3:]
+    assert (hint, command_line) == (f"    Next: {FIND_OUT}:", "    banno-creds doctor")
     assert more == "    More: banno-creds explain invalid_client"
     assert len(server.requests) == 1
 
@@ -474,7 +473,7 @@ def test_the_command_is_on_a_line_of_its_own_that_a_terminal_does_not_break(
     assert (seen.code, seen.stdout) == (4, "")
     number = seen.lines.index(f"    {doctors}")
     assert len(doctors) > 60
-    assert seen.lines[number - 1].endswith(FIND_OUT.rpartition(" ")[2])
+    assert seen.lines[number - 1].endswith(FIND_OUT.rpartition(" ")[2] + ":")
     assert max(len(line) for line in seen.lines if doctors not in line) <= 60
     assert len(server.requests) == 1
 
@@ -561,8 +560,7 @@ def test_a_program_is_told_of_the_doctor_without_options(
 ) -> None:
     with pytest.raises(RefusedError) as refused:
         fetch(config)
-    assert refused.value.hint == f"{FIND_OUT} banno-creds doctor"
-    assert refused.value.command is None
+    assert refused.value.hint == f"{FIND_OUT}: banno-creds doctor"
     assert (refused.value.error, refused.value.rule) == ("invalid_client", "invalid_client")
     assert [detail.partition(":")[0] for detail in refused.value.details[1:]] == [
         "this answer hides the reason; ruled out here",
@@ -580,7 +578,6 @@ def test_a_program_is_told_of_the_rule_that_fails(
     assert str(refused.value.hint).startswith("set aud to the URL that the token request goes to")
     assert str(refused.value.hint).endswith("; to look at all of it: banno-creds doctor")
     assert (refused.value.error, refused.value.rule) == ("invalid_client", "assertion.aud.mismatch")
-    assert refused.value.command is None
     assert len(server.requests) == 1
 
 
@@ -598,7 +595,7 @@ def test_a_program_is_told_by_the_servers_clock(
 @pytest.mark.parametrize(
     "pass_on", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"]
 )
-def test_a_refusal_that_is_passed_on_keeps_its_command(pass_on: Callable[[RefusedError], RefusedError]) -> None:
+def test_a_refusal_that_is_passed_on_keeps_all_it_knows(pass_on: Callable[[RefusedError], RefusedError]) -> None:
     refused = RefusedError("no", hint="look:", rule="invalid_client", error="invalid_client", status=401)
-    refused.command = "banno-creds doctor --client-id a"
+    refused = refused.but(doctor_can_tell=True)
     assert vars(pass_on(refused)) == vars(refused)

@@ -375,7 +375,7 @@ def test_a_refusal_is_remembered_for_30_s_in_the_same_words(ask: Asker, clock: T
     assert again.details == (
         "401 Unauthorized from the server",
         "that was 29 s ago; not asked again, for a bank blocks addresses that fail too often",
-        "to ask at once: --force-refresh; otherwise wait 1 s",
+        "to ask at once: force_refresh; otherwise wait 1 s",
     )
     clock.passes(0.2)
     ask.failure = None
@@ -866,7 +866,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "not UTF-8": (lambda content: content + b"\xff", "it is not UTF-8 text"),
     "huge": (lambda content: content + b" " * 5_000_000 + b"x", ""),
     "nested": (lambda _: b"[" * 100_000, ""),
-    "other JSON": (lambda _: b'{"version": 2}', "it is JSON of another kind"),
+    "other JSON": (lambda _: b'{"version": 3}', "it is JSON of another kind"),
     "of nobody": (_with(name=None), "it is another request's"),
 }
 
@@ -902,7 +902,7 @@ def test_an_entry_cut_off_anywhere_is_broken(ask: Asker, monkeypatch: pytest.Mon
 
 def test_an_entry_of_another_version_is_as_none(ask: Asker) -> None:
     ask()
-    ask.entry.write_bytes(_with(version=3, token="of another kind")(ask.entry.read_bytes()))
+    ask.entry.write_bytes(_with(version=2, token="of another kind")(ask.entry.read_bytes()))
     assert ask() == "token-2"
     assert ask.warnings == []
 

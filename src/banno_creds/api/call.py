@@ -17,17 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus, urlencode, urljoin, urlsplit
 
 from banno_creds.config import DEFAULT_API_BASE, DEFAULT_MIN_TTL, ClientConfig, check_origin
-from banno_creds.errors import (
-    BannoCredsError,
-    ConfigurationError,
-    RefusedError,
-    TokenError,
-    UnusableAnswerError,
-    is_private_key_file,
-    printable,
-    without,
-)
+from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError, TokenError, UnusableAnswerError
 from banno_creds.steps import AnswerReceived, TryingAgain, Warned, ignore
+from banno_creds.text import is_private_key_file, printable, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -330,8 +322,7 @@ def call(
         try:
             under_way.run()
         except BannoCredsError as failure:
-            failure.leave_out(under_way.token, "the token")
-            raise
+            raise failure.without([(under_way.token, "the token")]) from None
 
 
 class _Call:
@@ -710,9 +701,7 @@ def _failure(method: str, answer: Answer, *, is_another_token: bool) -> BannoCre
 
     details = (f"{method} {answer.url}", *words(answer))
     if answer.status == 429 or answer.status >= 500:
-        failure = unavailable(answer)
-        failure.details = details
-        return failure
+        return unavailable(answer).but(details=details)
     if challenge := answer.headers.get("www-authenticate"):
         details += (f"www-authenticate: {printable(challenge, 200)}",)
     what = "the API refused the request"

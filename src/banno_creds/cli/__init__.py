@@ -132,7 +132,10 @@ def run(args: Sequence[str]) -> int:
             import_module("banno_creds.cli.completion")  # has click find our classes for the shells
             cli.main(list(args), prog_name="banno-creds", complete_var="_BANNO_CREDS_COMPLETE")
         with cli.make_context("banno-creds", list(args), obj=tuple(args)) as context:
-            cli.invoke(context)
+            try:
+                cli.invoke(context)
+            except BannoCredsError as error:
+                return _fail(error, speaker=context.meta.get("banno_creds.speaker"))
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -150,10 +153,11 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def _fail(error: BannoCredsError, cause: Exception | None = None) -> int:
+def _fail(error: BannoCredsError, cause: Exception | None = None, speaker: click.Context | None = None) -> int:
+    from banno_creds.cli.options import doctor_for, spelling
     from banno_creds.cli.report import Report
 
-    report = Report()
+    report = Report(spell=spelling(speaker))
     if os.environ.get("BANNO_CREDS_DEBUG", "") not in ("", "0"):
         from traceback import format_tb
 
@@ -163,7 +167,8 @@ def _fail(error: BannoCredsError, cause: Exception | None = None) -> int:
         for line in "".join(format_tb(cause.__traceback__)).splitlines():
             report.log(line)
         report.log(type(cause).__name__)
-    report.error(error)
+    doctor = doctor_for(speaker) if speaker is not None and error.doctor_can_tell else ""
+    report.error(error, doctor if doctor.isprintable() else "")
     return error.exit_code
 
 

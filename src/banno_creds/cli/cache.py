@@ -11,8 +11,9 @@ import click
 from banno_creds.cli import Group
 from banno_creds.cli.options import Command, option
 from banno_creds.cli.report import Report, write_result
-from banno_creds.errors import ConfigurationError, OutputError, printable
+from banno_creds.errors import ConfigurationError, OutputError
 from banno_creds.storage import own_files
+from banno_creds.text import printable
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:

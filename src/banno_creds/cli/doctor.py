@@ -24,7 +24,8 @@ from banno_creds.cli.options import (
 )
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
-from banno_creds.errors import ConfigurationError, KeyLoadError, printable
+from banno_creds.errors import ConfigurationError, KeyLoadError
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_source, passphrase
-from banno_creds.cli.report import Report
+from banno_creds.cli.report import Report, as_option
 from banno_creds.config import (
     ALGORITHMS,
     DEFAULT_ENVIRONMENT,
@@ -34,8 +34,9 @@ from banno_creds.config import (
     ClientConfig,
     find_config_file,
 )
-from banno_creds.errors import ConfigurationError, KeyLoadError, RefusedError, is_private_key
+from banno_creds.errors import ConfigurationError, KeyLoadError
 from banno_creds.storage import own_files
+from banno_creds.text import is_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from banno_creds.profiles.lookup import Profile
 
 VERIFICATION = "Verification"
+SPEAKER = "banno_creds.speaker"  # the context of the command whose options messages name
 # What a context's meta tells of: what the file with the profiles was like before it was read, the profile in use,
 # that a variable was warned of, and that they were looked at.
 CONFIG_FILE = "banno_creds.config_file"
@@ -117,19 +119,12 @@ def _key_in_the_wrong_place(option: Option, context: click.Context) -> Configura
 
 
 class Command(click.Command):
-    """A command whose help lists its options under headings, and whose refusals say how to look into them."""
+    """A command whose help lists its options under headings."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run it. Where a hint names the doctor, it is completed to a command that can be copied."""
-        try:
-            return super().invoke(ctx)
-        except RefusedError as refusal:
-            from banno_creds.rules.diagnosis import DOCTOR
-
-            command = _doctor_for(ctx)
-            if refusal.hint is not None and refusal.hint.endswith(f" {DOCTOR}") and command.isprintable():
-                refusal.hint, refusal.command = refusal.hint.removesuffix(f" {DOCTOR}"), command
-            raise
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and let messages spell the settings as this command line does."""
+        ctx.meta[SPEAKER] = ctx
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, each section in the order of its first option."""
@@ -143,7 +138,32 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
-def _doctor_for(context: click.Context) -> str:
+def spelling(context: click.Context | None) -> Callable[[str], str]:
+    """Say how messages spell a setting: by its variable or the profile's key where its value came from there.
+
+    Args:
+        context: the command's context; None if none was found.
+
+    Returns:
+        The spelling of a setting's name.
+    """
+    parameters = {} if context is None else {str(parameter.name): parameter for parameter in context.command.params}
+
+    def spell(name: str) -> str:
+        parameter = parameters.get(name)
+        if context is None or not isinstance(parameter, click.Option):
+            return as_option(name)
+        source = context.get_parameter_source(name)
+        if source is ParameterSource.ENVIRONMENT:
+            return str(parameter.envvar)
+        if source is ParameterSource.DEFAULT_MAP:
+            return f"{name} in the profile"
+        return next(opt for opt in parameter.opts if opt.startswith("--"))
+
+    return spell
+
+
+def doctor_for(context: click.Context) -> str:
     """The command line that looks into the same set-up: what was typed of it, for the rest comes to the same."""
     import shlex
 
@@ -895,7 +915,8 @@ def endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | N
 
 def report_for(values: Mapping[str, Any]) -> Report:
     """The report that `steps_options` ask for."""
-    return Report(quiet=values["quiet"], show_secrets=values["show_secrets"])
+    spell = spelling(click.get_current_context(silent=True))
+    return Report(quiet=values["quiet"], show_secrets=values["show_secrets"], spell=spell)
 
 
 def _repeated(names: Sequence[str]) -> str | None:

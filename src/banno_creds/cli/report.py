@@ -14,11 +14,12 @@ from json import dumps
 from typing import TYPE_CHECKING, Any, Literal, Self, TextIO, TypeGuard, assert_never
 
 from banno_creds import steps
-from banno_creds.errors import BannoCredsError, OutputError, printable
+from banno_creds.errors import BannoCredsError, OutputError
+from banno_creds.text import printable, spelled
 from banno_creds.times import BEYOND_THE_CALENDAR, duration, looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rich.console import Console
     from rich.text import Text
@@ -127,15 +128,24 @@ def _is_one_place() -> bool:
         return False
 
 
+def as_option(name: str) -> str:
+    """Spell a setting as an option: ``token_endpoint`` is ``--token-endpoint``."""
+    return "--" + name.replace("_", "-")
+
+
 class Report:
     """Turns steps and errors into text on stderr, and findings into text on stdout, where they are the result.
 
     Args:
         quiet: leave steps out; warnings and errors are always shown.
         show_secrets: show assertions and tokens whole.
+        spell: how messages name a setting; by default as an option.
     """
 
-    def __init__(self, *, quiet: bool = False, show_secrets: bool = False) -> None:
+    def __init__(
+        self, *, quiet: bool = False, show_secrets: bool = False, spell: Callable[[str], str] | None = None
+    ) -> None:
+        self._spell = spell or as_option
         self.quiet = quiet
         self.show_secrets = show_secrets
         self.warned = False
@@ -202,20 +212,27 @@ class Report:
     def warning(self, message: str, hint: str | None = None) -> None:
         """Show a warning."""
         self.warned = True
-        self._print((("!   ", "yellow"), (_sentence(message), "yellow")), hang=4)
+        self._print((("!   ", "yellow"), (_sentence(spelled(message, self._spell)), "yellow")), hang=4)
         if hint:
-            self._print(((printable(hint, 1000), ""),), indent=_INDENT)
+            self._print(((printable(spelled(hint, self._spell), 1000), ""),), indent=_INDENT)
 
-    def error(self, error: BannoCredsError) -> None:
-        """Show what failed, the server's words, and what to do next."""
-        self._print((("✗   ", "bold red"), (_sentence(error.message), "bold red")), hang=4)
-        for detail in error.details:
+    def error(self, error: BannoCredsError, doctor: str = "") -> None:
+        """Show what failed, the server's words, and what to do next.
+
+        Args:
+            error: the error.
+            doctor: the command line that finds out more, where the doctor can; never wrapped, so it can be copied.
+        """
+        words = error.words(self._spell)
+        self._print((("✗   ", "bold red"), (_sentence(words.message), "bold red")), hang=4)
+        for detail in words.details:
             self._print(((printable(detail), ""),), indent=_INDENT)
-        if error.hint:
-            self._print((("Next: ", "bold"), (printable(error.hint, 1000), "")), indent=_INDENT)
-        if error.command:
-            self._print(((error.command, "cyan"),), indent=_INDENT, wraps=False)
-        if error.rule and "banno-creds explain" not in (error.hint or ""):
+        if words.hint:
+            end = ":" if error.doctor_can_tell else ""
+            self._print((("Next: ", "bold"), (printable(words.hint, 1000) + end, "")), indent=_INDENT)
+            if error.doctor_can_tell:
+                self._print(((doctor or "banno-creds doctor", "cyan"),), indent=_INDENT, wraps=False)
+        if error.rule and "banno-creds explain" not in (words.hint or ""):
             from banno_creds.rules.explanations import EXPLANATIONS
 
             if error.rule in EXPLANATIONS:

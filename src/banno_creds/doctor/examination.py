@@ -18,15 +18,7 @@ from urllib.parse import urlsplit
 from banno_creds.client_authentication.signer import KeySigner, choose_alg
 from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
 from banno_creds.doctor import network
-from banno_creds.errors import (
-    BannoCredsError,
-    KeyLoadError,
-    NetworkError,
-    OutputError,
-    RefusedError,
-    SigningError,
-    without,
-)
+from banno_creds.errors import BannoCredsError, KeyLoadError, NetworkError, OutputError, RefusedError, SigningError
 from banno_creds.http import discovery
 from banno_creds.http.client import HttpClient, answer_skew
 from banno_creds.jose.keys import form_of, load_private_key
@@ -38,6 +30,7 @@ from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key
 from banno_creds.steps import ignore
 from banno_creds.storage.secret_files import MODES_MEAN_SOMETHING
+from banno_creds.text import without
 from banno_creds.tokens import client_credentials as flow
 from banno_creds.tokens.response import build_form, read_answer
 
@@ -618,8 +611,8 @@ class _Examination:
                 response = read_answer(answer, at)
             except OutputError:
                 raise
-            except BannoCredsError as failure:
-                failure.leave_out(signature)
+            except BannoCredsError as echoing:
+                failure = echoing.without([(signature, "the assertion")])
                 refusal = failure if isinstance(failure, RefusedError) else None
                 self._requests.append(
                     Exchange(

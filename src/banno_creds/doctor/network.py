@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from banno_creds.config import is_loopback
-from banno_creds.errors import BannoCredsError, TimedOutError, printable
+from banno_creds.errors import BannoCredsError, TimedOutError
 from banno_creds.http.client import (
     CONNECT_SECONDS,
     NO_CONNECTION,
@@ -34,6 +34,7 @@ from banno_creds.http.client import (
     untrusted,
 )
 from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.text import printable
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from banno_creds import __version__
 from banno_creds.doctor.examination import NEXT, conclusion
-from banno_creds.errors import printable
 from banno_creds.rules.findings import Verdict
+from banno_creds.text import printable
 from banno_creds.times import utc
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from banno_creds.errors import (
     TimedOutError,
     UntrustedServerError,
     UnusableAnswerError,
-    printable,
 )
+from banno_creds.text import printable
 from banno_creds.times import http_date
 
 # httpx imports its own command line where click and rich are installed: 45 ms and 6 MiB for something we never
@@ -814,8 +814,7 @@ def _explain(
     before_tls = exchange is None or exchange.phase != NO_TLS
     if isinstance(failure, httpx.TimeoutException):
         error = unconnected(TimeoutError(), url, proxy, "")
-        error.rule = error.rule if before_tls else "network.timeout"
-        return error
+        return error if before_tls else error.but(rule="network.timeout")
     if isinstance(failure, httpx.ProxyError):
         return refused_by_proxy(url, words)
     if isinstance(cause, ssl.SSLError):
@@ -823,8 +822,7 @@ def _explain(
     if isinstance(cause, (socket.gaierror, ConnectionRefusedError)) or isinstance(failure, httpx.ConnectError):
         error = unconnected(cause, url, proxy, words)
         # Reset in the middle of the handshake: there are firewalls that read the host's name in it.
-        error.rule = error.rule if before_tls else "network.tls.handshake"
-        return error
+        return error if before_tls else error.but(rule="network.tls.handshake")
     # Until TLS begins, whatever is said through a proxy is said to the proxy.
     in_tunnel = proxy is None or exchange is None or exchange.tls_begun
     return NetworkError(

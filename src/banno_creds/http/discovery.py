@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import check_url
-from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError, printable
+from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError
 from banno_creds.jose.encoding import parse_json_object
+from banno_creds.text import printable
 from banno_creds.tokens.response import exchange, unavailable, what_is_wrong, words
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ def endpoint(metadata: dict[str, Any], name: str) -> str:
     try:
         check_url(url, f"the {name} that the discovery document names")
     except ConfigurationError as failure:
-        failure.rule = rule
-        raise
+        raise failure.but(rule=rule) from None
     issuer = str(metadata.get("issuer"))
     if issuer.lower().startswith("https:") and not url.lower().startswith("https:"):
         raise ConfigurationError(

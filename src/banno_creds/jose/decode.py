@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.errors import TokenError, printable
+from banno_creds.errors import TokenError
 from banno_creds.jose.encoding import base64url_decode, parse_json_object
+from banno_creds.text import printable
 from banno_creds.times import duration, looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:

@@ -24,9 +24,10 @@ from jwt import PyJWK
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import PyJWTError
 
-from banno_creds.errors import ConfigurationError, TokenError, printable
+from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.jose.encoding import base64url_decode, parse_json_object
 from banno_creds.jose.keys import LEAST_RSA_BITS
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

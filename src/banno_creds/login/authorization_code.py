@@ -25,8 +25,6 @@ from banno_creds.errors import (
     TimedOutError,
     TokenError,
     UnusableAnswerError,
-    printable,
-    without,
 )
 from banno_creds.http import discovery
 from banno_creds.http.client import HttpClient, answer_skew
@@ -43,6 +41,7 @@ from banno_creds.login.steps import (
 )
 from banno_creds.steps import EndpointDiscovered, TokenRequested, Warned, ignore
 from banno_creds.storage import own_files
+from banno_creds.text import printable, setting, without
 from banno_creds.times import duration, utc
 from banno_creds.tokens import response as token_endpoint
 from banno_creds.tokens.client_credentials import (
@@ -403,8 +402,7 @@ def user_info(
             answer, {"invalid_token": f"sign in again: {signed_in.store.owner.login}"}
         )
     except BannoCredsError as failure:
-        failure.leave_out(token, "the token")
-        raise
+        raise failure.without([(token, "the token")]) from None
     if claims.get("sub") != session.claims.get("sub"):
         raise TokenError(
             "what the userinfo endpoint says is of another person than the one who signed in",
@@ -467,9 +465,10 @@ def log_out(
             try:
                 _revoke(signed_in, session, emit, clock, sleep)
             except BannoCredsError as failure:
-                failure.details += ("nothing was forgotten, so that it can be tried again",)
-                failure.hint = f"{failure.hint}; --only-here forgets the tokens without telling the server"
-                raise
+                raise failure.but(
+                    more=("nothing was forgotten, so that it can be tried again",),
+                    hint=f"{failure.marked.hint}; {setting('only_here')} forgets them without telling the server",
+                ) from None
         store.forget(emit)
         _forget_in(cache, earlier)
     return session.provider
@@ -579,10 +578,8 @@ def _refresh(signed_in: SignedIn, session: Session, emit: Emit, clock: Clock, sl
         except RefusedError as refusal:
             if refusal.error == "invalid_grant":
                 _end(store, session, f"the server refused to renew it at {utc(int(clock()))} ({refusal.error})")
-                refusal.hint = f"sign in again: {store.owner.login}"
-                refusal.rule = "session.ended"
-            else:
-                store.write(session)
+                raise refusal.but(hint=f"sign in again: {store.owner.login}", rule="session.ended") from None
+            store.write(session)
             raise
         except BannoCredsError as failure:
             if not getattr(failure, "sent", True):
@@ -737,8 +734,7 @@ def _push(
         try:
             return token_endpoint.read_object(answer, _CODE_HINTS)
         except BannoCredsError as failure:
-            _leave_out(failure, whole)
-            raise
+            raise failure.without(_hidden(whole)) from None
 
     pushed = persistently(attempt, http, emit, sleep)
     request_uri, expires_in = pushed.get("request_uri"), pushed.get("expires_in")
@@ -766,12 +762,11 @@ def _ask_token(
         emit(_received(answer, whole))
         try:
             return token_endpoint.read_answer(answer, requested_at, _CODE_HINTS)
-        except BannoCredsError as failure:
-            _leave_out(failure, whole)
-            is_hidden = isinstance(failure, RefusedError) and failure.error == "invalid_client"
-            if is_hidden and isinstance(authentication, SignedJwt):
-                _explain(failure, authentication, url, whole.form, requested_at, answer, clock)
-            raise
+        except BannoCredsError as echoing:
+            failure = echoing.without(_hidden(whole))
+            if isinstance(failure, RefusedError) and isinstance(authentication, SignedJwt):
+                failure = _explain(failure, authentication, url, whole.form, requested_at, answer, clock)
+            raise failure from None
 
     return persistently(attempt, http, emit, sleep, is_good_once=True)
 
@@ -780,11 +775,6 @@ def _hidden(whole: Authenticated) -> list[tuple[str, str]]:
     """What was sent that no message may repeat, and what to call it."""
     fields = [(value, _SECRETS[name]) for name, value in whole.form if name in _SECRETS]
     return [*((secret, whole.what) for secret in whole.secrets), *fields]
-
-
-def _leave_out(failure: BannoCredsError, whole: Authenticated) -> None:
-    for secret, what in _hidden(whole):
-        failure.leave_out(secret, what)
 
 
 def _received(answer: Answer, whole: Authenticated) -> AnswerReceived:
@@ -797,18 +787,19 @@ def _received(answer: Answer, whole: Authenticated) -> AnswerReceived:
 
 
 def _explain(
-    refusal: BannoCredsError,
+    refusal: RefusedError,
     authentication: SignedJwt,
     url: str,
     form: Form,
     requested_at: int,
     answer: Any,
     clock: Clock,
-) -> None:
-    assert isinstance(refusal, RefusedError)  # noqa: S101 - the caller has looked
+) -> RefusedError:
+    if refusal.error != "invalid_client":
+        return refusal
     skew = answer_skew(answer.headers, clock(), answer.seconds)
     client_assertion = dict(form)["client_assertion"]
-    explain_refusal(
+    return explain_refusal(
         *(refusal, authentication.config, authentication.signer, url, client_assertion, requested_at, skew),
         after_login=True,
     )
@@ -869,8 +860,7 @@ def _revoke(signed_in: SignedIn, session: Session, emit: Emit, clock: Clock, sle
                 try:
                     token_endpoint.read_object(answer, _CODE_HINTS)
                 except BannoCredsError as failure:
-                    _leave_out(failure, whole)
-                    raise
+                    raise failure.without(_hidden(whole)) from None
 
             try:
                 persistently(attempt, http, emit, sleep)

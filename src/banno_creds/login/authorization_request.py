@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from banno_creds.config import DEFAULT_LOGIN_SCOPE, DEFAULT_REDIRECT_URI, check_redirect_uri
-from banno_creds.errors import ConfigurationError, RefusedError, TokenError, printable
+from banno_creds.errors import ConfigurationError, RefusedError, TokenError
 from banno_creds.jose.encoding import base64url, parse_json_object
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,10 @@ from hmac import compare_digest
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.errors import TokenError, printable
+from banno_creds.errors import TokenError
 from banno_creds.jose.decode import DecodedToken, take_apart
 from banno_creds.jose.encoding import base64url
+from banno_creds.text import printable
 from banno_creds.times import looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:
@@ -145,10 +146,11 @@ def verify(compact: str, keys: Sequence[VerificationKey]) -> tuple[DecodedToken,
     try:
         return token, verify_signature(token, keys)
     except TokenError as failure:
-        failure.message = f"the id_token is not to be relied on: {failure.message}"
-        failure.args = (failure.message,)
-        failure.hint, failure.rule = _BEGIN_AGAIN, "id_token.signature.unverified"
-        raise
+        raise failure.but(
+            message=f"the id_token is not to be relied on: {failure.message}",
+            hint=_BEGIN_AGAIN,
+            rule="id_token.signature.unverified",
+        ) from None
 
 
 def read(compact: object) -> DecodedToken:

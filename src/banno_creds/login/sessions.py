@@ -16,10 +16,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.config import find_config_file
-from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, TokenError, printable
+from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, TokenError
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.steps import Warned, ignore
 from banno_creds.storage import own_files
+from banno_creds.text import printable
 from banno_creds.tokens.response import TokenResponse, token_response
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from banno_creds.config import (
     check_url,
     find_config_file,
 )
-from banno_creds.errors import BannoCredsError, ConfigurationError, is_private_key, printable
+from banno_creds.errors import BannoCredsError, ConfigurationError
+from banno_creds.text import is_private_key, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

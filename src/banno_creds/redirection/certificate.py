@@ -29,9 +29,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from banno_creds.errors import ConfigurationError, printable
+from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
 from banno_creds.storage.own_files import NotOursError
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,10 +19,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from banno_creds.errors import ConfigurationError, TimedOutError, printable
+from banno_creds.errors import ConfigurationError, TimedOutError
 from banno_creds.redirection import pages
 from banno_creds.redirection.listeners import ADDRESSES, is_of_another_user, listen
 from banno_creds.redirection.loopback_server import Answer, LoopbackServer, plain
+from banno_creds.text import printable
 from banno_creds.times import duration
 
 if TYPE_CHECKING:

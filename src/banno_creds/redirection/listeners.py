@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.errors import ConfigurationError, printable
+from banno_creds.errors import ConfigurationError
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ import json
 from html import escape
 from typing import TYPE_CHECKING
 
-from banno_creds.errors import printable
+from banno_creds.text import printable
 from banno_creds.times import utc
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from banno_creds.config import (
     check_url,
     is_url,
 )
-from banno_creds.errors import ConfigurationError, printable
+from banno_creds.errors import ConfigurationError
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import NO_ASSERTION, Finding, Rule, Verdict, shown, without_secrets
 from banno_creds.rules.presented import (
@@ -39,6 +39,7 @@ from banno_creds.rules.presented import (
     misspelt,
     what_is_wrong,
 )
+from banno_creds.text import printable
 from banno_creds.times import duration, looks_like_milliseconds, utc
 
 if TYPE_CHECKING:

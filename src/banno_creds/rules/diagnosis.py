@@ -251,15 +251,18 @@ def _title(rule: str) -> str:
 
 def explain_refusal(
     refusal: RefusedError, assertion: ClientAssertion, known: Known, skew: float | None, circumstances: Circumstances
-) -> None:
-    """Add to a refused authentication what can be told of it here and now, without asking anybody anything.
+) -> RefusedError:
+    """Say of a refused authentication what can be told of it here and now, without asking anybody anything.
 
     Args:
-        refusal: the error, ``invalid_client``; its details, its hint and its rule are changed.
+        refusal: the error, ``invalid_client``.
         assertion: the assertion that was refused.
         known: what it was made for, by this machine's clock.
         skew: how many seconds this machine's clock is ahead of the server's; None if that is not known.
         circumstances: as for `diagnose`.
+
+    Returns:
+        The error with more details and, where the fault was found, its hint and its rule.
     """
     from banno_creds.rules import assertion as rules
 
@@ -275,15 +278,10 @@ def explain_refusal(
         by_this_clock = {finding.rule for finding in rules.judge(assertion, known) if finding.verdict is Verdict.FAIL}
         if first.looks_at in _TIMES and first.rule not in by_this_clock:
             first = rules.judge_clock(skew)  # in time here and not there: it is the clocks that differ
-        refusal.details += (f"{first.rule}: received {first.received}; expected {first.expected}",)
-        refusal.hint = f"{first.fix}; to look at all of it: {DOCTOR}"
-        refusal.rule = first.rule
-        return
+        found = f"{first.rule}: received {first.received}; expected {first.expected}"
+        hint = f"{first.fix}; to look at all of it"
+        return refusal.but(more=(found,), hint=hint, rule=first.rule, doctor_can_tell=True)
     diagnosis = diagnose("invalid_client", findings, replace(circumstances, timely=skew is not None))
     ruled_out = ", ".join(one.title for one in diagnosis.ruled_out)
     left = "; ".join(f"{cause.title[0].lower()}{cause.title[1:]}" for cause in diagnosis.causes)
-    refusal.details += (f"this answer hides the reason; ruled out here: {ruled_out}", f"left: {left}")
-
-
-DOCTOR = "banno-creds doctor"
-"""How a hint ends that leads there; the command line completes it."""
+    return refusal.but(more=(f"this answer hides the reason; ruled out here: {ruled_out}", f"left: {left}"))

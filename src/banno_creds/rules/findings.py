@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from banno_creds.errors import printable
+from banno_creds.text import printable
 
 
 class Rule(StrEnum):

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_plus
 
-from banno_creds.errors import TokenError, is_private_key_file, printable
+from banno_creds.errors import TokenError
 from banno_creds.jose.decode import MOST_CHARACTERS, extract_token, take_apart, what_else
 from banno_creds.jose.encoding import base64url_decode, parse_json_object
 from banno_creds.rules.findings import without_secrets
+from banno_creds.text import is_private_key_file, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

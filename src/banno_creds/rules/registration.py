@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from banno_creds.client_authentication.signer import ALGORITHMS
-from banno_creds.errors import KeyLoadError, is_private_key_file
+from banno_creds.errors import KeyLoadError
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey, load_private_key
 from banno_creds.jose.verify import VerificationKey, made_by, public_key_of, wrong_form
 from banno_creds.rules.assertion import RegisteredKey, with_fix
 from banno_creds.rules.findings import Finding, Rule, Verdict, shown
+from banno_creds.text import is_private_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

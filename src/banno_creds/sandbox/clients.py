@@ -22,8 +22,9 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, RSAKey
 
 from banno_creds.config import is_loopback
-from banno_creds.errors import ConfigurationError, printable
+from banno_creds.errors import ConfigurationError
 from banno_creds.rules.assertion import RegisteredKey
+from banno_creds.text import printable
 
 DEFAULT_SCOPES: Final = (
     "openid",

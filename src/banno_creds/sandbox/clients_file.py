@@ -6,10 +6,11 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from banno_creds.config import ALGORITHMS
-from banno_creds.errors import BannoCredsError, ConfigurationError, is_private_key, printable
+from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.sandbox.clients import ID_TOKEN_ALGORITHMS, Client, RegisteredClient
 from banno_creds.sandbox.tables import read_tables
 from banno_creds.storage.secret_files import read_file
+from banno_creds.text import is_private_key, printable
 
 if TYPE_CHECKING:
     from pathlib import Path

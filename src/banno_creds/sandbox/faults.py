@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from flask import Response, jsonify
 
-from banno_creds.errors import ConfigurationError, printable
+from banno_creds.errors import ConfigurationError
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

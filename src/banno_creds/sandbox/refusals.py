@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from authlib.oauth2 import OAuth2Error
 
-from banno_creds.errors import printable
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import JWT_LIKE, Rule
+from banno_creds.text import printable
 
 # RFC 6749 section 5.2: what an error_description may not hold, the quotation mark and the backslash among it.
 _NOT_FOR_DESCRIPTIONS: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")

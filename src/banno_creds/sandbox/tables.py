@@ -5,8 +5,9 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.errors import ConfigurationError, printable
+from banno_creds.errors import ConfigurationError
 from banno_creds.storage.secret_files import read_file
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from banno_creds.errors import ConfigurationError, printable
+from banno_creds.errors import ConfigurationError
 from banno_creds.sandbox.tables import read_tables
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

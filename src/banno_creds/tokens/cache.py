@@ -32,6 +32,7 @@ from banno_creds.jose.encoding import parse_json_object
 from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned, ignore
 from banno_creds.storage import own_files
 from banno_creds.storage.own_files import ENTRY, LOCK, NotOursError, OthersHomeError, is_of_the_cache
+from banno_creds.text import setting
 from banno_creds.tokens.response import TokenResponse, token_response
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 REFUSAL_SECONDS = 30
 
-_VERSION = 2
+_VERSION = 3
 _PAUSE = 0.03  # seconds between two looks at what another process is waiting for
 _CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
 _MOST_HOLDERS = 3  # where so many have asked and none of them left a token, the next one will not either
@@ -545,11 +546,12 @@ class _Search:
         refused = entry.refused(now)
         if refused is not None and not self._force_refresh:
             failure, age = refused[0], int(refused[1])
-            failure.details += (
-                f"that was {age} s ago; not asked again, for a bank blocks addresses that fail too often",
-                f"to ask at once: --force-refresh; otherwise wait {REFUSAL_SECONDS - age} s",
+            raise failure.but(
+                more=(
+                    f"that was {age} s ago; not asked again, for a bank blocks addresses that fail too often",
+                    f"to ask at once: {setting('force_refresh')}; otherwise wait {REFUSAL_SECONDS - age} s",
+                )
             )
-            raise failure
 
     def _is_fresh(self, kept: _Kept, now: float) -> bool:
         """Whether its request began after this call, so that a request of one's own could bring nothing newer."""
@@ -642,8 +644,8 @@ def _members(entry: Entry) -> dict[str, Any]:
         failure = entry.failure.failure
         members["failure"] = _when(entry.failure) | {
             "class": type(failure).__name__,
-            **{name: getattr(failure, name, None) for name in ("message", "hint", "error", "status", "rule")},
-            "details": list(failure.details),
+            **failure.marked._asdict(),
+            **{name: getattr(failure, name, None) for name in ("error", "status", "rule", "doctor_can_tell")},
         }
     return members
 
@@ -687,4 +689,5 @@ def _kept_failure(members: Mapping[str, Any] | None) -> _Kept | None:
         if not isinstance(error, str | None) or type(status) is not int:
             raise TypeError
         words |= {"error": error, "status": status}
-    return _kept(members, failure=_FAILURES[kind](message, **words))
+    failure = _FAILURES[kind](message, **words).but(doctor_can_tell=members.get("doctor_can_tell") is True)
+    return _kept(members, failure=failure)

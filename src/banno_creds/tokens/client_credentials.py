@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from banno_creds.config import DEFAULT_MIN_TTL, ENVIRONMENTS, ClientConfig, is_url
-from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, RefusedError, TokenError, without
+from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, RefusedError, TokenError
 from banno_creds.steps import (
     AnswerReceived,
     AssertionBuilt,
@@ -32,6 +32,7 @@ from banno_creds.steps import (
     Warned,
     ignore,
 )
+from banno_creds.text import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,12 +143,12 @@ def fetch_token(
             emit(received(answer, signature))
             try:
                 return token_endpoint.read_answer(answer, requested_at)
-            except BannoCredsError as failure:
-                failure.leave_out(signature)
+            except BannoCredsError as echoing:
+                failure = echoing.without([(signature, "the assertion")])
                 if isinstance(failure, RefusedError) and failure.error == "invalid_client":
                     skew = answer_skew(answer.headers, clock(), answer.seconds)
-                    explain_refusal(failure, config, signer, url, client_assertion, requested_at, skew)
-                raise
+                    failure = explain_refusal(failure, config, signer, url, client_assertion, requested_at, skew)
+                raise failure from None
 
         response = persistently(attempt, http, emit, sleep)
     emit(granted(response))
@@ -165,11 +166,11 @@ def explain_refusal(
     skew: float | None,
     *,
     after_login: bool = False,
-) -> None:
+) -> RefusedError:
     """Say of a refusal that hides its reason what can be told here; nobody is asked again.
 
     Args:
-        refusal: it, which is added to.
+        refusal: the refusal.
         config: the client.
         signer: what signed.
         url: the token endpoint.
@@ -177,6 +178,9 @@ def explain_refusal(
         now: when it was sent, in seconds since the epoch.
         skew: see `http_client.answer_skew`.
         after_login: see `diagnosis.Circumstances`.
+
+    Returns:
+        The refusal, with what can be told of it.
     """
     from banno_creds.rules import diagnosis
     from banno_creds.rules.assertion import Known
@@ -188,7 +192,7 @@ def explain_refusal(
     circumstances = diagnosis.Circumstances(
         facts_of(config, signer), endpoint_confirmed=confirmed, after_login=after_login
     )
-    diagnosis.explain_refusal(refusal, ClientAssertion.read(client_assertion), known, skew, circumstances)
+    return diagnosis.explain_refusal(refusal, ClientAssertion.read(client_assertion), known, skew, circumstances)
 
 
 def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
@@ -607,11 +611,10 @@ def persistently(
             may_be_used_up = is_good_once and failure.sent
             is_last = number == MOST_ATTEMPTS or pause >= http.remaining()
             if not failure.retryable or may_be_used_up or is_last:
-                if number > 1:
-                    failure.details += (f"that was attempt {number} of {MOST_ATTEMPTS}",)
+                more = [f"that was attempt {number} of {MOST_ATTEMPTS}"] if number > 1 else []
                 if before not in ("", failure.message):
-                    failure.details += (f"the attempt before it: {before}",)
-                raise
+                    more.append(f"the attempt before it: {before}")
+                raise failure.but(more=more) from None
             number, before = number + 1, failure.message
             emit(TryingAgain(failure.message, pause, number, MOST_ATTEMPTS))
         sleep(pause)

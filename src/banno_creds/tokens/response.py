@@ -8,14 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.client_authentication.client_assertion import CLIENT_ASSERTION_TYPE
-from banno_creds.errors import (
-    BannoCredsError,
-    RefusedError,
-    UnavailableError,
-    UnusableAnswerError,
-    printable,
-)
+from banno_creds.errors import BannoCredsError, RefusedError, UnavailableError, UnusableAnswerError
 from banno_creds.jose.encoding import parse_json_object
+from banno_creds.text import printable
 from banno_creds.times import http_date
 
 if TYPE_CHECKING:
@@ -28,7 +23,7 @@ if TYPE_CHECKING:
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 _REFUSAL_HINTS = {
-    "invalid_client": "find out which of its many reasons it has: banno-creds doctor",
+    "invalid_client": "find out which of its many reasons it has",
     "invalid_scope": "ask the administrator which scopes the application was given, and name them with --scope",
     "invalid_request": "look at the form with --curl and at your --param values",
     "invalid_grant": "the application must be of the type Service account with Signed JWT; ask the administrator",
@@ -313,7 +308,7 @@ def _refused(answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str]) 
     if isinstance(body.get("error_uri"), str):
         details += (f"the server's page on it: {printable(body['error_uri'], 200)}",)
     subject = "the client" if code == "invalid_client" else "the request"
-    return RefusedError(
+    refusal = RefusedError(
         f"the server refused {subject}: {said}",
         error=code,
         status=answer.status,
@@ -324,6 +319,8 @@ def _refused(answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str]) 
         # The server chooses the code, and none of our rules' ids, which have a dot in them, is to be taken from it.
         rule=None if "." in code else code,
     )
+    hides_its_reason = code == "invalid_client" and hints is _REFUSAL_HINTS and answer.status not in _NOT_HERE
+    return refusal.but(doctor_can_tell=True) if hides_its_reason else refusal
 
 
 def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:

@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
@@ -280,9 +279,7 @@ if hasattr(os, "register_at_fork"):  # where there is a fork
 
 def _again(failure: BannoCredsError, *more: str) -> BannoCredsError:
     """The same failure for another caller: one exception raised in several threads would mix their tracebacks."""
-    again = copy(failure)
-    again.details += more
-    return again
+    return failure.but(more=more)
 
 
 def _log(step: Step) -> None:
