@@ -12,7 +12,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types check bench picture errors constraints clean
+.PHONY: help demo test lint types check bench picture constraints clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,9 +62,6 @@ $(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
 
 picture: $(VENV)/.for-demo ## draw docs/demo.svg anew
 	$(BIN)/python docs/picture.py
-
-errors: $(VENV)/.for-demo ## write docs/errors.md anew from the explanations
-	$(BIN)/python docs/errors.py
 
 constraints: $(VENV)/.for-test ## renew constraints.txt from pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from json import dumps
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from banno_creds.cli.inputs import Argument
 from banno_creds.cli.options import Command, option
 from banno_creds.cli.report import write_result
 from banno_creds.errors import ConfigurationError
-from banno_creds.rules.explanations import EXPLANATIONS, GROUPS, meant, paragraphs, question, wrap
+from banno_creds.rules.explanations import EXPLANATIONS, groups
 from banno_creds.rules.findings import shown
 
 if TYPE_CHECKING:
@@ -21,25 +22,16 @@ if TYPE_CHECKING:
 _VERSION = 1  # of the JSON
 _MOST_COLUMNS = 100  # longer lines are hard to read
 _LEAST_COLUMNS = 40
-_COMMAND = "    "  # what begins so stays on its line, to be copied
+_COMMAND = "    "  # a line that begins so is never broken, so that it can be copied
 
 
 def complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a rule or an error.
-
-    Args:
-        context: the command line so far.
-        parameter: what is completed.
-        incomplete: what was typed of it.
-
-    Returns:
-        The names that begin so, each with its title for the shells that show one.
-    """
+    """Complete the id of a rule or an error, with its title for the shells that show one."""
     del context, parameter
     from click.shell_completion import CompletionItem
 
     return [
-        CompletionItem(str(name), help=explanation.title)
+        CompletionItem(name, help=explanation.title)
         for name, explanation in EXPLANATIONS.items()
         if name.startswith(incomplete)
     ]
@@ -68,7 +60,7 @@ def command(name: str | None, output: str) -> None:
     """Say what an OAuth error or a rule means, how it comes about, and what to do.
 
     RULE is an id such as assertion.exp.past, or exp.past for short; ERROR is an OAuth error code such as
-    invalid_client. The same is on the page docs/errors.md.
+    invalid_client. The same texts are on one page: src/banno_creds/rules/errors.md.
     """
     if name is None:
         write_result(dumps(_everything(), indent=2) if output == "json" else "\n".join(_list(_columns())))
@@ -81,19 +73,19 @@ def command(name: str | None, output: str) -> None:
 
 
 def _find(name: str) -> str:
-    """The one id that is meant."""
-    found = meant(name)
+    """Return the one id that matches a name."""
+    found = _matching(name)
     if len(found) == 1:
         return found[0]
     if found:
         raise ConfigurationError(
-            f"there is more than one that {shown(name)} may mean",
-            hint=f"give more of it: banno-creds explain {found[0]}",
+            f"there are several rules or errors that match {shown(name)}",
+            hint=f"give more of the name: banno-creds explain {found[0]}",
             details=(", ".join(found),),
         )
     from difflib import get_close_matches
 
-    # Who names a rule often names its last words alone, which would be unlike the whole.
+    # People often type only the last words of a rule's id, which are unlike the whole id.
     whole = {ending: rule for rule in EXPLANATIONS for ending in (rule, rule.partition(".")[2]) if ending}
     near = get_close_matches(name.strip().lower(), whole, 1)
     raise ConfigurationError(
@@ -102,8 +94,20 @@ def _find(name: str) -> str:
     )
 
 
+def _matching(name: str) -> tuple[str, ...]:
+    """Return the id that equals a name; else those that begin with it, or end with it, or have it between dots."""
+    name = name.strip(" \t\r\n`'\"()[]:,.").lower()
+    if not name:
+        return ()
+    if name in EXPLANATIONS:
+        return (name,)
+    begin = tuple(one for one in EXPLANATIONS if one.startswith(name))
+    end = tuple(one for one in EXPLANATIONS if one.endswith(f".{name}"))
+    return begin or end or tuple(one for one in EXPLANATIONS if f".{name}." in one)
+
+
 def _columns() -> int:
-    """How wide a line may be: whatever it takes where no terminal shows it, for whoever reads it may wrap it."""
+    """Return the most characters of a line: no limit in a pipe, whose reader may wrap the text itself."""
     if sys.stdout is None or not sys.stdout.isatty():
         return sys.maxsize
     from shutil import get_terminal_size
@@ -112,24 +116,37 @@ def _columns() -> int:
 
 
 def _text(name: str, columns: int) -> list[str]:
+    title, cause, fix, more, question = EXPLANATIONS[name]
+    paragraphs = [f"{name}: {title}", cause, f"Fix: {fix}."]
+    paragraphs += more.split("\n\n") if more else []
+    paragraphs += [f"Ask the administrator: {question}"] if question else []
     lines: list[str] = []
-    for paragraph in (f"{name}: {EXPLANATIONS[name].title}", *paragraphs(name)):
-        lines += ["", *([paragraph] if paragraph.startswith(_COMMAND) else wrap(paragraph, columns))]
+    for paragraph in paragraphs:
+        lines += ["", *([paragraph] if paragraph.startswith(_COMMAND) else _wrap(paragraph, columns))]
     return lines[1:]
 
 
 def _list(columns: int) -> list[str]:
     lines: list[str] = []
-    for heading, group in GROUPS.items():
+    for heading, names in groups().items():
         lines += ["", heading] if lines else [heading]
-        width = max(map(len, group))
-        for name, explanation in group.items():
-            lines += wrap(f"  {name:{width}}  {explanation.title}", columns, " " * (width + 4))
+        width = max(map(len, names))
+        for name in names:
+            lines += _wrap(f"  {name:{width}}  {EXPLANATIONS[name].title}", columns, " " * (width + 4))
     return lines
 
 
+def _wrap(text: str, columns: int, hang: str = "") -> list[str]:
+    """Break a paragraph into lines. Words and code in backticks stay whole, to be copied and searched for."""
+    from textwrap import wrap
+
+    whole = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), text)
+    lines = wrap(whole, columns, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
+
+
 def _members(name: str) -> dict[str, str | None]:
-    return {"id": name, **EXPLANATIONS[name]._asdict(), "question": question(name)}
+    return {"id": name, **EXPLANATIONS[name]._asdict()}
 
 
 def _everything() -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.rules.explanations import EXPLANATIONS, QUESTIONS
+from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
 
 if TYPE_CHECKING:
@@ -188,13 +188,13 @@ def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstanc
         if doubt is None:
             ruled_out.append(RuledOut(rule, title, passed.received))
         elif rule not in (Rule.EXP_PAST, Rule.SIGNATURE_INVALID):  # of which the clock and the key are said
-            question = QUESTIONS[rule].format(**circumstances.facts) if rule in QUESTIONS else ""
+            question = EXPLANATIONS[rule].asked(circumstances.facts)
             last.append(Cause(rule, _title(rule), doubt, question=question))
     untold = [found[rule] for rule in _UNLIKELY_HERE if rule in found and found[rule].verdict is Verdict.UNKNOWN]
     last += [Cause(finding.rule, _title(finding.rule), finding.reason) for finding in untold]
     questions = _questions(first + last)
     if questions:
-        questions += tuple(QUESTIONS[rule].format(**circumstances.facts) for rule in _ASKED_AS_WELL)
+        questions += tuple(EXPLANATIONS[rule].asked(circumstances.facts) for rule in _ASKED_AS_WELL)
     return Diagnosis(error, tuple(first + last), tuple(ruled_out), bool(failed), questions)
 
 
@@ -223,7 +223,7 @@ def _asked_of_the_bank(
             why = circumstances.tried.get(rule) or (
                 "only the bank can look at it" if finding is None else finding.reason
             )
-            yield Cause(rule, _title(rule), why, question=QUESTIONS[rule].format(**circumstances.facts))
+            yield Cause(rule, _title(rule), why, question=EXPLANATIONS[rule].asked(circumstances.facts))
 
 
 def causes_found(findings: Iterable[Finding]) -> tuple[Cause, ...]:
