@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from banno_creds.errors import ConfigurationError
 from banno_creds.redirection.certificate import LocalhostCertificate, localhost_certificate
 from banno_creds.storage import own_files
+from banno_creds.storage.lock import Lock
 from tests.openssl import openssl
 
 DAY = 24 * 3600
@@ -221,13 +222,13 @@ def test_of_two_first_logins_at_once_both_show_the_certificate_that_is_served(fo
 def test_one_that_another_process_never_finishes_is_not_waited_for_without_end(folder: str) -> None:
     own_files.make_folder(folder)
     lock_path = str(Path(folder) / "localhost.pem.lock")
-    descriptor = own_files.lock(lock_path)
-    assert descriptor is not None
+    other = Lock(lock_path)
+    assert other.take()
     pauses: list[float] = []
-    with pytest.raises(ConfigurationError, match="another process has been making it"):
+    with pytest.raises(ConfigurationError, match="another process has been at it for 10 s"):
         localhost_certificate(folder, sleep=pauses.append)
-    assert sum(pauses) == pytest.approx(10)
-    own_files.unlock(descriptor, lock_path)
+    assert sum(pauses) == pytest.approx(10, abs=0.1)
+    other.free()
     assert localhost_certificate(folder).made
 
 

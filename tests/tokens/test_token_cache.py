@@ -23,7 +23,9 @@ from banno_creds.errors import (
     UnavailableError,
 )
 from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned
+from banno_creds.storage import lock as storage_lock
 from banno_creds.storage import own_files
+from banno_creds.storage.lock import Lock, remove_stale
 from banno_creds.tokens import cache as token_cache
 from banno_creds.tokens.cache import TokenCache, open_cache, request_of
 from banno_creds.tokens.client_credentials import obtain_token
@@ -628,28 +630,35 @@ def test_the_flow_hands_on_which_token_an_api_refused(ask: Asker, monkeypatch: p
 # --- one request ----------------------------------------------------------------------------------------------------
 
 
+def _kill(lock: Lock) -> None:
+    """Let go of a lock as the system does for a killed process: its file stays."""
+    if lock._descriptor is not None:
+        os.close(lock._descriptor)
+        lock._descriptor = None
+
+
 class Other:
     """Another process that is asking: it holds the lock until told otherwise."""
 
     def __init__(self, ask: Asker) -> None:
         self.ask = ask
-        descriptor = own_files.lock(str(ask.lock))
-        assert descriptor is not None
-        self.descriptor: int | None = descriptor
+        self.lock = Lock(str(ask.lock))
+        assert self.lock.take()
         self.looks = 0
+
+    @property
+    def holds_it(self) -> bool:
+        return self.lock._descriptor is not None
 
     def ends(self, outcome: Callable[[], object] | None = None) -> None:
         """Keep an outcome as another caller would, and end."""
-        if self.descriptor is not None:
-            own_files.unlock(self.descriptor, str(self.ask.lock))
-            self.descriptor = None
+        if self.holds_it:
+            self.lock.free()
             if outcome is not None:
                 outcome()
 
     def is_killed(self) -> None:
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-            self.descriptor = None
+        _kill(self.lock)
 
 
 @pytest.fixture
@@ -712,13 +721,11 @@ def test_a_hung_holder_gives_way_after_the_time_allowed(ask: Asker, other: Other
 
 
 def test_a_hung_holder_that_wakes_up_takes_no_others_lock_away(ask: Asker, other: Other) -> None:
-    descriptor = other.descriptor
     ask.lock.unlink()  # somebody found it hung
     new = Other(ask)
-    assert descriptor is not None
-    own_files.unlock(descriptor, str(ask.lock))
+    other.lock.free()
     assert ask.lock.exists()
-    assert own_files.lock(str(ask.lock)) is None
+    assert not Lock(str(ask.lock)).take()
     new.is_killed()
 
 
@@ -728,9 +735,9 @@ def test_whoever_follows_a_killed_holder_is_given_the_whole_time(ask: Asker, oth
     began = clock.now
 
     def another_follows() -> None:
-        if other.descriptor is not None and clock.now - began > 4:
+        if other.holds_it and clock.now - began > 4:
             other.is_killed()
-            other.descriptor = own_files.lock(str(ask.lock))
+            other.lock.take()
 
     waits = iter([another_follows])
 
@@ -746,10 +753,10 @@ def test_whoever_follows_a_killed_holder_is_given_the_whole_time(ask: Asker, oth
 
 def test_of_all_who_find_a_holder_hung_one_takes_its_lock_away(ask: Asker, other: Other) -> None:
     path, hung = str(ask.lock), own_files.identity(str(ask.lock))
-    assert token_cache._take_away(path, hung)
+    assert remove_stale(path, hung)
     new = Other(ask)
     # The second one looked before, and comes too late.
-    assert not token_cache._take_away(path, hung)
+    assert not remove_stale(path, hung)
     assert ask.lock.exists()
     new.is_killed()
     other.is_killed()
@@ -759,13 +766,13 @@ def test_of_all_who_find_a_holder_hung_one_takes_its_lock_away(ask: Asker, other
 def test_a_lock_that_cannot_be_taken_away_is_waited_for_twice_the_time_at_the_most(
     ask: Asker, other: Other, clock: Time
 ) -> None:
-    turn = own_files.lock(f"{ask.lock}.tmp")  # of a process that was stopped at the worst moment
-    assert turn is not None
+    turn = Lock(f"{ask.lock}.tmp")  # of a process that was stopped at the worst moment
+    assert turn.take()
     began = clock.now
     assert ask(patience=5) == "token-1"
     assert clock.now - began == pytest.approx(10, abs=0.1)
     assert ask.lock.exists()
-    os.close(turn)
+    _kill(turn)
     other.is_killed()
 
 
@@ -779,7 +786,7 @@ def _followed(ask: Asker, other: Other, seconds: float) -> Callable[[float], Non
         if ask.clock.now - began >= seconds:
             began = ask.clock.now
             other.ends()
-            other.descriptor = own_files.lock(str(ask.lock))
+            other.lock.take()
 
     return sleep
 
@@ -797,21 +804,21 @@ def test_whoever_waits_for_many_that_leave_nothing_behind_asks_without_a_lock(
 
 
 def test_what_came_while_one_waited_for_the_last_time_is_taken(ask: Asker, other: Other, clock: Time) -> None:
-    turn = own_files.lock(f"{ask.lock}.tmp")
-    assert turn is not None
+    turn = Lock(f"{ask.lock}.tmp")
+    assert turn.take()
     began = clock.now
     theirs = Asker(ask.cache, clock)
 
     def sleep(seconds: float) -> None:
         clock.passes(seconds)
         if clock.now - began >= 10:
-            own_files.unlock(other.descriptor or 0, str(ask.lock))
+            other.lock.free()
             theirs()
-            other.descriptor = own_files.lock(str(ask.lock))
+            other.lock.take()
 
     assert ask(patience=5, sleep=sleep) == "token-1"
     assert (ask.asked, theirs.asked) == (0, 1)
-    os.close(turn)
+    _kill(turn)
     other.is_killed()
 
 
@@ -819,14 +826,14 @@ def test_a_lock_that_was_given_up_between_opening_and_locking_it_is_nobodys(
     ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may lock a new file of that name by now."""
-    lock = own_files._lock_descriptor
+    lock = storage_lock._lock_descriptor
 
     def late(descriptor: int) -> bool:
         ask.lock.unlink()
         return lock(descriptor)
 
-    monkeypatch.setattr(own_files, "_lock_descriptor", late)
-    assert own_files.lock(str(ask.lock)) is None
+    monkeypatch.setattr(storage_lock, "_lock_descriptor", late)
+    assert not Lock(str(ask.lock)).take()
 
 
 def test_a_lock_is_freed_whatever_happens(ask: Asker) -> None:
@@ -842,7 +849,7 @@ def test_a_fault_while_locking_leaves_no_descriptor_open(ask: Asker, monkeypatch
     def fails(descriptor: int) -> bool:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(own_files, "_lock_descriptor", fails)
+    monkeypatch.setattr(storage_lock, "_lock_descriptor", fails)
     before = _names("/dev/fd")
     assert ask() == "token-1"
     assert _names("/dev/fd") == before

@@ -20,6 +20,7 @@ from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, T
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.steps import Warned, ignore
 from banno_creds.storage import own_files
+from banno_creds.storage.lock import BusyError, Lock
 from banno_creds.text import printable
 from banno_creds.tokens.response import TokenResponse, token_response
 
@@ -32,7 +33,6 @@ SERVICE = "banno-creds"
 """The name under which the keyring shows our entries."""
 
 _VERSION = 1
-_PAUSE = 0.03  # seconds between two looks at a lock that another process has
 _LEAST_PRIORITY = 1  # what the package keyring recommends; below it are those that keep nothing, or keep it in clear
 
 
@@ -274,30 +274,22 @@ class SessionStore:
             TimedOutError: another process has it for longer. It is never taken from it.
             ConfigurationError: there can be no lock, and so nothing may be done.
         """
-        waited = 0.0
-        while True:
+        with Lock(self._lock_path, patience, sleep) as lock:
             try:
                 self._make_folder()
-                descriptor = own_files.lock(self._lock_path)
+                lock.wait()
+            except BusyError:
+                raise TimedOutError(
+                    f"another process has been renewing this login for {patience:g} s",
+                    hint="try again; if it stays so, end the other banno-creds",
+                    rule="session.busy",
+                ) from None
             except OSError as failure:
                 raise ConfigurationError(
                     f"the login cannot be locked: {_words(failure)}",
                     hint="BANNO_CREDS_STATE_DIR names another folder, one of your own",
                 ) from None
-            if descriptor is not None:
-                break
-            if waited >= patience:
-                raise TimedOutError(
-                    f"another process has been renewing this login for {patience:g} s",
-                    hint="try again; if it stays so, end the other banno-creds",
-                    rule="session.busy",
-                )
-            sleep(_PAUSE)
-            waited += _PAUSE
-        try:
             yield
-        finally:
-            own_files.unlock(descriptor, self._lock_path)
 
     def refresh_token(self, session: Session) -> str:
         """The refresh token, from wherever it rests.

@@ -11,7 +11,6 @@ import hashlib
 import ipaddress
 import time
 from base64 import b64encode
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,11 +30,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
+from banno_creds.storage.lock import Lock
 from banno_creds.storage.own_files import NotOursError
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from banno_creds.times import Clock
 
@@ -44,7 +44,6 @@ _LIFETIME = dt.timedelta(days=397)
 _LEAST_LEFT = dt.timedelta(days=30)
 _CLOCKS_DIFFER = dt.timedelta(hours=1)
 _PATIENCE = 10.0  # seconds; to make one takes milliseconds
-_PAUSE = 0.05
 
 _HINT = (
     "name a folder of yours with BANNO_CREDS_STATE_DIR, or register a redirect URI with http://localhost and use that"
@@ -94,27 +93,14 @@ def localhost_certificate(
         made = certificate is None
         if certificate is None:
             # Of two first logins at once, both show the fingerprint of the one that is served.
-            with _alone(path + own_files.LOCK, sleep):
+            with Lock(path + own_files.LOCK, _PATIENCE, sleep) as lock:
+                lock.wait()
                 certificate = _kept(path, now) or _make(path, now)
     except OSError as failure:
         raise ConfigurationError(
             f"the certificate for localhost cannot be kept: {printable(_words(failure))}", hint=_HINT
         ) from None
     return LocalhostCertificate(path, _fingerprint(certificate), _spki(certificate), made)
-
-
-@contextmanager
-def _alone(lock_path: str, sleep: Callable[[float], None]) -> Iterator[None]:
-    waited = 0.0
-    while (descriptor := own_files.lock(lock_path)) is None:
-        if waited >= _PATIENCE:
-            raise OSError(None, f"another process has been making it for {_PATIENCE:g} s")
-        sleep(_PAUSE)
-        waited += _PAUSE
-    try:
-        yield
-    finally:
-        own_files.unlock(descriptor, lock_path)
 
 
 def _kept(path: str, now: dt.datetime) -> x509.Certificate | None:

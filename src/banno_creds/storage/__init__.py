@@ -1,1 +1,9 @@
-"""."""
+"""Files on disk: where they are, who may read them, and how they are written and locked.
+
+- `own_files`: the files that banno-creds makes for itself (cache, logins, certificate), and their folders; the
+  one atomic write. It imports nothing heavy, because a recalled answer waits for it.
+- `lock`: the one lock, and the wait for it.
+- `secret_files`: the files that a user names: private keys, passphrases, key pairs that are written together.
+
+All three are for every other wing.
+"""

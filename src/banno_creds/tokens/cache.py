@@ -31,6 +31,7 @@ from banno_creds.errors import (
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned, ignore
 from banno_creds.storage import own_files
+from banno_creds.storage.lock import Lock
 from banno_creds.storage.own_files import ENTRY, LOCK, NotOursError, OthersHomeError, is_of_the_cache
 from banno_creds.text import setting
 from banno_creds.tokens.response import TokenResponse, token_response
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 REFUSAL_SECONDS = 30
 
 _VERSION = 3
-_PAUSE = 0.03  # seconds between two looks at what another process is waiting for
 _CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
 _MOST_HOLDERS = 3  # where so many have asked and none of them left a token, the next one will not either
 _STALE = 3600  # seconds; no process that is alive leaves a file of its own unfinished for so long
@@ -253,17 +253,13 @@ class TokenCache:
     ) -> Iterator[TokenResponse | None]:
         """Wait until nobody else fetches what is searched for; give what another process fetched meanwhile.
 
-        The lock is the operating system's, so a killed process frees it. Whoever holds it longer than somebody is
-        willing to wait has its lock file taken away: one of those who wait then locks a new one. After twice the
-        time, or after several holders that left nothing behind (a full disk), the server is asked without a lock.
+        A lock that one process holds for longer than ``patience`` is taken from it. After twice that time, or after
+        several holders that kept nothing (a full disk), the server is asked without a lock.
         """
-        path = self.path(search.request.name, LOCK)
-        descriptor: int | None = None
-        wait = _Wait(path, patience)
-        try:
+        with Lock(self.path(search.request.name, LOCK), patience, sleep) as lock:
             while True:
                 try:
-                    descriptor = own_files.lock(path)
+                    is_ours = lock.take()
                 except OSError as fault:
                     search.warn(f"the cache cannot be locked: {_words(fault)}")
                     break
@@ -272,19 +268,16 @@ class TokenCache:
                 if token is not None:
                     yield token
                     return
-                if descriptor is not None or wait.is_over():
+                if is_ours or lock.waited >= 2 * patience or lock.holders > _MOST_HOLDERS:
                     break
-                if wait.holder is None:
+                if lock.holder is None:
                     search.emit(WaitingForAnother(patience))
-                if wait.ends_a_hung_turn():
+                if lock.remove_if_hung():
                     words = f"a process has been asking for this token for {patience:.0f} s: waiting for it no longer"
                     search.emit(Warned(words))
                     continue
-                wait.pause(sleep)
+                lock.pause()
             yield None
-        finally:
-            if descriptor is not None:
-                own_files.unlock(descriptor, path)
 
     def path(self, name: str, suffix: str) -> str:
         """The path of one of a request's files."""
@@ -387,36 +380,6 @@ class TokenCache:
         except ValueError:
             return False
         return entry is not None and (entry.left(now) or 0) > 0
-
-
-class _Wait:
-    """How long one caller has waited for others, and for how many."""
-
-    def __init__(self, path: str, patience: float) -> None:
-        self.holder: str | None = None
-        self._path = path
-        self._patience = patience
-        self._holders = 0
-        self._for_this_one = 0.0
-        self._for_all = 0.0
-
-    def is_over(self) -> bool:
-        """Whether this caller has waited enough, whoever has the lock."""
-        return self._for_all >= 2 * self._patience or self._holders > _MOST_HOLDERS
-
-    def ends_a_hung_turn(self) -> bool:
-        """Take the lock file from whoever holds it too long; whether that was done."""
-        held_by = own_files.identity(self._path)
-        if held_by != self.holder:
-            self.holder, self._for_this_one = held_by, 0.0
-            self._holders += bool(held_by)
-        return self._for_this_one >= self._patience and _take_away(self._path, held_by)
-
-    def pause(self, sleep: Callable[[float], None]) -> None:
-        """Wait a little."""
-        sleep(_PAUSE)
-        self._for_this_one += _PAUSE
-        self._for_all += _PAUSE
 
 
 class _Search:
@@ -586,29 +549,6 @@ def _words(failure: OSError) -> str:
     if isinstance(failure, NotOursError) or failure.filename is None:
         return failure.strerror or str(failure)
     return f"{failure.filename}: {failure.strerror}"
-
-
-def _take_away(path: str, holder: str) -> bool:
-    """Remove the lock file of a process that hangs. Of all who would, one does, and no new holder loses its own.
-
-    Args:
-        path: the lock file.
-        holder: what `own_files.identity` said of it.
-
-    Returns:
-        Whether it was that one, and is gone.
-    """
-    turn = path + own_files.UNFINISHED  # one more lock, and as short as it is held, nobody need wait for it
-    with suppress(OSError):
-        descriptor = own_files.lock(turn)
-        if descriptor is not None:
-            try:
-                if own_files.identity(path) == holder:
-                    os.unlink(path)
-                    return True
-            finally:
-                own_files.unlock(descriptor, turn)
-    return False
 
 
 def _about(request: Request) -> dict[str, Any]:
