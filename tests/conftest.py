@@ -7,11 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Protocol, Self
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -20,10 +17,11 @@ from banno_creds.jose import keys
 from banno_creds.tokens import client_credentials as flow
 
 from . import browser
-from .issuer import Issuer
+from .servers.issuer import Issuer
+from .servers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
@@ -138,78 +136,6 @@ def rsa_pem(tmp_path: Path, rsa_key: keys.PrivateKey) -> Path:
 def ec_pem(tmp_path: Path, ec_key: keys.PrivateKey) -> Path:
     """The P-256 key's file."""
     return write_private(tmp_path / "ec.pem", ec_key.pem())
-
-
-@dataclass
-class Says:
-    """One answer of the scripted server; ``content_length`` may lie, and None leaves it out."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
-    content_length: int | None = -1
-
-
-@dataclass
-class Request:
-    """What the scripted server was sent."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    form: dict[str, list[str]]
-
-
-class ScriptedServer:
-    """A real HTTP server on loopback that gives the answers it was told, the last one for ever."""
-
-    def __init__(self) -> None:
-        self.answers: Sequence[Says] = []
-        self.requests: list[Request] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                length = int(self.headers.get("content-length", "0"))
-                form: dict[str, list[str]] = {}
-                for name, value in parse_qsl(self.rfile.read(length).decode(), keep_blank_values=True):
-                    form.setdefault(name, []).append(value)
-                outer.requests.append(Request(self.command, self.path, dict(self.headers), form))
-                says = outer.answers[min(len(outer.requests), len(outer.answers)) - 1]
-                self.send_response(says.status)
-                for name, value in says.headers.items():
-                    self.send_header(name, value)
-                if says.content_length is not None:
-                    length = len(says.body) if says.content_length < 0 else says.content_length
-                    self.send_header("content-length", str(length))
-                self.end_headers()
-                self.wfile.write(says.body)
-
-            do_GET = do_POST = _answer  # noqa: N815 - the names http.server looks for
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                pass  # a client that hangs up early is part of some tests
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/token"
-
-    def says(self, *answers: Says) -> None:
-        """Set the answers."""
-        self.answers = answers
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture

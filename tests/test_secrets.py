@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +15,8 @@ from banno_creds.errors import RefusedError
 from banno_creds.jose import keys
 from banno_creds.tokens import client_credentials as flow
 
-from .conftest import CLIENT_ID, Says, write_private
+from .conftest import CLIENT_ID, write_private
+from .servers.loopback import LoopbackServer, Request, Says, says_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 
     from banno_creds.steps import Step
 
-    from .conftest import Cli, ScriptedServer
+    from .conftest import Cli
+    from .servers.scripted import ScriptedServer
 
 PASSPHRASE = b"canary passphrase 5f1d"
 ACCESS_TOKEN = "canaryAccessToken_" + "9" * 40
@@ -96,27 +96,20 @@ def test_no_step_and_no_error_tells_a_secret(
 
 @pytest.mark.parametrize("wrapped", [0, 20, 60])
 def test_a_server_that_echoes_the_assertion_does_not_make_us_show_it(cli: Cli, rsa_pem: Path, wrapped: int) -> None:
-    class Echo(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            form = self.rfile.read(int(self.headers["content-length"])).decode()
-            self.server.seen = form.rpartition("client_assertion=")[2]  # type: ignore[attr-defined]
-            if wrapped:  # the last of it, where the signature is
-                end = form[-400:]
-                form = "\n".join(end[i : i + wrapped] for i in range(0, len(end), wrapped))
-            body = _json(error="invalid_client", error_description=form, error_uri=form)
-            self.send_response(400)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    seen = ""
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            pass
+    def echo(request: Request) -> Says:
+        nonlocal seen
+        form = request.body.decode()
+        seen = form.rpartition("client_assertion=")[2]
+        if wrapped:  # the last of it, where the signature is
+            end = form[-400:]
+            form = "\n".join(end[i : i + wrapped] for i in range(0, len(end), wrapped))
+        return says_json(400, error="invalid_client", error_description=form, error_uri=form)
 
-    with HTTPServer(("127.0.0.1", 0), Echo) as echo:
-        threading.Thread(target=echo.handle_request, daemon=True).start()
+    with LoopbackServer(echo) as server:
         ask = ["client-assertion", "--client-id", "a", "--private-key", str(rsa_pem)]
-        result = cli(*ask, "--token-endpoint", f"http://127.0.0.1:{echo.server_port}/")
-        seen: str = echo.seen  # type: ignore[attr-defined]
+        result = cli(*ask, "--token-endpoint", server.url)
     assert result.code == 4
     assert seen.count(".") == 2
     signature = seen.rpartition(".")[2]
@@ -131,23 +124,14 @@ def test_a_status_line_that_echoes_the_signature_does_not_make_us_show_it(
 ) -> None:
     seen: list[str] = []
 
-    class Echo(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.append(self.rfile.read(int(self.headers["content-length"])).decode().rpartition(".")[2])
-            body = _json(access_token=ACCESS_TOKEN, token_type="Bearer", expires_in=600)
-            self.send_response(200, seen[0])
-            self.send_header("x-request-id", f"id {seen[0]}")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def echo(request: Request) -> Says:
+        seen.append(request.body.decode().rpartition(".")[2])
+        body = _json(access_token=ACCESS_TOKEN, token_type="Bearer", expires_in=600)
+        return Says(200, body, {"x-request-id": f"id {seen[0]}"}, reason=seen[0])
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Echo) as echo:
-        threading.Thread(target=echo.handle_request, daemon=True).start()
+    with LoopbackServer(echo) as server:
         ask = ["--client-id", "a", "--private-key", str(ec_pem)]
-        result = cli(*command, *ask, "--token-endpoint", f"http://127.0.0.1:{echo.server_port}/")
+        result = cli(*command, *ask, "--token-endpoint", server.url)
     assert result.code == 0
     assert not any(seen[0][i : i + 16] in result.stderr for i in range(len(seen[0]) - 15))
     left_out = "(left out: the server echoes the assertion)"
@@ -195,33 +179,22 @@ def test_a_traceback_tells_no_secret(process: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["file", "stdin", "variable"])
 def test_the_process_list_shows_no_secret(tmp_path: Path, way: str) -> None:
     """Looked at with ps while the request is under way: the server holds its answer until we have looked."""
-    looked = threading.Event()
     seen: list[str] = []
     lists: list[str] = []
 
-    class Slow(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.append(self.rfile.read(int(self.headers["content-length"])).decode().rpartition("=")[2])
-            ps = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, timeout=20, check=True)
-            lists.append(ps.stdout)
-            looked.set()
-            body = _json(access_token=ACCESS_TOKEN, token_type="Bearer", expires_in=600)
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            pass
+    def look(request: Request) -> Says:
+        seen.append(request.body.decode().rpartition("=")[2])
+        ps = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, timeout=20, check=True)
+        lists.append(ps.stdout)
+        return _granted(ACCESS_TOKEN)
 
     key = keys.generate("ec")
     pem = key.pem(PASSPHRASE)
     key_file = write_private(tmp_path / "key.pem", pem)
     secret_file = write_private(tmp_path / "secret", PASSPHRASE)
-    with HTTPServer(("127.0.0.1", 0), Slow) as slow:
-        threading.Thread(target=slow.handle_request, daemon=True).start()
+    with LoopbackServer(look) as server:
         command = [sys.executable, "-m", "banno_creds", "client-assertion", "--client-id", "ps-canary-client"]
-        command += ["--token-endpoint", f"http://127.0.0.1:{slow.server_port}/", "--curl"]
+        command += ["--token-endpoint", server.url, "--curl"]
         command += ["--passphrase-file", str(secret_file)]
         env, stdin = {"PATH": "/usr/bin:/bin"}, b""
         if way == "file":
@@ -232,7 +205,6 @@ def test_the_process_list_shows_no_secret(tmp_path: Path, way: str) -> None:
             env["BANNO_CREDS_PRIVATE_KEY_PEM"] = pem.decode()
         done = subprocess.run(command, input=stdin, env=env, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert looked.is_set()
     assert "ps-canary-client" in lists[0]
     _assert_silent(lists[0], _secrets_of(key, pem) | {seen[0], seen[0].rpartition(".")[2]})
 
@@ -306,36 +278,23 @@ def test_a_server_that_echoes_the_assertion_to_doctor_does_not_make_it_show_it(
     """In an OAuth error, in the status line's stead, and as the id that a support case names."""
     signatures: list[str] = []
 
-    class Echo(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(404)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def do_POST(self) -> None:
-            form = self.rfile.read(int(self.headers["content-length"])).decode()
-            signatures.append(form.rpartition(".")[2])
-            body = _json(error="invalid_client", error_description=form[-400:], error_uri=form)
-            self.send_response(401, signatures[-1])
-            self.send_header("x-request-id", f"id {signatures[-1]}")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            pass
+    def echo(request: Request) -> Says:
+        if request.method == "GET":
+            return Says(404)
+        form = request.body.decode()
+        signatures.append(form.rpartition(".")[2])
+        body = _json(error="invalid_client", error_description=form[-400:], error_uri=form)
+        return Says(401, body, {"x-request-id": f"id {signatures[-1]}"}, reason=signatures[-1])
 
     bundle = tmp_path / "bundle.md"
     said = ""
-    with HTTPServer(("127.0.0.1", 0), Echo) as echo:
-        threading.Thread(target=echo.serve_forever, args=(0.02,), daemon=True).start()
+    with LoopbackServer(echo) as server:
         ask = ["--client-id", "a", "--private-key", str(rsa_pem)]
-        ask += ["--token-endpoint", f"http://127.0.0.1:{echo.server_port}/token"]
+        ask += ["--token-endpoint", server.url]
         for output in ("text", "json"):
             result = cli("doctor", *ask, "-o", output, "--bundle", str(bundle.with_suffix(f".{output}")))
             assert result.code == 4
             said += result.stdout + result.stderr + bundle.with_suffix(f".{output}").read_text()
-        echo.shutdown()
     assert len(signatures) == 2
     for signature in signatures:
         assert not any(signature[i : i + 16] in said for i in range(len(signature) - 15))

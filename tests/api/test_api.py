@@ -17,10 +17,8 @@ import sys
 import threading
 import tracemalloc
 import zlib
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -33,154 +31,14 @@ from banno_creds.http import client as http_client
 from banno_creds.http.client import HttpClient
 from banno_creds.tokens import cache as token_cache
 from tests.conftest import CLIENT_ID, Cli, Result
+from tests.servers.bank_api import INSTITUTION, Api, Reply, access_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-INSTITUTION = "3f85ce95-7d5c-4b54-9b9c-6f3d1f6c2a10"
-CLAIMS = {
-    "institutionId": INSTITUTION,
-    "accountId": 4711,
-    "rate": 1.5,
-    "clientName": "A & B?d=e#f..%2e%2f",
-    "ok": True,
-}
+    from tests.servers.loopback import Handler
+
 USERS = "/a/consumer-user-search/api/v0/institutions/{institutionId}/users"
-
-
-def access_token(number: int = 1, **claims: object) -> str:
-    """A JWT that nobody signed; the API here believes it nevertheless."""
-    parts = ({"alg": "RS256"}, {**CLAIMS, "jti": f"token {number}", **claims})
-    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
-    return ".".join((*encoded, f"c2lnbmF0dXJlLW9mLXRva2VuLW51bWJlci0{number}"))
-
-
-@dataclass
-class Asked:
-    """What the API was sent."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def token(self) -> str:
-        """The token it came with."""
-        return self.headers["authorization"].removeprefix("Bearer ")
-
-
-@dataclass
-class Reply:
-    """What the API answers."""
-
-    status: int = 200
-    body: bytes = b'{"ok": true}'
-    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
-    reason: str | None = None
-
-    def __call__(self, handler: Handler) -> None:
-        handler.send_response(self.status, self.reason)
-        for name, value in {"x-request-id": "7c1e-4a", **self.headers}.items():
-            handler.send_header(name, value)
-        handler.send_header("content-length", str(len(self.body)))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(self.body)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Gives out tokens at /token, and answers everything else as it was told."""
-
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def handle_one_request(self) -> None:
-        """Take every method there is."""
-        self.raw_requestline = self.rfile.readline(65537)
-        self.close_connection = True
-        if not self.raw_requestline or not self.parse_request():
-            return
-        outer = self.server.outer
-        if self.path == "/token":
-            self.rfile.read(int(self.headers["content-length"]))
-            self._grant(outer.token_members())
-            return
-        headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
-        asked = Asked(self.command, self.path, headers, b"")
-        outer.asked.append(asked)
-        if not outer.early:
-            asked.body = self.body()
-        answers = outer.answers
-        answers[min(len(outer.asked), len(answers)) - 1](self)
-
-    def _grant(self, members: Mapping[str, object]) -> None:
-        body = json.dumps(members).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def body(self) -> bytes:
-        """The whole body, of known length or chunked."""
-        if self.headers.get("transfer-encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("content-length", "0")))
-        pieces = []
-        while size := int(self.rfile.readline(), 16):
-            pieces.append(self.rfile.read(size))
-            self.rfile.readline()
-            self.server.outer.came.set()
-        self.rfile.readline()
-        return b"".join(pieces)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    """A server whose clients may hang up early."""
-
-    daemon_threads = True
-    outer: Api
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass
-
-
-class Api:
-    """An authorization server and an API on one port of loopback; the last answer is given for ever."""
-
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.answers: Sequence[Callable[[Handler], None]] = [Reply()]
-        self.asked: list[Asked] = []
-        self.granted = 0
-        self.early = False  # answer before the body was read
-        self.came = threading.Event()  # a chunk
-        self.token_type = "Bearer"
-        self.token: Callable[[int], str] = access_token
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.outer = self
-        if context is not None:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_port
-        self.base = f"http{'s' if context else ''}://127.0.0.1:{self.port}"
-
-    def token_members(self) -> dict[str, object]:
-        """The next token response."""
-        self.granted += 1
-        return {"access_token": self.token(self.granted), "token_type": self.token_type, "expires_in": 600}
-
-    def says(self, *answers: Callable[[Handler], None]) -> None:
-        """Set the answers."""
-        self.answers = answers
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -1315,7 +1173,7 @@ def test_an_error_s_body_is_the_result_and_its_status_the_exit_code(
 
 
 def test_a_refusal_of_the_token_is_the_token_endpoint_s(call: Callable[..., Result], server: Any) -> None:
-    from tests.conftest import Says
+    from tests.servers.loopback import Says
 
     server.says(Says(401, b'{"error": "invalid_client"}'))
     result = call("/a", "--token-endpoint", server.url)

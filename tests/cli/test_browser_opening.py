@@ -11,8 +11,9 @@ import pytest
 
 from banno_creds.cli import browser, logout
 from banno_creds.cli.report import Report
-from tests.oidc import OpenIdProvider, Tool, kept, one_line, tool_for
+from tests.oidc import Tool, kept, one_line, tool_for
 from tests.person import free_port
+from tests.servers.openid_provider import OpenIdProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli
-    from tests.issuer import Issuer
+    from tests.servers.issuer import Issuer
 
 EMPTY = Result(0, "", "The cache is empty.\n")
 INSTANT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"

@@ -14,13 +14,15 @@ import jwt
 import pytest
 
 from banno_creds.sandbox import Client, Sandbox
-from tests.conftest import CLIENT_ID, Says, write_private
+from tests.conftest import CLIENT_ID, write_private
+from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from banno_creds.jose.keys import PrivateKey
-    from tests.conftest import Cli, ScriptedServer
+    from tests.conftest import Cli
+    from tests.servers.scripted import ScriptedServer
 
 EC_CLIENT_ID = "ec-client"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli
-    from tests.issuer import Issuer
+    from tests.servers.issuer import Issuer
 
 
 @pytest.fixture

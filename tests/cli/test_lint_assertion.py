@@ -22,17 +22,19 @@ from banno_creds.jose import keys
 from banno_creds.rules.findings import Finding, Rule
 from banno_creds.tokens import client_credentials as flow
 from tests.cli.test_report import at_terminal
-from tests.conftest import CLIENT_ID, Says, write_private
-from tests.http.test_http_client import RawServer, reply, sends
+from tests.conftest import CLIENT_ID, write_private
 from tests.jose.test_decode import NOW, jwt
 from tests.rules.test_rules import ABSENT, CLAIMS, ENDPOINT, ISSUER, ORDER, PROVIDER_TOKEN, changed, echoes
 from tests.seen import FOLDER, compare, program
+from tests.servers.loopback import Says
+from tests.servers.raw import RawServer, reply, sends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.conftest import Cli, Result, ScriptedServer
+    from tests.conftest import Cli, Result
+    from tests.servers.scripted import ScriptedServer
 
 CLIENT_RULES = ["client_id.malformed", "client_id.placeholder", "client_id.case"]
 KEY_RULES = [

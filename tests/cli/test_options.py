@@ -19,12 +19,14 @@ from banno_creds.cli.inputs import StandardInput, check_file_or_url, passphrase
 from banno_creds.cli.options import Option
 from banno_creds.config import ClientConfig, KeySource, TokenChecks, check_origin, check_url, is_loopback
 from banno_creds.errors import ConfigurationError
-from tests.conftest import CLIENT_ID, Cli, Says, ScriptedServer, write_private
+from tests.conftest import CLIENT_ID, Cli, write_private
+from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from banno_creds.jose.keys import PrivateKey
+    from tests.servers.scripted import ScriptedServer
 
 GRANTED = Says(body=b'{"access_token":"x.y.z","token_type":"Bearer","expires_in":600}')
 

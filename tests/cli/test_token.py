@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
-    from tests.issuer import Issuer
+    from tests.servers.issuer import Issuer
 
 GO_ON = "    it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, --no-cache uses none\n"
 

@@ -12,7 +12,8 @@ import pytest
 
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID
-from tests.oidc import SUBJECT, OpenIdProvider, Tool, change_session, grow_older, kept, one_line, session, tool_for
+from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
+from tests.servers.openid_provider import SUBJECT, OpenIdProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ import pytest
 
 from banno_creds.client_authentication.methods import BASIC, POST, Authenticated, ClientSecret, SecretSource
 from tests.conftest import CLIENT_ID, write_private
-from tests.oidc import OpenIdProvider, Tool, answer_to, grow_older, kept, one_line, session, tool_for
+from tests.oidc import Tool, answer_to, grow_older, kept, one_line, session, tool_for
+from tests.servers.openid_provider import OpenIdProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

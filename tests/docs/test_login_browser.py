@@ -8,10 +8,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from secrets import token_urlsafe
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import TYPE_CHECKING, Any
@@ -28,6 +26,7 @@ from banno_creds.sandbox.users import DEFAULT_PASSWORD, DEFAULT_USERS, INSTITUTI
 from tests.browser import REQUIRE_BROWSER, decide, left_behind
 from tests.conftest import CLIENT_ID, write_private
 from tests.person import free_port, sent_out
+from tests.servers.files import FileServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,48 +35,6 @@ if TYPE_CHECKING:
     from tests.conftest import Cli, Result
 
 # --- the browser itself, against a provider and an application of four pages ---
-
-
-class Pages(ThreadingHTTPServer):
-    """`pages` by path: a redirect's target, or HTML."""
-
-    daemon_threads = True
-    pages: dict[str, str]
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a browser that does not like the certificate hangs up
-
-
-class PagesHandler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Pages)
-        answer = self.server.pages.get(self.path.partition("?")[0], "")
-        redirect = answer.startswith("http")
-        self.send_response(303 if redirect else 200 if answer else 404)
-        self.send_header("location" if redirect else "content-type", answer if redirect else "text/html")
-        self.end_headers()
-        if not redirect:
-            self.wfile.write(answer.encode())
-
-    do_POST = do_GET  # noqa: N815 - the name http.server looks for
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        pass
-
-
-@contextmanager
-def serving(pages: dict[str, str], tls: SSLContext | None = None) -> Iterator[str]:
-    with Pages(("127.0.0.1", 0), PagesHandler) as server:
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        server.pages = pages
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def spki_of(certificate: bytes) -> str:
@@ -120,11 +77,10 @@ FORM = (
 @contextmanager
 def four_pages(tls: SSLContext) -> Iterator[str]:
     """The address at which a login starts that ends on `ME`."""
-    application_pages, provider_pages = {"/me": ME}, {"/auth": FORM}
-    with serving(application_pages, tls) as application, serving(provider_pages) as provider:
-        application_pages["/auth/cb"] = f"{application}/me"
-        provider_pages["/done"] = f"{application}/auth/cb?code=1"
-        yield f"{provider}/auth"
+    with FileServer(tls) as application, FileServer() as provider:
+        application.documents = {"/me": ME, "/auth/cb": f"{application.origin}/me"}
+        provider.documents = {"/auth": FORM, "/done": f"{application.origin}/auth/cb?code=1"}
+        yield f"{provider.origin}/auth"
 
 
 @pytest.mark.usefixtures("chromium")

@@ -8,10 +8,8 @@ import re
 import stat
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -19,6 +17,7 @@ import yaml
 from banno_creds.jose.decode import decode
 from banno_creds.sandbox import Client, Sandbox
 from tests.conftest import CLIENT_ID, write_private
+from tests.servers.loopback import LoopbackServer, Request, Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,36 +33,16 @@ def _blocks(language: str) -> list[str]:
     return [text for found, text in BLOCKS if found == language]
 
 
-class _Api:
+class _Api(LoopbackServer):
     """An API that takes tokens of the sandbox, and keeps whose they were."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.callers: list[str] = []
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                scheme, _, token = self.headers.get("authorization", "").partition(" ")
-                outer.callers.append(str(decode(token).payload["aud"]) if scheme == "Bearer" else "")
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(THINGS)))
-                self.end_headers()
-                self.wfile.write(THINGS)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(self, request: Request) -> Says:
+        self.callers.append(str(decode(request.token).payload["aud"]) if request.token else "")
+        return Says(body=THINGS)
 
 
 class _Job:
@@ -83,7 +62,7 @@ class _Job:
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self.home),
             "BANNO_CREDS_TOKEN_ENDPOINT": sandbox.token_endpoint,
-            "BANNO_CREDS_API_BASE": api.url,
+            "BANNO_CREDS_API_BASE": api.origin,
         }
 
     def _program(self, path: Path, line: str) -> None:
@@ -92,7 +71,7 @@ class _Job:
 
     def run(self, script: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["sh", "-euc", script.replace("https://banno.com", self.api.url)],
+            ["sh", "-euc", script.replace("https://banno.com", self.api.origin)],
             cwd=self.folder,
             env=self.environment | dict(env or {}),
             capture_output=True,
@@ -179,7 +158,7 @@ def test_jenkins(job: _Job) -> None:
     child.write_text(
         "#!/bin/sh\nset -eu\n"
         'test -z "${BANNO_CREDS_PRIVATE_KEY:-}"\n'
-        "printf 'Authorization: Bearer %s\\n' \"$BANNO_ACCESS_TOKEN\" | curl -sS --header @- " + job.api.url + "\n"
+        "printf 'Authorization: Bearer %s\\n' \"$BANNO_ACCESS_TOKEN\" | curl -sS --header @- " + job.api.origin + "\n"
     )
     child.chmod(0o755)
     variables = dict(re.findall(r"(BANNO_\w+) = '(.*?)'", text))

@@ -14,10 +14,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
@@ -34,22 +32,23 @@ from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.sandbox import Client, Sandbox
 from tests.cli.test_report import at_terminal
-from tests.conftest import CLIENT_ID, Says, write_private
-from tests.http.test_http_client import Authority, Proxy, exchanges_that_stay, make_authority
+from tests.conftest import CLIENT_ID, write_private
+from tests.http.test_http_client import exchanges_that_stay
 from tests.jose.test_decode import NOW
 from tests.openssl import openssl
 from tests.sandbox.test_sandbox import shared_signing_key
 from tests.seen import compare, program
+from tests.servers.bank import NOT_THERE, TOKEN, WELL_KNOWN, Bank, granted
+from tests.servers.loopback import Says, says_json
+from tests.servers.raw import Proxy
+from tests.servers.tls import Authority, make_authority
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.conftest import Cli, Result
 
-WELL_KNOWN = "/.well-known/openid-configuration"
 REFUSED = {"error": "invalid_client", "error_description": "client authentication failed"}
-TOKEN = "canaryAccessToken_" + "7" * 40
 OFFLINE = ["Configuration", "Private key", "Registration", "Client assertion"]
 ONLINE = ["Way to the server", "Server", "Token request"]
 
@@ -66,113 +65,14 @@ def _nothing_is_left() -> Iterator[None]:
     assert exchanges_that_stay() == []
 
 
-def says(status: int = 200, /, **members: Any) -> Says:
-    return Says(status, json.dumps(members).encode())
-
-
-def granted(**members: Any) -> Says:
-    return says(access_token=TOKEN, token_type="Bearer", expires_in=600, **members)
-
-
 def refused(error: str = "invalid_client", status: int = 401) -> Says:
-    return says(status, error=error, error_description="client authentication failed")
+    return says_json(status, error=error, error_description="client authentication failed")
 
 
 PORTAL = Says(200, b"<title>Sign in</title><p>Sign in to the guest network", {"content-type": "text/html"})
 BLOCKED = Says(403, b"<title>Forbidden</title><p>Request ID: 4711", {"content-type": "text/html"})
 REDIRECT = Says(302, b"", {"location": "/login"})
 DOWN = Says(503, b"", {"content-type": "text/html"})
-NOT_THERE = Says(404, b"", {"content-type": "text/plain"})
-
-
-class Bank:
-    """An authorization server on loopback that says of itself and answers what it is told.
-
-    Attributes:
-        clock: what its ``Date`` says; None sends none.
-        metadata: its discovery document.
-        answers: by path, what is answered instead.
-        token: what a token request is answered, given its form.
-        asked: methods and paths, in order.
-        forms: the token requests.
-        on_request: called with each path before it is answered.
-    """
-
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.clock: Callable[[], float] | None = time.time
-        self.answers: dict[str, Says] = {}
-        self.token: Callable[[dict[str, str]], Says] = lambda _: granted(scope="openid")
-        self.asked: list[str] = []
-        self.forms: list[dict[str, str]] = []
-        self.on_request: Callable[[str], object] = lambda _: None
-        self.on_connection: Callable[[], object] = lambda: None
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", "0"))).decode()
-                outer.asked.append(f"{self.command} {self.path}")
-                outer.on_request(self.path)
-                answer = outer._answer(self.path, body)
-                self.send_response_only(answer.status)
-                if outer.clock is not None:
-                    self.send_header("Date", self.date_time_string(int(outer.clock())))
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("x-request-id", f"id-{len(outer.asked)}")
-                self.send_header("content-length", str(len(answer.body)))
-                self.end_headers()
-                self.wfile.write(answer.body)
-
-            do_GET = do_POST = _answer  # noqa: N815 - the names http.server looks for
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def get_request(self) -> Any:
-                accepted = super().get_request()
-                outer.on_connection()
-                return accepted
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                pass  # a client that hangs up early is part of some tests
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        if context is not None:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_port
-        self.root = f"http{'s' if context else ''}://127.0.0.1:{self.port}"
-        self.url = f"{self.root}/token"
-        self.metadata: dict[str, Any] = {
-            "issuer": self.root,
-            "token_endpoint": self.url,
-            "jwks_uri": f"{self.root}/jwks",
-            "grant_types_supported": ["client_credentials"],
-            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-            "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256"],
-            "scopes_supported": ["openid"],
-        }
-
-    def _answer(self, path: str, body: str) -> Says:
-        if path == "/token":
-            self.forms.append({name: values[0] for name, values in parse_qs(body).items()})
-            return self.token(self.forms[-1])
-        if path in self.answers:
-            return self.answers[path]
-        if path == WELL_KNOWN:
-            return says(**self.metadata)
-        return says(keys=[{"kty": "RSA"}]) if path == "/jwks" else NOT_THERE
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -530,12 +430,12 @@ def test_settings_that_cannot_be_meant_are_a_finding(
 
 
 def test_several_endpoints_exclude_each_other(cli: Cli, bank: Bank, rsa_pem: Path) -> None:
-    members = said(cli(*ask(bank, rsa_pem), "--issuer", bank.root, "-o", "json"))
+    members = said(cli(*ask(bank, rsa_pem), "--issuer", bank.origin, "-o", "json"))
     assert failed(members) == ["configuration.invalid"]
     assert members["exit_code"] == 2
     settings = settings_of(members)
     assert settings["token-endpoint"][0] == bank.url
-    assert settings["issuer"][0] == bank.root
+    assert settings["issuer"][0] == bank.origin
     assert "environment" not in settings
     text = cli(*ask(bank, rsa_pem), "--environment", "legacy")
     assert (text.code, text.stderr, bank.asked) == (2, "", [])
@@ -740,11 +640,11 @@ def test_a_registered_file_that_is_not_there_is_a_usage_error(cli: Cli, bank: Ba
 def test_the_jwks_at_a_url_is_fetched_and_compared(
     bank: Bank, rsa_key: keys.PrivateKey, other_key: keys.PrivateKey
 ) -> None:
-    bank.answers["/client/jwks"] = says(keys=[jwk_of(rsa_key)])
-    seen = look(rsa_key, bank.url, registered=f"{bank.root}/client/jwks")
+    bank.answers["/client/jwks"] = says_json(keys=[jwk_of(rsa_key)])
+    seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
     assert seen.rules("fail", "warn", "unknown") == []
-    bank.answers["/client/jwks"] = says(keys=[jwk_of(other_key)])
-    seen = look(rsa_key, bank.url, registered=f"{bank.root}/client/jwks")
+    bank.answers["/client/jwks"] = says_json(keys=[jwk_of(other_key)])
+    seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
     assert "registration.key.mismatch" in seen.rules("fail")
     assert len(bank.forms) == 1
 
@@ -754,14 +654,14 @@ def test_a_jwks_that_cannot_be_fetched_is_a_warning_and_it_goes_on(
     bank: Bank, rsa_key: keys.PrivateKey, answer: Says
 ) -> None:
     bank.answers["/client/jwks"] = answer
-    seen = look(rsa_key, bank.url, registered=f"{bank.root}/client/jwks")
+    seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
     assert seen.rules("warn", "fail") == ["registration.unreachable"]
-    assert f"{bank.root}/client/jwks" in seen.one("registration.unreachable").received or answer is DOWN
+    assert f"{bank.origin}/client/jwks" in seen.one("registration.unreachable").received or answer is DOWN
     assert (seen.code, seen.accepted) == (0, [True])
 
 
 def test_offline_no_jwks_is_fetched(bank: Bank, rsa_key: keys.PrivateKey) -> None:
-    seen = look(rsa_key, bank.url, registered=f"{bank.root}/jwks", offline=True)
+    seen = look(rsa_key, bank.url, registered=f"{bank.origin}/jwks", offline=True)
     finding = seen.one("registration.key.mismatch")
     assert (finding.verdict, "--offline" in finding.reason) == (Verdict.UNKNOWN, True)
     assert bank.asked == []
@@ -911,7 +811,7 @@ def test_with_an_issuer_who_answers_in_its_place_is_sent_no_assertion(
     bank: Bank, rsa_key: keys.PrivateKey, answer: Says
 ) -> None:
     bank.answers[WELL_KNOWN] = answer
-    seen = look(rsa_key, None, issuer=bank.root)
+    seen = look(rsa_key, None, issuer=bank.origin)
     assert seen.rules("fail") == ["network.unavailable" if answer is DOWN else "network.answer"]
     assert (seen.code, bank.forms) == (5, [])
 
@@ -926,8 +826,8 @@ def test_a_root_that_is_not_available_does_not_hide_the_document_under_the_path(
     bank: Bank, rsa_key: keys.PrivateKey
 ) -> None:
     bank.answers[WELL_KNOWN] = DOWN
-    bank.answers[f"/a/oidc{WELL_KNOWN}"] = says(**bank.metadata)
-    seen = look(rsa_key, f"{bank.root}/a/oidc/token")
+    bank.answers[f"/a/oidc{WELL_KNOWN}"] = says_json(**bank.metadata)
+    seen = look(rsa_key, f"{bank.origin}/a/oidc/token")
     assert "network.unavailable" not in seen.rules("fail")
     assert "discovery.token_endpoint" in seen.rules("pass", "warn")
 
@@ -940,16 +840,16 @@ def test_an_endpoint_without_a_discovery_document_is_asked_all_the_same(
     seen = look(rsa_key, bank.url)
     finding = seen.one("discovery.missing")
     assert finding.verdict is Verdict.UNKNOWN
-    assert bank.root in finding.reason
+    assert bank.origin in finding.reason
     assert (seen.code, seen.accepted) == (0, [True])
 
 
 def test_discovery_is_looked_for_at_the_root_and_under_the_path(bank: Bank, rsa_key: keys.PrivateKey) -> None:
     bank.answers[WELL_KNOWN] = NOT_THERE
-    bank.answers[f"/a/oidc{WELL_KNOWN}"] = says(
-        **bank.metadata | {"issuer": f"{bank.root}/a/oidc", "token_endpoint": f"{bank.root}/a/oidc/token"}
+    bank.answers[f"/a/oidc{WELL_KNOWN}"] = says_json(
+        **bank.metadata | {"issuer": f"{bank.origin}/a/oidc", "token_endpoint": f"{bank.origin}/a/oidc/token"}
     )
-    seen = look(rsa_key, f"{bank.root}/a/oidc/token")
+    seen = look(rsa_key, f"{bank.origin}/a/oidc/token")
     assert bank.asked[:2] == [f"GET {WELL_KNOWN}", f"GET /a/oidc{WELL_KNOWN}"]
     assert seen.one("discovery.token_endpoint").verdict is Verdict.PASS
 
@@ -987,7 +887,7 @@ def test_what_the_server_does_not_say_that_it_takes_is_a_warning(
     assert (seen.one(rule).verdict, member in seen.one(rule).reason) == (Verdict.UNKNOWN, True)
 
 
-@pytest.mark.parametrize("jwks", [NOT_THERE, says(keys=[]), Says(200, b"{"), PORTAL])
+@pytest.mark.parametrize("jwks", [NOT_THERE, says_json(keys=[]), Says(200, b"{"), PORTAL])
 def test_a_jwks_that_is_broken_is_a_warning_for_it_is_not_needed(
     bank: Bank, rsa_key: keys.PrivateKey, jwks: Says
 ) -> None:
@@ -998,7 +898,7 @@ def test_a_jwks_that_is_broken_is_a_warning_for_it_is_not_needed(
 
 
 def test_with_an_issuer_the_assertion_is_judged_after_discovery(bank: Bank, rsa_key: keys.PrivateKey) -> None:
-    seen = look(rsa_key, None, issuer=bank.root)
+    seen = look(rsa_key, None, issuer=bank.origin)
     assert seen.rules("fail", "warn") == []
     assert seen.titles.index("Server") < seen.titles.index("Client assertion") < seen.titles.index("Token request")
     assert seen.one("assertion.aud.mismatch").received == f'"{bank.url}"'
@@ -1010,7 +910,7 @@ def test_the_way_to_an_endpoint_on_another_host_than_the_issuer_is_looked_at_too
 ) -> None:
     with Bank() as other:
         bank.metadata["token_endpoint"] = other.url
-        seen = look(rsa_key, None, issuer=bank.root)
+        seen = look(rsa_key, None, issuer=bank.origin)
         assert len(other.forms) == 1
     ways = [finding.received for finding in seen.examination.findings if finding.rule == "network.connection"]
     assert [way.partition(" ")[0] for way in ways] == [f"127.0.0.1:{bank.port}", f"127.0.0.1:{other.port}"]
@@ -1020,7 +920,7 @@ def test_the_way_to_an_endpoint_on_another_host_than_the_issuer_is_looked_at_too
 def test_an_aud_that_may_be_the_issuer_is_judged_again_when_that_is_known(
     bank: Bank, rsa_key: keys.PrivateKey
 ) -> None:
-    seen = look(rsa_key, bank.url, aud=bank.root)
+    seen = look(rsa_key, bank.url, aud=bank.origin)
     assert seen.one("assertion.aud.mismatch").verdict is Verdict.PASS
     assert (seen.code, seen.accepted) == (0, [True])
 
@@ -1036,7 +936,7 @@ def test_an_endpoint_that_no_document_names_may_have_another_name(bank: Bank, rs
 
 def test_another_issuer_in_the_document_ends_it(bank: Bank, rsa_key: keys.PrivateKey) -> None:
     bank.metadata["issuer"] = "https://elsewhere.example"
-    seen = look(rsa_key, None, issuer=bank.root)
+    seen = look(rsa_key, None, issuer=bank.origin)
     assert seen.rules("fail") == ["discovery.issuer"]
     assert "https://elsewhere.example" in seen.one("discovery.issuer").received
     assert (seen.code, bank.forms) == (2, [])
@@ -1044,13 +944,13 @@ def test_another_issuer_in_the_document_ends_it(bank: Bank, rsa_key: keys.Privat
 
 def test_an_issuer_without_a_discovery_document_fails(bank: Bank, rsa_key: keys.PrivateKey) -> None:
     bank.answers[WELL_KNOWN] = NOT_THERE
-    seen = look(rsa_key, None, issuer=bank.root)
+    seen = look(rsa_key, None, issuer=bank.origin)
     assert seen.rules("fail") == ["discovery.missing"]
     assert (seen.code, bank.forms) == (5, [])
 
 
 def test_offline_with_an_issuer_the_aud_cannot_be_told(bank: Bank, rsa_key: keys.PrivateKey) -> None:
-    seen = look(rsa_key, None, issuer=bank.root, offline=True)
+    seen = look(rsa_key, None, issuer=bank.origin, offline=True)
     assert (seen.code, bank.asked) == (0, [])
     assert seen.one("assertion.aud.mismatch").verdict is Verdict.UNKNOWN
 
@@ -1193,9 +1093,9 @@ def test_a_registered_key_in_a_file_is_the_users_word_and_asked_about_last(
 def test_a_registered_key_that_was_fetched_from_where_the_bank_fetches_it_is_ruled_out(
     bank: Bank, rsa_key: keys.PrivateKey
 ) -> None:
-    bank.answers["/client/jwks"] = says(keys=[jwk_of(rsa_key)])
+    bank.answers["/client/jwks"] = says_json(keys=[jwk_of(rsa_key)])
     bank.token = lambda _: refused()
-    seen = look(rsa_key, bank.url, registered=f"{bank.root}/client/jwks")
+    seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
     assert "registration.key.mismatch" not in seen.causes
     assert {"registration.key.mismatch", "assertion.signature.invalid"} <= set(seen.ruled_out)
 
@@ -1310,7 +1210,7 @@ def test_a_refusal_that_says_its_reason_has_one_cause_and_one_question(
 
 
 def test_an_error_that_nobody_knows_is_told_as_it_is(bank: Bank, rsa_key: keys.PrivateKey) -> None:
-    bank.token = lambda _: says(400, error="teapot", error_description="short and stout")
+    bank.token = lambda _: says_json(400, error="teapot", error_description="short and stout")
     seen = look(rsa_key, bank.url)
     assert seen.rules("fail") == ["token.request"]  # whose id it is, is not for the server to choose
     assert "teapot — short and stout" in seen.one("token.request").received
@@ -1323,7 +1223,7 @@ def test_an_error_that_nobody_knows_is_told_as_it_is(bank: Bank, rsa_key: keys.P
     ("answer", "rule", "words"),
     [
         (BLOCKED, "network.answer", "Forbidden"),
-        (says(429), "network.unavailable", "429"),
+        (says_json(429), "network.unavailable", "429"),
         (DOWN, "network.unavailable", "503"),
         (PORTAL, "network.answer", "Sign in"),
     ],
@@ -1354,7 +1254,7 @@ def test_a_server_that_never_answers_is_waited_for_as_long_as_is_allowed(
 
 
 def test_an_answer_that_echoes_the_assertion_is_left_out(bank: Bank, rsa_key: keys.PrivateKey) -> None:
-    bank.token = lambda form: says(401, error="invalid_client", error_description=form["client_assertion"])
+    bank.token = lambda form: says_json(401, error="invalid_client", error_description=form["client_assertion"])
     seen = look(rsa_key, bank.url)
     [form] = bank.forms
     everything = repr((seen.parts, seen.examination, doctor.conclusion(seen.examination)))
@@ -1368,7 +1268,7 @@ def test_a_grant_that_echoes_the_token_or_the_assertion_shows_neither(
     bank: Bank, rsa_key: keys.PrivateKey, echoed: str
 ) -> None:
     for echo in (lambda _: TOKEN, lambda form: form["client_assertion"].rpartition(".")[2]):
-        bank.token = lambda form, echo=echo: says(  # type: ignore[misc]
+        bank.token = lambda form, echo=echo: says_json(  # type: ignore[misc]
             **{"access_token": TOKEN, "token_type": "Bearer"} | {echoed: echo(form)}
         )
         seen = look(rsa_key, bank.url)
@@ -1444,18 +1344,18 @@ def test_a_kid_that_is_missed_is_the_culprit(bank: Bank, rsa_key: keys.PrivateKe
 
 
 def test_another_aud_that_is_accepted_is_the_culprit(bank: Bank, rsa_key: keys.PrivateKey) -> None:
-    bank.token = lambda form: granted() if part_of(form, 1)["aud"] == bank.root else refused()
+    bank.token = lambda form: granted() if part_of(form, 1)["aud"] == bank.origin else refused()
     seen = look(rsa_key, bank.url, probe=lambda _: True)
     assert seen.causes == ["assertion.aud.mismatch"]
-    assert f"--aud {bank.root}" in seen.one("assertion.aud.mismatch", "fail").fix
+    assert f"--aud {bank.origin}" in seen.one("assertion.aud.mismatch", "fail").fix
     assert (seen.accepted, seen.pauses) == ([False, False, False, True], [PROBE_PAUSE] * 3)
-    assert [part_of(form, 1)["aud"] for form in bank.forms] == [bank.url] * 3 + [bank.root]
+    assert [part_of(form, 1)["aud"] for form in bank.forms] == [bank.url] * 3 + [bank.origin]
 
 
 def test_an_aud_of_ones_own_is_varied_to_the_endpoint(bank: Bank, rsa_key: keys.PrivateKey) -> None:
     bank.answers[WELL_KNOWN] = NOT_THERE  # whether it is the issuer cannot be told then
     bank.token = lambda form: granted() if part_of(form, 1)["aud"] == bank.url else refused()
-    seen = look(rsa_key, bank.url, aud=bank.root, probe=lambda _: True)
+    seen = look(rsa_key, bank.url, aud=bank.origin, probe=lambda _: True)
     assert seen.causes == ["assertion.aud.mismatch"]
     assert "--aud" in seen.one("assertion.aud.mismatch", "fail").fix
     assert len(bank.forms) == MOST_REQUESTS
@@ -1471,7 +1371,7 @@ def test_where_nothing_is_accepted_the_group_remains(bank: Bank, rsa_key: keys.P
     claims = [part_of(form, 1) for form in bank.forms]
     assert [header["alg"] for header in headers] == ["PS256", "RS256", "PS256", "PS256"]
     assert ["kid" in header for header in headers] == [False, False, True, False]
-    assert [one["aud"] for one in claims] == [bank.url] * 3 + [bank.root]
+    assert [one["aud"] for one in claims] == [bank.url] * 3 + [bank.origin]
     assert len({one["jti"] for one in claims}) == MOST_REQUESTS
     assert seen.code == 4
 
@@ -1635,7 +1535,7 @@ def test_the_exit_code_is_that_of_the_first_failure(
 
 
 @pytest.mark.parametrize(
-    "answer", [refused(), refused("invalid_scope", 400), says(400, error="teapot"), BLOCKED, DOWN]
+    "answer", [refused(), refused("invalid_scope", 400), says_json(400, error="teapot"), BLOCKED, DOWN]
 )
 def test_it_ends_as_the_token_request_ends(
     cli: Cli, bank: Bank, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch, answer: Says

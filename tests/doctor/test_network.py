@@ -45,22 +45,15 @@ from banno_creds.http.client import HttpClient
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.times import utc
 from banno_creds.tokens import response as token_endpoint
-from tests.conftest import Says, ScriptedServer
-from tests.http.test_http_client import (
-    Authority,
-    Proxy,
-    RawServer,
-    Store,
-    exchanges_that_stay,
-    linux,
-    make_authority,
-    own_address,
-    reply,
-    sends,
-)
+from tests.http.test_http_client import Store, exchanges_that_stay, linux, own_address
+from tests.servers.loopback import Says
+from tests.servers.raw import Proxy, RawServer, reply, sends
+from tests.servers.tls import Authority, make_authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.servers.scripted import ScriptedServer
 
 BANK = "https://bank.example/token"
 PASSWORD = "pr0xy-pa55word"

@@ -19,9 +19,11 @@ from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.storage import secret_files as files
 from tests.conftest import CLIENT_ID, write_private
-from tests.doctor.test_doctor import Bank, ask, granted, public_of, refused, says, without_chance
+from tests.doctor.test_doctor import ask, public_of, refused, without_chance
 from tests.jose.test_decode import NOW
 from tests.seen import compare, program
+from tests.servers.bank import Bank, granted
+from tests.servers.loopback import says_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -157,7 +159,7 @@ def test_what_comes_from_outside_is_neither_markup_nor_more_than_a_line(text: st
 def test_what_a_server_says_is_no_markup_in_a_ticket(
     cli: Cli, bank: Bank, rsa_pem: Path, file: Path, text: str
 ) -> None:
-    bank.token = lambda _: says(401, error="invalid_client", error_description=text)
+    bank.token = lambda _: says_json(401, error="invalid_client", error_description=text)
     bank.metadata |= {"issuer": text, "scopes_supported": [text], "jwks_uri": text}
     assert cli(*ask(bank, rsa_pem), "--bundle", file).code == 4
     made = file.read_text()

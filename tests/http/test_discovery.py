@@ -10,7 +10,9 @@ import pytest
 
 from banno_creds.errors import ConfigurationError, UnusableAnswerError
 from banno_creds.http import discovery
-from tests.conftest import CLIENT_ID, Cli, Result, Says, ScriptedServer
+from tests.conftest import CLIENT_ID, Cli, Result
+from tests.servers.loopback import Says
+from tests.servers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

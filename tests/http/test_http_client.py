@@ -8,7 +8,6 @@ import gc
 import gzip
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -19,114 +18,31 @@ import threading
 import time
 import tracemalloc
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-import trustme
 
 from banno_creds.errors import ConfigurationError, NetworkError, TimedOutError, UnusableAnswerError
 from banno_creds.http import client as http_client
 from banno_creds.http.client import MOST_ANSWER_BYTES, HttpClient, answer_skew
-from tests.conftest import CLIENT_ID, Cli, Result, Says, ScriptedServer
+from tests.conftest import CLIENT_ID, Cli, Result
+from tests.servers.loopback import Says
+from tests.servers.raw import GRANTED, Proxy, RawServer, reply, sends
+from tests.servers.tls import Authority, make_authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    Talk = Callable[[socket.socket, bytes], None]
+    from tests.servers.raw import Talk
+    from tests.servers.scripted import ScriptedServer
 
 pytestmark = pytest.mark.usefixtures("pauses")
 
-GRANTED = {"access_token": "an-opaque-token", "token_type": "Bearer", "expires_in": 600, "scope": "openid"}
 SECRET = "c4nary-t0ken-that-nobody-may-see"
 PASSWORD = "pr0xy-pa55word"
-
-
-def reply(body: bytes = json.dumps(GRANTED).encode(), *headers: str, length: int | None = None) -> bytes:
-    lines = ["HTTP/1.1 200 OK", "content-type: application/json", *headers]
-    lines += [] if length == -1 else [f"content-length: {len(body) if length is None else length}"]
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
-
-
-def sends(*pieces: bytes) -> Talk:
-    """Read the request, send these bytes, hang up."""
-
-    def talk(connection: socket.socket, request: bytes) -> None:
-        for piece in pieces:
-            connection.sendall(piece)
-
-    return talk
-
-
-def request_from(connection: socket.socket) -> bytes:
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += (more := connection.recv(65536))
-        if not more:
-            return received
-    head, _, body = received.partition(b"\r\n\r\n")
-    lengths = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
-    while len(body) < sum(lengths):
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-class RawServer:
-    """A server on loopback that says exactly these bytes, over TLS if it is given a context."""
-
-    def __init__(self, talk: Talk, context: ssl.SSLContext | None = None, *, at_once: bool = False) -> None:
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.closing = threading.Event()
-        self._talk, self._context, self._at_once = talk, context, at_once
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(0.05)
-        self.port = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._accept)]
-
-    def url(self, host: str = "127.0.0.1") -> str:
-        return f"{'https' if self._context else 'http'}://{host}:{self.port}/token"
-
-    def _accept(self) -> None:
-        while not self.closing.is_set():
-            with contextlib.suppress(TimeoutError):
-                connection, _ = self._listener.accept()
-                self.connections += 1
-                self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
-                self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.enter_context(connection)
-            connection.settimeout(20)
-            if self._context and not self._at_once:
-                connection = stack.enter_context(self._context.wrap_socket(connection, server_side=True))
-            request = b"" if self._at_once else request_from(connection)
-            if request or self._at_once:
-                self.requests.append(request)
-                self._talk(connection, request)
-
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        for thread in self._threads:
-            thread.join(20)
-        self._listener.close()
-
-    def stall(self, connection: socket.socket, request: bytes) -> None:
-        """Say nothing until the test is over or the client has gone."""
-        del request
-        connection.settimeout(0.02)
-        while not self.closing.is_set():
-            with contextlib.suppress(TimeoutError):
-                if not connection.recv(4096):
-                    return
 
 
 @pytest.fixture(autouse=True)
@@ -638,33 +554,6 @@ def test_one_client_serves_several_threads(server: ScriptedServer) -> None:
 # --- Whom it trusts ---
 
 
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority, with its file and its hashed folder."""
-
-    ca: trustme.CA
-    file: Path
-    folder: Path
-
-    def context(
-        self, *names: str, not_after: datetime | None = None, not_before: datetime | None = None
-    ) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert(*names, not_after=not_after, not_before=not_before).configure_cert(context)
-        return context
-
-
-def make_authority(folder: Path) -> Authority:
-    ca = trustme.CA()
-    folder.mkdir()
-    hashed = folder / "hashed"
-    hashed.mkdir()
-    ca.cert_pem.write_to_path(folder / "ca.pem")
-    ca.cert_pem.write_to_path(hashed / "ca.pem")
-    subprocess.run(["openssl", "rehash", hashed], check=True)
-    return Authority(ca, folder / "ca.pem", hashed)
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return make_authority(tmp_path_factory.mktemp("authority") / "ours")
@@ -1060,50 +949,6 @@ def test_plain_http_goes_to_localhost_where_that_is_this_machine(
 
 
 BANK = "https://bank.example/token"
-
-
-class Proxy:
-    """A CONNECT proxy that reaches one server under every name."""
-
-    def __init__(
-        self, target: int, status: str = "200 Connection established", context: ssl.SSLContext | None = None
-    ):
-        self._target, self._status = target, status
-        self.server = RawServer(self._relay, context)
-        self.port = self.server.port
-
-    @property
-    def requests(self) -> list[bytes]:
-        return self.server.requests
-
-    def _relay(self, connection: socket.socket, request: bytes) -> None:
-        del request
-        connection.sendall(f"HTTP/1.1 {self._status}\r\n\r\n".encode())
-        if not self._status.startswith("200"):
-            return
-        with socket.create_connection(("127.0.0.1", self._target)) as target:
-            self._pump({connection: target, target: connection})
-
-    def _pump(self, ways: dict[socket.socket, socket.socket]) -> None:
-        """Pass on what comes, both ways in one thread: a TLS socket is not for two at a time."""
-        with contextlib.suppress(OSError):
-            while ways:
-                held = [source for source in ways if isinstance(source, ssl.SSLSocket) and source.pending()]
-                for source in held or select.select(list(ways), [], [], 10)[0]:
-                    data, sink = source.recv(65536), ways[source]
-                    if data:
-                        sink.sendall(data)
-                        continue
-                    del ways[source]
-                    if not isinstance(sink, ssl.SSLSocket):
-                        sink.shutdown(socket.SHUT_WR)
-
-    def __enter__(self) -> Self:
-        self.server.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.__exit__()
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -29,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.person import Person, free_port, new_people
+from tests.servers.files import FileServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -346,47 +346,13 @@ def new_login_client(
     return client, registered
 
 
-class JwksHost(ThreadingHTTPServer):
+class JwksHost(FileServer):
     """The integrator's own web server, at which the JWKS URIs point."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), JwksHandler)
-        self.documents: dict[str, bytes] = {}
 
     def publish(self, name: str, jwks: Sequence[Mapping[str, str]]) -> str:
         path = f"/{name}/jwks.json"
         self.documents[path] = json.dumps({"keys": jwks}).encode()
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
-
-class JwksHandler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        assert isinstance(self.server, JwksHost)
-        document = self.server.documents.get(self.path)
-        if document is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(document)))
-        self.end_headers()
-        self.wfile.write(document)
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: a request that was answered is no news in a test's output."""
-
-
-@contextmanager
-def serving_jwks() -> Iterator[JwksHost]:
-    with JwksHost() as host:
-        # shutdown() waits for a poll to end; the default, half a second, would be the session's slowest part.
-        thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield host
-        finally:
-            host.shutdown()
-            thread.join()
+        return f"{self.origin}{path}"
 
 
 # --- the server ---
@@ -517,7 +483,7 @@ def running_provider(
     log = folder / "oidc-provider.log"
     process = ProviderProcess(node, log)
     try:
-        with serving_jwks() as jwks_host:
+        with JwksHost() as jwks_host:
             make_key = private_key_maker()
             clients = {
                 name: new_registration(name, form, make_key, folder, jwks_host)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.request
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +12,8 @@ import pytest
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+
+from tests.servers.loopback import LoopbackServer, Request, Says
 
 from .conftest import REGISTRATION_NAMES
 
@@ -64,25 +64,14 @@ def resource_server(provider: Provider) -> Iterator[ResourceServer]:
     with urllib.request.urlopen(f"{provider.issuer}/jwks", timeout=30) as answer:
         resource = ResourceServer(provider.issuer, KeySet.import_key_set(json.load(answer)))
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            status, body = resource.answer(self.headers["authorization"], url.path, parse_qs(url.query))
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def users(request: Request) -> Says:
+        url = urlsplit(request.path)
+        status, body = resource.answer(request.headers["authorization"], url.path, parse_qs(url.query))
+        return Says(status, json.dumps(body).encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        resource.base = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with LoopbackServer(users) as server:
+        resource.base = server.origin
         yield resource
-        server.shutdown()
 
 
 @pytest.fixture

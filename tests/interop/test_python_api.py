@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,6 +14,7 @@ from banno_creds.config import TokenChecks
 from banno_creds.jose.keys import generate
 from banno_creds.tokens.client_credentials import inspect_token
 from tests.conftest import write_private
+from tests.servers.loopback import LoopbackServer, Request, Says
 
 from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES
 
@@ -38,41 +37,25 @@ def _config(provider: Provider, name: str, **more: Any) -> ClientConfig:
     )
 
 
-class Api:
+class Api(LoopbackServer):
     """A resource server: it takes tokens that the provider signed, unless they were taken back."""
 
     def __init__(self, provider: Provider) -> None:
+        super().__init__()
+        self._issuer = provider.issuer
         self.taken_back: set[str] = set()
         self.statuses: list[int] = []
-        api = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                token = self.headers.get("authorization", "").removeprefix("Bearer ")
-                inspect_token(token, TokenChecks(issuer=provider.issuer))
-                api.statuses.append(401 if token in api.taken_back else 200)
-                self.send_response(api.statuses[-1])
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self.server.server_port}"
+    def answer(self, request: Request) -> Says:
+        inspect_token(request.token, TokenChecks(issuer=self._issuer))
+        self.statuses.append(401 if request.token in self.taken_back else 200)
+        return Says(self.statuses[-1])
 
 
 @pytest.fixture
 def api(provider: Provider) -> Iterator[Api]:
-    api = Api(provider)
-    thread = threading.Thread(target=api.server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield api
-    finally:
-        api.server.shutdown()
-        api.server.server_close()
-        thread.join()
+    with Api(provider) as running:
+        yield running
 
 
 def _grants(provider: Provider) -> list[str]:

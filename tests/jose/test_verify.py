@@ -28,13 +28,14 @@ from banno_creds.jose.decode import decode as take_apart
 from banno_creds.jose.encoding import base64url, base64url_decode, parse_json_object
 from banno_creds.jose.verify import keys_of, load_public_key, verify_signature
 from banno_creds.tokens import client_credentials as flow
-from tests.conftest import Says
+from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from banno_creds.jose import keys
-    from tests.conftest import Cli, Result, ScriptedServer
+    from tests.conftest import Cli, Result
+    from tests.servers.scripted import ScriptedServer
 
     Private = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
     Public = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey

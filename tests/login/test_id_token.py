@@ -21,7 +21,7 @@ from banno_creds.login.id_token import (
     verify,
 )
 from banno_creds.rules.explanations import EXPLANATIONS
-from tests.oidc import at_hash, signed, unsigned
+from tests.servers.openid_provider import at_hash, signed, unsigned
 
 if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey

@@ -23,21 +23,9 @@ import pytest
 from banno_creds.jose import keys
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID, write_private
-from tests.oidc import (
-    Browser,
-    Claims,
-    OpenIdProvider,
-    Tool,
-    answer_to,
-    at_hash,
-    kept,
-    one_line,
-    session,
-    signed,
-    tool_for,
-    unsigned,
-)
+from tests.oidc import Browser, Tool, answer_to, kept, one_line, session, tool_for
 from tests.person import Person
+from tests.servers.openid_provider import Claims, OpenIdProvider, at_hash, signed, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

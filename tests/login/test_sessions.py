@@ -17,25 +17,18 @@ import pytest
 from banno_creds.storage import own_files
 from banno_creds.tokens import client_credentials as flow
 from tests import keyring_backend
-from tests.conftest import CLIENT_ID, Says, ScriptedServer, write_private
-from tests.oidc import (
-    OpenIdProvider,
-    Tool,
-    change_session,
-    grow_older,
-    kept,
-    one_line,
-    session,
-    signed,
-    tool_for,
-)
+from tests.conftest import CLIENT_ID, write_private
+from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
 from tests.person import ROOT
+from tests.servers.loopback import Says
+from tests.servers.openid_provider import OpenIdProvider, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from banno_creds.jose import keys
     from tests.conftest import Cli, Result
+    from tests.servers.scripted import ScriptedServer
 
 HOUR = 3600
 

@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 from banno_creds.config import ClientConfig, find_config_file
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles import lookup as profiles
-from tests.conftest import CLIENT_ID, Cli, Result, Says, ScriptedServer, write_private
+from tests.conftest import CLIENT_ID, Cli, Result, write_private
+from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from banno_creds.jose.keys import PrivateKey
+    from tests.servers.scripted import ScriptedServer
 
 GRANTED = Says(body=b'{"access_token":"x.y.z","token_type":"Bearer","expires_in":600}')
 ROOT = Path(__file__).parents[2]

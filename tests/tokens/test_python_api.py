@@ -19,10 +19,9 @@ import time
 import types
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import httpx
@@ -48,7 +47,10 @@ from banno_creds.sandbox import Client, Sandbox
 from banno_creds.steps import CacheAnswered, TokenRequested
 from banno_creds.storage import own_files
 from banno_creds.tokens import token_source as token_source_module
-from tests.conftest import CLIENT_ID, Says, ScriptedServer, write_private
+from tests.conftest import CLIENT_ID, write_private
+from tests.servers.loopback import LoopbackServer, Request, Says
+from tests.servers.scripted import ScriptedServer
+from tests.servers.token_bank import CANARY, TokenBank
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
 
 NOW = 1_795_000_000
-CANARY = "canaryAccessToken"
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "python.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
@@ -69,106 +70,13 @@ BACKENDS = [
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
-class Bank:
-    """A token endpoint, and an API that takes the last token alone; each answer can be held back."""
-
-    def __init__(self) -> None:
-        self.tokens: list[str] = []
-        self.calls: list[tuple[str, str, str | None, bytes]] = []  # method, path, Authorization, body
-        self.arrived = threading.Event()  # a token request is here
-        self.gate = threading.Event()  # token requests are answered
-        self.gate.set()
-        self.expires_in: int | None = 600
-        self.token_type = "Bearer"
-        self.refusals: list[Says] = []  # given one after the other, before any token
-        self.same_token = False
-        self.is_taken: Callable[[str], bool] = lambda token: token == self.tokens[-1]
-        self.location: str | None = None
-        self.attempts = 0
-        bank = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                body = self._body()
-                says = (
-                    bank.token() if self.path == "/token" else bank.api(self.command, self.path, self.headers, body)
-                )
-                self.send_response(says.status)
-                for name, value in says.headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(says.body)))
-                self.end_headers()
-                self.wfile.write(says.body)
-
-            def _body(self) -> bytes:
-                if self.headers.get("transfer-encoding") != "chunked":
-                    return self.rfile.read(int(self.headers.get("content-length", "0")))
-                pieces = []
-                while size := int(self.rfile.readline(), 16):
-                    pieces.append(self.rfile.read(size))
-                    self.rfile.readline()
-                self.rfile.readline()
-                return b"".join(pieces)
-
-            do_GET = do_POST = _answer  # noqa: N815 - the names http.server looks for
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                pass  # a client that hangs up early is part of some tests
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self.origin = f"http://127.0.0.1:{self.port}"
-        self.lock = threading.Lock()
-
-    def token(self) -> Says:
-        with self.lock:
-            self.attempts += 1
-        self.arrived.set()
-        assert self.gate.wait(60)
-        with self.lock:
-            if self.refusals:
-                return self.refusals.pop(0)
-            if not (self.same_token and self.tokens):
-                self.tokens.append(f"{CANARY}-{len(self.tokens) + 1}")
-            members: dict[str, Any] = {"access_token": self.tokens[-1], "token_type": self.token_type}
-            if self.expires_in is not None:
-                members["expires_in"] = self.expires_in
-            return Says(body=json.dumps(members).encode())
-
-    def api(self, method: str, path: str, headers: Any, body: bytes) -> Says:
-        authorization = headers.get("authorization")
-        with self.lock:
-            self.calls.append((method, path, authorization, body))
-            if not self.is_taken((authorization or "").removeprefix("Bearer ")):
-                return Says(401, b"{}")
-            if path == "/elsewhere" and self.location:
-                return Says(307, headers={"location": self.location})
-            return Says(200, b"{}")
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gate.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
 INVALID_CLIENT = Says(401, b'{"error": "invalid_client"}')
 UNAVAILABLE = Says(503, b"")
 
 
 @pytest.fixture
-def bank() -> Iterator[Bank]:
-    with Bank() as running:
+def bank() -> Iterator[TokenBank]:
+    with TokenBank() as running:
         yield running
 
 
@@ -199,7 +107,7 @@ class Make(Protocol):
 
 
 @pytest.fixture
-def config(bank: Bank, ec_pem: Path) -> ClientConfig:
+def config(bank: TokenBank, ec_pem: Path) -> ClientConfig:
     return ClientConfig(CLIENT_ID, KeySource("the key", path=ec_pem), token_endpoint=f"{bank.origin}/token")
 
 
@@ -238,7 +146,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def _open_when_waiting(bank: Bank, number: int) -> None:
+def _open_when_waiting(bank: TokenBank, number: int) -> None:
     """Let the bank answer once so many wait for the one that asks; or at once, where more than one asks."""
     _wait_for(lambda: _waiting_for_their_turn() >= number or bank.attempts > 1)
     bank.gate.set()
@@ -368,7 +276,7 @@ def test_the_names_load_nothing_heavy_before_there_is_something_to_do() -> None:
     [(0, 60, 1), (540, 60, 1), (541, 60, 2), (599, 0, 1), (600, 0, 2), (300, 300, 1), (301, 300, 2)],
 )
 def test_a_token_is_given_again_while_it_has_min_ttl_left(
-    bank: Bank, make: Make, clock: Clock, on_disk: bool, later: int, min_ttl: int, requests: int
+    bank: TokenBank, make: Make, clock: Clock, on_disk: bool, later: int, min_ttl: int, requests: int
 ) -> None:
     source = make(on_disk=on_disk, min_ttl=min_ttl)
     first = source.token()
@@ -380,14 +288,14 @@ def test_a_token_is_given_again_while_it_has_min_ttl_left(
     assert second.access_token == bank.tokens[-1]
 
 
-def test_another_source_finds_the_token_on_disk(bank: Bank, make: Make, clock: Clock) -> None:
+def test_another_source_finds_the_token_on_disk(bank: TokenBank, make: Make, clock: Clock) -> None:
     first = make(on_disk=True).token()
     clock.now += 100
     assert make(on_disk=True).token().access_token == first.access_token
     assert bank.attempts == 1
 
 
-def test_without_the_disk_nothing_is_kept_there(bank: Bank, make: Make, tmp_path: Path) -> None:
+def test_without_the_disk_nothing_is_kept_there(bank: TokenBank, make: Make, tmp_path: Path) -> None:
     home = Path(os.environ["HOME"])
     before = sorted(home.rglob("*"))
     make().token()
@@ -397,7 +305,7 @@ def test_without_the_disk_nothing_is_kept_there(bank: Bank, make: Make, tmp_path
 
 
 def test_a_cache_that_cannot_be_is_warned_of_once_and_done_without(
-    bank: Bank, make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bank: TokenBank, make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(tmp_path / "file"))
@@ -410,7 +318,9 @@ def test_a_cache_that_cannot_be_is_warned_of_once_and_done_without(
     assert len([step for step in steps if isinstance(step, Warned) and "cache" in step.message]) == 1
 
 
-def test_a_clock_that_was_set_back_makes_the_token_in_memory_unusable(bank: Bank, make: Make, clock: Clock) -> None:
+def test_a_clock_that_was_set_back_makes_the_token_in_memory_unusable(
+    bank: TokenBank, make: Make, clock: Clock
+) -> None:
     source = make()
     source.token()
     clock.now -= 1
@@ -419,7 +329,7 @@ def test_a_clock_that_was_set_back_makes_the_token_in_memory_unusable(bank: Bank
 
 
 def test_a_clock_that_was_set_back_by_less_than_the_age_does_not_lengthen_life(
-    bank: Bank, make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    bank: TokenBank, make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steady = [1000.0]
     monkeypatch.setattr(token_source_module, "time", types.SimpleNamespace(monotonic=lambda: steady[0]))
@@ -434,7 +344,7 @@ def test_a_clock_that_was_set_back_by_less_than_the_age_does_not_lengthen_life(
     assert bank.attempts == 2
 
 
-def test_a_token_of_unknown_life_is_not_kept(bank: Bank, make: Make) -> None:
+def test_a_token_of_unknown_life_is_not_kept(bank: TokenBank, make: Make) -> None:
     bank.expires_in = None
     source = make()
     assert source.token().expires_at is None
@@ -451,7 +361,7 @@ def test_a_min_ttl_that_cannot_be_meant_is_refused(make: Make, min_ttl: int) -> 
 # --- many callers, one request ---
 
 
-def test_fifty_threads_make_one_request(bank: Bank, make: Make) -> None:
+def test_fifty_threads_make_one_request(bank: TokenBank, make: Make) -> None:
     source = make()
     bank.gate.clear()
     with ThreadPoolExecutor(1) as opener:
@@ -465,7 +375,7 @@ def test_fifty_threads_make_one_request(bank: Bank, make: Make) -> None:
     ("answer", "error", "attempts"), [(INVALID_CLIENT, RefusedError, 1), (UNAVAILABLE, UnavailableError, 3)]
 )
 def test_a_failure_is_that_of_all_who_waited_for_it(
-    bank: Bank, make: Make, answer: Says, error: type[BannoCredsError], attempts: int
+    bank: TokenBank, make: Make, answer: Says, error: type[BannoCredsError], attempts: int
 ) -> None:
     source = make()
     bank.refusals = [answer] * 60
@@ -481,7 +391,7 @@ def test_a_failure_is_that_of_all_who_waited_for_it(
     assert source.token(force_refresh=True).access_token == bank.tokens[0]
 
 
-def test_a_failure_of_the_network_is_nobodys_who_comes_later(bank: Bank, config: ClientConfig) -> None:
+def test_a_failure_of_the_network_is_nobodys_who_comes_later(bank: TokenBank, config: ClientConfig) -> None:
     pauses: list[float] = []
     source = TokenSource(config, on_disk=False, sleep=pauses.append)
     bank.refusals = [UNAVAILABLE] * 3
@@ -491,7 +401,7 @@ def test_a_failure_of_the_network_is_nobodys_who_comes_later(bank: Bank, config:
     assert source.token().access_token == bank.tokens[0]
 
 
-def test_an_interrupted_caller_leaves_the_asking_to_those_who_wait(bank: Bank, make: Make) -> None:
+def test_an_interrupted_caller_leaves_the_asking_to_those_who_wait(bank: TokenBank, make: Make) -> None:
     interrupt = [True]
     outcomes: list[object] = []
 
@@ -518,7 +428,7 @@ def test_an_interrupted_caller_leaves_the_asking_to_those_who_wait(bank: Bank, m
     assert bank.attempts == 1
 
 
-def test_a_key_that_cannot_be_read_is_an_error_and_no_request(bank: Bank, make: Make, ec_pem: Path) -> None:
+def test_a_key_that_cannot_be_read_is_an_error_and_no_request(bank: TokenBank, make: Make, ec_pem: Path) -> None:
     ec_pem.unlink()
     with pytest.raises(KeyLoadError):
         make().token()
@@ -546,7 +456,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize(("kept", "requests"), [("in memory", 2), ("disk", 1)])
 def test_a_forked_child_does_not_wait_for_its_parents_thread(
-    bank: Bank, ec_pem: Path, kept: str, requests: int
+    bank: TokenBank, ec_pem: Path, kept: str, requests: int
 ) -> None:
     bank.gate.clear()
     arguments = [sys.executable, "-W", "ignore", "-c", FORK, str(ec_pem), f"{bank.origin}/token", kept]
@@ -571,7 +481,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_thread(
 
 
 @pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
-def test_a_refusal_is_remembered_for_30_seconds(bank: Bank, make: Make, clock: Clock, on_disk: bool) -> None:
+def test_a_refusal_is_remembered_for_30_seconds(bank: TokenBank, make: Make, clock: Clock, on_disk: bool) -> None:
     source = make(on_disk=on_disk)
     bank.refusals = [INVALID_CLIENT]
     with pytest.raises(RefusedError) as first:
@@ -595,7 +505,7 @@ def test_a_refusal_is_remembered_for_30_seconds(bank: Bank, make: Make, clock: C
     assert source.token().access_token == bank.tokens[0]
 
 
-def test_a_clock_that_was_set_back_forgets_the_refusal(bank: Bank, make: Make, clock: Clock) -> None:
+def test_a_clock_that_was_set_back_forgets_the_refusal(bank: TokenBank, make: Make, clock: Clock) -> None:
     source = make()
     bank.refusals = [INVALID_CLIENT]
     with pytest.raises(RefusedError):
@@ -605,7 +515,7 @@ def test_a_clock_that_was_set_back_forgets_the_refusal(bank: Bank, make: Make, c
 
 
 def test_a_refusal_of_another_process_is_not_remembered_for_longer_than_there(
-    bank: Bank, make: Make, clock: Clock
+    bank: TokenBank, make: Make, clock: Clock
 ) -> None:
     bank.refusals = [INVALID_CLIENT]
     with pytest.raises(RefusedError):
@@ -620,7 +530,7 @@ def test_a_refusal_of_another_process_is_not_remembered_for_longer_than_there(
 
 @pytest.mark.parametrize("how", ["token", "async_token"])
 def test_force_refresh_is_not_content_with_what_another_thread_finds_on_disk(
-    bank: Bank, make: Make, clock: Clock, how: str
+    bank: TokenBank, make: Make, clock: Clock, how: str
 ) -> None:
     make(on_disk=True).token()
     clock.now += 1
@@ -645,7 +555,7 @@ def test_force_refresh_is_not_content_with_what_another_thread_finds_on_disk(
 
 @pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
 def test_force_refresh_asks_in_spite_of_a_refusal_and_of_a_token(
-    bank: Bank, make: Make, clock: Clock, on_disk: bool
+    bank: TokenBank, make: Make, clock: Clock, on_disk: bool
 ) -> None:
     source = make(on_disk=on_disk)
     bank.refusals = [INVALID_CLIENT]
@@ -658,7 +568,7 @@ def test_force_refresh_asks_in_spite_of_a_refusal_and_of_a_token(
     assert source.token().access_token == bank.tokens[1]
 
 
-def test_a_forced_refresh_that_fails_takes_no_token_away(bank: Bank, make: Make) -> None:
+def test_a_forced_refresh_that_fails_takes_no_token_away(bank: TokenBank, make: Make) -> None:
     source = make()
     first = source.token()
     bank.refusals = [INVALID_CLIENT]
@@ -669,7 +579,7 @@ def test_a_forced_refresh_that_fails_takes_no_token_away(bank: Bank, make: Make)
 
 @pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
 def test_an_invalidated_token_is_replaced_once_whoever_reports_it(
-    bank: Bank, make: Make, clock: Clock, on_disk: bool
+    bank: TokenBank, make: Make, clock: Clock, on_disk: bool
 ) -> None:
     source = make(on_disk=on_disk)
     old = source.token().access_token
@@ -682,7 +592,9 @@ def test_an_invalidated_token_is_replaced_once_whoever_reports_it(
     assert bank.attempts == 2
 
 
-def test_a_newer_token_of_another_process_replaces_an_invalidated_one(bank: Bank, make: Make, clock: Clock) -> None:
+def test_a_newer_token_of_another_process_replaces_an_invalidated_one(
+    bank: TokenBank, make: Make, clock: Clock
+) -> None:
     source, other = make(on_disk=True), make(on_disk=True)
     old = source.token().access_token
     assert other.token().access_token == old
@@ -694,7 +606,7 @@ def test_a_newer_token_of_another_process_replaces_an_invalidated_one(bank: Bank
 
 
 def test_sources_of_two_processes_replace_one_token_for_one_another_once(
-    bank: Bank, make: Make, clock: Clock
+    bank: TokenBank, make: Make, clock: Clock
 ) -> None:
     sources = [make(on_disk=True) for _ in range(3)]
     for _ in range(2):
@@ -709,7 +621,9 @@ def test_sources_of_two_processes_replace_one_token_for_one_another_once(
     assert bank.attempts == 3
 
 
-def test_a_refused_replacement_is_remembered_in_other_processes_too(bank: Bank, make: Make, clock: Clock) -> None:
+def test_a_refused_replacement_is_remembered_in_other_processes_too(
+    bank: TokenBank, make: Make, clock: Clock
+) -> None:
     sources = [make(on_disk=True) for _ in range(3)]
     tokens = {each.token().access_token for each in sources}
     clock.now += 1
@@ -721,7 +635,7 @@ def test_a_refused_replacement_is_remembered_in_other_processes_too(bank: Bank, 
     assert bank.attempts == 2
 
 
-def test_a_replacement_is_not_replaced_for_30_seconds(bank: Bank, make: Make, clock: Clock) -> None:
+def test_a_replacement_is_not_replaced_for_30_seconds(bank: TokenBank, make: Make, clock: Clock) -> None:
     source = make()
     source.invalidate("before there is any")
     source.invalidate(source.token().access_token)
@@ -735,7 +649,7 @@ def test_a_replacement_is_not_replaced_for_30_seconds(bank: Bank, make: Make, cl
     assert bank.attempts == 3
 
 
-def test_a_server_that_gives_the_refused_token_again_is_not_asked_for_ever(bank: Bank, make: Make) -> None:
+def test_a_server_that_gives_the_refused_token_again_is_not_asked_for_ever(bank: TokenBank, make: Make) -> None:
     bank.same_token = True
     source = make()
     for _ in range(5):
@@ -743,7 +657,7 @@ def test_a_server_that_gives_the_refused_token_again_is_not_asked_for_ever(bank:
     assert bank.attempts == 2
 
 
-def test_an_old_tokens_late_refusal_changes_nothing(bank: Bank, make: Make) -> None:
+def test_an_old_tokens_late_refusal_changes_nothing(bank: TokenBank, make: Make) -> None:
     source = make()
     old = source.token().access_token
     source.token(force_refresh=True)
@@ -754,7 +668,7 @@ def test_an_old_tokens_late_refusal_changes_nothing(bank: Bank, make: Make) -> N
     assert bank.attempts == 4
 
 
-def test_a_refusal_is_forgotten_once_there_was_a_token(bank: Bank, make: Make) -> None:
+def test_a_refusal_is_forgotten_once_there_was_a_token(bank: TokenBank, make: Make) -> None:
     source = make()
     bank.refusals = [INVALID_CLIENT]
     with pytest.raises(RefusedError):
@@ -763,7 +677,9 @@ def test_a_refusal_is_forgotten_once_there_was_a_token(bank: Bank, make: Make) -
     assert source.token().access_token == bank.tokens[1]
 
 
-def test_a_failed_replacement_does_not_bring_the_refused_token_back(bank: Bank, make: Make, clock: Clock) -> None:
+def test_a_failed_replacement_does_not_bring_the_refused_token_back(
+    bank: TokenBank, make: Make, clock: Clock
+) -> None:
     source = make(on_disk=True)
     source.invalidate(source.token().access_token)
     clock.now += 1
@@ -777,7 +693,7 @@ def test_a_failed_replacement_does_not_bring_the_refused_token_back(bank: Bank, 
 # --- tasks ---
 
 
-async def _arrival(bank: Bank) -> None:
+async def _arrival(bank: TokenBank) -> None:
     """Wait for a token request in the event loop: were it blocked, it would learn of none."""
     with anyio.fail_after(30):
         while not bank.arrived.is_set():  # noqa: ASYNC110 - set in another thread
@@ -785,7 +701,7 @@ async def _arrival(bank: Bank) -> None:
 
 
 @on_each_backend
-def test_many_tasks_make_one_request_and_the_loop_goes_on(bank: Bank, make: Make, backend: str) -> None:
+def test_many_tasks_make_one_request_and_the_loop_goes_on(bank: TokenBank, make: Make, backend: str) -> None:
     source = make()
     bank.gate.clear()
     responses: list[TokenResponse] = []
@@ -839,7 +755,7 @@ def test_the_token_in_memory_takes_no_thread(make: Make, backend: str, monkeypat
 
 
 @on_each_backend
-def test_force_refresh_and_failures_are_the_same_for_tasks(bank: Bank, make: Make, backend: str) -> None:
+def test_force_refresh_and_failures_are_the_same_for_tasks(bank: TokenBank, make: Make, backend: str) -> None:
     source = make()
     bank.gate.clear()
     bank.refusals = [UNAVAILABLE] * 60
@@ -874,7 +790,7 @@ def test_force_refresh_and_failures_are_the_same_for_tasks(bank: Bank, make: Mak
 @on_each_backend
 @pytest.mark.parametrize("cancelled", ["the one that asks", "one that waits"])
 def test_cancelling_one_task_takes_nothing_from_the_others(
-    bank: Bank, make: Make, backend: str, cancelled: str
+    bank: TokenBank, make: Make, backend: str, cancelled: str
 ) -> None:
     source = make()
     bank.gate.clear()
@@ -910,7 +826,7 @@ def test_cancelling_one_task_takes_nothing_from_the_others(
 
 
 @on_each_backend
-def test_several_loops_and_threads_share_one_request(bank: Bank, make: Make, backend: str) -> None:
+def test_several_loops_and_threads_share_one_request(bank: TokenBank, make: Make, backend: str) -> None:
     source = make()
     bank.gate.clear()
     numbers = iter(range(10))
@@ -938,7 +854,7 @@ def test_several_loops_and_threads_share_one_request(bank: Bank, make: Make, bac
     assert bank.attempts == 1
 
 
-def test_asyncio_cancels_its_tasks_at_its_own_end_too(bank: Bank, make: Make) -> None:
+def test_asyncio_cancels_its_tasks_at_its_own_end_too(bank: TokenBank, make: Make) -> None:
     source = make()
     bank.gate.clear()
 
@@ -982,12 +898,12 @@ def send(request: pytest.FixtureRequest) -> Send:
     return sync if backend == "sync" else by_tasks
 
 
-def _authorizations(bank: Bank) -> list[str | None]:
+def _authorizations(bank: TokenBank) -> list[str | None]:
     return [authorization for _, _, authorization, _ in bank.calls]
 
 
 def test_requests_carry_the_token_and_a_new_one_before_it_ends(
-    bank: Bank, make: Make, clock: Clock, send: Send
+    bank: TokenBank, make: Make, clock: Clock, send: Send
 ) -> None:
     auth = BearerAuth(make(), origin=bank.origin)
     for later in (0, 540, 1):
@@ -1003,7 +919,7 @@ def test_requests_carry_the_token_and_a_new_one_before_it_ends(
     ids=["none", "json", "bytes", "form"],
 )
 def test_after_a_401_the_very_same_request_is_sent_once_more(
-    bank: Bank, make: Make, send: Send, body: dict[str, Any]
+    bank: TokenBank, make: Make, send: Send, body: dict[str, Any]
 ) -> None:
     source = make()
     auth = BearerAuth(source, origin=bank.origin)
@@ -1018,7 +934,7 @@ def test_after_a_401_the_very_same_request_is_sent_once_more(
 
 
 def test_a_second_401_is_the_answer_and_the_next_one_takes_no_new_token(
-    bank: Bank, make: Make, clock: Clock, send: Send
+    bank: TokenBank, make: Make, clock: Clock, send: Send
 ) -> None:
     bank.is_taken = lambda _: False
     auth = BearerAuth(make(), origin=bank.origin)
@@ -1031,7 +947,7 @@ def test_a_second_401_is_the_answer_and_the_next_one_takes_no_new_token(
     assert (len(bank.calls), bank.attempts) == (5, 3)
 
 
-def test_other_errors_of_the_api_are_left_alone(bank: Bank, make: Make, send: Send) -> None:
+def test_other_errors_of_the_api_are_left_alone(bank: TokenBank, make: Make, send: Send) -> None:
     with ScriptedServer() as api:
         api.says(Says(403, b'{"errorCode": 40}'))
         origin = api.url.removesuffix("/token")
@@ -1041,17 +957,17 @@ def test_other_errors_of_the_api_are_left_alone(bank: Bank, make: Make, send: Se
 
 
 @pytest.mark.parametrize("kind", ["sync", *BACKENDS])
-def test_fifty_requests_that_meet_the_same_401_take_one_new_token(bank: Bank, make: Make, kind: str) -> None:
+def test_fifty_requests_that_meet_the_same_401_take_one_new_token(bank: TokenBank, make: Make, kind: str) -> None:
     source = make()
     auth = BearerAuth(source, origin=bank.origin)
     old = source.token().access_token
     everybody = threading.Barrier(50)
     taken_back = bank.api
 
-    def api(method: str, path: str, headers: Any, body: bytes) -> Says:
-        if headers["authorization"] == f"Bearer {old}":
+    def api(request: Request) -> Says:
+        if request.token == old:
             everybody.wait(30)  # all have the old token before the first learns that it is refused
-        return taken_back(method, path, headers, body)
+        return taken_back(request)
 
     bank.api = api  # type: ignore[method-assign]
     bank.is_taken = lambda token: token != old
@@ -1078,7 +994,7 @@ def test_fifty_requests_that_meet_the_same_401_take_one_new_token(bank: Bank, ma
 
 
 @on_each_backend
-def test_the_loop_goes_on_while_a_request_waits_for_its_token(bank: Bank, make: Make, backend: str) -> None:
+def test_the_loop_goes_on_while_a_request_waits_for_its_token(bank: TokenBank, make: Make, backend: str) -> None:
     auth = BearerAuth(make(), origin=bank.origin)
     bank.gate.clear()
     bank.is_taken = lambda token: token == f"{CANARY}-2"
@@ -1118,7 +1034,7 @@ async def _async_generator() -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("body", ["generator", "file", "multipart"])
 def test_a_body_that_can_be_read_once_is_sent_once(
-    bank: Bank, make: Make, send: Send, tmp_path: Path, body: str, request: pytest.FixtureRequest
+    bank: TokenBank, make: Make, send: Send, tmp_path: Path, body: str, request: pytest.FixtureRequest
 ) -> None:
     source = make()
     auth = BearerAuth(source, origin=bank.origin)
@@ -1140,7 +1056,7 @@ def test_a_body_that_can_be_read_once_is_sent_once(
     assert _authorizations(bank) == [f"Bearer {old}", f"Bearer {bank.tokens[1]}"]
 
 
-def test_a_stream_that_was_read_beforehand_is_sent_again(bank: Bank, make: Make) -> None:
+def test_a_stream_that_was_read_beforehand_is_sent_again(bank: TokenBank, make: Make) -> None:
     source = make()
     old = source.token().access_token
     bank.is_taken = lambda token: token != old
@@ -1165,7 +1081,7 @@ def test_a_stream_that_was_read_beforehand_is_sent_again(bank: Bank, make: Make)
     ],
 )
 def test_a_request_to_another_origin_is_an_error_and_nothing_is_sent(
-    bank: Bank, make: Make, send: Send, origin: str | None, url: str, named: str
+    bank: TokenBank, make: Make, send: Send, origin: str | None, url: str, named: str
 ) -> None:
     auth = BearerAuth(make()) if origin is None else BearerAuth(make(), origin=origin)
     with pytest.raises(ConfigurationError) as caught:
@@ -1177,7 +1093,7 @@ def test_a_request_to_another_origin_is_an_error_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("url", ["https://banno.com/a", "https://BANNO.COM:443/a", "https://banno.com"])
-def test_the_same_origin_may_be_written_otherwise(bank: Bank, make: Make, url: str) -> None:
+def test_the_same_origin_may_be_written_otherwise(bank: TokenBank, make: Make, url: str) -> None:
     seen = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -1212,7 +1128,7 @@ def test_an_origin_that_cannot_be_meant_is_refused(make: Make, origin: str) -> N
 
 
 @pytest.mark.parametrize("status", [200, 401])
-def test_a_redirect_elsewhere_goes_without_the_token(bank: Bank, make: Make, send: Send, status: int) -> None:
+def test_a_redirect_elsewhere_goes_without_the_token(bank: TokenBank, make: Make, send: Send, status: int) -> None:
     with ScriptedServer() as other:
         other.says(Says(status, b"{}"))
         bank.location = other.url
@@ -1225,21 +1141,21 @@ def test_a_redirect_elsewhere_goes_without_the_token(bank: Bank, make: Make, sen
     assert bank.attempts == 1  # another server's 401 says nothing of the token
 
 
-def test_a_redirect_within_the_origin_keeps_the_token(bank: Bank, make: Make, send: Send) -> None:
+def test_a_redirect_within_the_origin_keeps_the_token(bank: TokenBank, make: Make, send: Send) -> None:
     bank.location = "/here"
     auth = BearerAuth(make(), origin=bank.origin)
     assert send(auth, "GET", f"{bank.origin}/elsewhere", follow_redirects=True).status_code == 200
     assert _authorizations(bank) == [f"Bearer {bank.tokens[0]}"] * 2
 
 
-def test_a_token_of_another_type_is_not_sent_as_bearer(bank: Bank, make: Make, send: Send) -> None:
+def test_a_token_of_another_type_is_not_sent_as_bearer(bank: TokenBank, make: Make, send: Send) -> None:
     bank.token_type = "DPoP"
     with pytest.raises(UnusableAnswerError, match="of the type DPoP"):
         send(BearerAuth(make(), origin=bank.origin), "GET", f"{bank.origin}/users")
     assert bank.calls == []
 
 
-def test_a_refusal_comes_out_of_the_request(bank: Bank, make: Make, send: Send) -> None:
+def test_a_refusal_comes_out_of_the_request(bank: TokenBank, make: Make, send: Send) -> None:
     bank.refusals = [INVALID_CLIENT]
     auth = BearerAuth(make(), origin=bank.origin)
     for _ in range(3):
@@ -1258,7 +1174,7 @@ def _logged(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 def test_warnings_are_logged_and_nothing_is_printed(
-    bank: Bank,
+    bank: TokenBank,
     config: ClientConfig,
     ec_pem: Path,
     caplog: pytest.LogCaptureFixture,
@@ -1287,36 +1203,22 @@ def test_a_warning_is_logged_with_its_hint(
     assert warning == f"others can read {ec_pem} (mode 0644); chmod 600 {ec_pem}"
 
 
-class _Echo(BaseHTTPRequestHandler):
-    """Refuses a token request in words that hold the assertion's signature."""
-
-    signatures: ClassVar[list[str]] = []
-
-    def do_POST(self) -> None:
-        form = self.rfile.read(int(self.headers["content-length"])).decode()
-        signature = form.rpartition(".")[2]
-        self.signatures.append(signature)
-        body = json.dumps({"error": signature, "error_description": signature}).encode()
-        self.send_response(400, f"No {signature}")
-        self.send_header("x-request-id", signature)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        pass
-
-
 def test_a_server_that_echoes_the_signature_does_not_get_it_logged(
     config: ClientConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "banno_creds")
-    with HTTPServer(("127.0.0.1", 0), _Echo) as echo:
-        threading.Thread(target=echo.handle_request, daemon=True).start()
-        elsewhere = dataclasses.replace(config, token_endpoint=f"http://127.0.0.1:{echo.server_port}/")
-        with pytest.raises(RefusedError) as caught:
-            TokenSource(elsewhere, on_disk=False).token()
-    signature = _Echo.signatures.pop()
+    signatures: list[str] = []
+
+    def echo(request: Request) -> Says:
+        """Refuse in words that hold the assertion's signature."""
+        signature = request.body.decode().rpartition(".")[2]
+        signatures.append(signature)
+        body = json.dumps({"error": signature, "error_description": signature}).encode()
+        return Says(400, body, {"x-request-id": signature}, reason=f"No {signature}")
+
+    with LoopbackServer(echo) as server, pytest.raises(RefusedError) as caught:
+        TokenSource(dataclasses.replace(config, token_endpoint=server.url), on_disk=False).token()
+    [signature] = signatures
     left_out = "(left out: the server echoes the assertion)"
     assert f"reason='{left_out}'" in caplog.text
     assert f"request_id='{left_out}'" in caplog.text
@@ -1325,7 +1227,7 @@ def test_a_server_that_echoes_the_signature_does_not_get_it_logged(
 
 
 def test_steps_are_logged_for_who_wants_them_without_claims_and_forms(
-    bank: Bank, config: ClientConfig, caplog: pytest.LogCaptureFixture
+    bank: TokenBank, config: ClientConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     TokenSource(config, on_disk=False, clock=lambda: NOW).token()
@@ -1341,7 +1243,7 @@ def test_steps_are_logged_for_who_wants_them_without_claims_and_forms(
 
 
 def test_no_repr_log_or_error_shows_a_token(
-    bank: Bank, config: ClientConfig, caplog: pytest.LogCaptureFixture, send: Send
+    bank: TokenBank, config: ClientConfig, caplog: pytest.LogCaptureFixture, send: Send
 ) -> None:
     caplog.set_level(0)  # httpx and httpcore at DEBUG too
     source = TokenSource(config, on_disk=True, sleep=lambda _: None)
@@ -1370,7 +1272,7 @@ def test_no_repr_log_or_error_shows_a_token(
 
 
 def test_the_documentation_is_a_session_that_runs(
-    bank: Bank,
+    bank: TokenBank,
     rsa_key: PrivateKey,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli
-    from tests.issuer import Issuer
+    from tests.servers.issuer import Issuer
 
 MANY = 50
 SOME = 8

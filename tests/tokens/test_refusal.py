@@ -9,8 +9,6 @@ import re
 import shlex
 import time
 from dataclasses import replace
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,13 +19,15 @@ from banno_creds.doctor import examination as doctor
 from banno_creds.errors import RefusedError
 from banno_creds.tokens import client_credentials as flow
 from tests.cli.test_report import at_terminal
-from tests.conftest import CLIENT_ID, Says, write_private
+from tests.conftest import CLIENT_ID, write_private
+from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tests.conftest import Cli, Result, ScriptedServer
+    from tests.conftest import Cli, Result
+    from tests.servers.scripted import ScriptedServer
 
     Configs = Callable[[list[str], Mapping[str, str]], list[ClientConfig]]
 
@@ -292,15 +292,11 @@ def test_a_refusal_that_says_what_is_wrong_keeps_its_hint(
 
 
 @pytest.fixture
-def clock_of_the_server(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+def clock_of_the_server(server: ScriptedServer) -> Callable[[int | None], None]:
     """Set by how many seconds the server's clock is ahead of ours; with None, its answers have no ``Date``."""
 
     def be(ahead: int | None) -> None:
-        handler = BaseHTTPRequestHandler
-        if ahead is None:
-            monkeypatch.setattr(handler, "send_response", handler.send_response_only)
-        else:
-            monkeypatch.setattr(handler, "date_time_string", lambda _: formatdate(time.time() + ahead, usegmt=True))
+        server.clock = None if ahead is None else lambda: time.time() + ahead
 
     return be
 

@@ -1,0 +1,13 @@
+"""The servers that tests talk to, all on loopback, each over real sockets.
+
+Rooms:
+    loopback: `LoopbackServer`, the base of the others: a function or a subclass gives the answers.
+    scripted: `ScriptedServer` gives the answers that it was told, one after the other.
+    issuer: `Issuer` grants each token request a token of its own.
+    bank: `Bank` has a discovery document, keys and a token endpoint.
+    bank_api: `Api` gives out tokens, and is the API that takes them.
+    openid_provider: `OpenIdProvider` signs a person in without a question.
+    files: `FileServer` serves documents by path.
+    raw: `RawServer` says exact bytes, over TLS if it is asked to; `Proxy` stands before one.
+    tls: `Authority` issues certificates.
+"""
