@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from banno_creds.errors import ConfigurationError
@@ -94,6 +94,25 @@ class KeySource:
         from pathlib import Path
 
         return cls(str(path), path=Path(path))
+
+
+class Wanted(NamedTuple):
+    """Which access token will do.
+
+    Attributes:
+        min_ttl: how long a token from the cache must still be good, in seconds.
+        force_refresh: take no token, and no refusal, that was there before this call.
+        not_token: an access token that an API refused (401): any other will do. If the cache has none, one new token
+            is fetched, however many ask. It is given all the same if it replaced a refused one less than
+            `cache.REFUSAL_SECONDS` ago: such an API does not mind the token.
+    """
+
+    min_ttl: int = DEFAULT_MIN_TTL
+    force_refresh: bool = False
+    not_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Wanted(min_ttl={self.min_ttl!r}, force_refresh={self.force_refresh!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 
 class Warned(NamedTuple):
@@ -26,6 +26,13 @@ class KeyLoaded(NamedTuple):
     description: str
     alg: str
     fingerprint: str
+
+
+class SecretRead(NamedTuple):
+    """The client secret was read; ``method`` is how it will be sent."""
+
+    origin: str
+    method: str
 
 
 class EndpointDiscovered(NamedTuple):
@@ -152,6 +159,7 @@ class TokenRejected(NamedTuple):
 
 Happened = (
     KeyLoaded
+    | SecretRead
     | EndpointDiscovered
     | AssertionBuilt
     | AssertionSigned
@@ -168,18 +176,13 @@ Happened = (
     | TokenRejected
 )
 
-if TYPE_CHECKING:
-    from banno_creds.login.steps import LoginStep
-
-    Step = Happened | LoginStep | Warned
-else:  # whose records are made when somebody signs in, and not before
-    Step = Happened | Warned
-
-Emit = Callable[[Step], None]
+Step = Happened | Warned
+Emit = Callable[[Any], None]
+"""Called with each step: one of these, or one of `login.steps`, which are made only where somebody signs in."""
 
 
-def ignore(step: Step) -> None:
-    """Do nothing with a step: what the flow does by default."""
+def ignore(step: object) -> None:
+    """Do nothing with a step; the default."""
 
 
 class Run(NamedTuple):

@@ -12,6 +12,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.jose.encoding import base64url
+from banno_creds.steps import AssertionBuilt, AssertionSigned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,33 @@ if TYPE_CHECKING:
     from banno_creds.client_authentication.signer import KeySigner
     from banno_creds.config import ClientConfig
     from banno_creds.jose.keys import PrivateKey
+    from banno_creds.steps import Run
 
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, run: Run) -> str:
+    """Build and sign one client assertion.
+
+    Args:
+        config: the client.
+        signer: the signer.
+        audience: the token endpoint's exact URL, used unless the configuration names another.
+        run: how the run goes.
+
+    Returns:
+        The compact JWS.
+
+    Raises:
+        SigningError: the key is damaged.
+    """
+    now = int(run.clock())
+    claims = build_claims(config, audience, now)
+    run.emit(AssertionBuilt(claims, now))
+    header = build_header(config, signer.alg, signer.key)
+    client_assertion = sign(header, claims, signer)
+    run.emit(AssertionSigned(header, client_assertion))
+    return client_assertion
 
 
 def build_claims(config: ClientConfig, audience: str, now: int) -> dict[str, Any]:

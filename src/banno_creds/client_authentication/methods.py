@@ -1,4 +1,4 @@
-"""How a client that signs people in proves who it is: by a signed JWT, or by a client secret.
+"""How a client proves who it is: by a signed JWT, or by a client secret.
 
 OpenID Connect Core 1.0 section 9 has the names: ``private_key_jwt``, ``client_secret_basic``, ``client_secret_post``.
 """
@@ -7,24 +7,21 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_plus
 
-from banno_creds.client_authentication.client_assertion import CLIENT_ASSERTION_TYPE
+from banno_creds.client_authentication.client_assertion import CLIENT_ASSERTION_TYPE, make_assertion
 from banno_creds.config import DEFAULT_TIMEOUT, check_client_id, check_timeout, check_url
 from banno_creds.errors import ConfigurationError
-from banno_creds.login.steps import SecretRead
-from banno_creds.steps import Warned, ignore
+from banno_creds.steps import Run, SecretRead
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from banno_creds.client_authentication.signer import KeySigner
     from banno_creds.config import ClientConfig
-    from banno_creds.login.sessions import Provider
-    from banno_creds.steps import Emit
-    from banno_creds.times import Clock
 
 SIGNED_JWT = "private_key_jwt"
 BASIC = "client_secret_basic"
@@ -35,7 +32,7 @@ Form = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where a client secret is: it is read when it is needed, and kept nowhere."""
+    """Where a client secret is. It is read when it is needed, and kept nowhere."""
 
     origin: str
     read: Callable[[], str] = field(repr=False)
@@ -49,14 +46,13 @@ class Client:
         client_id: as it was registered.
         token_endpoint: that of a named environment; None where the issuer says.
         issuer: the issuer; None where the named environment says.
-        signed_jwt: gives what is needed to make a client assertion; None where the client has a secret, or nothing
-            that proves who it is was given.
-        secret: where the client secret is; None where the client has a key.
-        timeout: how long everything that is asked of the server may take together, in seconds.
+        signed_jwt: called for the configuration of a client assertion; None if the client has a secret, or neither.
+        secret: where the client secret is; None if the client has a key.
+        timeout: how long all requests may take together, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
 
     Raises:
-        ConfigurationError: a value cannot be meant.
+        ConfigurationError: a value is invalid.
     """
 
     client_id: str
@@ -78,7 +74,7 @@ class Client:
 class Authenticated(NamedTuple):
     """A form and headers that prove who the client is.
 
-    ``secrets`` is what no message may repeat: one secret, in each way in which it is written there.
+    ``secrets`` must never appear in a message: one secret, in each spelling that is sent. ``what`` names it there.
     """
 
     form: Form
@@ -91,49 +87,49 @@ class Authenticated(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What signs client assertions, and what is to stand in them."""
+    """The signer of client assertions, and what they are to say."""
 
     config: ClientConfig
     signer: KeySigner
 
 
 class SignedJwt:
-    """Proves it by a client assertion (RFC 7523 section 2.2), a fresh one for each request."""
+    """Proves it by a client assertion (RFC 7523 section 2.2), a fresh one for each request.
+
+    Args:
+        config: the client; its ``aud``, or the token endpoint, is the audience.
+        signer: the signer.
+        token_endpoint: the token endpoint's exact URL.
+        issuer: the server's issuer, which is the audience at its other endpoints.
+    """
 
     method = SIGNED_JWT
 
-    def __init__(self, key: Key, issuer: str, token_endpoint: str, clock: Clock) -> None:
-        self.config = replace(
-            key.config, token_endpoint=token_endpoint, issuer=issuer, scope=(), resource=(), params=()
-        )
-        self.signer = key.signer
-        self._issuer = issuer
+    def __init__(self, config: ClientConfig, signer: KeySigner, token_endpoint: str, issuer: str = "") -> None:
+        self.config = config
+        self.signer = signer
         self._token_endpoint = token_endpoint
-        self._clock = clock
+        self._issuer = issuer
 
-    def apply(
-        self, form: Sequence[tuple[str, str]], emit: Emit = ignore, *, elsewhere: bool = False
-    ) -> Authenticated:
-        """Add the assertion to a form.
+    def apply(self, form: Form, run: Run, *, elsewhere: bool = False) -> Authenticated:
+        """Add a client assertion to a form.
 
         Args:
             form: the parameters without it.
-            emit: called with each step.
-            elsewhere: whether it goes to another endpoint than the token endpoint. It is for the issuer then (RFC
-                9126 section 2): one for the token endpoint would be good there, whoever has it, and a discovery
-                document may name endpoints on any host.
+            run: how the run goes.
+            elsewhere: whether it goes to another endpoint than the token endpoint. Its audience is the issuer then
+                (RFC 9126 section 2): an assertion for the token endpoint could be used there by whoever has it, and
+                a discovery document may name endpoints on any host.
 
         Returns:
-            What to send.
+            The form and headers to send.
 
         Raises:
             SigningError: the key is damaged.
         """
-        from banno_creds.tokens.client_credentials import make_assertion
-
         config = replace(self.config, aud=None) if elsewhere else self.config
         audience = self._issuer if elsewhere else self._token_endpoint
-        client_assertion = make_assertion(config, self.signer, audience, emit, self._clock)
+        client_assertion = make_assertion(config, self.signer, audience, run)
         added = (("client_assertion_type", CLIENT_ASSERTION_TYPE), ("client_assertion", client_assertion))
         return Authenticated((*form, *added), (), (client_assertion.rpartition(".")[2],), "the assertion")
 
@@ -149,11 +145,9 @@ class ClientSecret:
     def __repr__(self) -> str:
         return f"ClientSecret(client_id={self._client_id!r}, method={self.method!r})"
 
-    def apply(
-        self, form: Sequence[tuple[str, str]], emit: Emit = ignore, *, elsewhere: bool = False
-    ) -> Authenticated:
+    def apply(self, form: Form, run: Run, *, elsewhere: bool = False) -> Authenticated:
         """Add the secret to a form, or to the headers that go with it; see `SignedJwt.apply`."""
-        del emit, elsewhere
+        del run, elsewhere
         if self.method == POST:
             named = [] if any(name == "client_id" for name, _ in form) else [("client_id", self._client_id)]
             whole = (*form, *named, ("client_secret", self._secret))
@@ -172,12 +166,12 @@ class ClientSecret:
 Authentication = SignedJwt | ClientSecret
 
 
-def prepare(client: Client, emit: Emit = ignore) -> Key | str:
-    """Read the client's key or secret, so that what is wrong with it is said before anybody signs in.
+def prepare(client: Client, run: Run) -> Key | str:
+    """Read the client's key or secret, so that a fault in it is said before anybody signs in.
 
     Args:
         client: the client.
-        emit: called with each step.
+        run: how the run goes.
 
     Returns:
         The key, or the secret.
@@ -187,67 +181,61 @@ def prepare(client: Client, emit: Emit = ignore) -> Key | str:
         ConfigurationError: the secret cannot be read, or there is neither.
     """
     if client.signed_jwt is not None:
-        from banno_creds.tokens.client_credentials import load_signer
+        from banno_creds.client_authentication.private_key import load_signer
 
         config = client.signed_jwt()
-        return Key(config, load_signer(config, emit))
+        return Key(config, load_signer(config, run))
     if client.secret is not None:
         return client.secret.read()
     raise ConfigurationError(
-        "nothing was given by which the client proves who it is",
-        hint="add --private-key FILE for a signed JWT, which is recommended, or --client-secret-file FILE",
+        "nothing was given that proves who the client is",
+        hint=f"add {setting('private_key')} FILE for a signed JWT, which is recommended, "
+        f"or {setting('client_secret_file')} FILE",
     )
 
 
 def choose(
-    client: Client,
-    proof: Key | str,
-    metadata: Mapping[str, Any],
-    provider: Provider,
-    clock: Clock,
-    emit: Emit = ignore,
+    client: Client, proof: Key | str, offered: object, issuer: str, token_endpoint: str, run: Run
 ) -> Authentication:
-    """Choose the method, as discovery names those that the server takes.
+    """Choose one of the methods that the server offers.
 
     Args:
         client: the client.
-        proof: what `prepare` gave.
-        metadata: the discovery document's members.
-        provider: whom it is proved to.
-        clock: the time, in seconds since the epoch.
-        emit: called with each step.
+        proof: what `prepare` returned.
+        offered: ``token_endpoint_auth_methods_supported`` of the discovery document; None if it is missing.
+        issuer: the server's issuer.
+        token_endpoint: its token endpoint.
+        run: how the run goes.
 
     Returns:
-        What proves who the client is.
+        The way in which the client proves who it is.
 
     Raises:
         ConfigurationError: the server takes no client secret, or the assertion would be good elsewhere.
     """
     # Without the member it is client_secret_basic alone (OpenID Connect Discovery 1.0 section 3).
-    named = metadata.get("token_endpoint_auth_methods_supported", [BASIC])
-    named = named if isinstance(named, list) else [BASIC]
+    methods = offered if isinstance(offered, list) else [BASIC]
     if not isinstance(proof, str):
-        if SIGNED_JWT not in named:
-            emit(
-                Warned(
-                    f"discovery does not name {SIGNED_JWT} among the ways in which a client may prove who it is",
-                    hint="if the client is refused: ask the administrator whether it was registered for a signed JWT",
-                )
+        if SIGNED_JWT not in methods:
+            run.warn(
+                f"discovery does not name {SIGNED_JWT} among the ways in which a client may prove who it is",
+                "if the client is refused: ask the administrator whether it was registered for a signed JWT",
             )
-        if proof.config.aud not in (None, provider.issuer, provider.token_endpoint):
-            # An assertion is good for its audience, whoever comes by it.
+        if proof.config.aud not in (None, issuer, token_endpoint):
+            # An assertion can be used at its audience by whoever gets hold of it.
             raise ConfigurationError(
-                f"an assertion for {proof.config.aud} would go to another server, {provider.token_endpoint}",
-                hint="leave --aud out",
+                f"an assertion for {proof.config.aud} would go to another server, {token_endpoint}",
+                hint=f"leave {setting('aud')} out",
             )
-        return SignedJwt(proof, provider.issuer, provider.token_endpoint, clock)
-    method = next((method for method in (BASIC, POST) if method in named), None)
+        config = replace(proof.config, token_endpoint=token_endpoint, issuer=issuer, scope=(), resource=(), params=())
+        return SignedJwt(config, proof.signer, token_endpoint, issuer)
+    method = next((method for method in (BASIC, POST) if method in methods), None)
     if method is None:
         raise ConfigurationError(
             "the server takes no client secret: its discovery document names neither client_secret_basic nor "
             "client_secret_post",
-            hint="use --private-key FILE, with an application that is registered for a signed JWT",
+            hint=f"use {setting('private_key')} FILE, with an application that is registered for a signed JWT",
             rule="discovery.auth_method",
         )
-    emit(SecretRead("" if client.secret is None else client.secret.origin, method))
+    run.emit(SecretRead("" if client.secret is None else client.secret.origin, method))
     return ClientSecret(client.client_id, proof, method)

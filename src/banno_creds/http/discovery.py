@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError
+from banno_creds.http.answers import exchange, unavailable, what_is_wrong, words
+from banno_creds.http.attempts import persistently
 from banno_creds.jose.encoding import parse_json_object
-from banno_creds.text import printable
-from banno_creds.tokens.response import exchange, unavailable, what_is_wrong, words
+from banno_creds.steps import EndpointDiscovered
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from banno_creds.http.client import Answer, HttpClient
+    from banno_creds.steps import Run
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 
 _RULES = {"token_endpoint": "discovery.token_endpoint", "jwks_uri": "discovery.jwks"}
-_HINTS = {"token_endpoint": "give the URL itself with --token-endpoint", "jwks_uri": "give --jwks instead"}
+_HINTS = {
+    "token_endpoint": f"give the URL itself with {setting('token_endpoint')}",
+    "jwks_uri": f"give {setting('jwks')} instead",
+}
 
 
 def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
@@ -39,6 +45,28 @@ def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
     metadata = fetch_json(url, http, "a discovery document", "discovery.missing")
     check_issuer(metadata, issuer, url)
     return metadata
+
+
+def find_endpoint(issuer: str, name: str, http: HttpClient, run: Run) -> str:
+    """Fetch an issuer's discovery document, and return one of its endpoints.
+
+    Args:
+        issuer: the issuer's identifier, a URL.
+        name: the endpoint's name there, such as ``token_endpoint``.
+        http: the client that sends the request.
+        run: how the run goes.
+
+    Returns:
+        The endpoint's URL.
+
+    Raises:
+        ConfigurationError: see `fetch_metadata` and `endpoint`.
+        NetworkError: see there.
+    """
+    metadata = persistently(lambda _: fetch_metadata(issuer, http), http, run)
+    url = endpoint(metadata, name)
+    run.emit(EndpointDiscovered(issuer, name, url))
+    return url
 
 
 def url_of(issuer: str) -> str:

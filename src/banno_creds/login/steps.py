@@ -9,13 +9,6 @@ from collections.abc import Mapping  # noqa: TC003 - so that the hints can be re
 from typing import Any, NamedTuple
 
 
-class SecretRead(NamedTuple):
-    """The client secret was read; ``method`` is how it will be sent."""
-
-    origin: str
-    method: str
-
-
 class RequestPushed(NamedTuple):
     """The authorization request was given to the server itself (RFC 9126), which keeps it for so many seconds."""
 
@@ -86,8 +79,7 @@ class TokenRevoked(NamedTuple):
 
 
 LoginStep = (
-    SecretRead
-    | RequestPushed
+    RequestPushed
     | AuthorizationRequested
     | BrowserAwaited
     | BrowserReturned

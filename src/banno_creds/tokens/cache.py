@@ -29,7 +29,7 @@ from banno_creds.errors import (
     UnusableAnswerError,
 )
 from banno_creds.jose.encoding import parse_json_object
-from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned, ignore
+from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother, Warned
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock
 from banno_creds.storage.own_files import ENTRY, LOCK, NotOursError, OthersHomeError, is_of_the_cache
@@ -39,9 +39,7 @@ from banno_creds.tokens.response import TokenResponse, token_response
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from banno_creds.config import ClientConfig
-    from banno_creds.steps import Emit
-    from banno_creds.times import Clock
+    from banno_creds.config import ClientConfig, Wanted
 
 REFUSAL_SECONDS = 30
 
@@ -49,9 +47,8 @@ _VERSION = 3
 _CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
 _MOST_HOLDERS = 3  # where so many have asked and none of them left a token, the next one will not either
 _STALE = 3600  # seconds; no process that is alive leaves a file of its own unfinished for so long
-_SLEEP = time.sleep
 
-_GO_ON = "it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, --no-cache uses none"
+_GO_ON = f"it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, {setting('no_cache')} uses none"
 _GO_ON_AS_ROOT = (
     "it goes on without a cache; use sudo -H for root's own home, or set BANNO_CREDS_CACHE_DIR to a folder of root's "
     "own, such as /root/.cache/banno-creds"
@@ -200,29 +197,20 @@ class TokenCache:
         self,
         request: Request,
         fetch: Callable[[], TokenResponse],
-        emit: Emit = ignore,
+        wanted: Wanted,
+        run: Run = Run(),
         *,
-        min_ttl: int,
-        force_refresh: bool = False,
-        not_token: str | None = None,
         patience: float,
-        clock: Clock = time.time,
-        sleep: Callable[[float], None] = _SLEEP,
     ) -> TokenResponse:
         """Give a token that is kept, or fetch one; of all who ask at the same time, one fetches for the others.
 
         Args:
             request: what is asked for.
             fetch: asks the server.
-            emit: called with each step.
-            min_ttl: how long a token that is kept must still be good, in seconds.
-            force_refresh: take nothing whose request began before this call.
-            not_token: an access token that an API refused (401); another one will do, kept or new. It is given all
-                the same where it came itself in the place of a refused one less than `REFUSAL_SECONDS` ago.
+            wanted: which token will do.
+            run: how the run goes.
             patience: how long to wait for another process, in seconds, before it counts as hung; for all of them
                 together no longer than twice that.
-            clock: the time, in seconds since the epoch.
-            sleep: called with the seconds to pause.
 
         Returns:
             The token response.
@@ -230,21 +218,21 @@ class TokenCache:
         Raises:
             BannoCredsError: what ``fetch`` raised, here or a moment ago in another process.
         """
-        search = _Search(self, request, min_ttl, clock, emit, force_refresh=force_refresh, not_token=not_token)
+        search = _Search(self, request, wanted, run)
         token = search.look()
         if token is not None:
             return token
-        with self._turn(search, patience, sleep) as came_meanwhile:
+        with self._turn(search, patience, run.sleep) as came_meanwhile:
             if came_meanwhile is not None:
                 return came_meanwhile
-            began, up, start = clock(), own_files.uptime(), time.monotonic()
+            began, up, start = run.clock(), own_files.uptime(), time.monotonic()
             try:
                 token = fetch()
             except (RefusedError, NetworkError) as failure:
                 search.keep(_Kept(began, up, time.monotonic() - start, failure=failure))
                 raise
             took = time.monotonic() - start
-            search.keep(_Kept(began, up, took, token=token, renewal=not_token is not None))
+            search.keep(_Kept(began, up, took, token=token, renewal=wanted.not_token is not None))
             return token
 
     @contextmanager
@@ -385,25 +373,13 @@ class TokenCache:
 class _Search:
     """One caller's search for one token."""
 
-    def __init__(
-        self,
-        cache: TokenCache,
-        request: Request,
-        min_ttl: int,
-        clock: Clock,
-        emit: Emit,
-        *,
-        force_refresh: bool,
-        not_token: str | None,
-    ) -> None:
+    def __init__(self, cache: TokenCache, request: Request, wanted: Wanted, run: Run) -> None:
         self.cache = cache
         self.request = request
-        self.emit = emit
-        self._min_ttl = min_ttl
-        self._force_refresh = force_refresh
-        self._not_token = not_token
-        self._clock = clock
-        self._began = clock()
+        self.emit = run.emit
+        self._wanted = wanted
+        self._clock = run.clock
+        self._began = run.clock()
         self._seen: str | None = None
         self._warned = False
         self._entry: Entry | None = None
@@ -462,7 +438,7 @@ class _Search:
         entry = self._entry
         if entry is None or entry.token is None or entry.token.token is None:
             return None, "it holds no token for this request"
-        if entry.access_token == self._not_token:
+        if entry.access_token == self._wanted.not_token:
             return None, "an API refused the token"
         now = self._clock()
         left, token = entry.left(now), entry.token.token
@@ -474,17 +450,17 @@ class _Search:
             return (token, "") if is_fresh else (None, "nobody knows how long the token is good")
         if token.expires_in <= 0 and is_fresh:
             return token, ""  # it had ended when it came: their own would be no better
-        if left <= 0 or (left < self._min_ttl and not is_fresh):
+        if left <= 0 or (left < self._wanted.min_ttl and not is_fresh):
             return None, f"the token ends in {left:.0f} s" if left > 0 else "the token has ended"
-        if self._force_refresh and not is_fresh:
+        if self._wanted.force_refresh and not is_fresh:
             return None, "a fresh token was asked for"
         return self._as_it_is_now(token, entry.token.began, left, now), ""
 
     def _renewed(self) -> TokenResponse | None:
         """The refused token, if it came itself in the place of another a moment ago, and has not ended."""
         entry, now = self._entry, self._clock()
-        token = None if entry is None or self._force_refresh else entry.renewed(now)
-        if entry is None or entry.token is None or token is None or token.access_token != self._not_token:
+        token = None if entry is None or self._wanted.force_refresh else entry.renewed(now)
+        if entry is None or entry.token is None or token is None or token.access_token != self._wanted.not_token:
             return None
         if token.expires_in is None:
             return token
@@ -507,7 +483,7 @@ class _Search:
         if self._is_fresh(entry.failure, now):
             raise entry.failure.failure
         refused = entry.refused(now)
-        if refused is not None and not self._force_refresh:
+        if refused is not None and not self._wanted.force_refresh:
             failure, age = refused[0], int(refused[1])
             raise failure.but(
                 more=(
@@ -522,25 +498,25 @@ class _Search:
         return kept.began >= self._began and age is not None and age <= now - self._began + _CLOCKS_DIFFER
 
 
-def open_cache(emit: Emit = ignore) -> TokenCache | None:
+def open_cache(run: Run = Run()) -> TokenCache | None:
     """The user's cache: ``BANNO_CREDS_CACHE_DIR``, else where the system keeps caches.
 
     Args:
-        emit: called with a warning if there can be none.
+        run: told of a warning if there can be none.
 
     Returns:
         The cache, its folder made; None if there can be none.
     """
     folder = own_files.cache_folder()
     if folder is None:
-        emit(Warned("there is no home folder, and so no cache", _GO_ON))
+        run.warn("there is no home folder, and so no cache", _GO_ON)
         return None
     try:
         own_files.make_folder(folder)
         own_files.check_folder(folder)
     except OSError as failure:
         hint = _GO_ON_AS_ROOT if isinstance(failure, OthersHomeError) else _GO_ON
-        emit(Warned(f"the cache cannot be used: {_words(failure)}", hint))
+        run.warn(f"the cache cannot be used: {_words(failure)}", hint)
         return None
     return TokenCache(folder)
 

@@ -1,0 +1,98 @@
+"""From where a private key is kept to what signs with it. A key held elsewhere (an HSM, a KMS) will begin here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from banno_creds.steps import KeyLoaded, Run
+
+if TYPE_CHECKING:
+    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.config import ClientConfig, KeySource
+    from banno_creds.jose.keys import Passphrase, PrivateKey
+
+
+class KeyRead(NamedTuple):
+    """A private key's bytes as they were read, and a message and a hint for each warning about its file."""
+
+    content: bytes
+    warnings: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return "KeyRead()"
+
+
+def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = None) -> KeySigner:
+    """Read the private key, and choose the algorithm it signs with.
+
+    Args:
+        config: where the key is, and the algorithm asked for.
+        run: how the run goes.
+        read: the key's bytes, where they were read before.
+
+    Returns:
+        The signer.
+
+    Raises:
+        KeyLoadError: the key cannot be read or used.
+        ConfigurationError: ``alg`` does not fit the key.
+    """
+    from banno_creds.client_authentication.signer import KeySigner, choose_alg
+
+    key = load_key(config.private_key, config.passphrase, run, read)
+    signer = KeySigner(key, choose_alg(key, config.alg))
+    run.emit(KeyLoaded(key.origin, key.description, signer.alg, key.public.fingerprint()))
+    return signer
+
+
+def load_key(
+    source: KeySource,
+    passphrase: Passphrase,
+    run: Run = Run(),
+    read: KeyRead | None = None,
+    *,
+    thorough: bool = False,
+) -> PrivateKey:
+    """Read a private key from where it is; see `keys.load_private_key`.
+
+    Args:
+        source: where the key is.
+        passphrase: called if the key is encrypted.
+        run: told of a warning if others can read the key's file.
+        read: the key's bytes, where they were read before.
+        thorough: whether to check an RSA key's primes.
+
+    Returns:
+        The key.
+
+    Raises:
+        KeyLoadError: it cannot be read or used.
+    """
+    from banno_creds.jose.keys import load_private_key
+
+    content, warnings = read or read_key(source)
+    key = load_private_key(content, source.origin, passphrase, thorough=thorough)
+    # Only now: if another file was named by mistake, nobody should change its mode.
+    for message, hint in warnings:
+        run.warn(message, hint)
+    return key
+
+
+def read_key(source: KeySource) -> KeyRead:
+    """Read the bytes of a private key.
+
+    Args:
+        source: where the key is.
+
+    Returns:
+        The bytes, and what to warn of.
+
+    Raises:
+        KeyLoadError: it cannot be read.
+    """
+    from banno_creds.storage.secret_files import read_private_file
+
+    if source.path is None:
+        return KeyRead(source.content or b"")
+    file = read_private_file(source.path, allow_writable=source.allow_writable)
+    return KeyRead(file.content, file.warnings)

@@ -1,0 +1,176 @@
+"""The token request: one form post, whatever is granted for it (RFC 6749 section 3.2).
+
+Client credentials, an authorization code, a refresh token and the doctor's questions all go through `send` and its one
+`attempt`: the client proves who it is, the form is posted, secrets are taken out, the answer is read or raised.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from banno_creds.client_authentication.methods import SignedJwt
+from banno_creds.config import ENVIRONMENTS
+from banno_creds.errors import BannoCredsError, RefusedError
+from banno_creds.http.answers import NOT_HERE
+from banno_creds.http.attempts import persistently
+from banno_creds.http.client import answer_skew
+from banno_creds.steps import AnswerReceived, TokenRequested
+from banno_creds.text import without
+from banno_creds.tokens.response import read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from banno_creds.client_authentication.methods import Authenticated, Authentication, Form
+    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.config import ClientConfig
+    from banno_creds.http.client import Answer, HttpClient
+    from banno_creds.steps import Run
+    from banno_creds.tokens.response import TokenResponse
+
+# Form fields that must never appear in messages.
+_SECRETS = {
+    "code": "the code",
+    "code_verifier": "the verifier",
+    "refresh_token": "the token",
+    "token": "the token",
+    "client_secret": "the client secret",
+}
+
+
+class Grant(NamedTuple):
+    """A form that asks for a token, without the client's proof of who it is.
+
+    Attributes:
+        form: names and values, in the order they are sent.
+        hints: what to do about a refusal, by its error code.
+        is_good_once: the server uses up what is sent, such as a code.
+        after_login: it is about a person who signed in, not about the client itself.
+    """
+
+    form: Form
+    hints: Mapping[str, str]
+    is_good_once: bool = False
+    after_login: bool = False
+
+
+def send(url: str, grant: Grant, authentication: Authentication, http: HttpClient, run: Run) -> TokenResponse:
+    """Ask for a token, in several attempts if that may help.
+
+    Args:
+        url: the token endpoint.
+        grant: what is asked for.
+        authentication: how the client proves who it is; afresh for each attempt.
+        http: the client that sends the request.
+        run: how the run goes.
+
+    Returns:
+        The token response.
+
+    Raises:
+        RefusedError: the server refused; it is not asked again.
+        NetworkError: no usable answer within the time allowed.
+        SigningError: the key is damaged.
+    """
+    one = partial(attempt, url, grant, authentication, http, run)
+    return persistently(one, http, run, is_good_once=grant.is_good_once)
+
+
+def attempt(
+    url: str,
+    grant: Grant,
+    authentication: Authentication,
+    http: HttpClient,
+    run: Run,
+    number: int = 1,
+    answered: Callable[[Answer], None] | None = None,
+) -> TokenResponse:
+    """Make one attempt; see `send`.
+
+    Args:
+        url: see `send`.
+        grant: see `send`.
+        authentication: see `send`.
+        http: see `send`.
+        run: see `send`.
+        number: the number of the attempt; the proof's own steps are emitted for the first one only.
+        answered: called with the answer before it is read.
+
+    Returns:
+        The token response.
+
+    Raises:
+        BannoCredsError: see `send`.
+    """
+    # A fresh jti and signature each time: the server may have seen the last one although no answer came.
+    proven = authentication.apply(grant.form, run if number == 1 else run.silent())
+    requested_at = int(run.clock())
+    run.emit(TokenRequested(url, proven.form, number, authorization=bool(proven.headers)))
+    answer = None
+    try:
+        answer = http.post_form(url, proven.form, proven.headers)
+        run.emit(received(answer, secrets_of(proven)))
+        if answered is not None:
+            answered(answer)
+        return read_answer(answer, requested_at, grant.hints)
+    except BannoCredsError as echoing:
+        failure = echoing.without(secrets_of(proven))
+        hides_its_reason = isinstance(failure, RefusedError) and failure.error == "invalid_client"
+        if answer is not None and hides_its_reason and isinstance(authentication, SignedJwt):
+            failure = _explained(failure, url, grant, authentication, proven, answer, requested_at, run)
+        raise failure from None
+
+
+def secrets_of(proven: Authenticated) -> list[tuple[str, str]]:
+    """Return each secret that was sent, and its name for messages."""
+    fields = [(value, _SECRETS[name]) for name, value in proven.form if name in _SECRETS]
+    return [*((secret, proven.what) for secret in proven.secrets), *fields]
+
+
+def received(answer: Answer, secrets: Iterable[tuple[str, str]], what: str = "Token response") -> AnswerReceived:
+    """Return the step for an answer, without any secret that its words echo."""
+    reason, request_id = answer.reason, answer.request_id or ""
+    for secret, name in secrets:
+        reason, request_id = without(reason, secret, name), without(request_id, secret, name)
+    return AnswerReceived(answer.status, reason, answer.seconds, request_id or None, what)
+
+
+def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
+    """Return the facts that the questions to the bank's administrator name; see `diagnosis.diagnose`."""
+    return {
+        "client_id": config.client_id,
+        "fingerprint": signer.key.public.fingerprint(),
+        "alg": signer.alg,
+        "scope": " ".join(config.scope),
+    }
+
+
+def _explained(
+    refusal: RefusedError,
+    url: str,
+    grant: Grant,
+    authentication: SignedJwt,
+    proven: Authenticated,
+    answer: Answer,
+    requested_at: int,
+    run: Run,
+) -> RefusedError:
+    """Say of a refusal that hides its reason what is known here; nobody is asked again."""
+    from banno_creds.rules import diagnosis
+    from banno_creds.rules.assertion import Known
+    from banno_creds.rules.presented import ClientAssertion
+
+    config = authentication.config
+    audiences = (url,) if config.issuer is None else (url, config.issuer)
+    known = Known(requested_at, config.client_id, audiences, use_jti=lambda _: True)  # its jti is fresh
+    circumstances = diagnosis.Circumstances(
+        facts_of(config, authentication.signer),
+        endpoint_confirmed=config.issuer is not None or url in ENVIRONMENTS.values(),
+        after_login=grant.after_login,
+    )
+    skew = answer_skew(answer.headers, run.clock(), answer.seconds)
+    if not grant.after_login and refusal.status not in NOT_HERE:
+        refusal = refusal.but(doctor_can_tell=True)
+    assertion = ClientAssertion.read(dict(proven.form)["client_assertion"])
+    return diagnosis.explain_refusal(refusal, assertion, known, skew, circumstances)

@@ -1,0 +1,85 @@
+"""An access token taken apart, and verified as far as that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.config import is_url
+from banno_creds.errors import TokenError
+from banno_creds.steps import NothingVerified, Run, SignatureVerified, TokenDecoded, TokenRejected
+
+if TYPE_CHECKING:
+    from banno_creds.config import TokenChecks
+    from banno_creds.jose.decode import DecodedToken
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedToken:
+    """A token taken apart; ``verified_by`` describes the key that verified its signature, None if none did."""
+
+    token: DecodedToken
+    verified_by: str | None
+
+
+def inspect_token(text: str, checks: TokenChecks, run: Run = Run()) -> InspectedToken:
+    """Take a token apart, and check what was asked for.
+
+    Args:
+        text: the token as it was pasted; see `decode.decode`.
+        checks: the checks.
+        run: how the run goes.
+
+    Returns:
+        The token, and what is known of its signature.
+
+    Raises:
+        TokenError: it is no JWT, or a check failed.
+        ConfigurationError: there is no key to verify with.
+        NetworkError: the keys cannot be fetched.
+    """
+    from banno_creds.jose.decode import check_claims, check_expiry, decode
+
+    token = decode(text)
+    now = int(run.clock())
+    run.emit(TokenDecoded(token.header, token.payload, now))
+    try:
+        verified_by = _verify(token, checks, run) if checks.signature else None
+        check_claims(token.payload, checks.issuer, checks.audience)
+        if checks.expiry or checks.signature:
+            check_expiry(token.payload, now, checks.leeway)
+    except TokenError:
+        run.emit(TokenRejected(token.payload))
+        raise
+    if verified_by is None:
+        run.emit(NothingVerified())
+    else:
+        asked = (("iss", checks.issuer), ("aud", checks.audience))
+        checked = tuple(f"{name} {value}" for name, value in asked if value is not None)
+        run.emit(SignatureVerified(str(token.header["alg"]), verified_by, checked))
+    return InspectedToken(token, verified_by)
+
+
+def _verify(token: DecodedToken, checks: TokenChecks, run: Run) -> str:
+    from banno_creds.jose import verify
+    from banno_creds.storage.secret_files import read_file
+
+    if checks.public_key is not None:
+        found = verify.load_public_key(read_file(checks.public_key), str(checks.public_key))
+    elif checks.jwks is not None and not is_url(checks.jwks):
+        found = verify.load_public_key(read_file(Path(checks.jwks)), checks.jwks)
+    else:
+        url, jwks = _fetch_jwks(checks, run)
+        found = verify.keys_of(jwks, url)
+    return verify.verify_signature(token, found).description
+
+
+def _fetch_jwks(checks: TokenChecks, run: Run) -> tuple[str, dict[str, Any]]:
+    from banno_creds.http import discovery
+    from banno_creds.http.attempts import persistently
+    from banno_creds.http.client import HttpClient
+
+    with HttpClient(checks.timeout, checks.ca_bundle) as http:
+        url = checks.jwks or discovery.find_endpoint(checks.issuer or "", "jwks_uri", http, run)
+        return url, persistently(lambda _: discovery.fetch_json(url, http, "a JWK Set"), http, run)
