@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from banno_creds.text import spelled
+
 
 class Warned(NamedTuple):
     """Something a person should know, though it stops nothing."""
@@ -183,6 +185,13 @@ Emit = Callable[[Any], None]
 
 def ignore(step: object) -> None:
     """Do nothing with a step; the default."""
+
+
+def plain(step: Any) -> Any:
+    """Return a step as a Python program reads it: a warning names settings as in Python; see `text.setting`."""
+    if not isinstance(step, Warned):
+        return step
+    return Warned(spelled(step.message), None if step.hint is None else spelled(step.hint))
 
 
 class Run(NamedTuple):

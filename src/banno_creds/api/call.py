@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from io import SEEK_END, BytesIO
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus, urlencode, urljoin, urlsplit
 
-from banno_creds.config import DEFAULT_API_BASE, DEFAULT_MIN_TTL, ClientConfig, check_origin
+from banno_creds.config import DEFAULT_API_BASE, Wanted, check_origin
 from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError, TokenError, UnusableAnswerError
-from banno_creds.steps import AnswerReceived, TryingAgain, Warned, ignore
+from banno_creds.steps import AnswerReceived, Run, TryingAgain, Warned, ignore
 from banno_creds.text import is_private_key_file, printable, without
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from typing import IO, BinaryIO
 
     from banno_creds.http.client import Answer, HttpClient, StreamedAnswer
-    from banno_creds.login.authorization_code import SignedIn
+    from banno_creds.login.refresh_token import SignedIn
     from banno_creds.steps import Emit
     from banno_creds.tokens.cache import TokenCache
+    from banno_creds.tokens.client_credentials import ClientCredentials
 
 MOST_REDIRECTS = 3
 MOST_PAGES = 10_000  # a totalCount may be anything
@@ -276,49 +277,42 @@ def make_request(
 
 
 def call(
-    config: ClientConfig | SignedIn,
+    credentials: ClientCredentials | SignedIn,
     request: ApiRequest,
     token_cache: TokenCache | None = None,
-    emit: Emit = ignore,
+    run: Run = Run(),
     *,
     write: Write,
     answered: Answered = ignore,
-    min_ttl: int = DEFAULT_MIN_TTL,
-    force_refresh: bool = False,
+    wanted: Wanted = Wanted(),
 ) -> None:
     """Call the API, and pass its answer on as it comes; after the first 401 with another token, if there is one.
 
     Args:
-        config: the client, or a login. Its time-out is how long an answer may take to begin, and to pause.
+        credentials: the client's own, or a login's. Their time-out is how long an answer may take to begin, and may
+            pause.
         request: what to ask.
         token_cache: where tokens are kept.
-        emit: called with each step on the way to a token.
+        run: how the way to a token goes.
         write: called with each piece of the answer.
         answered: called with each answer's status before its body is passed on.
-        min_ttl: see `flow.obtain_token`.
-        force_refresh: see `flow.obtain_token`.
+        wanted: which token will do for the first attempt.
 
     Raises:
         RefusedError: the API answered 4xx; its words were passed on.
         UnavailableError: it answered 429 or 5xx; its words were passed on.
         UnusableAnswerError: it redirects elsewhere, its pages do not come to an end, or the token is no Bearer token.
-        BannoCredsError: there is no token; see `flow.obtain_token`. Or there was no answer.
+        BannoCredsError: there is no token; see `ClientCredentials.obtain`. Or there was no answer.
     """
     from banno_creds.http.client import HttpClient
-    from banno_creds.tokens.client_credentials import obtain_token
     from banno_creds.tokens.response import bearer_token
 
-    if isinstance(config, ClientConfig):
-        # A second token may be needed, and a passphrase can be read from standard input only once.
-        config = replace(config, passphrase=cache(config.passphrase))
-    obtain = partial(obtain_token, config, token_cache, emit, min_ttl=min_ttl)
-
     def another(refused: str) -> str:
-        return bearer_token(obtain(not_token=refused))
+        return bearer_token(credentials.obtain(token_cache, Wanted(wanted.min_ttl, not_token=refused), run))
 
-    with HttpClient(config.timeout, config.ca_bundle) as http:
-        token = bearer_token(obtain(force_refresh=force_refresh))
-        under_way = _Call(request, http, token, another, emit, write, answered)
+    with HttpClient(credentials.timeout, credentials.ca_bundle) as http:
+        token = bearer_token(credentials.obtain(token_cache, wanted, run))
+        under_way = _Call(request, http, token, another, run.emit, write, answered)
         try:
             under_way.run()
         except BannoCredsError as failure:
@@ -439,7 +433,7 @@ class _Call:
         return url
 
     def _no_redirect(self, answer: StreamedAnswer, what: str, hint: str) -> UnusableAnswerError:
-        from banno_creds.tokens.response import exchange
+        from banno_creds.http.answers import exchange
 
         details = exchange(self._whole(answer, b""))
         return UnusableAnswerError(f"the API redirects {what}", hint=hint, details=details)
@@ -697,7 +691,7 @@ def _bad_field(name: str, fault: str) -> ConfigurationError:
 
 def _failure(method: str, answer: Answer, *, is_another_token: bool) -> BannoCredsError:
     """The error for a status of 400 or more; the answer itself was passed on."""
-    from banno_creds.tokens.response import unavailable, words
+    from banno_creds.http.answers import unavailable, words
 
     details = (f"{method} {answer.url}", *words(answer))
     if answer.status == 429 or answer.status >= 500:

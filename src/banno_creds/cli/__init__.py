@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
 
@@ -17,7 +18,7 @@ from banno_creds import __version__
 from banno_creds.errors import BannoCredsError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 # What each is for, in the order a newcomer needs them. Listing them imports none of them.
@@ -116,11 +117,23 @@ def cli() -> None:
     """
 
 
-def run(args: Sequence[str]) -> int:
+class Invocation(NamedTuple):
+    """One run of the command line: what was typed, and the clock and the pauses that its commands use."""
+
+    arguments: tuple[str, ...]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+
+def run(
+    args: Sequence[str], *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+) -> int:
     """Run one command.
 
     Args:
         args: the command line, without the program's name.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause, before another attempt or for another process.
 
     Returns:
         The exit code.
@@ -131,7 +144,7 @@ def run(args: Sequence[str]) -> int:
         if "_BANNO_CREDS_COMPLETE" in os.environ:
             import_module("banno_creds.cli.completion")  # has click find our classes for the shells
             cli.main(list(args), prog_name="banno-creds", complete_var="_BANNO_CREDS_COMPLETE")
-        with cli.make_context("banno-creds", list(args), obj=tuple(args)) as context:
+        with cli.make_context("banno-creds", list(args), obj=Invocation(tuple(args), clock, sleep)) as context:
             try:
                 cli.invoke(context)
             except BannoCredsError as error:

@@ -11,7 +11,16 @@ from click.core import ParameterSource
 
 from banno_creds.api.call import ApiRequest, Content, call, make_request, refuse_key, typed
 from banno_creds.cli.inputs import expand
-from banno_creds.cli.options import Command, cache_options, complete_file, credentials, option, report_for
+from banno_creds.cli.options import (
+    Command,
+    cache_options,
+    complete_file,
+    credentials,
+    option,
+    report_for,
+    run_for,
+    wanted,
+)
 from banno_creds.cli.report import ResultStream
 from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError
@@ -150,7 +159,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     report = report_for(values)
     _check_standard_input(values)
-    config = credentials(context, values)
+    whose = credentials(context, values)
     # Without the steps is the default; without the status, only for who says so.
     silent = values["quiet"] and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
 
@@ -166,22 +175,14 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
             output.end_line()  # a warning may come after a page
             report.step(step)
 
+        run = run_for(context, report)._replace(emit=emit)
         request = _request(path, values, report, stack)
         cache = None
         if not values["no_cache"]:
             from banno_creds.tokens.cache import open_cache
 
-            cache = open_cache(emit)
-        call(
-            config,
-            request,
-            cache,
-            emit,
-            write=output.write,
-            answered=answered,
-            min_ttl=values["min_ttl"],
-            force_refresh=values["force_refresh"],
-        )
+            cache = open_cache(run)
+        call(whose, request, cache, run, write=output.write, answered=answered, wanted=wanted(values))
 
 
 def status_line(answer: AnswerReceived) -> str:

@@ -18,6 +18,7 @@ from banno_creds.cli.options import (
     option,
     report_for,
     request_options,
+    run_for,
     steps_options,
 )
 from banno_creds.config import DEFAULT_LIFETIME, KEY_VARIABLE, is_loopback
@@ -51,7 +52,7 @@ def command(context: click.Context, /, output: str, *, curl: bool, **values: Any
     banno-creds client-assertion --client-id ID --private-key private.pem -o token
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     from banno_creds.steps import Step, TokenRequested
-    from banno_creds.tokens.client_credentials import fetch_token
+    from banno_creds.tokens.client_credentials import ClientCredentials
 
     report = report_for(values)
     config = client_config(context, values)
@@ -64,7 +65,7 @@ def command(context: click.Context, /, output: str, *, curl: bool, **values: Any
                 curl_command(config, step, values["passphrase_file"], without_profile=PROFILE in context.meta)
             )
 
-    response = fetch_token(config, show)
+    response = ClientCredentials(config).fetch(run_for(context, report)._replace(emit=show))
     report.end()
     write_token(response, output)
 

@@ -15,6 +15,7 @@ from banno_creds.cli.options import (
     network_options,
     option,
     report_for,
+    run_for,
     steps_options,
 )
 from banno_creds.cli.report import write_result
@@ -23,7 +24,7 @@ from banno_creds.errors import TokenError
 from banno_creds.jose.decode import MOST_CHARACTERS, NO_KEY, what_else
 
 if TYPE_CHECKING:
-    from banno_creds.tokens.client_credentials import InspectedToken
+    from banno_creds.tokens.inspection import InspectedToken
 
 
 @click.command("decode", cls=Command)
@@ -89,7 +90,7 @@ def command(
 
     The payload goes to standard output as JSON, the header and the times to standard error.
     """
-    from banno_creds.tokens.client_credentials import inspect_token
+    from banno_creds.tokens.inspection import inspect_token
 
     if values["jwks"]:
         check_file_or_url(values["jwks"])
@@ -101,7 +102,7 @@ def command(
     )
     if token and context.get_parameter_source("file") is not ParameterSource.COMMANDLINE:
         file = None  # what was typed is meant, whatever the variable says
-    inspected = inspect_token(_read(token, file), checks, report_for(values).step)
+    inspected = inspect_token(_read(token, file), checks, run_for(context, report_for(values)))
     write_result(dumps(_everything(inspected) if full else inspected.token.payload, indent=2))
 
 

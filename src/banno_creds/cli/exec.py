@@ -66,7 +66,7 @@ def _before_the_command(context: click.Context) -> tuple[str, ...]:
 
     It may be otherwise: a command that needed no ``--`` has one of its own, or an option took it for its value.
     """
-    typed: tuple[str, ...] = context.find_root().obj
+    typed: tuple[str, ...] = context.find_root().obj.arguments
     begin = typed.index("--") + 1 if "--" in typed else len(typed)
     return typed[:begin] if typed[begin:] == context.params["arguments"] else ()
 

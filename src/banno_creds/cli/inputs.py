@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +193,7 @@ def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None =
             return prompt("Passphrase of the private key")
         return None
 
-    return ask
+    return cache(ask)  # `api` may need a second token, and standard input is read only once
 
 
 def prompt(question: str, again: str | None = None) -> bytes:
@@ -278,8 +279,6 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
     Returns:
         What reads it, once; None where there is none.
     """
-    from functools import cache
-
     from banno_creds.client_authentication.methods import SecretSource
 
     origin = file if file is not None else SECRET_VARIABLE

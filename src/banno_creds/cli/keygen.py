@@ -16,6 +16,7 @@ from banno_creds.cli.options import Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError
+from banno_creds.steps import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -190,7 +191,7 @@ def _refuse_options_of_a_new_key(context: click.Context) -> None:
 
 
 def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -> PrivateKey:
-    from banno_creds.tokens.client_credentials import load_key
+    from banno_creds.client_authentication.private_key import load_key
 
     source = values["public_from"]
     if source == "-":
@@ -198,7 +199,8 @@ def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -
     else:
         # Others who can write it could have put a key of theirs there, for the bank to be given its public half.
         found = KeySource(source, path=expand(source), allow_writable=values["allow_writable_key"])
-    return load_key(found, passphrase(values["passphrase_file"], stdin), report.step, thorough=True)
+    ask = passphrase(values["passphrase_file"], stdin)
+    return load_key(found, ask, Run(report.step), thorough=True)
 
 
 def _new(key_type: Literal["rsa", "ec"], bits: int) -> PrivateKey:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.inputs import Argument, check_file_or_url, expand, pasted, read_pasted
-from banno_creds.cli.options import Command, endpoint, lint_options, option
+from banno_creds.cli.options import Command, endpoint, lint_options, option, run_for
 from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError, TokenError
 
@@ -72,7 +72,7 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     from banno_creds.rules.assertion import AssertionChecks
     from banno_creds.rules.findings import NO_ASSERTION, Part
-    from banno_creds.tokens.client_credentials import lint_assertion
+    from banno_creds.rules.lint import lint_assertion
 
     if values["jwks"]:
         check_file_or_url(values["jwks"])
@@ -86,7 +86,8 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
         ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
     )
     report = Report(quiet=True)
-    findings = lint_assertion(read_pasted("lint-assertion", "assertion", jwt, file), checks, report.step)
+    pasted = read_pasted("lint-assertion", "assertion", jwt, file)
+    findings = lint_assertion(pasted, checks, run_for(context, report))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if output == "json":
         members = {"version": _VERSION, "verdict": "fail" if failed else "pass"}

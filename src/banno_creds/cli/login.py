@@ -18,6 +18,7 @@ from banno_creds.cli.options import (
     option,
     persons_client,
     report_for,
+    run_for,
     session_store,
     steps_options,
 )
@@ -97,10 +98,11 @@ def command(
     banno-creds login --client-id ID --private-key private.pem
     banno-creds login --client-id ID --client-secret-file secret.txt --scope 'openid profile email'
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
-    from banno_creds.login import authorization_code as login
+    from banno_creds.login.authorization_code import log_in
     from banno_creds.tokens.cache import open_cache
 
     report = report_for(values)
+    run = run_for(context, report)
     client = persons_client(context, values)
     request = _request(values)
     check_form(output)
@@ -130,8 +132,7 @@ def command(
             return _wait_for_browser(url, request, endpoint, certificate, report, opens=not no_browser, wait=wait)
 
         try:
-            cache = open_cache(report.step)
-            session, response = login.log_in(client, request, ask, store, cache, report.step, pushes=par)
+            session, response = log_in(client, request, ask, store, open_cache(run), run, pushes=par)
         except BannoCredsError as failure:
             if endpoint is not None:
                 from banno_creds.redirection import pages

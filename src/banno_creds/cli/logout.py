@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.browser import open_browser
-from banno_creds.cli.options import Command, option, person_options, report_for, signed_in, steps_options
+from banno_creds.cli.options import Command, option, person_options, report_for, run_for, signed_in, steps_options
 from banno_creds.errors import ConfigurationError, TimedOutError
 
 if TYPE_CHECKING:
@@ -66,18 +66,18 @@ def command(
 
     Where the server cannot be told, nothing is forgotten, so that it can be tried again.
     """
-    from banno_creds.login.authorization_code import end_session_url, log_out
+    from banno_creds.login.revocation import end_session_url, log_out
     from banno_creds.tokens.cache import open_cache
 
     report = report_for(values)
-    login = signed_in(context, values)
+    login, run = signed_in(context, values), run_for(context, report)
     state = secrets.token_urlsafe(32)
     with ExitStack() as stack:
         endpoint = None
         if post_logout_redirect_uri is not None and not only_here:
             # Before anything is revoked: what stands in the way is known while there is a login to try it again with.
             endpoint = stack.enter_context(_endpoint(post_logout_redirect_uri, state))
-        provider = log_out(login, open_cache(report.step), report.step, only_here=only_here)
+        provider = log_out(login, open_cache(run), run, only_here=only_here)
         done = "Forgotten on this machine, and nobody was told" if only_here else "Signed out"
         if not report.quiet:
             report.note(f"{done}: the tokens of {login.store.owner.words}.")

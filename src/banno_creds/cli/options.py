@@ -32,9 +32,11 @@ from banno_creds.config import (
     MOST_MIN_TTL,
     SECRET_VARIABLE,
     ClientConfig,
+    Wanted,
     find_config_file,
 )
 from banno_creds.errors import ConfigurationError, KeyLoadError
+from banno_creds.steps import Run
 from banno_creds.storage import own_files
 from banno_creds.text import is_private_key
 
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from banno_creds.cli import Invocation
     from banno_creds.client_authentication.methods import Client
-    from banno_creds.login.authorization_code import SignedIn
+    from banno_creds.login.refresh_token import SignedIn
     from banno_creds.login.sessions import SessionStore
     from banno_creds.profiles.lookup import Profile
+    from banno_creds.tokens.client_credentials import ClientCredentials
 
 VERIFICATION = "Verification"
 SPEAKER = "banno_creds.speaker"  # the context of the command whose options messages name
@@ -676,7 +680,7 @@ def client_config(
     )
 
 
-def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientConfig | SignedIn:
+def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials | SignedIn:
     """Whose token a command uses: a person's, where somebody signed in to this profile or client, else the client's.
 
     Args:
@@ -684,7 +688,7 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientConf
         values: the values of `cache_options`.
 
     Returns:
-        The login, or the client's own configuration.
+        The login, or the client's own.
 
     Raises:
         ConfigurationError: see `client_config`.
@@ -696,7 +700,7 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientConf
     store = session_store(context, values)
     if store is None or not store.exists():
         return _clients_own(context, values)
-    from banno_creds.login.authorization_code import SignedIn
+    from banno_creds.login.refresh_token import SignedIn
 
     session = store.read()
     for name in ("scope", "resource", "params", "claims"):
@@ -715,14 +719,16 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientConf
     return SignedIn(persons_client(context, values), store)
 
 
-def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientConfig:
-    """The client's own configuration, unless it is one that has a token only where somebody signs in."""
+def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials:
+    """The client's own credentials, unless it is one that has a token only where somebody signs in."""
     has_key = values["private_key"] or os.environ.get(KEY_VARIABLE)
     if not has_key and (values["client_secret_file"] or os.environ.get(SECRET_VARIABLE)):
         store = session_store(context, values)
         if store is not None:
             raise store.missing()
-    return client_config(context, values)
+    from banno_creds.tokens.client_credentials import ClientCredentials
+
+    return ClientCredentials(client_config(context, values))
 
 
 def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
@@ -738,7 +744,7 @@ def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
     Raises:
         ConfigurationError: there is no home, and so none can be kept; or see `persons_client`.
     """
-    from banno_creds.login.authorization_code import SignedIn
+    from banno_creds.login.refresh_token import SignedIn
 
     store = session_store(context, values)
     if store is None:
@@ -917,6 +923,17 @@ def report_for(values: Mapping[str, Any]) -> Report:
     """The report that `steps_options` ask for."""
     spell = spelling(click.get_current_context(silent=True))
     return Report(quiet=values["quiet"], show_secrets=values["show_secrets"], spell=spell)
+
+
+def run_for(context: click.Context, report: Report) -> Run:
+    """Return how this command's run goes: its steps are shown by the report."""
+    invocation: Invocation = context.find_root().obj
+    return Run(report.step, invocation.clock, invocation.sleep)
+
+
+def wanted(values: Mapping[str, Any]) -> Wanted:
+    """Return which token will do, as `cache_options` say."""
+    return Wanted(values["min_ttl"], values["force_refresh"])
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -22,6 +22,7 @@ from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.lookup import PATHS, SETTINGS, command_on, find_profile, list_profiles, no_default_in
+from banno_creds.storage import own_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,12 +184,13 @@ def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
 @CONFIG
 def remove(name: str, config: str | None) -> None:
     """Take a profile out of the file, with the comment right above it. The key's file stays where it is."""
-    from banno_creds.login.sessions import Owner, open_store
+    from banno_creds.login.sessions import Owner, SessionStore
     from banno_creds.profiles.edits import remove_profile
 
     file, was_default = remove_profile(name, config)
     write_result(f"removed  {name}\nfile     {file}")
-    store = open_store(Owner(name, file, "", None, None))
+    folder = own_files.state_folder()
+    store = None if folder is None else SessionStore(folder, Owner(name, file, "", None, None))
     if store is not None and store.exists():
         Report().warning(
             f"the login of profile {name} is kept still, and its tokens are good until they end",

@@ -155,7 +155,7 @@ class Report:
         self._stdout = _Stream("stdout")
         self._print = self._stderr.print
 
-    def step(self, step: steps.Step) -> None:
+    def step(self, step: steps.Step | LoginStep) -> None:
         """Show a step; this is what the flow is given to emit to."""
         if isinstance(step, steps.Warned):
             self.warning(step.message, step.hint)
@@ -432,6 +432,8 @@ def describe(step: steps.Happened | LoginStep, *, show_secrets: bool = False) ->
             return "Access token", _token(step, show_secrets)
         case steps.CacheSearched():
             return "Cache", [_plain(printable(step.reason))]
+        case steps.SecretRead():
+            return "Client secret", [_plain(printable(f"{step.origin} · {step.method}"))]
         case steps.CacheAnswered():
             return "Cache", [
                 (("it holds the token: ", "green"), (f"asked for {step.age} s ago, good for {step.left} s more", ""))
@@ -461,8 +463,6 @@ def _describe_login(step: LoginStep, show_secrets: bool) -> tuple[str, list[Line
     from banno_creds.login import steps as login_steps
 
     match step:
-        case login_steps.SecretRead():
-            return "Client secret", [_plain(printable(f"{step.origin} · {step.method}"))]
         case login_steps.RequestPushed():
             kept = "" if step.expires_in is None else f" · kept for {step.expires_in} s"
             return "Pushed authorization request", [_plain(printable(f"POST {step.url}")), _dim(f"accepted{kept}")]

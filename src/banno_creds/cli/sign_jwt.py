@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from banno_creds.cli.options import Command, client_config, key_options, report_for, steps_options
+from banno_creds.cli.options import Command, client_config, key_options, report_for, run_for, steps_options
 from banno_creds.cli.report import write_result
 
 
@@ -22,4 +22,4 @@ def command(context: click.Context, /, **values: Any) -> None:
     from banno_creds.tokens.client_credentials import sign_jwt
 
     report = report_for(values)
-    write_result(sign_jwt(client_config(context, values), report.step))
+    write_result(sign_jwt(client_config(context, values), run_for(context, report)))

@@ -39,4 +39,4 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
     report.end()
     text = write_token(obtained.response, output)
     if output not in ("github", "json"):  # the one writes files as well, the other tells how long the token lives
-        obtained.remember(context.find_root().obj, text + "\n")
+        obtained.remember(context.find_root().obj.arguments, text + "\n")

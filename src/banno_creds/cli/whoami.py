@@ -12,6 +12,7 @@ from banno_creds.cli.options import (
     option,
     person_options,
     report_for,
+    run_for,
     signed_in,
     steps_options,
 )
@@ -34,14 +35,14 @@ def command(context: click.Context, /, *, userinfo: bool, **values: Any) -> None
 
     The exit code is 6 where nobody is signed in, or the login has ended.
     """
-    from banno_creds.login.authorization_code import user_info, who_is_it
+    from banno_creds.login.userinfo import user_info, who_is_it
 
     report = report_for(values)
-    login = signed_in(context, values)
-    claims = who_is_it(login, report.step).claims
+    login, run = signed_in(context, values), run_for(context, report)
+    claims = who_is_it(login, run).claims
     if userinfo:
         from banno_creds.tokens.cache import open_cache
 
-        claims = user_info(login, open_cache(report.step), report.step)
+        claims = user_info(login, open_cache(run), run)
     report.end()
     write_result(dumps(claims, indent=2))

@@ -15,6 +15,9 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from banno_creds.client_authentication.client_assertion import make_assertion
+from banno_creds.client_authentication.methods import SignedJwt
+from banno_creds.client_authentication.private_key import read_key
 from banno_creds.client_authentication.signer import KeySigner, choose_alg
 from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
 from banno_creds.doctor import network
@@ -26,13 +29,14 @@ from banno_creds.rules import assertion as rules
 from banno_creds.rules.diagnosis import Cause, Circumstances, Diagnosis, causes_found, diagnose
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict, shown
+from banno_creds.rules.lint import load_registration
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key
-from banno_creds.steps import ignore
+from banno_creds.steps import Run
 from banno_creds.storage.secret_files import MODES_MEAN_SOMETHING
 from banno_creds.text import without
-from banno_creds.tokens import client_credentials as flow
-from banno_creds.tokens.response import build_form, read_answer
+from banno_creds.tokens.client_credentials import grant
+from banno_creds.tokens.endpoint import Sent, attempt, facts_of, received, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -356,7 +360,7 @@ class _Examination:
     def _look_at_key(self) -> None:
         source, looks_at = self._config.private_key, "private key"
         try:
-            content, warnings = flow.read_key(source)
+            content, warnings = read_key(source)
             # Checked thoroughly: what takes too long for each run is just right here.
             key = load_private_key(content, source.origin, self._config.passphrase, thorough=True)
             # What was looked at is what signs: a pipe can be read but once.
@@ -396,8 +400,8 @@ class _Examination:
             self._find(_REGISTRATION, _unknown(Rule.REGISTRATION_KEY_MISMATCH, looks_at, reason))
             return
         try:
-            registration = flow.load_registration(
-                registered, self._config.timeout, self._config.ca_bundle, sleep=self._sleep
+            registration = load_registration(
+                registered, self._config.timeout, self._config.ca_bundle, Run(sleep=self._sleep)
             )
         except BannoCredsError as failure:
             if not is_url(registered):
@@ -424,7 +428,7 @@ class _Examination:
     def _judge_assertion(self, skew: float = 0.0) -> Iterator[Finding]:
         """Judge the assertion that would be sent now, by a clock that is so much behind; it stays here."""
         url, now = self._the_endpoint(), int(self._clock())
-        compact = flow.make_assertion(self._config, self._the_signer(), url, ignore, lambda: now)
+        compact = make_assertion(self._config, self._the_signer(), url, Run(clock=lambda: now))
         return rules.judge(ClientAssertion.read(compact), self._known(url, int(now - skew)))
 
     def _known(self, url: str, now: int) -> rules.Known:
@@ -597,22 +601,22 @@ class _Examination:
         """Make one request, never a second one by itself; the refusal, if it was one."""
         url = self._the_endpoint()
         signer = KeySigner(self._the_signer().key, config.alg or self._the_signer().alg)
-        status, request_id = 0, None
+        asked_at, sent = int(self._clock()), None
+
+        def answered(one: Sent) -> None:
+            nonlocal sent
+            sent = one
+            self._look_at_clock(one.answer)
+
         with self._http() as http:
             http.check(url)
-            assertion = flow.make_assertion(config, signer, url, ignore, self._clock)
-            signature = assertion.rpartition(".")[2]
-            at = int(self._clock())
             try:
-                answer = http.post_form(url, build_form(config, assertion))
-                status = answer.status
-                request_id = answer.request_id and without(answer.request_id, signature, "the assertion")
-                self._look_at_clock(answer)
-                response = read_answer(answer, at)
+                proof = SignedJwt(config, signer, url)
+                response = attempt(url, grant(config), proof, http, Run(clock=self._clock), answered)
             except OutputError:
                 raise
-            except BannoCredsError as echoing:
-                failure = echoing.without([(signature, "the assertion")])
+            except BannoCredsError as failure:
+                at, status, request_id = _facts_of(sent, asked_at)
                 refusal = failure if isinstance(failure, RefusedError) else None
                 self._requests.append(
                     Exchange(
@@ -630,12 +634,14 @@ class _Examination:
                 else:
                     self._find(_REQUEST, _of_refusal(refusal, request_id), exit_code=refusal.exit_code)
                 return refusal
+        at, status, request_id = _facts_of(sent, asked_at)
         self._requests.append(Exchange(varied, accepted=True, at=at, request_id=request_id, status=status, error=""))
         life = "" if response.expires_in is None else f", good for {response.expires_in} s"
         granted = (
             f"a {response.token_type or 'token'} token was granted{life}, scope {response.scope or '(not said)'}"
         )
-        granted = without(without(granted, signature, "the assertion"), response.access_token, "the token")
+        for secret, name in (*(secrets_of(sent.proven) if sent else ()), (response.access_token, "the token")):
+            granted = without(granted, secret, name)
         self._find(_REQUEST, _passed(Rule.TOKEN_REQUEST, varied or "request", f"{granted}; it was not kept"))
         return None
 
@@ -686,7 +692,7 @@ class _Examination:
             return _diagnosis_of((self._culprit,), error)
         registered = self._setup.registered
         circumstances = Circumstances(
-            flow.facts_of(self._config, self._the_signer()),
+            facts_of(self._config, self._the_signer()),
             said=self._refusal.message,
             endpoint_confirmed=self._confirmed,
             # The clock may have been told by the refusal itself.
@@ -768,3 +774,11 @@ def _of_error(failure: BannoCredsError, rule: str, looks_at: str) -> Finding:
 def _warning_of(failure: BannoCredsError, rule: str, looks_at: str) -> Finding:
     """An error that stops nothing, under the rule of what it was met at."""
     return _of_error(failure, rule, looks_at)._replace(rule=rule, verdict=Verdict.WARN)
+
+
+def _facts_of(sent: Sent | None, asked_at: int) -> tuple[int, int, str | None]:
+    """Return when a request went out, its status and the answer's request id; 0 and None if there was no answer."""
+    if sent is None:
+        return asked_at, 0, None
+    step = received(sent.answer, secrets_of(sent.proven))
+    return sent.requested_at, step.status, step.request_id

@@ -1,4 +1,4 @@
-"""What an endpoint for OAuth clients answered: a JSON object, or the error that it amounts to (RFC 6749 section 5)."""
+"""The answer of an endpoint for OAuth clients: a JSON object, or the error that it means (RFC 6749 section 5)."""
 
 from __future__ import annotations
 

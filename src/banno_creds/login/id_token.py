@@ -10,7 +10,7 @@ from hmac import compare_digest
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.errors import TokenError
+from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.jose.decode import DecodedToken, take_apart
 from banno_creds.jose.encoding import base64url
 from banno_creds.text import printable
@@ -19,7 +19,11 @@ from banno_creds.times import looks_like_milliseconds, until, utc
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from banno_creds.http.client import HttpClient
     from banno_creds.jose.verify import VerificationKey
+    from banno_creds.login.sessions import Provider
+    from banno_creds.steps import Run
+    from banno_creds.tokens.response import TokenResponse
 
 TOLERANCE = 300
 """By how many seconds the clocks may differ, as the vendor's own example has it."""
@@ -125,6 +129,48 @@ def at_hash(access_token: str) -> str:
     All of `ALGORITHMS` go with SHA-256.
     """
     return base64url(sha256(access_token.encode("ascii")).digest()[:16])
+
+
+def verified_claims(
+    response: TokenResponse, expected: Expected, provider: Provider, http: HttpClient, run: Run
+) -> Mapping[str, Any]:
+    """Verify the id_token of a token response, with the provider's keys as they are now.
+
+    Args:
+        response: the token response.
+        expected: what the id_token has to say.
+        provider: the provider.
+        http: the client that fetches the keys.
+        run: how the run goes.
+
+    Returns:
+        The id_token's claims.
+
+    Raises:
+        TokenError: it is missing, invalid, or cannot be verified.
+        NetworkError: the keys cannot be fetched.
+    """
+    from banno_creds.http import discovery
+    from banno_creds.http.attempts import persistently
+    from banno_creds.jose.verify import keys_of
+    from banno_creds.login.steps import IdTokenVerified
+
+    compact = response.raw.get("id_token")
+    check_header(read(compact), provider.algorithms)
+    jwks = persistently(lambda _: discovery.fetch_json(provider.jwks_uri, http, "a JWK Set"), http, run)
+    try:
+        keys = keys_of(jwks, provider.jwks_uri)
+    except ConfigurationError as failure:
+        raise TokenError(
+            f"the id_token cannot be verified: {failure.marked.message}",
+            hint="nothing was kept; tell the server's operator",
+            rule="id_token.signature.unverified",
+        ) from None
+    token, key = verify(str(compact), keys)
+    now = int(run.clock())
+    check(token, expected, response.access_token, now)
+    run.emit(IdTokenVerified(str(token.header["alg"]), key.description, token.payload, now))
+    return token.payload
 
 
 def verify(compact: str, keys: Sequence[VerificationKey]) -> tuple[DecodedToken, VerificationKey]:

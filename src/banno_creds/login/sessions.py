@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from banno_creds.config import find_config_file
 from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, TokenError
 from banno_creds.jose.encoding import parse_json_object
-from banno_creds.steps import Warned, ignore
+from banno_creds.steps import Run
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
 from banno_creds.text import printable
@@ -27,7 +27,6 @@ from banno_creds.tokens.response import TokenResponse, token_response
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from banno_creds.steps import Emit
 
 SERVICE = "banno-creds"
 """The name under which the keyring shows our entries."""
@@ -83,7 +82,7 @@ class Owner(NamedTuple):
 
 
 class Provider(NamedTuple):
-    """What discovery said at the login, of which later requests make use."""
+    """The part of a discovery document that a login keeps, because later requests use it."""
 
     issuer: str
     token_endpoint: str
@@ -316,13 +315,13 @@ class SessionStore:
             rule="session.keyring",
         )
 
-    def keep(self, session: Session, refresh_token: str | None, emit: Emit = ignore) -> Session:
+    def keep(self, session: Session, refresh_token: str | None, run: Run = Run()) -> Session:
         """Keep a login: the new refresh token before the old one is forgotten, whoever interrupts this and when.
 
         Args:
             session: the login. What it says of where a refresh token rests is that of the one before.
             refresh_token: the new one; None where there is none.
-            emit: called with a warning if there is a keyring that does not take it.
+            run: told of a warning if there is a keyring that does not take it.
 
         Returns:
             The login as it was kept.
@@ -346,7 +345,7 @@ class SessionStore:
             except Exception as failure:  # noqa: BLE001 - each keyring has its own
                 fault = printable(failure, 200) or type(failure).__name__
             if fault:
-                emit(Warned(f"the keyring ({_name(backend)}) does not take the refresh token: {fault}"))
+                run.warn(f"the keyring ({_name(backend)}) does not take the refresh token: {fault}")
         for each in self._entries():
             if each != session.entry:
                 _remove(each)
@@ -376,11 +375,11 @@ class SessionStore:
                 hint="free some space there, or name another folder with BANNO_CREDS_STATE_DIR",
             ) from None
 
-    def forget(self, emit: Emit = ignore) -> None:
+    def forget(self, run: Run = Run()) -> None:
         """Remove everything that is kept of it, here and in the keyring.
 
         Args:
-            emit: called with a warning if the keyring does not let go of its entry.
+            run: told of a warning if the keyring does not let go of its entry.
 
         Raises:
             OutputError: it could not be removed.
@@ -393,7 +392,7 @@ class SessionStore:
             fault = _remove(entry)
             if fault is not None and entry == in_use:
                 message = f"the keyring does not let go of the refresh token: {fault}"
-                emit(Warned(message, hint=f"remove the entry {entry!r} of {SERVICE} from the keyring"))
+                run.warn(message, f"remove the entry {entry!r} of {SERVICE} from the keyring")
         self._sweep()
         try:
             with suppress(FileNotFoundError):
@@ -410,12 +409,6 @@ class SessionStore:
     def _make_folder(self) -> None:
         own_files.make_folder(self._folder)
         own_files.check_folder(self._folder)
-
-
-def open_store(owner: Owner) -> SessionStore | None:
-    """The user's own; None where there is no home, and so no login."""
-    folder = own_files.state_folder()
-    return None if folder is None else SessionStore(folder, owner)
 
 
 def _where(owner: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A client's own access token: the client credentials grant with a signed JWT (RFC 6749 section 4.4, RFC 7523).
 
-Modules are imported where the flow enters them: cryptography costs 30 ms of start-up time and httpx 50, and no command
+Modules are imported where the flow enters them: cryptography costs 30 ms of start-up time, httpx 50, and no command
 pays for one that it does not use.
 """
 

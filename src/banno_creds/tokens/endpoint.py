@@ -1,12 +1,11 @@
 """The token request: one form post, whatever is granted for it (RFC 6749 section 3.2).
 
-Client credentials, an authorization code, a refresh token and the doctor's questions all go through `send` and its one
-`attempt`: the client proves who it is, the form is posted, secrets are taken out, the answer is read or raised.
+Client credentials, an authorization code, a refresh token and the doctor's request all go through one `attempt`: the
+client proves who it is, the form is posted, secrets are taken out, the answer is read or raised.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.methods import SignedJwt
@@ -55,6 +54,14 @@ class Grant(NamedTuple):
     after_login: bool = False
 
 
+class Sent(NamedTuple):
+    """A token request that was answered."""
+
+    proven: Authenticated
+    requested_at: int
+    answer: Answer
+
+
 def send(url: str, grant: Grant, authentication: Authentication, http: HttpClient, run: Run) -> TokenResponse:
     """Ask for a token, in several attempts if that may help.
 
@@ -69,11 +76,20 @@ def send(url: str, grant: Grant, authentication: Authentication, http: HttpClien
         The token response.
 
     Raises:
-        RefusedError: the server refused; it is not asked again.
+        RefusedError: the server refused, and is not asked again. If it hides its reason, what is known here is told.
         NetworkError: no usable answer within the time allowed.
         SigningError: the key is damaged.
     """
-    one = partial(attempt, url, grant, authentication, http, run)
+
+    def one(number: int) -> TokenResponse:
+        answered: list[Sent] = []
+        try:
+            return attempt(url, grant, authentication, http, run, answered.append, number)
+        except RefusedError as refusal:
+            if refusal.error != "invalid_client" or not answered or not isinstance(authentication, SignedJwt):
+                raise
+            raise _explained(refusal, url, grant, authentication, answered[0], run) from None
+
     return persistently(one, http, run, is_good_once=grant.is_good_once)
 
 
@@ -83,43 +99,37 @@ def attempt(
     authentication: Authentication,
     http: HttpClient,
     run: Run,
+    answered: Callable[[Sent], None],
     number: int = 1,
-    answered: Callable[[Answer], None] | None = None,
 ) -> TokenResponse:
-    """Make one attempt; see `send`.
+    """Make one attempt.
 
     Args:
-        url: see `send`.
-        grant: see `send`.
-        authentication: see `send`.
-        http: see `send`.
-        run: see `send`.
-        number: the number of the attempt; the proof's own steps are emitted for the first one only.
+        url: the token endpoint.
+        grant: what is asked for.
+        authentication: how the client proves who it is.
+        http: the client that sends the request.
+        run: how the run goes.
         answered: called with the answer before it is read.
+        number: the number of the attempt; the steps of the proof are emitted for the first one only.
 
     Returns:
         The token response.
 
     Raises:
-        BannoCredsError: see `send`.
+        BannoCredsError: see `send`; with no secret in it that was sent.
     """
     # A fresh jti and signature each time: the server may have seen the last one although no answer came.
     proven = authentication.apply(grant.form, run if number == 1 else run.silent())
     requested_at = int(run.clock())
     run.emit(TokenRequested(url, proven.form, number, authorization=bool(proven.headers)))
-    answer = None
     try:
         answer = http.post_form(url, proven.form, proven.headers)
         run.emit(received(answer, secrets_of(proven)))
-        if answered is not None:
-            answered(answer)
+        answered(Sent(proven, requested_at, answer))
         return read_answer(answer, requested_at, grant.hints)
-    except BannoCredsError as echoing:
-        failure = echoing.without(secrets_of(proven))
-        hides_its_reason = isinstance(failure, RefusedError) and failure.error == "invalid_client"
-        if answer is not None and hides_its_reason and isinstance(authentication, SignedJwt):
-            failure = _explained(failure, url, grant, authentication, proven, answer, requested_at, run)
-        raise failure from None
+    except BannoCredsError as failure:
+        raise failure.without(secrets_of(proven)) from None
 
 
 def secrets_of(proven: Authenticated) -> list[tuple[str, str]]:
@@ -147,14 +157,7 @@ def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
 
 
 def _explained(
-    refusal: RefusedError,
-    url: str,
-    grant: Grant,
-    authentication: SignedJwt,
-    proven: Authenticated,
-    answer: Answer,
-    requested_at: int,
-    run: Run,
+    refusal: RefusedError, url: str, grant: Grant, authentication: SignedJwt, sent: Sent, run: Run
 ) -> RefusedError:
     """Say of a refusal that hides its reason what is known here; nobody is asked again."""
     from banno_creds.rules import diagnosis
@@ -163,14 +166,14 @@ def _explained(
 
     config = authentication.config
     audiences = (url,) if config.issuer is None else (url, config.issuer)
-    known = Known(requested_at, config.client_id, audiences, use_jti=lambda _: True)  # its jti is fresh
+    known = Known(sent.requested_at, config.client_id, audiences, use_jti=lambda _: True)  # its jti is fresh
     circumstances = diagnosis.Circumstances(
         facts_of(config, authentication.signer),
         endpoint_confirmed=config.issuer is not None or url in ENVIRONMENTS.values(),
         after_login=grant.after_login,
     )
-    skew = answer_skew(answer.headers, run.clock(), answer.seconds)
+    skew = answer_skew(sent.answer.headers, run.clock(), sent.answer.seconds)
     if not grant.after_login and refusal.status not in NOT_HERE:
         refusal = refusal.but(doctor_can_tell=True)
-    assertion = ClientAssertion.read(dict(proven.form)["client_assertion"])
+    assertion = ClientAssertion.read(dict(sent.proven.form)["client_assertion"])
     return diagnosis.explain_refusal(refusal, assertion, known, skew, circumstances)

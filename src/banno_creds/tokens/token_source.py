@@ -11,12 +11,12 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from banno_creds.config import DEFAULT_MIN_TTL, check_min_ttl
 from banno_creds.errors import BannoCredsError, RefusedError
-from banno_creds.steps import TokenRequested, Warned
+from banno_creds.steps import Run, TokenRequested, Warned, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ class TokenSource:
 
         Raises:
             RefusedError: the server refused, now or a moment ago: it is not asked again for 30 s.
-            BannoCredsError: see `flow.fetch_token`.
+            BannoCredsError: see `client_credentials.ClientCredentials.fetch`.
         """
         ended = self._ended
         if not force_refresh and (usable := self._usable()) is not None:
@@ -127,7 +127,7 @@ class TokenSource:
 
         Raises:
             RefusedError: see `token`.
-            BannoCredsError: see `flow.fetch_token`.
+            BannoCredsError: see `client_credentials.ClientCredentials.fetch`.
         """
         ended = self._ended
         if not force_refresh and (usable := self._usable()) is not None:
@@ -178,29 +178,23 @@ class TokenSource:
             return response
 
     def _obtain(self, *, force_refresh: bool) -> TokenResponse:
+        from banno_creds.config import Wanted
         from banno_creds.tokens.cache import open_cache
-        from banno_creds.tokens.client_credentials import obtain_token
+        from banno_creds.tokens.client_credentials import ClientCredentials
 
         if self._on_disk and self._cache is None:
-            self._cache = open_cache(self._emit)
+            self._cache = open_cache(Run(lambda step: self._emit(plain(step))))
             self._on_disk = self._cache is not None  # one warning is enough
         self._asked = False
 
-        def note(step: Step) -> None:
+        def note(step: Any) -> None:
             if isinstance(step, TokenRequested):
                 self._asked = True
-            self._emit(step)
+            self._emit(plain(step))
 
-        response = obtain_token(
-            self._config,
-            self._cache,
-            note,
-            min_ttl=self._min_ttl,
-            force_refresh=force_refresh,
-            not_token=self._not_again,
-            clock=self._clock,
-            sleep=self._sleep,
-        )
+        wanted = Wanted(self._min_ttl, force_refresh, self._not_again)
+        run = Run(note, self._clock, self._sleep)
+        response = ClientCredentials(self._config).obtain(self._cache, wanted, run)
         if self._not_again is not None:
             self._not_again, self._renewed_at = None, self._clock()
         return response

@@ -1,0 +1,272 @@
+"""The access token of a person who signed in: from the cache, from the login, or renewed (RFC 6749 section 6)."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.client_authentication.methods import SIGNED_JWT, choose, prepare
+from banno_creds.errors import BannoCredsError, ConfigurationError, OutputError, RefusedError, TokenError
+from banno_creds.http.client import HttpClient
+from banno_creds.login.id_token import Expected, verified_claims
+from banno_creds.login.provider import HINTS
+from banno_creds.login.steps import LoginFound
+from banno_creds.steps import Run
+from banno_creds.storage import own_files
+from banno_creds.times import duration, utc
+from banno_creds.tokens.endpoint import Grant, send
+from banno_creds.tokens.response import announce, warn_of_a_short_life
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from banno_creds.client_authentication.methods import Authentication, Client
+    from banno_creds.config import Wanted
+    from banno_creds.login.sessions import Provider, Session, SessionStore
+    from banno_creds.tokens.cache import Request, TokenCache
+    from banno_creds.tokens.response import TokenResponse
+
+# RFC 6749 appendix A.17: VSCHAR. A token with anything else in it could not be sent back.
+_REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")
+_OFFLINE_HINT = "ask for one with a scope such as offline_access, if the application was given it"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The credentials of a person who signed in: the client, and where the login is kept."""
+
+    client: Client
+    store: SessionStore
+
+    @property
+    def timeout(self) -> float:
+        """How long all requests may take together, in seconds."""
+        return self.client.timeout
+
+    @property
+    def ca_bundle(self) -> Path | None:
+        """The certificates to trust instead of the operating system's store."""
+        return self.client.ca_bundle
+
+    def files(self) -> tuple[str, ...] | None:
+        """Return the files that a token depends on, besides the login's own."""
+        return ()
+
+    def entry_name(self) -> str | None:
+        """Return the name of the cache's entry for this login; None if nobody is signed in."""
+        session = self.store.read()
+        return None if session is None else request_of(session, self.client.client_id).name
+
+    def obtain(self, cache: TokenCache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
+        """Get the person's access token, renewed by the refresh token if necessary.
+
+        Args:
+            cache: the cache; None to do without.
+            wanted: which token will do.
+            run: how the run goes.
+
+        Returns:
+            The token response, without a refresh token.
+
+        Raises:
+            TokenError: nobody is signed in, or the login has ended.
+            RefusedError: the server refused to renew it.
+            BannoCredsError: see `authorization_code.log_in`.
+        """
+        session = self.found()
+        run.emit(LoginFound(session.person, self.store.owner.words, None))
+        if session.ended is not None:  # whatever the cache still holds of it
+            raise ended(self.store, session, run.clock())
+        fetched = False
+
+        def fetch() -> TokenResponse:
+            nonlocal fetched
+            fetched = True
+            return _renewed(self, session, wanted, run)
+
+        if cache is None:
+            response = fetch()
+        else:
+            request = request_of(session, self.client.client_id)
+            response = cache.obtain(request, fetch, wanted, run, patience=self.timeout)
+        announce(response, session.scope, run)
+        if session.can_be_renewed:
+            warn_of_a_short_life(response, wanted.min_ttl, run)
+        elif fetched and wanted.force_refresh:
+            run.warn("the token cannot be renewed: no refresh token came with the login", _OFFLINE_HINT)
+        return response
+
+    def found(self) -> Session:
+        """Return the login.
+
+        Raises:
+            TokenError: nobody is signed in.
+            ConfigurationError: it cannot be read, or is broken.
+        """
+        session = self.store.read()
+        if session is None:
+            raise self.store.missing()
+        return session
+
+    def authentication(self, provider: Provider, run: Run) -> Authentication:
+        """Prove who the client is as at the login.
+
+        Raises:
+            ConfigurationError: a key is given and there was a secret, or the other way round.
+        """
+        proof = prepare(self.client, run)
+        if isinstance(proof, str) == (provider.method == SIGNED_JWT):
+            before = "a signed JWT" if provider.method == SIGNED_JWT else "the client secret"
+            raise ConfigurationError(
+                f"at the login the client proved who it is by {before}, and something else is given now",
+                hint="give the same as at the login, or sign in again",
+            )
+        return choose(self.client, proof, [provider.method], provider.issuer, provider.token_endpoint, run)
+
+
+def request_of(session: Session, client_id: str) -> Request:
+    """Return the request under which the cache keeps a login's access tokens: another one for each login."""
+    from banno_creds.tokens.cache import Request
+
+    return Request(
+        client_id=client_id,
+        token_endpoint=session.provider.token_endpoint,
+        issuer=session.provider.issuer,
+        key=sha256(session.id.encode()).hexdigest(),
+        **dict.fromkeys(("alg", "kid", "aud", "ca_bundle")),
+        lifetime=0,
+        iat=False,
+        claims={},
+        scope=session.scope,
+        resource=(),
+        params=(),
+    )
+
+
+def forget_in(cache: TokenCache | None, earlier: tuple[Session, str] | None) -> None:
+    """Remove the access tokens of a login from the cache."""
+    if cache is not None and earlier is not None:
+        cache.forget(request_of(*earlier).name)
+
+
+def ended(store: SessionStore, session: Session, now: float) -> BannoCredsError:
+    """Return the error for a login whose tokens are of no use any more."""
+    hint = f"sign in again: {store.owner.login}"
+    if session.ended is not None:
+        return TokenError(f"the login has ended: {session.ended}", hint=hint, rule="session.ended")
+    left = session.left(now)
+    when = "has ended" if left is None or left > 0 else f"ended {duration(-left)} ago"
+    return TokenError(
+        f"the login of {session.person} {when}, and no refresh token came with it",
+        details=(f"signed in at {utc(session.signed_in_at)}",),
+        hint=hint,
+        rule="session.ended",
+    )
+
+
+def without_refresh_token(response: TokenResponse) -> dict[str, Any]:
+    """Return the members of a token response, but the refresh token."""
+    return {name: value for name, value in response.raw.items() if name != "refresh_token"}
+
+
+def refresh_token_of(response: TokenResponse) -> str | None:
+    """Return the refresh token that came with a response; None if none did that can be used."""
+    token = response.raw.get("refresh_token")
+    return token if isinstance(token, str) and _REFRESH_TOKEN.fullmatch(token) else None
+
+
+def _renewed(signed_in: SignedIn, seen: Session, wanted: Wanted, run: Run) -> TokenResponse:
+    """Return the kept access token if it will do, else a new one; one process at a time."""
+    store = signed_in.store
+    with store.locked(signed_in.timeout, run.sleep):
+        session = signed_in.found()
+        now = run.clock()
+        if session.ended is not None:
+            raise ended(store, session, now)
+        token, left = session.token(now), session.left(now)
+        if token is not None and token.access_token != wanted.not_token:
+            # New enough: another process renewed it, or somebody signed in, while this one waited.
+            is_new = session.renewals > seen.renewals or session.id != seen.id
+            if is_new or (not wanted.force_refresh and left is not None and left >= wanted.min_ttl):
+                return token
+        if session.can_be_renewed:
+            return _refresh(signed_in, session, run)
+        if token is None:
+            raise ended(store, session, now)
+        return token
+
+
+def _refresh(signed_in: SignedIn, session: Session, run: Run) -> TokenResponse:
+    """Use the refresh token, once; the caller holds the lock."""
+    store, client, provider = signed_in.store, signed_in.client, session.provider
+    refresh_token = store.refresh_token(session)
+    authentication = signed_in.authentication(provider, run)
+    if session.asked:
+        run.warn(
+            "the refresh token was used before, and no answer to that was kept: it is tried once more",
+            "if the server considers it used up, sign in again",
+        )
+    # If this process is killed, the next one is told; and it shows that there is room for the answer.
+    store.write(replace(session, asked=True))
+    form = (("grant_type", "refresh_token"), ("refresh_token", refresh_token))
+    with HttpClient(client.timeout, client.ca_bundle) as http:
+        up = own_files.uptime()
+        try:
+            grant = Grant(form, HINTS, is_good_once=True, after_login=True)
+            response = send(provider.token_endpoint, grant, authentication, http, run)
+        except RefusedError as refusal:
+            if refusal.error == "invalid_grant":
+                _end(store, session, f"the server refused to renew it at {utc(int(run.clock()))} ({refusal.error})")
+                raise refusal.but(hint=f"sign in again: {store.owner.login}", rule="session.ended") from None
+            store.write(session)
+            raise
+        except BannoCredsError as failure:
+            if not getattr(failure, "sent", True):
+                store.write(session)
+            raise
+        # Keep the new token first, and alone: the old one may be used up, and the rest is not verified yet.
+        kept = replace(session, asked=False)
+        kept = store.keep(kept, refresh_token_of(response) or refresh_token, run)
+        claims = session.claims
+        if "id_token" in response.raw:
+            claims = _new_claims(store, kept, response, client, http, run)
+    renewed = replace(
+        kept,
+        claims=claims,
+        response={**_kept_members(session), **without_refresh_token(response)},
+        requested_at=response.requested_at,
+        up=up,
+        renewals=session.renewals + 1,
+    )
+    store.write(renewed)
+    return replace(response, raw=renewed.response)
+
+
+def _kept_members(session: Session) -> dict[str, Any]:
+    """Return what stays the same if an answer leaves it out: id_token and scope (RFC 6749 section 5.1)."""
+    return {name: session.response[name] for name in ("id_token", "scope") if name in session.response}
+
+
+def _new_claims(
+    store: SessionStore, session: Session, response: TokenResponse, client: Client, http: HttpClient, run: Run
+) -> Mapping[str, Any]:
+    """Verify the id_token that came with new tokens (OpenID Connect Core 1.0 section 12.2)."""
+    expected = Expected(session.provider.issuer, client.client_id, None, subject=str(session.claims.get("sub")))
+    try:
+        return verified_claims(response, expected, session.provider, http, run)
+    except TokenError:
+        _end(store, session, "an id_token came with its new tokens that is not to be relied on")
+        raise
+
+
+def _end(store: SessionStore, session: Session, why: str) -> None:
+    """Keep nothing of a login but the reason why it is over."""
+    with suppress(OutputError, ConfigurationError):  # the reason itself is the error to tell
+        current = store.read()
+        # If somebody removed our lock, another process may have renewed the login: that one stays.
+        if current is None or (current.id, current.renewals) == (session.id, session.renewals):
+            store.keep(replace(session, response={}, asked=False, ended=why), None)

@@ -1,0 +1,96 @@
+"""Who is signed in: by the id_token, or asked of the provider now (OpenID Connect Core 1.0 section 5.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.config import Wanted
+from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
+from banno_creds.http.answers import read_object
+from banno_creds.http.client import HttpClient
+from banno_creds.login.refresh_token import ended
+from banno_creds.login.steps import LoginFound, LoginKept
+from banno_creds.steps import Run
+from banno_creds.text import setting
+from banno_creds.tokens.endpoint import received
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from banno_creds.login.refresh_token import SignedIn
+    from banno_creds.login.sessions import Session
+    from banno_creds.tokens.cache import TokenCache
+
+
+def who_is_it(signed_in: SignedIn, run: Run = Run()) -> Session:
+    """Return the login of the person who is signed in.
+
+    Args:
+        signed_in: the login.
+        run: how the run goes.
+
+    Returns:
+        The login.
+
+    Raises:
+        TokenError: nobody is signed in, or the login has ended.
+    """
+    session, store = signed_in.found(), signed_in.store
+    run.emit(LoginFound(session.person, store.owner.words, session.signed_in_at))
+    run.emit(LoginKept(store.owner.words, session.places(store.path)))
+    if not session.can_be_renewed and session.token(run.clock()) is None:
+        raise ended(store, session, run.clock())
+    return session
+
+
+def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -> Mapping[str, Any]:
+    """Ask the provider what it says of the person now.
+
+    Args:
+        signed_in: the login.
+        cache: see `refresh_token.SignedIn.obtain`.
+        run: how the run goes; the step that names the person is left out, since `who_is_it` emits it.
+
+    Returns:
+        The claims.
+
+    Raises:
+        TokenError: they are another person's, or nobody is signed in.
+        ConfigurationError: the provider has no userinfo endpoint.
+        BannoCredsError: see `refresh_token.SignedIn.obtain`.
+    """
+    session = signed_in.found()
+    url = session.provider.userinfo_endpoint
+    if url is None:
+        raise ConfigurationError(
+            "the provider names no userinfo endpoint",
+            hint=f"whoami without {setting('userinfo')} shows the id_token's claims",
+        )
+
+    def emit(step: object) -> None:
+        if not isinstance(step, LoginFound):
+            run.emit(step)
+
+    quieter = run._replace(emit=emit)
+    token = signed_in.obtain(cache, Wanted(), quieter).access_token
+    with HttpClient(signed_in.timeout, signed_in.ca_bundle) as http:
+        for attempt in (1, 2):
+            answer = http.get(url, (("authorization", f"Bearer {token}"),))
+            run.emit(received(answer, [(token, "the token")], "Userinfo response"))
+            if answer.status != 401 or attempt == 2:
+                break
+            another = signed_in.obtain(cache, Wanted(not_token=token), quieter).access_token
+            if another == token:
+                break
+            token = another
+    try:
+        claims = read_object(answer, {"invalid_token": f"sign in again: {signed_in.store.owner.login}"})
+    except BannoCredsError as failure:
+        raise failure.without([(token, "the token")]) from None
+    if claims.get("sub") != session.claims.get("sub"):
+        raise TokenError(
+            "what the userinfo endpoint says is of another person than the one who signed in",
+            hint="do not rely on it; tell the server's operator",
+            rule="id_token.sub.unexpected",
+        )
+    return claims
