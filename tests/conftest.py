@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,14 +15,13 @@ import pytest
 
 from banno_creds.cli import run
 from banno_creds.jose import keys
-from banno_creds.tokens import client_credentials as flow
 
 from . import browser
 from .servers.issuer import Issuer
 from .servers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
@@ -63,8 +63,26 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
+class How:
+    """The clock of the command line in this process, and how it pauses."""
+
+    def __init__(self) -> None:
+        self.clock: Callable[[], float] = time.time
+        self.sleep: Callable[[float], object] = time.sleep
+
+    def pause(self, seconds: float) -> None:
+        """Pause as `sleep` says."""
+        self.sleep(seconds)
+
+
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def how() -> How:
+    """Set its members to give `cli` another clock, or no pauses."""
+    return How()
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: How) -> Cli:
     """The command line in this process: quick, and its coverage is seen."""
 
     def call(*args: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
@@ -72,7 +90,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-            code = run([str(arg) for arg in args])
+            typed = [str(arg) for arg in args]
+            code = run(typed, clock=lambda: how.clock(), sleep=lambda seconds: how.pause(seconds))
         captured = capsys.readouterr()
         return Result(code, captured.out, captured.err)
 
@@ -110,12 +129,10 @@ def ec_key() -> keys.PrivateKey:
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nobody waits between attempts; what would have been waited is kept."""
+def pauses(how: How) -> list[float]:
+    """`cli` does not wait between attempts; the pauses that it would have made."""
     waited: list[float] = []
-    defaults = flow.fetch_token.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", waited.append)
+    how.sleep = waited.append
     return waited
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.config import ClientConfig, KeySource
-from banno_creds.doctor.examination import examine
 from banno_creds.errors import RefusedError
 from banno_creds.jose import keys
-from banno_creds.tokens import client_credentials as flow
+from banno_creds.steps import Run
+from banno_creds.tokens.client_credentials import ClientCredentials, sign_jwt
 
 from .conftest import CLIENT_ID, write_private
 from .servers.loopback import LoopbackServer, Request, Says, says_json
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from banno_creds.steps import Step
+    from tests.conftest import How
 
     from .conftest import Cli
     from .servers.scripted import ScriptedServer
@@ -156,8 +158,8 @@ def test_no_repr_tells_a_secret(server: ScriptedServer, tmp_path: Path) -> None:
     source = KeySource("a variable", content=pem)
     config = ClientConfig(CLIENT_ID, source, token_endpoint=server.url)
     steps: list[Step] = []
-    response = flow.fetch_token(config, steps.append)
-    signer = flow.load_signer(config)
+    response = ClientCredentials(config).fetch(Run(steps.append))
+    signer = load_signer(config)
 
     [request] = server.requests
     assertion = request.form["client_assertion"][0]
@@ -247,11 +249,9 @@ PROXY_PASSWORD = "pr0xy-canary-pa55word"
 @pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_neither_doctor_nor_its_bundle_tells_a_secret(
-    cli: Cli, server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, output: str
+    cli: Cli, server: ScriptedServer, tmp_path: Path, how: How, name: str, output: str
 ) -> None:
-    pauses = examine.__kwdefaults__
-    assert pauses is not None
-    monkeypatch.setitem(pauses, "sleep", lambda _: None)
+    how.sleep = lambda _: None
     key = keys.generate("rsa")
     pem = key.pem(PASSPHRASE)
     path = write_private(tmp_path / "key.pem", pem)
@@ -319,7 +319,7 @@ def test_a_set_up_with_a_fault_tells_no_secret(cli: Cli, tmp_path: Path, fault: 
 def test_linting_an_assertion_does_not_show_it(cli: Cli, tmp_path: Path, way: str, output: str) -> None:
     key = keys.generate("ec")
     source = KeySource("a variable", content=key.pem())
-    assertion = flow.sign_jwt(ClientConfig(CLIENT_ID, source, token_endpoint="https://bank.example/token"))
+    assertion = sign_jwt(ClientConfig(CLIENT_ID, source, token_endpoint="https://bank.example/token"))
     (tmp_path / "public.pem").write_bytes(keys.generate("ec").public.pem())
     text = f"grant_type=client_credentials&client_assertion={assertion}" if way == "form" else assertion
     args = ["lint-assertion", "--public-key", str(tmp_path / "public.pem"), "-o", output]

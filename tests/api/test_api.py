@@ -26,10 +26,12 @@ import trustme
 from banno_creds import config
 from banno_creds.api import call as api
 from banno_creds.api.call import ApiRequest, Content, make_request
+from banno_creds.config import Wanted
 from banno_creds.errors import ConfigurationError, RefusedError, TimedOutError
 from banno_creds.http import client as http_client
 from banno_creds.http.client import HttpClient
 from banno_creds.tokens import cache as token_cache
+from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, Cli, Result
 from tests.servers.bank_api import INSTITUTION, Api, Reply, access_token
 
@@ -167,7 +169,7 @@ def test_a_large_body_is_not_held_in_memory(bank: Api, ec_pem: Path) -> None:
 
     tracemalloc.start()
     try:
-        api.call(configuration(bank, ec_pem), ApiRequest("/a/x", bank.base), write=count)
+        api.call(ClientCredentials(configuration(bank, ec_pem)), ApiRequest("/a/x", bank.base), write=count)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -247,7 +249,7 @@ def test_pieces_of_any_size_are_unfolded(bank: Api, ec_pem: Path, size: int) -> 
 
     bank.says(talk)
     came: list[bytes] = []
-    api.call(configuration(bank, ec_pem), ApiRequest("/a", bank.base), write=came.append)
+    api.call(ClientCredentials(configuration(bank, ec_pem)), ApiRequest("/a", bank.base), write=came.append)
     assert b"".join(came) == b"x" * 200_000 + b"y" * 65_536
 
 
@@ -264,7 +266,9 @@ def test_a_compression_bomb_is_unfolded_piece_by_piece(bank: Api, ec_pem: Path) 
     tracemalloc.start()
     try:
         request = ApiRequest("/a/x", bank.base)
-        api.call(configuration(bank, ec_pem), request, write=lambda piece: pieces.append(len(piece)))
+        api.call(
+            ClientCredentials(configuration(bank, ec_pem)), request, write=lambda piece: pieces.append(len(piece))
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -483,9 +487,7 @@ def test_a_name_that_is_not_loopback_gets_no_token_over_plain_http(
     call: Callable[..., Result], bank: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_client, "is_loopback", lambda _: False)  # as the connection is made, to the API too
-    monkeypatch.setattr(
-        "banno_creds.tokens.client_credentials.fetch_token", lambda *_, **__: _response(access_token(1))
-    )
+    monkeypatch.setattr(ClientCredentials, "fetch", lambda *_: _response(access_token(1)))
     result = call("/a/x")
     assert result.code == 5
     assert "is not this machine: the name leads to 127.0.0.1" in result.stderr
@@ -887,7 +889,7 @@ def test_a_large_body_refused_at_once_is_sent_again_whole(bank: Api, ec_pem: Pat
     with contextlib.closing(Content(Pipe(), "a pipe")) as content:  # type: ignore[arg-type]
         assert content.length is None
         request = make_request("/a", base=bank.base, content=content)
-        api.call(configuration(bank, ec_pem), request, write=lambda _: None)
+        api.call(ClientCredentials(configuration(bank, ec_pem)), request, write=lambda _: None)
     assert len(bank.asked[1].body) == 16 * 1024 * 1024
 
 
@@ -907,7 +909,11 @@ def test_a_body_that_breaks_off_while_it_is_sent_is_an_error_of_its_own(bank: Ap
 
     content = Content(Broken(b"x" * 10), "the file")
     with pytest.raises(ConfigurationError, match="the file cannot be read: Input/output error"):
-        api.call(configuration(bank, ec_pem), make_request("/a", base=bank.base, content=content), write=print)
+        api.call(
+            ClientCredentials(configuration(bank, ec_pem)),
+            make_request("/a", base=bank.base, content=content),
+            write=print,
+        )
 
 
 def test_a_terminal_is_told_that_it_is_waited_for(
@@ -1040,12 +1046,12 @@ def test_the_cache_and_its_options_are_the_token_s(
 ) -> None:
     seen: list[tuple[object, ...]] = []
 
-    def obtain(config: object, cache: object, emit: object, *, min_ttl: int = 60, **more: object) -> Any:
-        seen.append((cache, min_ttl, more))
+    def obtain(_: object, cache: object, wanted: Wanted, run: object) -> Any:
+        seen.append((cache, wanted))
         return _response(access_token(len(seen)))
 
     the_cache = object()
-    monkeypatch.setattr("banno_creds.tokens.client_credentials.obtain_token", obtain)
+    monkeypatch.setattr(ClientCredentials, "obtain", obtain)
     monkeypatch.setattr(token_cache, "open_cache", lambda _: the_cache)
     bank.says(Reply(401), Reply())
     args = [word for word in args_for(bank, ec_pem, "/a", "--min-ttl", "90") if word != "--no-cache"]
@@ -1053,10 +1059,10 @@ def test_the_cache_and_its_options_are_the_token_s(
     assert cli(*args, "--force-refresh").code == 0
     assert cli(*args, "--no-cache").code == 0
     assert seen == [
-        (the_cache, 90, {"force_refresh": False}),
-        (the_cache, 90, {"not_token": access_token(1)}),  # after the 401
-        (the_cache, 90, {"force_refresh": True}),
-        (None, 90, {"force_refresh": False}),
+        (the_cache, Wanted(90)),
+        (the_cache, Wanted(90, not_token=access_token(1))),  # after the 401
+        (the_cache, Wanted(90, force_refresh=True)),
+        (None, Wanted(90)),
     ]
 
 
@@ -1069,9 +1075,7 @@ def kept(cli: Cli, bank: Api, ec_pem: Path) -> Callable[..., Result]:
 def test_where_there_is_no_other_token_the_401_stands(
     kept: Callable[..., Result], bank: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "banno_creds.tokens.client_credentials.obtain_token", lambda *_, **__: _response(access_token())
-    )
+    monkeypatch.setattr(ClientCredentials, "obtain", lambda *_: _response(access_token()))
     bank.says(Reply(401, b'{"error": "nope"}'))
     result = kept("/a")
     assert (result.code, result.stdout, len(bank.asked)) == (4, '{"error": "nope"}', 1)
@@ -1103,7 +1107,7 @@ def test_a_refused_client_with_a_revoked_token_is_asked_for_once(
         asked += 1
         raise RefusedError("the server refused the client: invalid_client", error="invalid_client", status=401)
 
-    monkeypatch.setattr("banno_creds.tokens.client_credentials.fetch_token", refuse)
+    monkeypatch.setattr(ClientCredentials, "fetch", refuse)
     results = [kept("/a") for _ in range(6)]
     assert {result.code for result in results} == {4}
     assert all("The server refused the client: invalid_client\n" in result.stderr for result in results)
@@ -1220,9 +1224,7 @@ def test_nobody_listens(call: Callable[..., Result], bank: Api) -> None:
 @pytest.fixture
 def granted(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a token already: on a busy machine, one would not always be got in the time that these tests allow."""
-    monkeypatch.setattr(
-        "banno_creds.tokens.client_credentials.fetch_token", lambda *_, **__: _response(access_token())
-    )
+    monkeypatch.setattr(ClientCredentials, "fetch", lambda *_: _response(access_token()))
 
 
 def stalls(before: bytes = b"") -> tuple[Callable[[Handler], None], threading.Event]:
@@ -1241,7 +1243,7 @@ def test_the_time_is_how_long_an_answer_may_take_to_begin(bank: Api, ec_pem: Pat
     talk, over = stalls(b"HTTP/1.1 200 OK\r\n")
     bank.says(talk)
     with pytest.raises(TimedOutError) as caught:
-        api.call(configuration(bank, ec_pem, 0.5), ApiRequest("/a", bank.base), write=print)
+        api.call(ClientCredentials(configuration(bank, ec_pem, 0.5)), ApiRequest("/a", bank.base), write=print)
     over.set()
     assert str(caught.value) == f"no whole answer from 127.0.0.1:{bank.port} within 0.5 s"
     assert caught.value.details == ("the server had not begun to answer",)
@@ -1260,7 +1262,11 @@ def test_an_answer_that_begins_byte_by_byte_is_none(bank: Api, ec_pem: Path, con
     bank.says(talk)
     body = None if content is None else Content(io.BytesIO(content), "the body")
     with pytest.raises(TimedOutError) as caught:
-        api.call(configuration(bank, ec_pem, 0.5), make_request("/a", base=bank.base, content=body), write=print)
+        api.call(
+            ClientCredentials(configuration(bank, ec_pem, 0.5)),
+            make_request("/a", base=bank.base, content=body),
+            write=print,
+        )
     over.set()
     assert caught.value.details == ("the server had not begun to answer",)
 
@@ -1271,7 +1277,7 @@ def test_the_time_is_how_long_an_answer_may_pause(bank: Api, ec_pem: Path) -> No
     bank.says(talk)
     came: list[bytes] = []
     with pytest.raises(TimedOutError) as caught:
-        api.call(configuration(bank, ec_pem, 0.8), ApiRequest("/a", bank.base), write=came.append)
+        api.call(ClientCredentials(configuration(bank, ec_pem, 0.8)), ApiRequest("/a", bank.base), write=came.append)
     over.set()
     assert came == [b"half"]
     assert str(caught.value) == f"nothing more of the answer from 127.0.0.1:{bank.port} came for 0.8 s"
@@ -1297,7 +1303,7 @@ def test_the_whole_may_take_longer(bank: Api, ec_pem: Path) -> None:
     bank.says(talk)
     came: list[bytes] = []
     request = make_request("/a", base=bank.base, content=Content(Slow(bytes(600)), "slow"))
-    api.call(configuration(bank, ec_pem, 0.8), request, write=came.append)
+    api.call(ClientCredentials(configuration(bank, ec_pem, 0.8)), request, write=came.append)
     assert (bank.asked[0].body, b"".join(came)) == (bytes(600), b"x" * 6)
 
 

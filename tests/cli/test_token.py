@@ -19,12 +19,12 @@ import pytest
 from banno_creds import recall
 from banno_creds.cli import forms
 from banno_creds.cli.report import write_result
+from banno_creds.config import Wanted
 from banno_creds.profiles import lookup as profiles
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.storage import own_files
-from banno_creds.tokens import client_credentials as flow
-from banno_creds.tokens.client_credentials import obtain_token
-from tests.conftest import CLIENT_ID, Result, write_private
+from banno_creds.tokens.client_credentials import ClientCredentials
+from tests.conftest import CLIENT_ID, How, Result, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def test_a_key_that_others_can_write_is_refused_though_a_token_is_there(
 
 
 def test_the_forms_are_those_of_client_assertion_and_tell_what_is_left(
-    cli: Cli, ask: list[str], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, ask: list[str], how: How, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = time.time()
     assert json.loads(cli(*ask, "-o", "json").stdout) == {
@@ -145,14 +145,9 @@ def test_the_forms_are_those_of_client_assertion_and_tell_what_is_left(
     assert env[0] == env[1]
     clock = time.time
     monkeypatch.setattr(own_files, "uptime", lambda: ("", 0.0))
-    monkeypatch.setitem(_obtain_defaults(), "clock", lambda: clock() + 100)
+    how.clock = lambda: clock() + 100
     left = [json.loads(cli(*ask, "-o", "json").stdout)["expires_in"] for _ in range(2)]
     assert left == [pytest.approx(500, abs=5)] * 2
-
-
-def _obtain_defaults() -> dict[str, object]:
-    assert obtain_token.__kwdefaults__ is not None
-    return obtain_token.__kwdefaults__
 
 
 def test_a_shell_can_eval_the_env_form(ask: list[str]) -> None:
@@ -319,7 +314,9 @@ def test_min_ttl_is_how_long_the_token_must_be_good(cli: Cli, ask: list[str], is
     assert cli(*ask, "--min-ttl", "400") == _good("openid.1")
     too_long = _short_life(500, 500)
     assert cli(*ask, "--min-ttl", "500") == Result(0, "openid.2\n", too_long)
-    assert cli(*ask, env={"BANNO_CREDS_MIN_TTL": "500"}) == Result(0, "openid.3\n", too_long)
+    assert cli(*ask, env={"BANNO_CREDS_MIN_TTL": "500"}) == Result(
+        0, "openid.3\n", too_long.replace("--min-ttl", "BANNO_CREDS_MIN_TTL")
+    )
     assert cli(*ask, "--min-ttl", "0") == _good("openid.3")
 
 
@@ -420,9 +417,9 @@ def test_a_token_that_is_good_survives_a_refusal(cli: Cli, ask: list[str], issue
 
 
 def test_a_server_that_is_down_is_asked_again_by_the_next_run(
-    cli: Cli, ask: list[str], issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, ask: list[str], issuer: Issuer, how: How
 ) -> None:
-    monkeypatch.setitem(_obtain_defaults(), "sleep", lambda _: None)
+    how.sleep = lambda _: None
     issuer.failure = 503, {}
     for _ in range(2):
         result = cli(*ask)
@@ -746,15 +743,15 @@ def test_an_answer_is_not_kept_if_anything_changed_while_it_was_given(
     monkeypatch: pytest.MonkeyPatch,
     happens: Callable[..., None],
 ) -> None:
-    obtain = flow.obtain_token
+    obtain = ClientCredentials.obtain
 
-    def obtain_and_more(*args: Any, min_ttl: int, force_refresh: bool) -> Any:
-        outcome = obtain(*args, min_ttl=min_ttl, force_refresh=force_refresh)
-        happens(ec_pem, rsa_pem, lambda: obtain(*args, force_refresh=True))
+    def obtain_and_more(self: ClientCredentials, cache: Any, wanted: Wanted, run: Any) -> Any:
+        outcome = obtain(self, cache, wanted, run)
+        happens(ec_pem, rsa_pem, lambda: obtain(self, cache, Wanted(force_refresh=True), run))
         return outcome
 
     with monkeypatch.context() as patch:
-        patch.setattr(flow, "obtain_token", obtain_and_more)
+        patch.setattr(ClientCredentials, "obtain", obtain_and_more)
         assert cli(*ask) == _good("openid.1")
     assert list(folder.glob("*.answer")) == []
 
@@ -762,14 +759,14 @@ def test_an_answer_is_not_kept_if_anything_changed_while_it_was_given(
 def test_an_answer_is_not_kept_for_a_key_that_was_there_before(
     cli: Cli, ask: list[str], folder: Path, ec_pem: Path, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    obtain = flow.obtain_token
+    obtain = ClientCredentials.obtain
 
-    def replace_and_obtain(*args: Any, **options: Any) -> Any:
+    def replace_and_obtain(*args: Any) -> Any:
         ec_pem.write_bytes(rsa_pem.read_bytes())
-        return obtain(*args, **options)
+        return obtain(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(flow, "obtain_token", replace_and_obtain)
+        patch.setattr(ClientCredentials, "obtain", replace_and_obtain)
         assert cli(*ask) == _good("openid.1")
     assert list(folder.glob("*.answer")) == []
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from banno_creds.storage import own_files
-from tests.conftest import CLIENT_ID
+from tests.conftest import CLIENT_ID, How
 from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
 from tests.servers.openid_provider import SUBJECT, OpenIdProvider
 
@@ -196,9 +196,9 @@ def test_locked_keyring_forgets_nothing_and_only_here_forgets_what_it_can(
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_server_that_fails_is_exit_5_and_nothing_is_forgotten(
-    status: int, tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+    status: int, tool: Tool, provider: OpenIdProvider, how: How
 ) -> None:
-    _never_sleeps(monkeypatch)
+    how.sleep = lambda _: None
     before = session()
     provider.revocation = (status, b"")
     result = tool.run("logout", "--timeout", "5")
@@ -209,22 +209,12 @@ def test_server_that_fails_is_exit_5_and_nothing_is_forgotten(
     assert tool.run("logout").code == 0
 
 
-def test_server_that_is_not_there_is_exit_5_and_nothing_is_forgotten(
-    tool: Tool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _never_sleeps(monkeypatch)
+def test_server_that_is_not_there_is_exit_5_and_nothing_is_forgotten(tool: Tool, how: How) -> None:
+    how.sleep = lambda _: None
     change_session(provider={**session()["provider"], "revocation_endpoint": "http://127.0.0.1:9/revoke"})
     assert tool.run("logout", "--timeout", "5").code == 5
     assert len(kept()) == 1
     assert tool.browser.addresses[1:] == [], "nor is the browser sent there"
-
-
-def _never_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    from banno_creds.login import authorization_code as login
-
-    defaults = login.log_out.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", lambda _: None)
 
 
 def test_refused_revocation_is_exit_4_and_nothing_is_forgotten_nor_shown(

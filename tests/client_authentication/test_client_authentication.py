@@ -15,6 +15,7 @@ import pexpect
 import pytest
 
 from banno_creds.client_authentication.methods import BASIC, POST, Authenticated, ClientSecret, SecretSource
+from banno_creds.steps import Run
 from tests.conftest import CLIENT_ID, write_private
 from tests.oidc import Tool, answer_to, grow_older, kept, one_line, session, tool_for
 from tests.servers.openid_provider import OpenIdProvider
@@ -132,7 +133,7 @@ def test_secret_is_sent_by_basic_form_encoded_where_discovery_names_it(
 
 @pytest.mark.parametrize("client_id", ["a:b", "50%", "a+b", "a b", CLIENT_ID])
 def test_client_id_and_secret_of_basic_are_what_they_were_however_they_are_written(client_id: str) -> None:
-    whole = ClientSecret(client_id, SECRET, BASIC).apply((("grant_type", "x"),))
+    whole = ClientSecret(client_id, SECRET, BASIC).apply((("grant_type", "x"),), Run())
     [(name, value)] = whole.headers
     assert name == "authorization"
     assert basic_of(value) == (client_id, SECRET)
@@ -429,7 +430,7 @@ def test_token_response_that_cannot_be_used_is_not_shown(tool: Tool, provider: O
 def test_nothing_that_holds_a_secret_shows_it_by_its_repr() -> None:
     held = (
         ClientSecret(CLIENT_ID, SECRET, POST),
-        ClientSecret(CLIENT_ID, SECRET, POST).apply(()),
+        ClientSecret(CLIENT_ID, SECRET, POST).apply((), Run()),
         Authenticated((("client_secret", SECRET),), (), (SECRET,), "the client secret"),
         SecretSource("a file", lambda: SECRET),
     )

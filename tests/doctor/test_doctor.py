@@ -1435,12 +1435,8 @@ def test_no_assertion_is_made_for_another_servers_issuer(bank: Bank, rsa_key: ke
 
 
 @pytest.fixture
-def probe_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    waited: list[float] = []
-    defaults = examine.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", waited.append)
-    return waited
+def probe_pauses(pauses: list[float]) -> list[float]:
+    return pauses
 
 
 def test_in_a_pipe_the_option_is_enough(cli: Cli, bank: Bank, rsa_pem: Path, probe_pauses: list[float]) -> None:

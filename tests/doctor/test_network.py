@@ -776,7 +776,7 @@ REDIRECT = Says(302, b"", {"location": "http://portal.example/login", "content-t
 def test_a_captive_portal_in_the_token_endpoints_place(server: ScriptedServer, answer: Says) -> None:
     server.says(answer)
     with HttpClient(20) as http, pytest.raises((UnusableAnswerError, RefusedError)) as failure:
-        token_endpoint.read_answer(http.post_form(server.url, []), 0)
+        token_endpoint.read_answer(http.post_form(server.url, []), 0, {})
     assert failure.value.rule == "network.answer"
 
 
@@ -820,14 +820,14 @@ def test_an_endpoint_that_discovery_does_not_name(name: str, rule: str, url: str
 def test_a_server_that_cannot_answer_now(server: ScriptedServer, status: int) -> None:
     server.says(Says(status))
     with HttpClient(20) as http, pytest.raises(UnavailableError) as failure:
-        token_endpoint.read_answer(http.post_form(server.url, []), 0)
+        token_endpoint.read_answer(http.post_form(server.url, []), 0, {})
     assert failure.value.rule == "network.unavailable"
 
 
 def test_the_rule_of_a_refusal_is_its_oauth_error_unless_that_echoes_a_secret(server: ScriptedServer) -> None:
     server.says(Says(401, json.dumps({"error": "invalid_client"}).encode()))
     with HttpClient(20) as http, pytest.raises(RefusedError) as failure:
-        token_endpoint.read_answer(http.post_form(server.url, []), 0)
+        token_endpoint.read_answer(http.post_form(server.url, []), 0, {})
     assert failure.value.rule == "invalid_client"
     error = failure.value
     error = error.without([("a-signature-that-is-not-there", "the assertion")])

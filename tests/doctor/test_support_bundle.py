@@ -18,7 +18,7 @@ from banno_creds.rules.diagnosis import Cause, Diagnosis, RuledOut
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.storage import secret_files as files
-from tests.conftest import CLIENT_ID, write_private
+from tests.conftest import CLIENT_ID, How, write_private
 from tests.doctor.test_doctor import ask, public_of, refused, without_chance
 from tests.jose.test_decode import NOW
 from tests.seen import compare, program
@@ -73,13 +73,8 @@ def test_it_has_what_a_support_case_asks_for(cli: Cli, bank: Bank, rsa_pem: Path
     assert "What to ask the bank's administrator" in headings
 
 
-def test_each_further_request_is_in_it_with_its_id(
-    cli: Cli, bank: Bank, rsa_pem: Path, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from banno_creds.doctor.examination import examine
-
-    assert examine.__kwdefaults__ is not None
-    monkeypatch.setitem(examine.__kwdefaults__, "sleep", lambda _: None)
+def test_each_further_request_is_in_it_with_its_id(cli: Cli, bank: Bank, rsa_pem: Path, file: Path, how: How) -> None:
+    how.sleep = lambda _: None
     bank.token = lambda _: granted() if len(bank.forms) == 2 else refused()
     cli(*ask(bank, rsa_pem), "--probe", "--bundle", file)
     text = file.read_text()

@@ -13,11 +13,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from joserfc.jwk import ECKey, RSAKey
 
-from banno_creds.doctor import examination as doctor
 from banno_creds.jose import keys
 from banno_creds.rules.findings import Rule
-from banno_creds.tokens import client_credentials as flow
-from tests.conftest import CLIENT_ID, write_private
+from tests.conftest import CLIENT_ID, How, write_private
 from tests.interop.test_rules import ALG, AUD, NO_CLIENT, NO_KEY, SIGNATURE
 
 from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES
@@ -415,18 +413,10 @@ def test_an_application_of_another_type_is_named(cli: Cli, provider: Provider) -
 # --- the clock ---
 
 
-def _set_clock(monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
-    for story in (doctor.examine, flow.fetch_token):
-        assert story.__kwdefaults__ is not None
-        monkeypatch.setitem(story.__kwdefaults__, "clock", lambda: time.time() + ahead)
-
-
-def test_a_clock_that_is_behind_is_named_before_anybody_is_asked(
-    cli: Cli, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_is_behind_is_named_before_anybody_is_asked(cli: Cli, provider: Provider, how: How) -> None:
     registration = provider.registrations["PS256-pem"]
     setup = _setup(provider, registration)
-    _set_clock(monkeypatch, -120)
+    how.clock = lambda: time.time() - 120
     seen = _doctor(cli, provider, *setup, *_registered(registration))
     assert (seen.causes, seen.events) == ([Rule.CLOCK_SKEW], [])
     assert seen.code != 0
@@ -434,22 +424,22 @@ def test_a_clock_that_is_behind_is_named_before_anybody_is_asked(
 
 
 def test_a_clock_within_the_tolerance_is_a_warning_and_the_token_is_granted(
-    cli: Cli, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, provider: Provider, how: How
 ) -> None:
     registration = provider.registrations["PS256-pem"]
-    _set_clock(monkeypatch, -12)
+    how.clock = lambda: time.time() - 12
     seen = _doctor(cli, provider, *_setup(provider, registration, *_registered(registration)))
     assert (seen.code, seen.with_verdict("fail"), seen.with_verdict("warn")) == (0, [], [Rule.CLOCK_SKEW])
     assert [event.event for event in seen.events] == ["grant.success"]
 
 
 def test_a_clock_that_is_ahead_is_named_though_this_provider_takes_what_it_dates(
-    cli: Cli, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, provider: Provider, how: How
 ) -> None:
     # The vendor documents five minutes at the most, which the provider does not look at.
     registration = provider.registrations["PS256-pem"]
     setup = _setup(provider, registration)
-    _set_clock(monkeypatch, 600)
+    how.clock = lambda: time.time() + 600
     seen = _doctor(cli, provider, *setup, *_registered(registration))
     assert (seen.causes, seen.events) == ([Rule.CLOCK_SKEW], [])
     assert _ask(cli, provider, *setup).event == "grant.success"
@@ -459,11 +449,8 @@ def test_a_clock_that_is_ahead_is_named_though_this_provider_takes_what_it_dates
 
 
 @pytest.fixture
-def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waited(pauses: list[float]) -> list[float]:
     """The pauses between requests, which nobody waits for."""
-    pauses: list[float] = []
-    assert doctor.examine.__kwdefaults__ is not None
-    monkeypatch.setitem(doctor.examine.__kwdefaults__, "sleep", pauses.append)
     return pauses
 
 

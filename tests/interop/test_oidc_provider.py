@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from joserfc.jwk import ECKey, RSAKey
 
 from banno_creds.jose import keys
-from banno_creds.tokens.client_credentials import fetch_token
-from tests.conftest import write_private
+from tests.conftest import How, write_private
 
 from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES
 
@@ -128,10 +127,10 @@ def test_a_replayed_jti_is_refused(cli: Cli, provider: Provider, monkeypatch: py
     _refused(cli, provider, ask, "must only be used once")
 
 
-def test_an_expired_assertion_is_refused(cli: Cli, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_assertion_is_refused(cli: Cli, provider: Provider, how: How) -> None:
     ask = _ask(provider, provider.registrations["PS256-pem"])
     past = time.time() - 120
-    monkeypatch.setitem(fetch_token.__kwdefaults__ or {}, "clock", lambda: past)
+    how.clock = lambda: past
     _refused(cli, provider, ask, "jwt expired")
 
 

@@ -21,12 +21,11 @@ from hypothesis import strategies as st
 from banno_creds.cli import run
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
-from banno_creds.tokens import client_credentials as flow
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import Cli
+    from tests.conftest import Cli, How
 
 NOW = 1_795_276_801  # 2026-11-21 16:00:01 UTC
 
@@ -64,11 +63,9 @@ STEPS = """\
 
 
 @pytest.fixture(autouse=True)
-def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+def _now(how: How) -> None:
     """The clock stands still."""
-    defaults = flow.inspect_token.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "clock", lambda: NOW + 0.4)
+    how.clock = lambda: NOW + 0.4
 
 
 PASTED = {

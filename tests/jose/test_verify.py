@@ -27,14 +27,13 @@ from banno_creds.jose.decode import DecodedToken
 from banno_creds.jose.decode import decode as take_apart
 from banno_creds.jose.encoding import base64url, base64url_decode, parse_json_object
 from banno_creds.jose.verify import keys_of, load_public_key, verify_signature
-from banno_creds.tokens import client_credentials as flow
 from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from banno_creds.jose import keys
-    from tests.conftest import Cli, Result
+    from tests.conftest import Cli, How, Result
     from tests.servers.scripted import ScriptedServer
 
     Private = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
@@ -46,11 +45,9 @@ _HASHES: dict[str, HashAlgorithm] = {"256": SHA256(), "384": SHA384(), "512": SH
 
 
 @pytest.fixture(autouse=True)
-def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+def _now(how: How) -> None:
     """The clock stands still."""
-    defaults = flow.inspect_token.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "clock", lambda: NOW)
+    how.clock = lambda: NOW
 
 
 def _signature(native: Private, alg: str, data: bytes) -> bytes:

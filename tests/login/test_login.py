@@ -917,12 +917,6 @@ def lock_for(monkeypatch: pytest.MonkeyPatch, tool: Tool, stack: ExitStack) -> C
     """Takes the lock of the login that there is, as another process would; it is freed with the stack."""
     import fcntl
 
-    from banno_creds.login import authorization_code as login
-
-    # Nobody waits for it.
-    defaults = login.log_in.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", lambda _: None)
     assert tool.log_in().code == 0
     path = str(kept()[0]) + own_files.LOCK
 
@@ -1115,10 +1109,10 @@ def test_issuer_of_a_named_environment_is_what_its_documented_discovery_document
     tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from banno_creds.config import ENVIRONMENTS
-    from banno_creds.login import authorization_code as login
+    from banno_creds.login import provider as providers
 
     document = f"{provider.issuer}/.well-known/openid-configuration"
-    monkeypatch.setattr(login, "_DOCUMENTS", {ENVIRONMENTS["production"]: document})
+    monkeypatch.setattr(providers, "DOCUMENTS", {ENVIRONMENTS["production"]: document})
     result = tool.cli("login", *tool.client, "--redirect-uri", tool.redirect_uri)
     tool.browser.done()
     assert result.code == 0, result.stderr

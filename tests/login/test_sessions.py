@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from banno_creds.storage import own_files
-from banno_creds.tokens import client_credentials as flow
 from tests import keyring_backend
 from tests.conftest import CLIENT_ID, write_private
 from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
@@ -95,13 +94,6 @@ def keyring(monkeypatch: pytest.MonkeyPatch) -> Keyring:
     backend = Keyring()
     monkeypatch.setattr("keyring.get_keyring", lambda: backend)
     return backend
-
-
-def never_sleep(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
-    """Nobody waits between attempts; what would have been waited is kept."""
-    defaults = flow.obtain_token.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "sleep", pauses.append)
 
 
 def token(result: Result) -> str:
@@ -463,7 +455,6 @@ def test_id_token_of_another_person_ends_the_login(tool: Tool, provider: OpenIdP
 def test_token_whose_id_token_could_not_be_looked_at_is_not_given_and_its_refresh_token_kept(
     more: list[str], tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    never_sleep(monkeypatch, [])
     provider.renews_id_token = True
     change_session(provider={**session()["provider"], "jwks_uri": "http://127.0.0.1:9/jwks"})
     failed = tool.run("token", *more, "--force-refresh", "--timeout", "5")
@@ -560,14 +551,12 @@ def test_request_that_never_reached_the_server_is_tried_again(
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(HttpClient, "post_form", post_form)
-    never_sleep(monkeypatch, pauses)
     assert token(tool.run("token", "--no-cache")) == provider.issued[1]
     assert list(provider.uses.values()) == [1]
     assert len(pauses) == 1
 
 
 def test_server_that_is_not_there_leaves_the_login_as_it_was(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    never_sleep(monkeypatch, [])
     grow_older(HOUR)
     provider = {**session()["provider"], "token_endpoint": "http://127.0.0.1:9/token"}
     change_session(provider=provider)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from banno_creds.config import ClientConfig, KeySource
+from banno_creds.config import ClientConfig, KeySource, Wanted
 from banno_creds.tokens.cache import TokenCache
-from banno_creds.tokens.client_credentials import obtain_token
+from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, Result
 
 if TYPE_CHECKING:
@@ -171,9 +171,13 @@ def test_of_many_whose_token_an_api_refused_one_asks_for_another(issuer: Issuer,
     config = ClientConfig(CLIENT_ID, KeySource(str(ec_pem), path=ec_pem), token_endpoint=issuer.url)
     folder.mkdir(0o700)
     cache = TokenCache(str(folder))
-    old = obtain_token(config, cache).access_token
+    old = ClientCredentials(config).obtain(cache, Wanted()).access_token
     with ThreadPoolExecutor(SOME) as threads:
-        given = list(threads.map(lambda _: obtain_token(config, cache, not_token=old).access_token, range(SOME)))
+        given = list(
+            threads.map(
+                lambda _: ClientCredentials(config).obtain(cache, Wanted(not_token=old)).access_token, range(SOME)
+            )
+        )
     assert len(set(given)) == 1
     assert given[0] != old
     assert len(issuer.forms) == 2

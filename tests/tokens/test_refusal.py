@@ -17,7 +17,7 @@ from banno_creds import KeySource, TokenSource
 from banno_creds.config import ENVIRONMENTS, ClientConfig
 from banno_creds.doctor import examination as doctor
 from banno_creds.errors import RefusedError
-from banno_creds.tokens import client_credentials as flow
+from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.cli.test_report import at_terminal
 from tests.conftest import CLIENT_ID, write_private
 from tests.servers.loopback import Says
@@ -388,12 +388,12 @@ def configs(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Configs:
 
     def run(args: list[str], env: Mapping[str, str]) -> list[ClientConfig]:
         seen: list[ClientConfig] = []
-        fetch, examine = flow.fetch_token, doctor.examine
+        fetch, examine = ClientCredentials.fetch, doctor.examine
 
-        def fetch_token(config: ClientConfig, *more: Any, **options: Any) -> Any:
-            seen.append(config)
+        def fetch_token(self: ClientCredentials, *more: Any) -> Any:
+            seen.append(self.config)
             try:
-                return fetch(config, *more, **options)
+                return fetch(self, *more)
             except RefusedError as refused:  # whatever rule has failed, it is the hint that is looked at
                 raise refused.but(hint=FIND_OUT, doctor_can_tell=True) from None
 
@@ -402,7 +402,7 @@ def configs(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Configs:
             return examine(setup, *more, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr(flow, "fetch_token", fetch_token)
+            patch.setattr(ClientCredentials, "fetch", fetch_token)
             patch.setattr(doctor, "examine", examining)
             program, *words = command_in(cli("client-assertion", "-q", *args, env=env))
             assert program == "banno-creds"
@@ -545,7 +545,11 @@ def _by_source(config: ClientConfig) -> object:
     return TokenSource(config).token()
 
 
-@pytest.fixture(params=[flow.fetch_token, _by_source], ids=["fetch_token", "TokenSource"])
+def _by_credentials(config: ClientConfig) -> object:
+    return ClientCredentials(config).fetch()
+
+
+@pytest.fixture(params=[_by_credentials, _by_source], ids=["fetch", "TokenSource"])
 def fetch(request: pytest.FixtureRequest) -> Callable[[ClientConfig], object]:
     function: Callable[[ClientConfig], object] = request.param
     return function

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from banno_creds import errors
-from banno_creds.config import ClientConfig, KeySource
+from banno_creds.config import ClientConfig, KeySource, Wanted
 from banno_creds.errors import (
     BannoCredsError,
     ConfigurationError,
@@ -22,13 +22,13 @@ from banno_creds.errors import (
     SigningError,
     UnavailableError,
 )
-from banno_creds.steps import CacheAnswered, CacheSearched, WaitingForAnother, Warned
+from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother, Warned
 from banno_creds.storage import lock as storage_lock
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock, remove_stale
 from banno_creds.tokens import cache as token_cache
 from banno_creds.tokens.cache import TokenCache, open_cache, request_of
-from banno_creds.tokens.client_credentials import obtain_token
+from banno_creds.tokens.client_credentials import ClientCredentials
 from banno_creds.tokens.response import TokenResponse, token_response
 from tests.conftest import CLIENT_ID
 
@@ -112,9 +112,10 @@ class Asker:
         return self.response(request, **options).access_token
 
     def response(self, request: token_cache.Request = REQUEST, **options: Any) -> TokenResponse:
-        defaults: dict[str, Any] = {"min_ttl": 60, "patience": 30, "clock": self.clock, "sleep": self.sleep}
+        sleep, patience = options.pop("sleep", self.sleep), options.pop("patience", 30)
         self.steps.clear()
-        return self.cache.obtain(request, self.fetch, self.steps.append, **defaults | options)
+        run = Run(self.steps.append, options.pop("clock", self.clock), sleep)
+        return self.cache.obtain(request, self.fetch, Wanted(**options), run, patience=patience)
 
     @property
     def warnings(self) -> list[str]:
@@ -614,14 +615,15 @@ def test_whoever_waits_with_a_refused_token_is_given_the_one_that_another_fetche
 
 def test_without_a_cache_a_token_that_an_api_refused_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = token_response({"access_token": "fresh", "token_type": "Bearer"}, 0)
-    monkeypatch.setattr("banno_creds.tokens.client_credentials.fetch_token", lambda *_, **__: fresh)
-    assert obtain_token(CONFIG, None, not_token="old") is fresh
+    monkeypatch.setattr(ClientCredentials, "fetch", lambda *_: fresh)
+    assert ClientCredentials(CONFIG).obtain(None, Wanted(not_token="old")) is fresh
 
 
 def test_the_flow_hands_on_which_token_an_api_refused(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("banno_creds.tokens.client_credentials.fetch_token", lambda *_, **__: ask.fetch())
+    monkeypatch.setattr(ClientCredentials, "fetch", lambda *_: ask.fetch())
+    run = Run(clock=ask.clock)
     tokens = [
-        obtain_token(CONFIG, ask.cache, not_token=old, clock=ask.clock).access_token
+        ClientCredentials(CONFIG).obtain(ask.cache, Wanted(not_token=old), run).access_token
         for old in (None, "token-1", "token-1", "token-2")
     ]
     assert tokens == ["token-1", "token-2", "token-2", "token-2"]
@@ -1067,7 +1069,7 @@ def test_a_looser_mode_is_tightened(ask: Asker, of: str) -> None:
             modes.append(ask.lock.stat().st_mode & 0o777)
             return ask.fetch()
 
-        ask.cache.obtain(REQUEST, fetch, min_ttl=60, patience=30, clock=ask.clock)
+        ask.cache.obtain(REQUEST, fetch, Wanted(), Run(clock=ask.clock), patience=30)
         assert modes == [0o600]
     else:
         assert ask() == "token-1"
@@ -1114,7 +1116,7 @@ def test_the_cache_is_opened_where_the_variable_says(tmp_path: Path, monkeypatch
 def test_without_a_home_there_is_no_cache_and_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_files, "cache_folder", lambda: None)
     steps: list[Step] = []
-    assert open_cache(steps.append) is None
+    assert open_cache(Run(steps.append)) is None
     assert steps == [Warned("there is no home folder, and so no cache", token_cache._GO_ON)]
 
 
@@ -1122,7 +1124,7 @@ def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path, monkeypatch: 
     (tmp_path / "file").touch()
     monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(tmp_path / "file" / "cache"))
     steps: list[Step] = []
-    assert open_cache(steps.append) is None
+    assert open_cache(Run(steps.append)) is None
     [warning] = steps
     assert isinstance(warning, Warned)
     assert warning.message.startswith(f"the cache cannot be used: {tmp_path}/file")
@@ -1136,7 +1138,7 @@ def test_a_relative_folder_in_a_folder_that_is_gone_is_a_warning(
     (tmp_path / "gone").rmdir()
     monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", "cache")
     steps: list[Step] = []
-    assert open_cache(steps.append) is None
+    assert open_cache(Run(steps.append)) is None
     message = "the cache cannot be used: cache: No such file or directory"
     assert steps == [Warned(message, token_cache._GO_ON)]
 
@@ -1147,7 +1149,7 @@ def test_root_in_another_users_home_is_told_what_to_do(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(own_files, "make_folder", refuse)
     steps: list[Step] = []
-    assert open_cache(steps.append) is None
+    assert open_cache(Run(steps.append)) is None
     message = f"the cache cannot be used: {tmp_path} belongs to another user"
     assert steps == [Warned(message, token_cache._GO_ON_AS_ROOT)]
 

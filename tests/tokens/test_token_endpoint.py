@@ -122,7 +122,7 @@ def test_expires_in_is_taken_for_what_it_can_mean(expires_in: object, until: int
 
 def accepted(body: object) -> TokenResponse:
     answer = Answer("https://bank.example/token", 200, "OK", {}, json.dumps(body).encode(), 0.1)
-    return read_answer(answer, requested_at=1000)
+    return read_answer(answer, 1000, {})
 
 
 def test_the_token_is_in_no_repr() -> None:
@@ -449,7 +449,7 @@ def test_what_a_page_says_to_people_is_quoted(status: int, page: str, words: str
 def failure_for(status: int, body: bytes, kind: str, **headers: str) -> BannoCredsError:
     named = {"content-type": kind} | {name.replace("_", "-"): value for name, value in headers.items()}
     with pytest.raises(BannoCredsError) as failure:
-        read_answer(Answer("https://bank.example/token", status, "Reason", named, body, 0.1), 0)
+        read_answer(Answer("https://bank.example/token", status, "Reason", named, body, 0.1), 0, {})
     return failure.value
 
 
@@ -531,12 +531,6 @@ def test_what_the_server_will_never_do_is_not_asked_for_again(
     )
     assert len(server.requests) == 1
     assert pauses == []
-
-
-def test_an_invalid_client_is_sent_to_the_doctor_and_to_neither_keygen_nor_fingerprints() -> None:
-    failure = failure_for(401, b'{"error": "invalid_client"}', "application/json")
-    assert failure.hint == "find out which of its many reasons it has: banno-creds doctor"
-    assert failure.rule == "invalid_client"
 
 
 @pytest.mark.parametrize(
@@ -802,7 +796,7 @@ def test_the_steps_tell_of_each_attempt(ask: Callable[..., Result], server: Scri
 def test_a_refused_error_knows_its_code_and_status() -> None:
     answer = Answer("https://bank.example/token", 401, "Unauthorized", {}, b'{"error": "invalid_client"}', 0.1)
     with pytest.raises(RefusedError) as refused:
-        read_answer(answer, 0)
+        read_answer(answer, 0, {})
     assert (refused.value.error, refused.value.status, refused.value.exit_code) == ("invalid_client", 401, 4)
 
 

@@ -21,6 +21,7 @@ from banno_creds.cli.options import (
     key_options,
     option,
     request_options,
+    run_for,
 )
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
@@ -125,7 +126,8 @@ def command(
         from banno_creds.doctor.examination import Setup, examine
 
         setup = Setup(config, settings, registered, offline=offline, probe=_probe if probe else None)
-        examination = examine(setup, tell)
+        run = run_for(context, report)
+        examination = examine(setup, tell, clock=run.clock, sleep=run.sleep)
     if output == "json":
         write_result(dumps(_everything(examination, settings)))
     else:
