@@ -100,9 +100,10 @@ def test_a_finding_with_a_fix_of_its_own_keeps_it() -> None:
 
 def test_every_oauth_error_that_the_code_names_is_explained() -> None:
     """Those that we have hints for, and those that the sandbox sends."""
-    from banno_creds.tokens.response import _REFUSAL_HINTS
+    from banno_creds.login.provider import HINTS
+    from banno_creds.tokens.client_credentials import _HINTS
 
-    assert set(_REFUSAL_HINTS) <= set(EXPLANATIONS)
+    assert {*_HINTS, *HINTS} <= set(EXPLANATIONS)
     named = {
         node.value
         for path in PACKAGE.rglob("*.py")
