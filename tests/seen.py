@@ -9,7 +9,7 @@ import os
 from difflib import unified_diff
 from pathlib import Path
 
-from tests.jose.test_decode import NOW
+from tests.jwts import NOW
 
 FOLDER = Path(__file__).parent / "seen"
 

@@ -20,9 +20,8 @@ import pexpect
 import pytest
 
 from banno_creds.jose import keys
-from tests.client_authentication.test_signer import damaged_rsa, pem_of
 from tests.conftest import CLIENT_ID, write_private
-from tests.jose.test_keys import ENCRYPTED, FORMS, NO_PASSPHRASE, PASSPHRASE
+from tests.key_files import ENCRYPTED, FORMS, NO_PASSPHRASE, PASSPHRASE, damaged_rsa, pem_of
 from tests.openssl import openssl
 
 if TYPE_CHECKING:

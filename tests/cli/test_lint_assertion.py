@@ -20,13 +20,13 @@ from banno_creds.client_authentication.client_assertion import sign
 from banno_creds.client_authentication.signer import KeySigner
 from banno_creds.jose import keys
 from banno_creds.rules.findings import Finding, Rule
-from tests.cli.test_report import at_terminal
 from tests.conftest import CLIENT_ID, How, write_private
-from tests.jose.test_decode import NOW, jwt
-from tests.rules.test_rules import ABSENT, CLAIMS, ENDPOINT, ISSUER, ORDER, PROVIDER_TOKEN, changed, echoes
+from tests.jwts import NOW, jwt
+from tests.rules.assertions import ABSENT, CLAIMS, ENDPOINT, ISSUER, ORDER, PROVIDER_TOKEN, changed, echoes
 from tests.seen import FOLDER, compare, program
 from tests.servers.loopback import Says
 from tests.servers.raw import RawServer, reply, sends
+from tests.terminal import at_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

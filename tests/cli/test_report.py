@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from rich.cells import cell_len
@@ -25,123 +19,12 @@ from banno_creds.errors import BannoCredsError, OutputError
 from banno_creds.jose.encoding import base64url
 from banno_creds.login import steps as login_steps
 from banno_creds.text import printable
-from tests.jose.test_decode import NOW, jwt
+from tests.cli.hostile import HOSTILE, STEP_CLASSES, is_harmless, sample, show_everything
+from tests.jwts import NOW, jwt
+from tests.terminal import _SGR, ROOT, at_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tests.conftest import Cli
-
-ROOT = Path(__file__).parents[2]
-
-STEP_CLASSES = (*get_args(steps.Step), *get_args(login_steps.LoginStep))
-
-HOSTILE = {
-    "colours": "\x1b[31;1mred\x1b[0m",
-    "cursor": "\x1b[2J\x1b[H\x1b[1A\x1bc",
-    "C1 controls": "\x9b2J\x84\x85\x90",
-    "hyperlink": "\x1b]8;;http://evil/\x1b\\text\x1b]8;;\x1b\\",
-    "clipboard": "\x1b]52;c;eA==\x07",
-    "title": "\x1b]0;title\x07",
-    "line ends": "one\rtwo\ntre\r\nfour\x0bfive\x0csix\u2028seven\u2029",
-    "backspaces": "abc\b\b\bxyz\x7f\x00",
-    "tabs": "a\tb",
-    "bidirectional": "\u202eabc\u202c\u2066def\u2069\u200f\u061c",
-    "invisible": "a\u200b\u200d\ufeffb\u00ad\U000e0041",
-    "markup": "[/aud] [red]red[/red] [link=http://evil/]x[/link] [bold",
-    "emoji code": ":smiley: :warning:",
-    "surrogate": "\ud800 \udfff",
-    "private use": "\ue000\U0010ffff",
-    "wide": "漢字" * 200,
-    "combining": "e" + "\u0301" * 300,
-    "one long word": "x" * 10_000,
-    "ten megabytes": "line " * 2_000_000,
-}
-
-_SGR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def sample(step: type[steps.Step], text: str) -> steps.Step:
-    """A step with the text in every field that can hold one."""
-    values: dict[str, Any] = {}
-    for name, kind in get_type_hints(step).items():
-        hint = str(kind)
-        if name == "client_assertion":  # our own product, three parts always
-            values[name] = ".".join([text.replace(".", " ")] * 3)
-        elif "Mapping" in hint:
-            claims = {
-                "clientName": text,
-                "institutionId": text,
-                "exp": text,
-                "iat": text,
-                "aud": [text, {text: text}],
-            }
-            values[name] = {text: text} | claims
-        elif "tuple[tuple" in hint:
-            values[name] = ((text, text), ("scope", text))
-        elif "tuple" in hint:
-            values[name] = (text, text)
-        else:
-            values[name] = text if "str" in hint else 1
-    return step(**values)
-
-
-def show_everything(text: str, *, show_secrets: bool = False) -> None:
-    """Show every step, and an error, with the text in it. Runs in a process of its own too."""
-    report = Report(show_secrets=show_secrets)
-    for step in STEP_CLASSES:
-        report.step(sample(step, text))
-    report.error(BannoCredsError(text, hint=text, details=(text, text)))
-    own = text[:20_000]  # what is noted or to be copied is our own, and never cut
-    report.note(own, own)
-    report.verbatim(own)
-
-
-def is_harmless(text: str) -> bool:
-    return all(character.isprintable() for character in text.replace("\n", ""))
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a program showed on a terminal, and what it wrote into pipes."""
-
-    code: int
-    screen: str
-    stdout: str = ""
-    stderr: str = ""
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines on the screen, without colours."""
-        return _SGR.sub("", self.screen).split("\n")
-
-
-def at_terminal(
-    *args: str, env: Mapping[str, str] | None = None, stdout: bool = False, stderr: bool = True, columns: int = 80
-) -> Seen:
-    """Run Python with some of its streams at a real pseudo-terminal, the others in pipes."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    with subprocess.Popen(
-        [sys.executable, *args],
-        cwd=ROOT,
-        env=os.environ | {"TERM": "xterm-256color", "COLORTERM": ""} | dict(env or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=theirs if stdout else subprocess.PIPE,
-        stderr=theirs if stderr else subprocess.PIPE,
-    ) as child:
-        os.close(theirs)
-        screen = bytearray()
-        try:
-            while chunk := os.read(ours, 65_536):
-                screen += chunk
-        except OSError as failure:  # Linux says so when the last writer has gone
-            assert failure.errno == errno.EIO  # noqa: PT017
-        finally:
-            os.close(ours)
-        out, err = child.communicate(timeout=60)
-    text = screen.decode().replace("\r\n", "\n")
-    return Seen(child.returncode, text, (out or b"").decode(), (err or b"").decode())
 
 
 LONG = jwt(
@@ -197,13 +80,13 @@ def test_hostile_text_in_a_pipe_stays_text(
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name not in ("one long word", "ten megabytes")])
 def test_hostile_text_on_a_terminal_neither_moves_nor_colours(name: str) -> None:
-    program = "import sys; from tests.cli.test_report import *; show_everything(HOSTILE[sys.argv[1]])"
+    program = "import sys; from tests.cli.hostile import *; show_everything(HOSTILE[sys.argv[1]])"
     seen = at_terminal("-c", program, name)
     plain = at_terminal("-c", program, name, env={"NO_COLOR": "1"})
     assert (seen.code, plain.code) == (0, 0)
     assert is_harmless(plain.screen)
     # The colours are our own, for they are those of harmless text: in the same order, and no others.
-    harmless = at_terminal("-c", "from tests.cli.test_report import *; show_everything('text')")
+    harmless = at_terminal("-c", "import sys; from tests.cli.hostile import *; show_everything('text')")
     assert set(_SGR.findall(seen.screen)) <= set(_SGR.findall(harmless.screen))
     assert "\n".join(seen.lines) == plain.screen
 
@@ -284,7 +167,7 @@ def test_no_line_is_longer_than_the_terminal_is_wide() -> None:
 
 
 def test_lines_of_wide_characters_are_no_longer_either() -> None:
-    program = "from tests.cli.test_report import *; show_everything(HOSTILE['wide'])"
+    program = "import sys; from tests.cli.hostile import *; show_everything(HOSTILE['wide'])"
     verbatim = 1
     lines = at_terminal("-c", program).lines
     assert sum(cell_len(line) > 80 for line in lines) == verbatim
@@ -310,7 +193,7 @@ def test_wrapping_loses_nothing() -> None:
 
 def test_warnings_and_hints_are_wrapped_with_their_indentation() -> None:
     program = (
-        "from tests.cli.test_report import *\n"
+        "import sys; from tests.cli.hostile import *\n"
         "report = Report(quiet=True)\n"
         "report.step(steps.Warned('a warning ' * 12, hint='a hint ' * 20))\n"
         "report.error(BannoCredsError('a failure ' * 12, hint='do this ' * 20, details=('a detail ' * 15,)))\n"
@@ -322,28 +205,28 @@ def test_warnings_and_hints_are_wrapped_with_their_indentation() -> None:
 
 
 def test_line_that_just_fits_is_not_wrapped() -> None:
-    program = "from tests.cli.test_report import *; Report().note('x', 'y' * int(sys.argv[1]))"
+    program = "import sys; from tests.cli.hostile import *; Report().note('x', 'y' * int(sys.argv[1]))"
     assert at_terminal("-c", program, "76").lines == ["x", "    " + "y" * 76, ""]
     assert at_terminal("-c", program, "77").lines == ["x", "    " + "y" * 76, "    y", ""]
 
 
 def test_the_first_row_of_a_long_line_uses_the_whole_width() -> None:
     words = "'a' * 35 + ' ' + 'b' * int(sys.argv[1]) + ' ccc'"
-    program = f"from tests.cli.test_report import *; Report().error(BannoCredsError({words}))"
+    program = f"import sys; from tests.cli.hostile import *; Report().error(BannoCredsError({words}))"
     first = "✗   " + "a" * 35
     assert at_terminal("-c", program, "40").lines == [f"{first} {'b' * 40}", "    ccc", ""]
     assert at_terminal("-c", program, "41").lines == [first, f"    {'b' * 41} ccc", ""]
 
 
 def test_what_follows_the_first_row_is_no_longer_than_the_terminal_is_wide() -> None:
-    program = "from tests.cli.test_report import *; Report().error(BannoCredsError('x ' + 'y' * 200))"
+    program = "import sys; from tests.cli.hostile import *; Report().error(BannoCredsError('x ' + 'y' * 200))"
     rows = ["✗   x", "    " + "y" * 76, "    " + "y" * 76, "    " + "y" * 48]
     assert at_terminal("-c", program).lines == [*rows, ""]
 
 
 def test_the_command_of_a_hint_has_a_line_of_its_own_that_is_never_wrapped() -> None:
     program = (
-        "from tests.cli.test_report import *\n"
+        "import sys; from tests.cli.hostile import *\n"
         "error = BannoCredsError('no', hint='do this', rule='invalid_client').but(doctor_can_tell=True)\n"
         "Report().error(error, 'banno-creds doctor ' + '--x y ' * 30 + 'z')\n"
     )
@@ -354,7 +237,9 @@ def test_the_command_of_a_hint_has_a_line_of_its_own_that_is_never_wrapped() -> 
 
 
 def test_what_is_to_be_copied_is_never_wrapped() -> None:
-    program = "from tests.cli.test_report import *; Report().verbatim('curl ' + 'x ' * 100 + '\\\\\\n  --data y')"
+    program = (
+        "import sys; from tests.cli.hostile import *; Report().verbatim('curl ' + 'x ' * 100 + '\\\\\\n  --data y')"
+    )
     seen = at_terminal("-c", program)
     assert seen.lines == ["    curl " + "x " * 100 + "\\", "      --data y", ""]
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from banno_creds import config
@@ -18,6 +17,7 @@ from banno_creds.errors import ConfigurationError, SigningError
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url, base64url_decode
 from tests.conftest import CLIENT_ID, write_private
+from tests.key_files import damaged_rsa, pem_of
 from tests.openssl import openssl
 
 if TYPE_CHECKING:
@@ -125,20 +125,6 @@ def test_es256_with_the_key_of_rfc_7515() -> None:
     for accepted in (token, f"{signing_input}.{rfc}"):
         assert jwt.decode(accepted, public, ["ES256"], options={"verify_exp": False})["iss"] == "joe"
     assert len(base64url_decode(rfc)) == 64
-
-
-def damaged_rsa(key: keys.PrivateKey) -> rsa.RSAPrivateKey:
-    """Its private exponent and one of its CRT exponents are wrong: with one alone, OpenSSL helps itself."""
-    assert isinstance(key.native, rsa.RSAPrivateKey)
-    own = key.native.private_numbers()
-    numbers = rsa.RSAPrivateNumbers(own.p, own.q, own.d ^ 2, own.dmp1 ^ 2, own.dmq1, own.iqmp, own.public_numbers)
-    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
-
-
-def pem_of(native: rsa.RSAPrivateKey) -> bytes:
-    return native.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 @pytest.mark.parametrize("alg", ["PS256", "RS256"])

@@ -17,7 +17,7 @@ from banno_creds.rules.explanations import Explanation
 from banno_creds.rules.findings import Finding, Verdict
 from banno_creds.sandbox import Client, Faults, Sandbox
 from tests.conftest import CLIENT_ID, write_private
-from tests.docs.test_readme import run_script
+from tests.docs.scripts import run_script
 
 if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey

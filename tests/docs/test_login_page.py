@@ -23,7 +23,7 @@ from banno_creds.rules.findings import Rule
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.sandbox.users import DEFAULT_PASSWORD, DEFAULT_USERS, INSTITUTION_ZERO
 from tests.conftest import write_private
-from tests.docs.test_readme import VARYING, WEB_CLIENT, run_login, run_script
+from tests.docs.scripts import VARYING, WEB_CLIENT, run_login, run_script
 from tests.person import Person, Visit, free_port
 
 if TYPE_CHECKING:

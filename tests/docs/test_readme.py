@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from banno_creds.cli import COMMANDS, EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from banno_creds.sandbox import Client, Sandbox
-from banno_creds.sandbox.users import DEFAULT_PASSWORD
-from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID, write_private
-from tests.person import free_port, sent_out
+from tests.docs.scripts import VARYING, WEB_CLIENT, run_login, run_script
+from tests.person import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,76 +25,16 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 # Registered nowhere, and none that looks like an example's: that would be a reason of its own.
 UNKNOWN_CLIENT = "5f2c8a10-77ab-4d0c-9f3e-2b6a1d4c8e90"
-# People sign in to this one.
-WEB_CLIENT = "05166b79-4f61-484d-a4b4-2a225926bf4b"
-VENDOR = "https://login.jackhenry.com/a/oidc-provider/api/v0"
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 CONSOLES = [text for language, text in BLOCKS if language == "console"]
 SCRIPTS = [text for language, text in BLOCKS if language == "sh"]
-
-# What differs from run to run, and what to write in its place.
-VARYING = [
-    (r"http://127\.0\.0\.1:\d+/a/oidc-provider/api/v0", VENDOR),
-    (r"x-request-id [0-9a-f]{32}", "x-request-id ID"),
-    (r"SHA256:[\w+/]{43}", "SHA256:FINGERPRINT"),
-    (r"(thumbprint +|\"kid\": \")[\w-]{43}", r"\1THUMBPRINT"),
-    (r"\"jti\": \"[^\"]+\"", '"jti": "JTI"'),
-    (rf"(?!{CLIENT_ID})[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}", "UUID"),
-    (r"eyJ[\w-]+…", "eyJ…"),
-    (r"\d+ characters", "N characters"),
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "INSTANT"),
-    (r"\"(exp|iat|auth_time)\": \d{10}", r'"\1": SECONDS'),
-    (r"\"(nonce|at_hash)\": \"[\w-]+\"", r'"\1": "FRESH"'),
-    (r"200 OK in \d+ ms", "200 OK in N ms"),
-    (r"issued (\d+ s ago|now)", "issued N"),
-    (r"expires in (9 min \d+ s|10 min)", "expires in N"),
-]
 
 
 def _normal(text: str) -> str:
     for pattern, replacement in VARYING:
         text = re.sub(pattern, replacement, text)
     return text
-
-
-def run_script(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a script as a reader's shell would, with ``banno-creds`` on its path and both outputs in one."""
-    shims = folder / "bin"
-    if not shims.exists():
-        shims.mkdir()
-        (shims / "banno-creds").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m banno_creds "$@"\n')
-        (shims / "banno-creds").chmod(0o755)
-    return subprocess.run(
-        ["sh", "-euc", script],
-        cwd=folder,
-        env={"PATH": f"{shims}:{os.environ['PATH']}", "HOME": str(folder), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
-def run_login(
-    folder: Path, script: str, env: Mapping[str, str], login: str = "riley"
-) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    """Run a script in which a browser is opened, and somebody signs in there; gives what that browser saw too."""
-    state = folder / ".local" / "state" / "banno-creds"
-    errand = {"login": login, "password": DEFAULT_PASSWORD, "certificate": str(state / own_files.CERTIFICATE)}
-    with sent_out("tests.person", folder, **errand) as sent:
-        own = {
-            "BROWSER": sent.variable,
-            # The same folder on every system.
-            "BANNO_CREDS_STATE_DIR": str(state),
-            # Once is enough for who is sent out.
-            "BANNO_CREDS_LOGOUT_NO_BROWSER": "1",
-            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-        }
-        done = run_script(folder, script, {**own, **env})
-        assert done.returncode == 0, done.stdout
-        return done, sent.report()
 
 
 def _register(stack: ExitStack, folder: Path) -> dict[str, str]:

@@ -31,17 +31,18 @@ from banno_creds.jose import keys
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.sandbox import Client, Sandbox
-from tests.cli.test_report import at_terminal
 from tests.conftest import CLIENT_ID, write_private
-from tests.http.test_http_client import exchanges_that_stay
-from tests.jose.test_decode import NOW
+from tests.doctor.commands import ask, public_of, refused, without_chance
+from tests.http.machine import exchanges_that_stay
+from tests.jwts import NOW
 from tests.openssl import openssl
-from tests.sandbox.test_sandbox import shared_signing_key
+from tests.sandbox.bench import shared_signing_key
 from tests.seen import compare, program
 from tests.servers.bank import NOT_THERE, TOKEN, WELL_KNOWN, Bank, granted
 from tests.servers.loopback import Says, says_json
 from tests.servers.raw import Proxy
 from tests.servers.tls import Authority, make_authority
+from tests.terminal import at_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,10 +64,6 @@ def _one_signing_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nothing_is_left() -> Iterator[None]:
     yield
     assert exchanges_that_stay() == []
-
-
-def refused(error: str = "invalid_client", status: int = 401) -> Says:
-    return says_json(status, error=error, error_description="client authentication failed")
 
 
 PORTAL = Says(200, b"<title>Sign in</title><p>Sign in to the guest network", {"content-type": "text/html"})
@@ -177,10 +174,6 @@ def look_at_sandbox(
     return seen
 
 
-def public_of(key: keys.PrivateKey) -> str:
-    return key.public.pem().decode()
-
-
 @pytest.fixture
 def registered(tmp_path: Path, rsa_key: keys.PrivateKey) -> Path:
     """The public key of the RSA key, as the bank has it."""
@@ -192,12 +185,6 @@ def registered(tmp_path: Path, rsa_key: keys.PrivateKey) -> Path:
 @pytest.fixture(scope="module")
 def other_key() -> keys.PrivateKey:
     return keys.generate("rsa")
-
-
-def ask(server: Bank | str, key: str | Path) -> list[str]:
-    """The command line that looks at this set-up."""
-    url = server if isinstance(server, str) else server.url
-    return ["doctor", "--client-id", CLIENT_ID, "--private-key", str(key), "--token-endpoint", url]
 
 
 def said(result: Result) -> dict[str, Any]:
@@ -1644,17 +1631,6 @@ def test_a_full_disk_is_told_of(bank: Bank, rsa_pem: Path, output: str) -> None:
 
 
 # ── As people see it ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def without_chance(text: str) -> str:
-    """What is seen, with what differs from run to run replaced by as many characters."""
-    text = re.sub(r"127\.0\.0\.1:\d{5}\b", "127.0.0.1:54321", text)
-    text = re.sub(r"\b\d+ ms\b", "1 ms", text)
-    text = re.sub(r"SHA256:[A-Za-z0-9+/]{43}", f"SHA256:{'f' * 43}", text)
-    text = re.sub(r"(x-request-id\s+)[0-9a-f]{32}", rf"\g<1>{'0' * 32}", text)
-    text = re.sub(r"\b\d s from the server's", "0 s from the server's", text)
-    uuid = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-    return re.sub(rf"(?!{CLIENT_ID}){uuid}", "00000000-0000-4000-8000-000000000000", text)
 
 
 @dataclass

@@ -45,7 +45,7 @@ from banno_creds.http.client import HttpClient
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.times import utc
 from banno_creds.tokens import response as token_endpoint
-from tests.http.test_http_client import Store, exchanges_that_stay, linux, own_address
+from tests.http.machine import Store, exchanges_that_stay, linux, own_address
 from tests.servers.loopback import Says
 from tests.servers.raw import Proxy, RawServer, reply, sends
 from tests.servers.tls import Authority, make_authority

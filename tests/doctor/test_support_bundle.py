@@ -19,8 +19,8 @@ from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.storage import secret_files as files
 from tests.conftest import CLIENT_ID, How, write_private
-from tests.doctor.test_doctor import ask, public_of, refused, without_chance
-from tests.jose.test_decode import NOW
+from tests.doctor.commands import ask, public_of, refused, without_chance
+from tests.jwts import NOW
 from tests.seen import compare, program
 from tests.servers.bank import Bank, granted
 from tests.servers.loopback import says_json

@@ -29,6 +29,7 @@ from banno_creds.errors import ConfigurationError, NetworkError, TimedOutError, 
 from banno_creds.http import client as http_client
 from banno_creds.http.client import MOST_ANSWER_BYTES, HttpClient, answer_skew
 from tests.conftest import CLIENT_ID, Cli, Result
+from tests.http.machine import Store, exchanges_that_stay, linux, own_address
 from tests.servers.loopback import Says
 from tests.servers.raw import GRANTED, Proxy, RawServer, reply, sends
 from tests.servers.tls import Authority, make_authority
@@ -51,16 +52,6 @@ def _nothing_is_left() -> Iterator[None]:
     yield
     gc.collect()
     assert exchanges_that_stay() == []
-
-
-def exchanges_that_stay() -> list[str]:
-    """The threads that do not end by themselves; on a busy machine one may still be closing its socket."""
-    for _ in range(250):
-        left = [thread.name for thread in threading.enumerate() if thread.name == "banno-creds exchange"]
-        if not left:
-            break
-        time.sleep(0.02)
-    return left
 
 
 @pytest.fixture
@@ -779,26 +770,6 @@ def test_nothing_is_loaded_for_plain_http(monkeypatch: pytest.MonkeyPatch, serve
         assert http.get(server.url).status == 200
 
 
-class Store:
-    """The two places where OpenSSL looks, as Debian lays them out."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder / "certs"
-        self.folder.mkdir()
-        self.file = folder / "cert.pem"
-        self.bundle = self.folder / "ca-certificates.crt"
-        paths = ssl.DefaultVerifyPaths(
-            str(self.file), str(self.folder), "SSL_CERT_FILE", str(self.file), "SSL_CERT_DIR", str(self.folder)
-        )
-        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
-
-    def fill(self, *, folder: Authority, bundle: Authority) -> None:
-        shutil.copy(bundle.file, self.bundle)
-        self.file.symlink_to(self.bundle)
-        for entry in folder.folder.iterdir():
-            shutil.copy(entry, self.folder / entry.name)
-
-
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(tmp_path, monkeypatch)
@@ -810,9 +781,6 @@ def whole_store(trust: tuple[ssl.SSLContext, bool]) -> bool:
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert is_part == (type(context) is ssl.SSLContext)
     return not is_part
-
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="hashed folders are the system's store on Linux only")
 
 
 @linux
@@ -902,17 +870,6 @@ def test_a_folder_without_hashes_and_another_system_are_left_to_truststore(
 
 
 # --- Plain http ---
-
-
-def own_address() -> str:
-    """An address of this machine that is not a loopback one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only looks which address it would use
-        except OSError:
-            pytest.skip("this machine has no network")
-        address: str = probe.getsockname()[0]
-        return address
 
 
 def test_localhost_that_leads_elsewhere_is_sent_nothing(

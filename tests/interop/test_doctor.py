@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, RSAKey
 from banno_creds.jose import keys
 from banno_creds.rules.findings import Rule
 from tests.conftest import CLIENT_ID, How, write_private
-from tests.interop.test_rules import ALG, AUD, NO_CLIENT, NO_KEY, SIGNATURE
+from tests.interop.refusals import ALG, AUD, NO_CLIENT, NO_KEY, SIGNATURE
 
 from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES
 

@@ -27,6 +27,7 @@ from banno_creds.rules.assertion import Known, judge, judge_client_id
 from banno_creds.rules.findings import Rule, Verdict
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import read_registration
+from tests.interop.refusals import ALG, AUD, NO_CLIENT, NO_KEY, SIGNATURE
 
 from .conftest import FORMS, REGISTRATION_NAMES, base64url, new_private_key, public_pem
 
@@ -155,17 +156,12 @@ def _first_fault(findings: list[Finding]) -> str | None:
 # --- one fault at a time ---
 
 _NO_SUB = "sub (JWT subject) must be provided in the client_assertion JWT"
-NO_CLIENT = "client not found"
-ALG = "alg mismatch"
 _NO_EXP = "expiration must be specified in the client_assertion JWT"
 _NO_JTI = "unique jti (JWT ID) must be provided in the client_assertion JWT"
 _NO_ISS = "iss (JWT issuer) must be provided in the client_assertion JWT"
 _ISS = "iss (JWT issuer) must be the client_id"
 _NO_AUD = "aud (JWT audience) must be provided in the client_assertion JWT"
-AUD = "audience (aud) must equal the endpoint url, issuer identifier or token endpoint url"
 _AUD_LIST = "list of audience (aud) must include the endpoint url, issuer identifier or token endpoint url"
-NO_KEY = "no applicable key found in the JSON Web Key Set"
-SIGNATURE = "signature verification failed"
 _HEADER = "Invalid Token or Protected Header formatting"
 
 

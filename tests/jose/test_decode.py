@@ -21,25 +21,12 @@ from hypothesis import strategies as st
 from banno_creds.cli import run
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
+from tests.jwts import NOW, jwt, part
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli, How
-
-NOW = 1_795_276_801  # 2026-11-21 16:00:01 UTC
-
-
-def part(text: str) -> str:
-    return base64url(text.encode())
-
-
-def jwt(payload: dict[str, Any] | str, header: dict[str, Any] | str | None = None, signature: str = "c2ln") -> str:
-    """A token nobody signed; a header or payload as text is taken as it is."""
-    if header is None:
-        header = {"alg": "RS256"}
-    parts = (piece if isinstance(piece, str) else json.dumps(piece) for piece in (header, payload))
-    return ".".join([*map(part, parts), signature])
 
 
 PAYLOAD = {

@@ -22,6 +22,15 @@ from banno_creds.errors import KeyLoadError, PassphraseError
 from banno_creds.jose import keys
 from banno_creds.jose.keys import PublicKey, load_private_key
 from tests.conftest import CLIENT_ID, write_private
+from tests.key_files import (
+    ENCRYPTED,
+    FORMS,
+    NO_PASSPHRASE,
+    PASSOUT,
+    PASSPHRASE,
+    pkcs8,
+    traditional,
+)
 from tests.openssl import openssl
 
 if TYPE_CHECKING:
@@ -30,15 +39,12 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
-PASSPHRASE = b"correct horse battery staple"
-PASSOUT = ("-passout", f"pass:{PASSPHRASE.decode()}")
 TOKEN_URL = "https://login.jackhenry.com/a/oidc-provider/api/v0/token"
 
 MAKE_ONE = "make a key pair with: banno-creds keygen"
 MAKE_EC = "make one with: banno-creds keygen --type ec"
 GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 TAKES = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
-NO_PASSPHRASE = "give --passphrase-file FILE (- for standard input), or run it at a terminal to be asked"
 CONVERT_SSH = "convert a copy of it: cp FILE key.pem && ssh-keygen -p -m PKCS8 -f key.pem"
 STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
 
@@ -85,45 +91,6 @@ def openssh(key: keys.PrivateKey) -> bytes:
     )
 
 
-def pkcs8(*args: str) -> Callable[[bytes], bytes]:
-    return lambda pem: openssl("pkcs8", "-topk8", *args, stdin=pem)
-
-
-def traditional(sort: str, *args: str) -> Callable[[bytes], bytes]:
-    extra = ("-traditional",) if sort == "rsa" else ()
-    return lambda pem: openssl(sort, *extra, *args, stdin=pem)
-
-
-def with_ec_parameters(pem: bytes) -> bytes:
-    """As ``openssl ecparam -genkey`` writes a key."""
-    return openssl("ecparam", "-name", "prime256v1") + openssl("ec", stdin=pem)
-
-
-Form = dict[str, "tuple[str, Callable[[bytes], bytes]]"]
-
-# What OpenSSL makes of a key in PKCS#8: the type, and how.
-FORMS: Form = {
-    "RSA PKCS#8": ("rsa", lambda pem: pem),
-    "RSA PKCS#1": ("rsa", traditional("rsa")),
-    "RSA DER PKCS#8": ("rsa", lambda pem: openssl("pkcs8", "-topk8", "-nocrypt", "-outform", "DER", stdin=pem)),
-    "RSA DER PKCS#1": ("rsa", traditional("rsa", "-outform", "DER")),
-    "EC PKCS#8": ("ec", lambda pem: pem),
-    "EC SEC1": ("ec", traditional("ec")),
-    "EC SEC1 after EC PARAMETERS": ("ec", with_ec_parameters),
-    "EC SEC1 with explicit parameters": ("ec", traditional("ec", "-param_enc", "explicit")),
-    "EC DER PKCS#8": ("ec", lambda pem: openssl("pkcs8", "-topk8", "-nocrypt", "-outform", "DER", stdin=pem)),
-    "EC DER SEC1": ("ec", traditional("ec", "-outform", "DER")),
-}
-ENCRYPTED: Form = {
-    "RSA PKCS#8 AES-256": ("rsa", pkcs8(*PASSOUT)),
-    "RSA PKCS#8 scrypt": ("rsa", pkcs8("-scrypt", *PASSOUT)),
-    "RSA PKCS#8 3DES (PKCS#12 scheme)": ("rsa", pkcs8("-v1", "PBE-SHA1-3DES", *PASSOUT)),
-    "RSA DER PKCS#8": ("rsa", pkcs8("-outform", "DER", *PASSOUT)),
-    "RSA PKCS#1 AES-256": ("rsa", traditional("rsa", "-aes256", *PASSOUT)),
-    "RSA PKCS#1 3DES": ("rsa", traditional("rsa", "-des3", *PASSOUT)),
-    "EC PKCS#8 AES-256": ("ec", pkcs8(*PASSOUT)),
-    "EC SEC1 AES-128": ("ec", traditional("ec", "-aes128", *PASSOUT)),
-}
 # Those that what follows is done to: one of each kind of PEM.
 ARMOURED = {
     "PKCS#8": FORMS["RSA PKCS#8"],

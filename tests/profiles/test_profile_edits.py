@@ -15,7 +15,7 @@ from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles import edits as profile_edits
 from banno_creds.profiles import lookup as profiles
-from tests.profiles.test_profiles import HAND_WRITTEN, own_file, write
+from tests.profiles.files import HAND_WRITTEN, own_file, write
 
 if TYPE_CHECKING:
     from tests.conftest import Cli

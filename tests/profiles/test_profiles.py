@@ -20,6 +20,7 @@ from banno_creds.config import ClientConfig, find_config_file
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles import lookup as profiles
 from tests.conftest import CLIENT_ID, Cli, Result, write_private
+from tests.profiles.files import HAND_WRITTEN, own_file, write
 from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
@@ -30,19 +31,6 @@ if TYPE_CHECKING:
 
 GRANTED = Says(body=b'{"access_token":"x.y.z","token_type":"Bearer","expires_in":600}')
 ROOT = Path(__file__).parents[2]
-
-
-def own_file() -> Path:
-    file = find_config_file(None)
-    assert file is not None
-    return Path(file)
-
-
-def write(text: str | bytes, path: Path | None = None) -> Path:
-    """Write a configuration file, the user's own if no other is named."""
-    path = path or own_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write_private(path, text if isinstance(text, bytes) else text.encode())
 
 
 def claims_of(result: Result) -> dict[str, Any]:
@@ -1042,29 +1030,6 @@ def test_the_short_way_comes_to_what_parsing_everything_does(text: str, name: st
 
 
 # --- looking ------------------------------------------------------------------------------------------------------
-
-HAND_WRITTEN = """\
-# Our banks. Ask Ines before changing this.
-
-default = 'live'   # not test!
-
-# For trying things.
-[profiles.test]
-client_id = "t"  # from the mail of May
-scope = [
-  "openid",   # always
-]
-lifetime = 50
-
-# The real one.
-[profiles.live]
-client_id = 'l'
-
-  [profiles.live.claims]
-  n = 1
-
-# The end.
-"""
 
 
 def test_the_list_is_the_names_in_order(cli: Cli) -> None:

@@ -14,7 +14,7 @@ from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.rules.presented import ClientAssertion
 from tests.conftest import CLIENT_ID
-from tests.jose.test_decode import NOW, jwt
+from tests.jwts import NOW, jwt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import read_registration
 from banno_creds.sandbox import Client, Sandbox
 from tests.conftest import CLIENT_ID, write_private
-from tests.docs.test_readme import run_script
+from tests.docs.scripts import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

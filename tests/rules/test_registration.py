@@ -34,9 +34,9 @@ from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key, read_registration
 from banno_creds.text import is_private_key_file
 from tests.conftest import CLIENT_ID
-from tests.jose.test_decode import NOW, jwt
+from tests.jwts import NOW, jwt
 from tests.openssl import openssl
-from tests.rules.test_rules import CLAIMS, ENDPOINT, echoes
+from tests.rules.assertions import CLAIMS, ENDPOINT, echoes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

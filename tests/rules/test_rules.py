@@ -26,23 +26,28 @@ from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import NO_ASSERTION, Finding, Rule, Verdict
 from banno_creds.rules.presented import ClientAssertion
 from tests.conftest import CLIENT_ID
-from tests.jose.test_decode import NOW, jwt
+from tests.jwts import NOW, jwt
+from tests.rules.assertions import (
+    ABSENT,
+    CLAIMS,
+    ENDPOINT,
+    FORM_ORDER,
+    ISSUER,
+    JTI,
+    ORDER,
+    PROVIDER_TOKEN,
+    changed,
+    echoes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from banno_creds.jose import keys
 
-ENDPOINT = "https://login.jackhenry.com/a/oidc-provider/api/v0/token"
-ISSUER = "https://login.jackhenry.com/a/oidc-provider/api/v0"
-JTI = "bfbaaa5b-aa91-45d0-aba2-999d57f08500"
 SIGNATURE = "c2lnbmF0dXJlLW9mLXRoZS1hc3NlcnRpb24"
 
 HEADER = {"alg": "PS256"}
-CLAIMS = {"jti": JTI, "aud": ENDPOINT, "sub": CLIENT_ID, "iss": CLIENT_ID, "exp": NOW + 60}
-
-ABSENT = object()
-"""In the place of a claim, a member of the header or of `Known`: it is left out."""
 
 
 def key(
@@ -60,10 +65,6 @@ KNOWN: Mapping[str, Any] = {
     "use_jti": lambda _: True,
 }
 JWKS = (key("k1"), key("k2", made_it=False), key("e1", "ES256", made_it=False))
-
-
-def changed(members: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in {**members, **changes}.items() if value is not ABSENT}
 
 
 def assertion(header: Mapping[str, Any] | None = None, claims: Mapping[str, Any] | None = None) -> ClientAssertion:
@@ -86,43 +87,6 @@ def faults(findings: Iterable[Finding]) -> list[str]:
 
 # ── The order, which is the server's ────────────────────────────────────────────────────────────────────────────
 
-FORM_ORDER = [
-    "assertion.private_key",
-    "assertion.malformed",
-    "assertion.token",
-    "assertion.sub.missing",
-    "assertion.sub.malformed",
-]
-ORDER = [
-    *FORM_ORDER,
-    "assertion.sub.mismatch",
-    "assertion.alg.unsupported",
-    "assertion.alg.key_mismatch",
-    "assertion.exp.missing",
-    "assertion.jti.missing",
-    "assertion.iss.missing",
-    "assertion.iss.mismatch",
-    "assertion.aud.missing",
-    "assertion.aud.mismatch",
-    "assertion.aud.array",
-    "assertion.kid.unexpected",
-    "assertion.kid.unknown",
-    "assertion.crit.unsupported",
-    "assertion.kid.other_key",
-    "assertion.signature.invalid",
-    "assertion.nbf.malformed",
-    "assertion.nbf.future",
-    "assertion.iat.malformed",
-    "assertion.iat.future",
-    "assertion.exp.malformed",
-    "assertion.exp.milliseconds",
-    "assertion.exp.past",
-    "assertion.exp.too_far",
-    "assertion.jti.malformed",
-    "assertion.aud.malformed",
-    "assertion.jti.replayed",
-    "assertion.claims.unexpected",
-]
 ONLY_A_REQUEST_TELLS = ["assertion.kid.missing"]
 
 
@@ -162,7 +126,6 @@ TO_COME = f"a time in the future; this clock says {NOW}"
 AHEAD = f"at most 300 s ahead; this clock says {NOW}"
 IN_SECONDS = "seconds (RFC 7519 section 2, NumericDate)"
 ANOTHER = "0oa1example"
-PROVIDER_TOKEN = {"iss": ISSUER, "authType": "client", "scope": "openid", "azp": "a", "sub": CLIENT_ID}
 MS = (NOW + 60) * 1000
 
 
@@ -1455,13 +1418,6 @@ def test_jwt_for_a_client_id_is_not_echoed(dress: Callable[[str], str]) -> None:
 
 
 # ── Whatever it is given ────────────────────────────────────────────────────────────────────────────────────────
-
-_ECHOED = 20
-
-
-def echoes(said: str, secret: str) -> bool:
-    """Whether a stretch of the secret is in what was said."""
-    return any(secret[i : i + _ECHOED] in said for i in range(len(secret) - _ECHOED + 1))
 
 
 SCALARS = (

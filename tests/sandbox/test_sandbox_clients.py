@@ -11,7 +11,7 @@ import pytest
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.sandbox import DEFAULT_SCOPES, Client, Rule, create_app, read_clients
-from tests.sandbox.test_sandbox import (
+from tests.sandbox.bench import (
     CLIENT_ID,
     ISSUER,
     TOKEN_PATH,

@@ -19,7 +19,7 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.sandbox import Client, Faults, RefusalError, Rule, Sandbox
 from banno_creds.sandbox.faults import FAULTS
-from tests.sandbox.test_sandbox import (
+from tests.sandbox.bench import (
     AUTHENTICATION_FAILED,
     CLIENT_ID,
     START,

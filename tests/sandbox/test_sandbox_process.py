@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
@@ -24,10 +23,9 @@ import pytest
 from banno_creds.sandbox import DEFAULT_USERS, read_clients, read_users
 from banno_creds.sandbox.faults import FAULTS
 from tests.conftest import CLIENT_ID
+from tests.servers.sandbox_process import running_sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
 
@@ -48,25 +46,6 @@ def public_pem(tmp_path: Path, ec_key: PrivateKey) -> Path:
     return path
 
 
-@contextmanager
-def _running(
-    *args: str | Path, log: Path, env: dict[str, str] | None = None
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A sandbox as a process, and its token endpoint."""
-    command = [sys.executable, "-m", "banno_creds", "sandbox", "--port", "0", *map(str, args)]
-    with (
-        log.open("wb") as stderr,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=env, text=True) as running,
-    ):
-        try:
-            assert running.stdout is not None
-            line = running.stdout.readline()
-            assert line.startswith("sandbox ready: "), log.read_text()
-            yield running, line.split()[-1]
-        finally:
-            running.kill()
-
-
 # --- Options ---
 
 
@@ -82,7 +61,7 @@ def test_options_reach_the_server(cli: Cli, tmp_path: Path, public_pem: Path, ec
         "--token-lifetime",
         "42",
     ]
-    with _running(*options, "--fault", "invalid_scope", "--fault", "slow=0", log=log) as (_, token_endpoint):
+    with running_sandbox(*options, "--fault", "invalid_scope", "--fault", "slow=0", log=log) as (_, token_endpoint):
         ask = ["client-assertion", "-q", "--client-id", CLIENT_ID, "--private-key", str(ec_pem)]
         ask += ["--token-endpoint", token_endpoint]
         first = cli(*ask)
@@ -99,7 +78,7 @@ def test_options_reach_the_server(cli: Cli, tmp_path: Path, public_pem: Path, ec
 def test_clients_come_from_a_file(cli: Cli, tmp_path: Path, public_pem: Path, ec_pem: Path) -> None:
     file = tmp_path / "clients.toml"
     file.write_text(f"[clients.a]\npublic_key = '{public_pem.name}'\n[clients.b]\npublic_key = '{public_pem.name}'\n")
-    with _running("--clients", file, log=tmp_path / "log") as (_, token_endpoint):
+    with running_sandbox("--clients", file, log=tmp_path / "log") as (_, token_endpoint):
         results = [
             cli(
                 "client-assertion",
@@ -213,7 +192,7 @@ def test_help_fits_80_columns_and_lists_every_fault(process: Cli) -> None:
 
 def test_ctrl_c_stops_it_at_once_though_an_answer_is_slow(tmp_path: Path, public_pem: Path) -> None:
     log = tmp_path / "log"
-    with _running("--public-key", public_pem, "--fault", "slow=300", log=log) as (running, token_endpoint):
+    with running_sandbox("--public-key", public_pem, "--fault", "slow=300", log=log) as (running, token_endpoint):
         address = urlsplit(token_endpoint)
         connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=60)
         try:
@@ -243,7 +222,7 @@ def test_ten_thousand_requests_leave_nothing_behind(tmp_path: Path, public_pem: 
     # Not measured: coverage keeps a tracer of every thread that ever was.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     options: list[str | Path] = ["--client-id", CLIENT_ID, "--public-key", public_pem]
-    with _running(*options, log=tmp_path / "log", env=env) as (running, token_endpoint):
+    with running_sandbox(*options, log=tmp_path / "log", env=env) as (running, token_endpoint):
         address = urlsplit(token_endpoint)
         private_key = ec_key.pem().decode()
         numbers = itertools.count()

@@ -26,7 +26,7 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.sandbox import DEFAULT_REDIRECT_URIS, DEFAULT_USERS, Client, Faults, Sandbox, User, create_app
 from banno_creds.sandbox.remembered import Remembered
 from banno_creds.sandbox.tokens import at_hash
-from tests.sandbox.test_sandbox import ASSERTION_TYPE, START, Clock, ec_key, public_pem, rsa_key
+from tests.sandbox.bench import ASSERTION_TYPE, START, Clock, ec_key, public_pem, rsa_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

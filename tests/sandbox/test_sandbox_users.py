@@ -10,8 +10,8 @@ import pytest
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.sandbox import Client, read_clients, read_users
-from tests.sandbox.test_sandbox import ec_key, public_pem
-from tests.sandbox.test_sandbox_process import _running
+from tests.sandbox.bench import ec_key, public_pem
+from tests.servers.sandbox_process import running_sandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -253,7 +253,7 @@ def test_options_of_the_command_reach_the_login(tmp_path: Path, file: Path, clie
     options: list[str | Path] = ["--client-id", "web", "--client-secret-file", tmp_path / "secret.txt"]
     options += ["--redirect-uri", redirect_uri, "--post-logout-redirect-uri", "https://localhost/", "--users", file]
     options += ["--id-token-alg", "ES256", "--require-par"]
-    with _running(*options, log=tmp_path / "log") as (_, token_endpoint), httpx.Client() as browser:
+    with running_sandbox(*options, log=tmp_path / "log") as (_, token_endpoint), httpx.Client() as browser:
         issuer = token_endpoint.removesuffix("/token")
         document = browser.get(f"{issuer}/.well-known/openid-configuration").json()
         assert document["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
@@ -286,7 +286,7 @@ def test_without_options_the_vendors_redirect_uri_is_registered_and_a_key_is_nee
     monkeypatch.chdir(tmp_path)
     parameters = {"client_id": "sandbox-client", "response_type": "code", "prompt": "none"}
     parameters |= {"code_challenge": "x" * 43, "code_challenge_method": "S256"}
-    with _running("--public-key", "public.pem", log=tmp_path / "log") as (_, token_endpoint):
+    with running_sandbox("--public-key", "public.pem", log=tmp_path / "log") as (_, token_endpoint):
         for uri in ("https://localhost:8080/auth/cb", "http://localhost:8080/auth/cb"):
             url = token_endpoint.removesuffix("/token") + "/auth"
             response = httpx.get(url, params=parameters | {"redirect_uri": uri})

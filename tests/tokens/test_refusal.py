@@ -18,9 +18,9 @@ from banno_creds.config import ENVIRONMENTS, ClientConfig
 from banno_creds.doctor import examination as doctor
 from banno_creds.errors import RefusedError
 from banno_creds.tokens.client_credentials import ClientCredentials
-from tests.cli.test_report import at_terminal
 from tests.conftest import CLIENT_ID, write_private
 from tests.servers.loopback import Says
+from tests.terminal import at_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,0 +1,45 @@
+"""Configuration files of the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from banno_creds.config import find_config_file
+from tests.conftest import write_private
+
+
+def own_file() -> Path:
+    file = find_config_file(None)
+    assert file is not None
+    return Path(file)
+
+
+def write(text: str | bytes, path: Path | None = None) -> Path:
+    """Write a configuration file, the user's own if no other is named."""
+    path = path or own_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_private(path, text if isinstance(text, bytes) else text.encode())
+
+
+HAND_WRITTEN = """\
+# Our banks. Ask Ines before changing this.
+
+default = 'live'   # not test!
+
+# For trying things.
+[profiles.test]
+client_id = "t"  # from the mail of May
+scope = [
+  "openid",   # always
+]
+lifetime = 50
+
+# The real one.
+[profiles.live]
+client_id = 'l'
+
+  [profiles.live.claims]
+  n = 1
+
+# The end.
+"""
