@@ -23,8 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from banno_creds.rules.assertion import Known, judge, judge_client_id
+from banno_creds.rules.assertion import judge
+from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Rule, Verdict
+from banno_creds.rules.known import Known
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import read_registration
 from tests.interop.refusals import ALG, AUD, NO_CLIENT, NO_KEY, SIGNATURE

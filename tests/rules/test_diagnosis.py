@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from banno_creds.errors import RefusedError
-from banno_creds.rules.assertion import Known
 from banno_creds.rules.diagnosis import Circumstances, Diagnosis, causes_found, diagnose, explain_refusal
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.known import Known
 from banno_creds.rules.presented import ClientAssertion
 from tests.conftest import CLIENT_ID
 from tests.jwts import NOW, jwt

@@ -16,9 +16,11 @@ import pytest
 import banno_creds
 from banno_creds.cli import COMMANDS
 from banno_creds.cli import cli as program
-from banno_creds.rules.assertion import Known, judge, with_fix
+from banno_creds.rules.assertion import judge
 from banno_creds.rules.explanations import EXPLANATIONS, groups
 from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.known import Known
+from banno_creds.rules.outcomes import with_fix
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import read_registration
 from banno_creds.sandbox import Client, Sandbox
@@ -205,7 +207,7 @@ def test_what_the_texts_say_of_limits_is_what_the_code_keeps_to() -> None:
     from banno_creds.config import ALGORITHMS, DEFAULT_LIFETIME, DEFAULT_TIMEOUT, MOST_LIFETIME
     from banno_creds.doctor.examination import MOST_REQUESTS
     from banno_creds.jose.keys import LEAST_RSA_BITS
-    from banno_creds.rules.assertion import CLOCK_TOLERANCE, CLOCK_WARNS
+    from banno_creds.rules.clock import CLOCK_TOLERANCE, CLOCK_WARNS
 
     assert f"{MOST_LIFETIME // 60} minutes" in EXPLANATIONS["assertion.exp.too_far"].cause
     assert (

@@ -27,9 +27,10 @@ from banno_creds.client_authentication.client_assertion import sign
 from banno_creds.client_authentication.signer import KeySigner
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
-from banno_creds.rules.assertion import Known, judge
+from banno_creds.rules.assertion import judge
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.known import Known
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key, read_registration
 from banno_creds.text import is_private_key_file

@@ -13,18 +13,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from banno_creds.jose.encoding import base64url
-from banno_creds.rules.assertion import (
-    Known,
-    RegisteredKey,
-    judge,
-    judge_client_id,
-    judge_clock,
-    judge_form,
-    judge_pasted,
-)
+from banno_creds.rules.assertion import judge, judge_form
+from banno_creds.rules.client_id import judge_client_id
+from banno_creds.rules.clock import judge_clock
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import NO_ASSERTION, Finding, Rule, Verdict
+from banno_creds.rules.known import Known, RegisteredKey
 from banno_creds.rules.presented import ClientAssertion
+from banno_creds.rules.request import judge_pasted
 from tests.conftest import CLIENT_ID
 from tests.jwts import NOW, jwt
 from tests.rules.assertions import (

@@ -14,7 +14,7 @@ from banno_creds.cli.options import Command, option
 from banno_creds.cli.report import write_result
 from banno_creds.errors import ConfigurationError
 from banno_creds.rules.explanations import EXPLANATIONS, groups
-from banno_creds.rules.findings import shown
+from banno_creds.rules.shown import shown
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -70,9 +70,8 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
 
     Exit code 0 where nothing is wrong with it (a warning may be), else 6.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
-    from banno_creds.rules.assertion import AssertionChecks
     from banno_creds.rules.findings import NO_ASSERTION, Part
-    from banno_creds.rules.lint import lint_assertion
+    from banno_creds.rules.lint import AssertionChecks, lint_assertion
 
     if values["jwks"]:
         check_file_or_url(values["jwks"])

@@ -25,13 +25,18 @@ from banno_creds.errors import BannoCredsError, KeyLoadError, NetworkError, Outp
 from banno_creds.http import discovery
 from banno_creds.http.client import HttpClient, answer_skew
 from banno_creds.jose.keys import form_of, load_private_key
-from banno_creds.rules import assertion as rules
+from banno_creds.rules.assertion import judge
+from banno_creds.rules.client_id import judge_client_id
+from banno_creds.rules.clock import judge_clock
 from banno_creds.rules.diagnosis import Cause, Circumstances, Diagnosis, causes_found, diagnose
 from banno_creds.rules.explanations import EXPLANATIONS
-from banno_creds.rules.findings import Finding, Part, Rule, Verdict, shown
+from banno_creds.rules.findings import Finding, Part, Rule, Verdict
+from banno_creds.rules.known import Known
 from banno_creds.rules.lint import load_registration
+from banno_creds.rules.outcomes import with_fix
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key
+from banno_creds.rules.shown import shown
 from banno_creds.steps import Run
 from banno_creds.storage.secret_files import MODES_MEAN_SOMETHING
 from banno_creds.text import without
@@ -177,7 +182,7 @@ def invalid(
         What was found.
     """
     tell(_settings_part(settings))
-    findings = tuple(rules.with_fix(finding) for finding in rules.judge_client_id(client_id))
+    findings = tuple(with_fix(finding) for finding in judge_client_id(client_id))
     if not any(finding.verdict is Verdict.FAIL for finding in findings):
         rule = Rule.KEY_UNUSABLE if isinstance(failure, KeyLoadError) else Rule.CONFIGURATION_INVALID
         findings += (_of_error(failure, rule, "settings"),)
@@ -338,7 +343,7 @@ class _Examination:
 
     def _look_at_configuration(self) -> None:
         self._tell(_settings_part(self._setup.settings))
-        self._find(_CONFIGURATION, *rules.judge_client_id(self._config.client_id), self._judge_endpoint())
+        self._find(_CONFIGURATION, *judge_client_id(self._config.client_id), self._judge_endpoint())
 
     def _judge_endpoint(self) -> Finding:
         looks_at, url = "endpoint", self._token_endpoint
@@ -429,10 +434,10 @@ class _Examination:
         """Judge the assertion that would be sent now, by a clock that is so much behind; it stays here."""
         url, now = self._the_endpoint(), int(self._clock())
         compact = make_assertion(self._config, self._the_signer(), url, Run(clock=lambda: now))
-        return rules.judge(ClientAssertion.read(compact), self._known(url, int(now - skew)))
+        return judge(ClientAssertion.read(compact), self._known(url, int(now - skew)))
 
-    def _known(self, url: str, now: int) -> rules.Known:
-        return rules.Known(
+    def _known(self, url: str, now: int) -> Known:
+        return Known(
             now=now,
             client_id=self._config.client_id,
             audiences=(url,) if self._issuer is None else (url, self._issuer),
@@ -517,7 +522,7 @@ class _Examination:
         if self._skew is None:
             self._skew = answer_skew(answer.headers, self._clock(), answer.seconds)
             if self._skew is not None:
-                self._find(_SERVER, rules.judge_clock(self._skew))
+                self._find(_SERVER, judge_clock(self._skew))
 
     def _judge_metadata(self, metadata: Mapping[str, Any]) -> Iterable[Finding]:
         """Judge what the server says that it takes."""
@@ -656,7 +661,7 @@ class _Examination:
             refusal = self._ask(config, varied)
             if refusal is None or refusal.error in _AFTER_AUTHENTICATION:
                 received = f"refused as it is configured, accepted {varied}"
-                self._culprit = rules.with_fix(Finding(rule, Verdict.FAIL, CULPRIT, received, varied, option))
+                self._culprit = with_fix(Finding(rule, Verdict.FAIL, CULPRIT, received, varied, option))
                 self._find(_REQUEST, self._culprit)
                 return
             if refusal.error != "invalid_client":
@@ -702,11 +707,11 @@ class _Examination:
         )
         findings = [finding for finding in self._findings if finding.looks_at != "request"]
         if self._skew is None:
-            findings.append(rules.judge_clock(None))
+            findings.append(judge_clock(None))
         return diagnose(error, findings, circumstances)
 
     def _find(self, title: str, *findings: Finding, exit_code: int | None = None) -> None:
-        explained = tuple(rules.with_fix(finding) for finding in findings)
+        explained = tuple(with_fix(finding) for finding in findings)
         failed = next((finding for finding in explained if finding.verdict is Verdict.FAIL), None)
         if failed is not None and not self._exit_code:
             self._exit_code = exit_code or _EXIT_CODES.get(failed.rule.partition(".")[0], RefusedError.exit_code)

@@ -1,7 +1,7 @@
-"""Why a token request was refused, as far as it can be told from outside.
+"""Find out why a token request was refused, as far as that can be seen from outside.
 
-The provider has one answer for more than a dozen mistakes. What was found by the rules names the cause, or rules
-causes out; of what is left, some only the bank can look at, and for those there is the question to ask.
+The provider has one answer for more than a dozen mistakes. The rules' findings name the cause or rule causes out.
+Some of the remaining causes only the bank can check; for those there is a question to ask.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from banno_creds.rules.assertion import judge
+from banno_creds.rules.client_id import judge_client_id
+from banno_creds.rules.clock import judge_clock
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
 
@@ -16,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from banno_creds.errors import RefusedError
-    from banno_creds.rules.assertion import Known
+    from banno_creds.rules.known import Known
     from banno_creds.rules.presented import ClientAssertion
 
-# What hides behind `invalid_client` and only the bank can look at, the likeliest first.
+# The causes of `invalid_client` that only the bank can check, the likeliest first.
 _ONLY_THE_BANK = (
     Rule.REGISTRATION_KEY_MISMATCH,
     Rule.CLIENT_UNKNOWN,
@@ -27,21 +30,21 @@ _ONLY_THE_BANK = (
     Rule.REGISTRATION_ALG,
     Rule.REGISTRATION_APPLICATION_TYPE,
 )
-# What a person could not have signed in with.
+# The faults with which nobody could have signed in.
 _SHOWN_BY_LOGIN = (Rule.CLIENT_UNKNOWN, Rule.REGISTRATION_APPLICATION_TYPE)
-# What would stand in the way next: whoever has to ask the bank anyway, asks for it as well.
+# The next obstacles: to be asked in the same message to the bank.
 _ASKED_AS_WELL = (Rule.SCOPE_NOT_ALLOWED, Rule.REGISTRATION_USER)
-# What the other refusals come from.
+# The causes of the other refusals.
 _ONLY_THE_BANK_BY_ERROR = {
     "invalid_scope": (Rule.SCOPE_NOT_ALLOWED,),
     "unauthorized_client": (Rule.REGISTRATION_APPLICATION_TYPE,),
     "invalid_grant": (Rule.REGISTRATION_APPLICATION_TYPE,),
     "unsupported_grant_type": (Rule.REGISTRATION_APPLICATION_TYPE,),
 }
-# How node-oidc-provider refuses an application that is none for services; the OAuth error is another one's.
+# node-oidc-provider's words to an application that is no Service account, with the OAuth error `invalid_request`.
 _NOT_THIS_GRANT = "grant type is not allowed"
 
-# What is ruled out where it passes, in the words of whoever would suspect it.
+# The suspicions that are ruled out if the rule passes, in the words of the person who has them.
 _SUSPECTED = {
     Rule.CLIENT_ID_MALFORMED: "something copied along with the client ID",
     Rule.REGISTRATION_KEY_MISMATCH: "another key at the bank",
@@ -56,33 +59,33 @@ _SUSPECTED = {
     Rule.CLOCK_SKEW: "the clock",
     Rule.DISCOVERY_AUTH_METHOD: "a server without signed JWTs",
 }
-# What can be looked at here, and is a cause as long as it was not.
+# Rules that can be judged here; each remains a possible cause until it is judged.
 _LIKELY_HERE = (Rule.KID_UNEXPECTED, Rule.KID_UNKNOWN)
 _UNLIKELY_HERE = (Rule.AUD_MISMATCH, Rule.CLOCK_SKEW)
-# What passes by the user's word, who says which key the bank has.
+# Rules that pass only because the user says which key the bank has.
 _BY_REGISTRATION = (Rule.REGISTRATION_KEY_MISMATCH, Rule.SIGNATURE_INVALID)
 
 # The claims that are held against a clock.
 _TIMES = ("exp", "iat", "nbf")
 
-# What tells of another endpoint than the one that is meant.
+# Warnings of a wrong endpoint.
 _ENDPOINT = (Rule.DISCOVERY_TOKEN_ENDPOINT, Rule.CONFIGURATION_ENDPOINT)
 
-# What is warned of, and node-oidc-provider takes.
+# Warnings about things that node-oidc-provider accepts.
 _TAKEN = (Rule.CLAIMS_UNEXPECTED, Rule.AUD_ARRAY, Rule.IAT_FUTURE)
-# What is warned of, and no server refuses anybody for.
+# Warnings about things that no server refuses.
 _HARMLESS = (Rule.KEY_PERMISSIONS, Rule.NETWORK_TLS_EXPIRED, Rule.DISCOVERY_SCOPE, Rule.DISCOVERY_JWKS)
 
 
 class Cause(NamedTuple):
-    """One thing that the refusal may come from.
+    """One possible cause of the refusal.
 
     Attributes:
-        rule: its id.
-        title: what it is.
-        why: what speaks for it, or why it cannot be ruled out.
-        fix: what to do about it, where it was found.
-        question: what to ask the bank's administrator; empty where it can be looked at here.
+        rule: the rule's id.
+        title: the rule's title.
+        why: the evidence for it, or the reason why it cannot be ruled out.
+        fix: what to do, if the fault was found.
+        question: what to ask the bank's administrator; empty if this can be checked here.
     """
 
     rule: str
@@ -93,7 +96,7 @@ class Cause(NamedTuple):
 
 
 class RuledOut(NamedTuple):
-    """One thing that the refusal does not come from, and how that is known."""
+    """One cause that is ruled out, and the evidence."""
 
     rule: str
     title: str
@@ -101,14 +104,14 @@ class RuledOut(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """What a refusal comes from.
+    """The causes of a refusal.
 
     Attributes:
-        error: the OAuth error code; empty where nobody was asked.
-        causes: what remains, the likeliest first.
-        ruled_out: what does not.
-        certain: whether the first cause was found to be one, and not only left over.
-        questions: what to ask the bank's administrator: of the causes, and of what would stand in the way next.
+        error: the OAuth error code; empty if no server was asked.
+        causes: the possible causes, the likeliest first.
+        ruled_out: the causes that are ruled out.
+        certain: True if the first cause was found, and is not only left over.
+        questions: what to ask the bank's administrator, about the causes and about the next obstacles.
     """
 
     error: str
@@ -120,16 +123,17 @@ class Diagnosis(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a diagnosis has to know beside the findings.
+    """The facts that a diagnosis needs beside the findings.
 
     Attributes:
-        facts: what the questions name: ``client_id``, ``fingerprint``, ``alg``, ``scope``.
+        facts: the values for the questions: ``client_id``, ``fingerprint``, ``alg``, ``scope``.
         said: the server's words.
-        endpoint_confirmed: whether the endpoint is the server's own name for it: by discovery, or as documented.
-        timely: whether the assertion is in its time by the server's clock.
-        registration_confirmed: whether what the bank has was fetched from where it fetches it, and is not only said.
+        endpoint_confirmed: True if discovery or the vendor's documentation confirms the endpoint's URL.
+        timely: True if the server's clock is known, and the assertion was judged by it.
+        registration_confirmed: True if the registered keys were fetched from the URL that the bank fetches; False if
+            the user only says that the bank has them.
         tried: the rules of variations that were refused as well, with the words for each.
-        after_login: whether a person had signed in to this client: so the bank knows it, and it is for people.
+        after_login: True if a person had signed in to this client, so that the bank knows it and its type is right.
     """
 
     facts: Mapping[str, str]
@@ -142,44 +146,60 @@ class Circumstances:
 
 
 def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstances) -> Diagnosis:
-    """Say what a refusal comes from.
+    """Find the causes of a refusal.
 
     Args:
         error: the OAuth error code (RFC 6749 section 5.2).
-        findings: all that was found.
-        circumstances: what else is known.
+        findings: all findings.
+        circumstances: the other facts.
 
     Returns:
-        The diagnosis. Only what is known for certain is ruled out.
+        The diagnosis. A cause is ruled out only if that is certain.
     """
     found: dict[str, Finding] = {}
     for finding in findings:
         if finding.rule not in found or found[finding.rule].verdict is Verdict.PASS:
             found[finding.rule] = finding
     if error != "invalid_client":
-        by_bank = _ONLY_THE_BANK_BY_ERROR.get(error, ())
-        if error == "invalid_request" and _NOT_THIS_GRANT in circumstances.said:
-            by_bank = (Rule.REGISTRATION_APPLICATION_TYPE,)
-        # An answer that says what is wrong: all but that is beside the point, unless it is another server's.
-        elsewhere = [found[rule] for rule in _ENDPOINT if rule in found and found[rule].verdict is Verdict.WARN]
-        causes = [] if by_bank else [_found(finding) for finding in elsewhere]
-        causes += _asked_of_the_bank(by_bank, found, circumstances)
-        return Diagnosis(error, tuple(causes), (), questions=_questions(causes))
+        return _diagnose_plain(error, found, circumstances)
     failed = [finding for finding in found.values() if finding.verdict is Verdict.FAIL]
-    warned = [finding for finding in found.values() if finding.verdict is Verdict.WARN]
-    if circumstances.timely:  # clocks that differ, and not by too much
+    if circumstances.timely:  # the clocks differ, but not by too much
         failed = [finding for finding in failed if finding.rule != Rule.CLOCK_SKEW]
-    first = [_found(finding) for finding in failed]
-    first += [_found(finding) for finding in warned if finding.rule not in (*_HARMLESS, *_TAKEN)]
-    last = [_found(finding) for finding in warned if finding.rule in _TAKEN]
-    for rule in _LIKELY_HERE:
-        if rule in found and found[rule].verdict is Verdict.UNKNOWN:
-            tried = circumstances.tried.get(Rule.KID_UNEXPECTED, "")
-            (last if tried else first).append(Cause(rule, _title(rule), tried or found[rule].reason))
+    warned = [finding for finding in found.values() if finding.verdict is Verdict.WARN]
+    likely = [_cause(finding) for finding in failed]
+    likely += [_cause(finding) for finding in warned if finding.rule not in (*_HARMLESS, *_TAKEN)]
+    unlikely = [_cause(finding) for finding in warned if finding.rule in _TAKEN]
+    for finding in _unknown(_LIKELY_HERE, found):
+        tried = circumstances.tried.get(Rule.KID_UNEXPECTED, "")
+        (unlikely if tried else likely).append(_unsettled(finding.rule, tried or finding.reason))
     open_questions = (rule for rule in _ONLY_THE_BANK if not (circumstances.after_login and rule in _SHOWN_BY_LOGIN))
     for cause in _asked_of_the_bank(open_questions, found, circumstances):
-        (last if cause.rule in circumstances.tried else first).append(cause)
-    ruled_out = []
+        (unlikely if cause.rule in circumstances.tried else likely).append(cause)
+    ruled_out, doubtful = _suspicions(found, circumstances)
+    unlikely += doubtful
+    unlikely += [_unsettled(finding.rule, finding.reason) for finding in _unknown(_UNLIKELY_HERE, found)]
+    questions = _questions(likely + unlikely)
+    if questions:
+        questions += tuple(_question(rule, circumstances) for rule in _ASKED_AS_WELL)
+    return Diagnosis(error, tuple(likely + unlikely), ruled_out, bool(failed), questions)
+
+
+def _diagnose_plain(error: str, found: Mapping[str, Finding], circumstances: Circumstances) -> Diagnosis:
+    """Diagnose an error that says what is wrong: nothing else matters, unless another server said it."""
+    by_bank = _ONLY_THE_BANK_BY_ERROR.get(error, ())
+    if error == "invalid_request" and _NOT_THIS_GRANT in circumstances.said:
+        by_bank = (Rule.REGISTRATION_APPLICATION_TYPE,)
+    elsewhere = [found[rule] for rule in _ENDPOINT if rule in found and found[rule].verdict is Verdict.WARN]
+    causes = [] if by_bank else [_cause(finding) for finding in elsewhere]
+    causes += _asked_of_the_bank(by_bank, found, circumstances)
+    return Diagnosis(error, tuple(causes), (), questions=_questions(causes))
+
+
+def _suspicions(
+    found: Mapping[str, Finding], circumstances: Circumstances
+) -> tuple[tuple[RuledOut, ...], tuple[Cause, ...]]:
+    """Divide the suspicions whose rule passes into those that are ruled out and those that remain doubtful."""
+    ruled_out, doubtful = [], []
     for rule, title in _SUSPECTED.items():
         passed = found.get(rule)
         if passed is None or passed.verdict is not Verdict.PASS or not passed.received:
@@ -187,25 +207,15 @@ def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstanc
         doubt = _doubt(rule, passed, circumstances)
         if doubt is None:
             ruled_out.append(RuledOut(rule, title, passed.received))
-        elif rule not in (Rule.EXP_PAST, Rule.SIGNATURE_INVALID):  # of which the clock and the key are said
-            question = EXPLANATIONS[rule].asked(circumstances.facts)
-            last.append(Cause(rule, _title(rule), doubt, question=question))
-    untold = [found[rule] for rule in _UNLIKELY_HERE if rule in found and found[rule].verdict is Verdict.UNKNOWN]
-    last += [Cause(finding.rule, _title(finding.rule), finding.reason) for finding in untold]
-    questions = _questions(first + last)
-    if questions:
-        questions += tuple(EXPLANATIONS[rule].asked(circumstances.facts) for rule in _ASKED_AS_WELL)
-    return Diagnosis(error, tuple(first + last), tuple(ruled_out), bool(failed), questions)
-
-
-def _questions(causes: Iterable[Cause]) -> tuple[str, ...]:
-    return tuple(cause.question for cause in causes if cause.question)
+        elif rule not in (Rule.EXP_PAST, Rule.SIGNATURE_INVALID):  # the clock and the key are doubtful instead
+            doubtful.append(_unsettled(rule, doubt, _question(rule, circumstances)))
+    return tuple(ruled_out), tuple(doubtful)
 
 
 def _doubt(rule: Rule, passed: Finding, circumstances: Circumstances) -> str | None:
-    """Why a rule that passes rules nothing out all the same."""
+    """Return the reason why a rule that passes still rules nothing out."""
     if rule is Rule.AUD_MISMATCH and not circumstances.endpoint_confirmed:
-        # It was held against the endpoint as it is configured, which need not be the server's name for it.
+        # It was held against the endpoint as it is configured, and the server may have another name for it.
         return f"nobody but the configuration says that {passed.received} is the server's own name for it"
     if rule in _BY_REGISTRATION and not circumstances.registration_confirmed:
         return f"{passed.received}; that the bank has this very key, only the bank can tell"
@@ -223,61 +233,67 @@ def _asked_of_the_bank(
             why = circumstances.tried.get(rule) or (
                 "only the bank can look at it" if finding is None else finding.reason
             )
-            yield Cause(rule, _title(rule), why, question=EXPLANATIONS[rule].asked(circumstances.facts))
+            yield _unsettled(rule, why, _question(rule, circumstances))
 
 
 def causes_found(findings: Iterable[Finding]) -> tuple[Cause, ...]:
-    """What was found to be at fault.
+    """Return a cause for each rule that failed.
 
     Args:
-        findings: all that was found.
+        findings: all findings.
 
     Returns:
-        A cause for each rule that failed; one that only follows from another is left out.
+        The causes. A signature that fails only because the bank has another key is left out.
     """
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL and finding.rule in EXPLANATIONS]
     rules = {finding.rule for finding in failed}
     follows = Rule.SIGNATURE_INVALID if Rule.REGISTRATION_KEY_MISMATCH in rules else None
-    return tuple(_found(finding) for finding in failed if finding.rule != follows)
+    return tuple(_cause(finding) for finding in failed if finding.rule != follows)
 
 
-def _found(finding: Finding) -> Cause:
-    return Cause(finding.rule, _title(finding.rule), finding.received, finding.fix)
+def _cause(finding: Finding) -> Cause:
+    return Cause(finding.rule, EXPLANATIONS[finding.rule].title, finding.received, finding.fix)
 
 
-def _title(rule: str) -> str:
-    return EXPLANATIONS[rule].title
+def _unsettled(rule: str, why: str, question: str = "") -> Cause:
+    return Cause(rule, EXPLANATIONS[rule].title, why, question=question)
+
+
+def _unknown(rules: Iterable[Rule], found: Mapping[str, Finding]) -> list[Finding]:
+    return [found[rule] for rule in rules if rule in found and found[rule].verdict is Verdict.UNKNOWN]
+
+
+def _question(rule: Rule, circumstances: Circumstances) -> str:
+    return EXPLANATIONS[rule].asked(circumstances.facts)
+
+
+def _questions(causes: Iterable[Cause]) -> tuple[str, ...]:
+    return tuple(cause.question for cause in causes if cause.question)
 
 
 def explain_refusal(
     refusal: RefusedError, assertion: ClientAssertion, known: Known, skew: float | None, circumstances: Circumstances
 ) -> RefusedError:
-    """Say of a refused authentication what can be told of it here and now, without asking anybody anything.
+    """Add to a refused authentication what can be found out at once, without asking any server.
 
     Args:
         refusal: the error, ``invalid_client``.
         assertion: the assertion that was refused.
-        known: what it was made for, by this machine's clock.
+        known: the values that it was made for, by this machine's clock.
         skew: how many seconds this machine's clock is ahead of the server's; None if that is not known.
         circumstances: as for `diagnose`.
 
     Returns:
-        The error with more details and, where the fault was found, its hint and its rule.
+        The error with more details and, if the fault was found, its hint and its rule.
     """
-    from banno_creds.rules import assertion as rules
-
     at_the_server = known if skew is None else replace(known, now=int(known.now - skew))
-    findings = [
-        *rules.judge_client_id(known.client_id or ""),
-        rules.judge_clock(skew),
-        *rules.judge(assertion, at_the_server),
-    ]
+    findings = [*judge_client_id(known.client_id or ""), judge_clock(skew), *judge(assertion, at_the_server)]
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL and finding.rule != Rule.CLOCK_SKEW]
     if failed:
         first = failed[0]
-        by_this_clock = {finding.rule for finding in rules.judge(assertion, known) if finding.verdict is Verdict.FAIL}
+        by_this_clock = {finding.rule for finding in judge(assertion, known) if finding.verdict is Verdict.FAIL}
         if first.looks_at in _TIMES and first.rule not in by_this_clock:
-            first = rules.judge_clock(skew)  # in time here and not there: it is the clocks that differ
+            first = judge_clock(skew)  # in time here and not there: it is the clocks that differ
         found = f"{first.rule}: received {first.received}; expected {first.expected}"
         hint = f"{first.fix}; to look at all of it"
         return refusal.but(more=(found,), hint=hint, rule=first.rule, doctor_can_tell=True)

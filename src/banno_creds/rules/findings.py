@@ -1,20 +1,17 @@
-"""What was looked at and what came of it: the ids of all rules, and the record of one verdict.
+"""The ids of all rules, and the record of one verdict.
 
-An id names a fault, such as ``assertion.exp.past``, and stays what it is: scripts, logs and tickets quote it. What
-each means is in `explanations`, and on the page docs/errors.md that is made of them.
+An id names a fault, such as ``assertion.exp.past``. It never changes: scripts, logs and tickets quote it. errors.md
+explains each of them.
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
-from typing import Any, NamedTuple
-
-from banno_creds.text import printable
+from typing import NamedTuple
 
 
 class Rule(StrEnum):
-    """The rules, by what they look at. One passes where the fault that its id names is not there."""
+    """The rules, by what they look at. A rule passes if the fault that its id names is absent."""
 
     # The set-up on this machine.
     CONFIGURATION_INVALID = "configuration.invalid"
@@ -25,7 +22,7 @@ class Rule(StrEnum):
     KEY_UNUSABLE = "key.unusable"
     KEY_PERMISSIONS = "key.permissions"
 
-    # What the bank has.
+    # The registration at the bank.
     REGISTRATION_UNREADABLE = "registration.unreadable"
     REGISTRATION_PRIVATE_KEY = "registration.private_key"
     REGISTRATION_KEY_TYPE = "registration.key.type"
@@ -33,13 +30,13 @@ class Rule(StrEnum):
     REGISTRATION_KEY_MISMATCH = "registration.key.mismatch"
     REGISTRATION_KID_REPEATED = "registration.kid.repeated"
     REGISTRATION_UNREACHABLE = "registration.unreachable"
-    # These only the bank can look at.
+    # Only the bank can judge these.
     CLIENT_UNKNOWN = "client.unknown"
     REGISTRATION_AUTH_METHOD = "registration.auth_method"
     REGISTRATION_ALG = "registration.alg"
     REGISTRATION_APPLICATION_TYPE = "registration.application_type"
     REGISTRATION_USER = "registration.user"
-    # This only a further request can tell.
+    # Only a further request can tell this one.
     KID_MISSING = "assertion.kid.missing"
 
     # The client assertion.
@@ -88,7 +85,7 @@ class Rule(StrEnum):
     SCOPE_NOT_ALLOWED = "request.scope.not_allowed"
     RESOURCE_MALFORMED = "request.resource.malformed"
 
-    # The way to the server, and what it says of itself.
+    # The way to the server, and the server's own metadata.
     NETWORK_PROXY = "network.proxy"
     NETWORK_DNS = "network.dns"
     NETWORK_CONNECTION = "network.connection"
@@ -133,12 +130,12 @@ class Rule(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What came of looking."""
+    """The result of one rule."""
 
     PASS = "pass"  # noqa: S105 - a verdict
     FAIL = "fail"
     WARN = "warn"
-    UNKNOWN = "unknown"  # it cannot be told from here
+    UNKNOWN = "unknown"  # it cannot be judged from here
 
 
 class Finding(NamedTuple):
@@ -146,12 +143,12 @@ class Finding(NamedTuple):
 
     Attributes:
         rule: the rule's id; for a server's refusal, the OAuth error code.
-        verdict: what came of it.
-        looks_at: what the rule looks at, in a word or two, such as ``exp``.
-        received: what is there, fit to be shown.
-        expected: what should be there instead, of a fault.
-        fix: what to do about it, of a fault.
-        reason: why it cannot be told, where it cannot.
+        verdict: the result.
+        looks_at: the thing that the rule looks at, in a word or two, such as ``exp``.
+        received: the value found there, safe to show.
+        expected: the right value, of a fault.
+        fix: what to do, of a fault.
+        reason: why the verdict is unknown.
     """
 
     rule: str
@@ -164,12 +161,12 @@ class Finding(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What came of looking at one part of a set-up.
+    """The findings of one part of a set-up.
 
     Attributes:
-        title: what was looked at.
-        findings: what was found, in order.
-        notes: what else there is to say of it, a line each.
+        title: the part's name.
+        findings: the findings, in order.
+        notes: further remarks, a line each.
     """
 
     title: str
@@ -178,61 +175,4 @@ class Part(NamedTuple):
 
 
 NO_ASSERTION = "there is no assertion to look at"
-"""Why nothing more can be told of what is no client assertion."""
-
-_MOST_CHARACTERS = 200
-_MOST_ITEMS = 8
-JWT_LIKE = re.compile(
-    r"(?:eyJ[A-Za-z0-9_-]*|(?<![A-Za-z0-9_-])e(?:yA|yI|w0|wo)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"
-    r"(?:\.[A-Za-z0-9_-]*|\s+[A-Za-z0-9_.-]{16,})*"
-)
-"""What base64url makes of ``{"``: where a JWT begins, with as many of its parts as follow, also wrapped to lines.
-With white space after the brace it begins otherwise, and is known by its dots as well."""
-
-# What may be a URL.
-_WORD = re.compile(r"\S+")
-
-
-def without_secrets(text: str) -> str:
-    """Leave out what may be a secret in text from outside: JWTs, and the user and the password of a URL.
-
-    Args:
-        text: the text.
-
-    Returns:
-        The text with words in their place.
-    """
-    return _WORD.sub(_without_userinfo, JWT_LIKE.sub("(a JWT, left out)", text))
-
-
-def _without_userinfo(word: re.Match[str]) -> str:
-    scheme, separator, rest = word[0].partition("://")
-    # Up to the last "@": a password may have any character in it, encoded or not.
-    _, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}(left out)@{host}" if separator and at else word[0]
-
-
-def shown(value: Any) -> str:
-    """Say a value from a request or a claim, briefly, as JSON where it is flat.
-
-    Only what is flat is spelled out: nesting comes from outside and may be deeper than Python's stack. No JWT is
-    shown, whole or in part, and no password of a URL: people swap shell variables.
-
-    Args:
-        value: what JSON or a form gave.
-
-    Returns:
-        Its text, or what sort of thing it is.
-    """
-    if isinstance(value, str):
-        return f'"{printable(without_secrets(value), most=_MOST_CHARACTERS)}"'
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return printable(value, most=40)
-    if isinstance(value, list):
-        if not all(isinstance(item, str) for item in value):
-            return "an array that holds more than strings"
-        more = [f"{len(value) - _MOST_ITEMS} more"] if len(value) > _MOST_ITEMS else []
-        return f"[{', '.join([shown(item) for item in value[:_MOST_ITEMS]] + more)}]"
-    return "an object"
+"""The reason why a rule is unknown if the text is no client assertion."""

@@ -1,36 +1,81 @@
-"""A client assertion that other code made, judged by all rules; nothing of it is sent anywhere."""
+"""Judge a client assertion that other code made, by all rules. Nothing of it is sent anywhere."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from banno_creds.config import is_url
+from banno_creds.config import DEFAULT_ENVIRONMENT, DEFAULT_TIMEOUT, ENVIRONMENTS, check_timeout, check_url, is_url
+from banno_creds.errors import ConfigurationError
 from banno_creds.steps import Run
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from banno_creds.rules.assertion import AssertionChecks
     from banno_creds.rules.findings import Finding
     from banno_creds.rules.registration import Registration
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionChecks:
+    """The values that the user wants an assertion held against; its files and URLs are read when it is judged.
+
+    Attributes:
+        client_id: the client ID.
+        token_endpoint: the token endpoint's exact URL; None means to ask the issuer's discovery document.
+        issuer: the issuer whose discovery document names the token endpoint.
+        public_key: a file with the public key, certificate, JWK or JWK Set that is registered.
+        jwks: the file or URL of the JWK Set that is registered.
+        timeout: how long fetching may take, in seconds.
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+
+    Raises:
+        ConfigurationError: a value is invalid, or contradicts another.
+    """
+
+    client_id: str | None = None
+    token_endpoint: str | None = ENVIRONMENTS[DEFAULT_ENVIRONMENT]
+    issuer: str | None = None
+    public_key: Path | None = None
+    jwks: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    ca_bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that are invalid or contradict each other."""
+        if self.public_key is not None and self.jwks is not None:
+            raise ConfigurationError(
+                f"{setting('public_key')} and {setting('jwks')} exclude each other",
+                hint="give what is registered at the bank",
+            )
+        check_timeout(self.timeout)
+        if self.jwks is not None and is_url(self.jwks):
+            check_url(self.jwks, "the JWK Set's URL")
+        if self.token_endpoint is not None:
+            check_url(self.token_endpoint, "the token endpoint")
+        if self.issuer is not None:
+            check_url(self.issuer, "the issuer")
 
 
 def lint_assertion(text: str, checks: AssertionChecks, run: Run = Run()) -> tuple[Finding, ...]:
     """Judge a client assertion by all rules.
 
     Args:
-        text: the assertion, or the form that it is sent in; see `assertion.judge_pasted`.
-        checks: what it is compared with.
+        text: the assertion, or the form that it is sent in; see `judge_pasted`.
+        checks: the values that it is held against.
         run: how the run goes.
 
     Returns:
-        A finding for each rule: of the client ID and the registration where they are given, then of the assertion, in
+        A finding for each rule: of the client ID and the registration if they are given, then of the assertion, in
         the server's order.
 
     Raises:
         ConfigurationError: a file cannot be read.
         NetworkError: the issuer's discovery document or the JWK Set cannot be fetched.
     """
-    from banno_creds.rules import assertion as rules
+    from banno_creds.rules.client_id import judge_client_id
+    from banno_creds.rules.known import Known
+    from banno_creds.rules.request import judge_pasted
 
     audiences: tuple[str, ...] | None = None
     if checks.issuer is not None:
@@ -43,19 +88,15 @@ def lint_assertion(text: str, checks: AssertionChecks, run: Run = Run()) -> tupl
         audiences = (checks.token_endpoint,)
     findings: tuple[Finding, ...] = ()
     if checks.client_id is not None:
-        findings += rules.judge_client_id(checks.client_id)
-    registration = None
+        findings += judge_client_id(checks.client_id)
+    keys = None
     registered = checks.jwks if checks.public_key is None else str(checks.public_key)
     if registered is not None:
         registration = load_registration(registered, checks.timeout, checks.ca_bundle, run)
         findings += registration.findings
-    known = rules.Known(
-        now=int(run.clock()),
-        client_id=checks.client_id,
-        audiences=audiences,
-        keys=None if registration is None else registration.keys,
-    )
-    return findings + tuple(rules.judge_pasted(text, known))
+        keys = registration.keys
+    known = Known(int(run.clock()), checks.client_id, audiences, keys)
+    return findings + tuple(judge_pasted(text, known))
 
 
 def load_registration(registered: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> Registration:

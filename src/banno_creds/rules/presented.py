@@ -1,6 +1,6 @@
-"""What was presented or pasted as a client assertion: read, and not yet believed.
+"""Find a client assertion in presented or pasted text, and take it apart.
 
-`rules` judges it. Here it is found in what people paste, taken apart, and said in words why it cannot be.
+Nothing is verified here: `assertion` and `request` judge the result. If the text cannot be read, this says why.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from urllib.parse import parse_qsl, unquote_plus
 from banno_creds.errors import TokenError
 from banno_creds.jose.decode import MOST_CHARACTERS, extract_token, take_apart, what_else
 from banno_creds.jose.encoding import base64url_decode, parse_json_object
-from banno_creds.rules.findings import without_secrets
+from banno_creds.rules.shown import shown, without_secrets
 from banno_creds.text import is_private_key_file, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# As a log or a curl command has it.
+# As in a log or a curl command.
 _IN_FORM = re.compile(r"\bclient_assertion=[\"']?([^&\s\"']+)")
-# A form and nothing else: more than one parameter, with no blank and no quotation mark that is not encoded.
+# A form and nothing else: several parameters, whose blanks and quotation marks are encoded.
 _FORM_ALONE = re.compile(r"[\w.%~-]+=[^&\s\"']*(?:&[\w.%~-]+=[^&\s\"']*)+")
 _HTTP_HEAD = re.compile(r"(?:[A-Z]+ \S+|[\w-]+:).*?\r?\n\r?\n", re.DOTALL)
 PRIVATE_KEY = "a private key"
-# That is how `sign-jwt > FILE` ends a file, too.
+# `sign-jwt > FILE` ends a file so, too.
 LINE_END = "a line end after it"
 IN_JSON = "JSON around it, and the server takes a form alone"
 QUOTES = "\"'`“”‘’"
@@ -33,15 +33,15 @@ QUOTES = "\"'`“”‘’"
 
 @dataclass(frozen=True, slots=True)
 class ClientAssertion:
-    """A client assertion as it was presented: read, and not yet believed.
+    """A client assertion as it was presented: taken apart, and not verified.
 
     Attributes:
-        compact: the JWS itself, or what stands in its place.
+        compact: the JWS itself, or the text in its place.
         header: the JOSE header; empty if it cannot be read.
         claims: the claims set; empty if it cannot be read.
         fault: why it cannot be read; None if it can.
-        instead: what it is that no JWS is, such as "a private key".
-        around: what was taken off to read it, in words.
+        instead: the name of the thing that was given instead of a JWS, such as "a private key".
+        around: names of the characters that were removed from around it.
     """
 
     compact: str = field(repr=False)
@@ -53,7 +53,7 @@ class ClientAssertion:
 
     @classmethod
     def read(cls, compact: str) -> ClientAssertion:
-        """Take a compact JWS apart without verifying anything. What cannot be read is a fault for the rules.
+        """Take a compact JWS apart without verifying anything; if it cannot be read, the rules judge that.
 
         Args:
             compact: the ``client_assertion`` parameter.
@@ -69,11 +69,11 @@ class ClientAssertion:
 
     @classmethod
     def find(cls, text: str) -> ClientAssertion:
-        """Find the assertion in what was pasted, and take it apart.
+        """Find the assertion in pasted text, and take it apart.
 
         Args:
-            text: the JWT, also in quotation marks or wrapped to lines; or the form that it is sent in, of which the
-                value is read to the character, for so it was sent.
+            text: the JWT, also in quotation marks or wrapped to lines; or the form that it is sent in, whose value is
+                read to the character, because it was sent so.
 
         Returns:
             The assertion.
@@ -94,12 +94,12 @@ class ClientAssertion:
             compact = extract_token(text)
         except TokenError as failure:
             return cls._unread(text, failure.message)
-        in_response = text.strip().startswith("{")  # which nobody takes for an assertion
+        in_response = text.strip().startswith("{")  # nobody mistakes a token response for an assertion
         return replace(cls.read(compact), around=() if in_response else _around(text))
 
     @classmethod
     def _in_json(cls, text: str) -> ClientAssertion | None:
-        """The assertion of a JSON body; of a token response, which is another thing, None."""
+        """Return the assertion of a JSON body; None if the text is no JSON, or is a token response."""
         bare = text.strip().removeprefix("\ufeff").strip()
         if not bare.startswith("{") or len(bare) > MOST_CHARACTERS:
             return None
@@ -115,13 +115,17 @@ class ClientAssertion:
         names = without_secrets(printable(", ".join(members) or "none", 200))
         return cls._unread("", f"JSON without a client_assertion (its members: {names})")
 
+    def claim(self, name: str) -> str:
+        """Return a claim that is there, in the form that messages have."""
+        return f'"{name}" {shown(self.claims[name])}'
+
     @classmethod
     def _unread(cls, text: str, fault: str) -> ClientAssertion:
         return cls(text, {}, {}, fault=fault, instead=PRIVATE_KEY if _is_private_key(text) else what_else(text))
 
 
 def _is_private_key(text: str) -> bool:
-    # As bytes: standard input and arguments have what is no UTF-8 as lone surrogates, and somebody may give DER.
+    # As bytes, because somebody may give DER: standard input and arguments hold bytes outside UTF-8 as surrogates.
     text = text[:MOST_CHARACTERS]
     try:
         return is_private_key_file(text.encode("utf-8", "surrogateescape"))
@@ -130,7 +134,7 @@ def _is_private_key(text: str) -> bool:
 
 
 def _around(text: str) -> tuple[str, ...]:
-    """What `decode.extract_token` takes off a JWT, in words."""
+    """Name the characters that `decode.extract_token` removes from around a JWT."""
     words = []
     if text.startswith("\ufeff"):
         words.append("a byte-order mark before it")
@@ -154,11 +158,11 @@ def _around(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token request as it was pasted: the form, and what its headers tell.
+    """A token request as it was pasted: the form, and one fact about its headers.
 
     Attributes:
-        parameters: the values by the parameters' names, as a server reads them: without those that are empty.
-        authorization: whether there is an ``Authorization`` header.
+        parameters: the values by the parameters' names, as a server reads them: without empty values.
+        authorization: True if there is an ``Authorization`` header.
     """
 
     parameters: Mapping[str, Sequence[str]] = field(repr=False)
@@ -166,13 +170,13 @@ class TokenRequest:
 
     @classmethod
     def find(cls, text: str) -> TokenRequest | None:
-        """Find the form in what was pasted.
+        """Find the form in pasted text.
 
         Args:
-            text: what was pasted.
+            text: the pasted text.
 
         Returns:
-            The request; None if there is no whole form, such as in a curl command, which may go on elsewhere.
+            The request; None if there is no whole form. A curl command has none: its form may go on elsewhere.
         """
         body = text[:MOST_CHARACTERS].strip()
         head = _HTTP_HEAD.match(body)
@@ -189,21 +193,18 @@ class TokenRequest:
 
     @property
     def assertion(self) -> str | None:
-        """The value of ``client_assertion``, or of what is misspelt so."""
+        """The value of ``client_assertion``, or of a parameter that is a misspelling of it."""
         names = ("client_assertion", *misspelt("client_assertion", self.parameters))
         return next((self.parameters[name][0] for name in names if name in self.parameters), None)
 
 
+def unquoted(text: str) -> str:
+    """Remove white space and quotation marks from around a text."""
+    return text.strip().strip(QUOTES).strip()
+
+
 def misspelt(name: str, names: Iterable[str]) -> list[str]:
-    """Those of the names that differ from one in case and in what is no letter.
-
-    Args:
-        name: the right one.
-        names: those that were sent.
-
-    Returns:
-        Them, in their order.
-    """
+    """Return those of the sent names that differ from the right one only in case and in characters but letters."""
     letters = re.sub(r"[^a-z]", "", name)
     return [other for other in names if other != name and re.sub(r"[^a-z]", "", other.lower()) == letters]
 
@@ -227,18 +228,19 @@ _FIXES = {
     "\ufeff": "write the file as UTF-8 without a byte-order mark, and send the JWT alone",
     **dict.fromkeys(QUOTES, "send the JWT alone, without the quotation marks"),
 }
-# How a JWS begins, whatever was put before it.
+_PARTS = ("header", "payload", "signature")
+# The beginning of a JWS, with anything that people put before it.
 _LIKE_JWS = re.compile(r"(?:[\s\ufeff\"'`“”‘’]|b['\"]|bearer\s|%22|%EF%BB%BF)*(?:e[wy]|77u_)", re.IGNORECASE)
 
 
 def what_is_wrong(compact: str) -> tuple[str, str] | None:
-    """What keeps a JWS from being read and what to do, where that can be said better than by whoever reads it.
+    """Say what keeps a JWS from being read, in better words than a decoder's.
 
     Args:
-        compact: what should be a compact JWS.
+        compact: the text that should be a compact JWS.
 
     Returns:
-        What is wrong with it, and what to do, which may be empty; None if nothing better can be said.
+        The fault, and the fix, which may be empty; None if there are no better words.
     """
     if not _LIKE_JWS.match(compact):
         return None
@@ -247,17 +249,9 @@ def what_is_wrong(compact: str) -> tuple[str, str] | None:
     if re.match(r"bearer\s", compact, re.IGNORECASE):
         return '"Bearer" before it', "send the JWT alone: Bearer stands before an access token, in a header"
     parts = compact.split(".")
-    names = ("header", "payload", "signature") if len(parts) == 3 else ()
-    for number, part in enumerate(parts):
-        if (stray := re.search(r"[^A-Za-z0-9_-]", part)) is not None:
-            where = f"in its {names[number]}" if names else "in it"
-            if number == len(parts) - 1 and re.fullmatch(r"[\s\"'`“”‘’]+", part[stray.start() :]):
-                where = "after it"
-            if number == stray.start() == 0:
-                where = "before it"
-            named = _NAMED.get(stray[0], f"the character {stray[0]!a}")
-            return f"{named} {where}", _FIXES.get(stray[0], "")
-    if len(parts) == 5:
+    if (stray := _stray_character(parts)) is not None:
+        return stray
+    if len(parts) == 5:  # a JWE
         return None
     if len(parts) != 3:
         counted = "1 part" if len(parts) == 1 else f"{len(parts)} parts"
@@ -266,13 +260,26 @@ def what_is_wrong(compact: str) -> tuple[str, str] | None:
             if len(parts) < 3
             else "join header, payload and signature with two dots, and nothing else"
         )
-    for name, part in zip(names, parts, strict=True):
-        if (said := _what_is_wrong_with_json(name, part)) is not None:
-            return said
+    faults = (_fault_in(name, part) for name, part in zip(_PARTS, parts, strict=True))
+    return next((fault for fault in faults if fault is not None), None)
+
+
+def _stray_character(parts: Sequence[str]) -> tuple[str, str] | None:
+    for number, part in enumerate(parts):
+        stray = re.search(r"[^A-Za-z0-9_-]", part)
+        if stray is None:
+            continue
+        where = f"in its {_PARTS[number]}" if len(parts) == 3 else "in it"
+        if number == len(parts) - 1 and re.fullmatch(r"[\s\"'`“”‘’]+", part[stray.start() :]):
+            where = "after it"
+        if number == stray.start() == 0:
+            where = "before it"
+        named = _NAMED.get(stray[0], f"the character {stray[0]!a}")
+        return f"{named} {where}", _FIXES.get(stray[0], "")
     return None
 
 
-def _what_is_wrong_with_json(name: str, part: str) -> tuple[str, str] | None:
+def _fault_in(name: str, part: str) -> tuple[str, str] | None:
     try:
         data = base64url_decode(part)
     except ValueError as failure:

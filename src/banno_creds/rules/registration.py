@@ -17,8 +17,10 @@ from banno_creds.errors import KeyLoadError
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey, load_private_key
 from banno_creds.jose.verify import VerificationKey, made_by, public_key_of, wrong_form
-from banno_creds.rules.assertion import RegisteredKey, with_fix
-from banno_creds.rules.findings import Finding, Rule, Verdict, shown
+from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.known import RegisteredKey
+from banno_creds.rules.outcomes import with_fix
+from banno_creds.rules.shown import shown
 from banno_creds.text import is_private_key_file
 
 if TYPE_CHECKING:

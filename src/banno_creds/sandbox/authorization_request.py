@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from banno_creds.rules.findings import shown
+from banno_creds.rules.shown import shown
 from banno_creds.sandbox.authorizations import OFFLINE_SCOPES
 from banno_creds.sandbox.grants import DEFAULT_SCOPE, read_audience
 from banno_creds.sandbox.refusals import SignInRefusalError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Response, jsonify, request
 
-from banno_creds.rules.findings import shown
+from banno_creds.rules.shown import shown
 from banno_creds.sandbox.authorization_request import REQUEST_URI_PREFIX
 from banno_creds.sandbox.client_authentication import reject_repeated
 from banno_creds.sandbox.refusals import SignInRefusalError

@@ -6,16 +6,13 @@ import base64
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
-from banno_creds.rules.assertion import (
-    CLOCK_TOLERANCE,
-    Known,
-    judge,
-    judge_authentication,
-    judge_client_parameters,
-    judge_form,
-)
-from banno_creds.rules.findings import Finding, Rule, Verdict, shown
+from banno_creds.rules.assertion import judge, judge_form
+from banno_creds.rules.clock import CLOCK_TOLERANCE
+from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.known import Known
 from banno_creds.rules.presented import ClientAssertion
+from banno_creds.rules.request import judge_authentication, judge_client_parameters
+from banno_creds.rules.shown import shown
 from banno_creds.sandbox.refusals import RefusalError, SignInRefusalError
 from banno_creds.sandbox.request_at_hand import machine_now, now
 from banno_creds.sandbox.used_jtis import UsedJtis

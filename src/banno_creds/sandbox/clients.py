@@ -23,7 +23,7 @@ from joserfc.jwk import ECKey, JWKRegistry, OctKey, RSAKey
 
 from banno_creds.config import is_loopback
 from banno_creds.errors import ConfigurationError
-from banno_creds.rules.assertion import RegisteredKey
+from banno_creds.rules.known import RegisteredKey
 from banno_creds.text import printable
 
 DEFAULT_SCOPES: Final = (

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, OAuth2Request
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 
-from banno_creds.rules.assertion import judge_grant_type
-from banno_creds.rules.findings import Rule, shown
+from banno_creds.rules.findings import Rule
+from banno_creds.rules.request import judge_grant_type
+from banno_creds.rules.shown import shown
 from banno_creds.sandbox.authorizations import AccessToken, Authorization
 from banno_creds.sandbox.client_authentication import refuse_the_first, reject_repeated
 from banno_creds.sandbox.refusals import RefusalError, SignInRefusalError

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 from authlib.oauth2 import OAuth2Error
 
 from banno_creds.rules.explanations import EXPLANATIONS
-from banno_creds.rules.findings import JWT_LIKE, Rule
+from banno_creds.rules.findings import Rule
+from banno_creds.rules.shown import JWT_LIKE
 from banno_creds.text import printable
 
 # RFC 6749 section 5.2: what an error_description may not hold, the quotation mark and the backslash among it.

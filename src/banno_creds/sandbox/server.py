@@ -27,7 +27,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from banno_creds.config import ALGORITHMS
 from banno_creds.errors import ConfigurationError
-from banno_creds.rules.findings import shown
+from banno_creds.rules.shown import shown
 from banno_creds.sandbox.authorization_request import PROMPTS, SIGN_IN_SCOPES
 from banno_creds.sandbox.authorizations import Authorizations
 from banno_creds.sandbox.back_channel import push, revoke, userinfo

@@ -18,7 +18,7 @@ from flask import Response, request
 from joserfc.errors import JoseError
 from werkzeug.datastructures import MultiDict
 
-from banno_creds.rules.findings import shown
+from banno_creds.rules.shown import shown
 from banno_creds.sandbox.authorization_request import (
     REQUEST_URI_PREFIX,
     AuthorizationRequest,

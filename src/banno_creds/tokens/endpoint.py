@@ -161,7 +161,7 @@ def _explained(
 ) -> RefusedError:
     """Say of a refusal that hides its reason what is known here; nobody is asked again."""
     from banno_creds.rules import diagnosis
-    from banno_creds.rules.assertion import Known
+    from banno_creds.rules.known import Known
     from banno_creds.rules.presented import ClientAssertion
 
     config = authentication.config
