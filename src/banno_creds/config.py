@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -241,29 +240,21 @@ class ClientConfig:
 
 
 def find_config_file(named: Location | None) -> str | None:
-    """Where the profiles are, whether there is such a file or not. A run without one pays for no more than this.
+    """Return the path of the configuration file, whether it exists or not.
 
     Args:
-        named: the file that was named, if one was.
+        named: the file that the user named; None for the one in the user's own folder.
 
     Returns:
-        Its path, else that of ``config.toml`` where this system keeps its users' settings; None where there is no
-        home.
+        The path; None if there is no home.
+
+    Raises:
+        ConfigurationError: see `absolute`.
     """
     if named is not None:
-        return absolute(os.path.expanduser(named))  # noqa: PTH111
-    base = os.environ.get("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME", "")
-    if sys.platform == "darwin":
-        base = _in_home("Library", "Application Support")
-    elif not os.path.isabs(base) and sys.platform != "win32":  # noqa: PTH117 - a relative one is to be ignored, says XDG
-        base = _in_home(".config")
-    # Text and os.path: a run whose answer is remembered must not wait for pathlib.
-    return os.path.join(base, "banno-creds", "config.toml") if os.path.isabs(base) else None  # noqa: PTH117, PTH118
-
-
-def _in_home(*parts: str) -> str:
-    home = own_files.home()
-    return "" if home is None else os.path.join(home, *parts)  # noqa: PTH118
+        return absolute(os.path.expanduser(named))  # noqa: PTH111 - pathlib would slow down every run
+    folder = own_files.config_folder()
+    return None if folder is None else os.path.join(folder, "config.toml")  # noqa: PTH118
 
 
 def absolute(path: Location) -> str:

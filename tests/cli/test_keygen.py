@@ -478,7 +478,7 @@ class TestPublicFrom:
         assert (result.code, result.stdout) == (3, "")
         assert result.stderr == error(
             "Others can write the private key bank.pem (mode 0620), so nobody knows whose key it is",
-            "chmod 600 bank.pem, or add --allow-writable-key if you know why it is so",
+            "chmod 600 bank.pem, or use --allow-writable-key if you know why it is so",
         )
         assert cli("keygen", "--public-from", "bank.pem", "--allow-writable-key").code == 0
         assert Path("public.pem").read_bytes() == ec_key.public.pem()

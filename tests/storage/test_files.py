@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
+from banno_creds.storage import own_files
 from banno_creds.storage import secret_files as files
 from banno_creds.storage.secret_files import NewFile, check_places, read_file, read_private_file, write_together
 from tests.conftest import CLIENT_ID
@@ -132,7 +133,7 @@ class TestModes:
         assert (result.code, result.stdout) == (3, "")
         assert result.stderr == (
             f"✗   Others can write the private key {rsa_pem} (mode {mode:04o}), so nobody knows whose key it is\n"
-            f"    Next: chmod 600 {rsa_pem}, or add --allow-writable-key if you know why it is so\n"
+            f"    Next: chmod 600 {rsa_pem}, or use --allow-writable-key if you know why it is so\n"
         )
 
     @pytest.mark.parametrize(("mode", "warns"), [(0o660, True), (0o606, True), (0o602, False)])
@@ -163,7 +164,7 @@ class TestModes:
         self, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rsa_pem.chmod(0o666)
-        monkeypatch.setattr(files, "MODES_MEAN_SOMETHING", False)
+        monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
         assert read_private_file(rsa_pem).warnings == ()
 
     def test_another_users_key_is_an_error_with_an_override(
@@ -296,22 +297,22 @@ class TestWriting:
         if replace:
             write_old(tmp_path, "private", "public")
         seen: list[tuple[int, int]] = []
-        fdopen, fsync = os.fdopen, os.fsync
+        write, fsync = os.write, os.fsync
 
         def look(descriptor: int) -> None:
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode):
                 seen.append((status.st_size, stat.S_IMODE(status.st_mode)))
 
-        def spying_fdopen(descriptor: int, mode: str) -> object:
+        def spying_write(descriptor: int, content: bytes) -> int:
             look(descriptor)
-            return fdopen(descriptor, mode)
+            return write(descriptor, content)
 
         def spying_fsync(descriptor: int) -> None:
             look(descriptor)
             fsync(descriptor)
 
-        monkeypatch.setattr(os, "fdopen", spying_fdopen)
+        monkeypatch.setattr(os, "write", spying_write)
         monkeypatch.setattr(os, "fsync", spying_fsync)
         before = os.umask(0)
         try:
@@ -357,7 +358,7 @@ class TestWriting:
     def test_without_posix_it_works_the_same(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
     ) -> None:
-        monkeypatch.setattr(files, "MODES_MEAN_SOMETHING", False)
+        monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
         write_together(pair(tmp_path), replace=replace)
         assert listing(tmp_path) == NEW
 
@@ -598,8 +599,7 @@ class TestBothOrNeither:
         write_together(pair(folder), replace=True)
         assert NEW.items() <= listing(folder).items()
 
-    def test_temporary_names(self, folder: Path) -> None:
-        """Temporary names are beside the file, hidden, and never the same twice."""
-        names = {files._beside(folder / "private.pem").name for _ in range(50)}
+    def test_temporary_names_are_beside_the_file_and_never_the_same_twice(self, folder: Path) -> None:
+        names = {own_files.temporary_name(folder / "private.pem") for _ in range(50)}
         assert len(names) == 50
-        assert all(name.startswith(".private.pem.") and name.endswith(".tmp") for name in names)
+        assert all(name.startswith(f"{folder}/private.pem.") and name.endswith(".tmp") for name in names)

@@ -165,7 +165,7 @@ def test_a_folder_with_other_files_in_it_is_not_closed_to_others(tmp_path: Path,
     folder.mkdir()
     (folder / "somebody's").touch()
     folder.chmod(mode)
-    with pytest.raises(NotOursError, match=r"shared is open to others, and holds more than our files"):
+    with pytest.raises(NotOursError, match=r"shared is open to others, and holds other files than ours"):
         own_files.check_folder(str(folder))
     assert _mode(folder) == mode
     folder.chmod(0o700)
@@ -190,7 +190,7 @@ def test_a_folder_that_is_missing_a_link_a_file_or_anothers_is_refused(
 
 
 def test_where_modes_mean_nothing_none_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_files, "_MODES_MEAN_SOMETHING", False)
+    monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
     tmp_path.chmod(0o755)
     (tmp_path / "file").touch(0o644)
     monkeypatch.delattr(os, "geteuid")

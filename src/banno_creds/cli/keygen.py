@@ -69,6 +69,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
 )
 @option(
     "--allow-writable-key",
+    "allow_writable",
     command="keygen",
     is_flag=True,
     section="Key",
@@ -198,7 +199,7 @@ def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -
         found = KeySource("standard input", content=stdin.read("the private key"))
     else:
         # Others who can write it could have put a key of theirs there, for the bank to be given its public half.
-        found = KeySource(source, path=expand(source), allow_writable=values["allow_writable_key"])
+        found = KeySource(source, path=expand(source), allow_writable=values["allow_writable"])
     ask = passphrase(values["passphrase_file"], stdin)
     return load_key(found, ask, Run(report.step), thorough=True)
 

@@ -381,7 +381,11 @@ _CLIENT_ID_IF_KNOWN = option(
     help="The client ID from Users & Groups, which iss and sub must be.",
 )
 _ALLOW_WRITABLE_KEY = option(
-    "--allow-writable-key", is_flag=True, section="Client", help="Take a key file that others can write."
+    "--allow-writable-key",
+    "allow_writable",
+    is_flag=True,
+    section="Client",
+    help="Take a key file that others can write.",
 )
 _ASSERTION = (
     option(
@@ -662,7 +666,7 @@ def client_config(
         raise ConfigurationError(f"--claim {repeated} is given more than once", hint="leave one")
     return ClientConfig(
         client_id=values["client_id"],
-        private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable_key"]),
+        private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable"]),
         passphrase=passphrase(values["passphrase_file"], stdin, _from_profile(context, "passphrase_file")),
         token_endpoint=token_endpoint,
         issuer=issuer,

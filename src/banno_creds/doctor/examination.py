@@ -38,7 +38,7 @@ from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key
 from banno_creds.rules.shown import shown
 from banno_creds.steps import Run
-from banno_creds.storage.secret_files import MODES_MEAN_SOMETHING
+from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
 from banno_creds.text import without
 from banno_creds.tokens.client_credentials import grant
 from banno_creds.tokens.endpoint import Sent, attempt, facts_of, received, secrets_of

@@ -224,7 +224,7 @@ class SessionStore:
             return None
         except OSError as failure:
             raise ConfigurationError(
-                f"the login cannot be read: {_words(failure)}",
+                f"the login cannot be read: {own_files.words(failure)}",
                 hint="BANNO_CREDS_STATE_DIR names another folder, one of your own",
             ) from None
         except (ValueError, KeyError, TypeError):
@@ -285,7 +285,7 @@ class SessionStore:
                 ) from None
             except OSError as failure:
                 raise ConfigurationError(
-                    f"the login cannot be locked: {_words(failure)}",
+                    f"the login cannot be locked: {own_files.words(failure)}",
                     hint="BANNO_CREDS_STATE_DIR names another folder, one of your own",
                 ) from None
             yield
@@ -371,7 +371,7 @@ class SessionStore:
             own_files.write(self.path, json.dumps(_members(session, self.owner)).encode())
         except OSError as failure:
             raise OutputError(
-                f"the login cannot be kept: {_words(failure)}",
+                f"the login cannot be kept: {own_files.words(failure)}",
                 hint="free some space there, or name another folder with BANNO_CREDS_STATE_DIR",
             ) from None
 
@@ -398,7 +398,9 @@ class SessionStore:
             with suppress(FileNotFoundError):
                 os.unlink(self.path)  # noqa: PTH108 - as in `own_files`
         except OSError as failure:
-            raise OutputError(f"the login cannot be removed: {_words(failure)}", hint=f"remove {self.path}") from None
+            raise OutputError(
+                f"the login cannot be removed: {own_files.words(failure)}", hint=f"remove {self.path}"
+            ) from None
 
     def missing(self) -> TokenError:
         """The error for a command that needs a login where there is none."""
@@ -413,12 +415,6 @@ class SessionStore:
 
 def _where(owner: Mapping[str, Any]) -> str:
     return printable(owner["issuer"] or owner["token_endpoint"], 200)
-
-
-def _words(failure: OSError) -> str:
-    if isinstance(failure, own_files.NotOursError) or failure.filename is None:
-        return failure.strerror or str(failure)
-    return f"{failure.filename}: {failure.strerror}"
 
 
 def _keyring() -> Any:

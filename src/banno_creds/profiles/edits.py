@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import sys
 import time
 import tomllib
@@ -29,16 +28,15 @@ from banno_creds.profiles.lookup import (
     split_tables,
     unknown_profile,
 )
+from banno_creds.storage import own_files
+from banno_creds.storage.lock import BusyError, Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from banno_creds.config import Location
 
-_FOLDER_MODE = 0o700
-_FILE_MODE = 0o600
-_LOOKS = 200  # at a lock that another process holds, before giving up
-_PAUSE = 0.05  # seconds between two looks
+_PATIENCE = 10  # seconds to wait for another process that changes the file
 
 
 def add_profile(
@@ -164,7 +162,7 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
     folder = os.path.dirname(target)
     try:
         if config is None:
-            _make_folders(os.path.dirname(file))
+            own_files.make_folder(os.path.dirname(file), for_its_owner=True)
         if not os.path.isdir(folder):
             raise ConfigurationError(f"there is no folder {folder}", hint="make it first, or name another file")
         with _locked(target):
@@ -328,117 +326,37 @@ def _after_the_last_key(lines: list[str]) -> list[str]:
 
 
 def _write(target: str, text: str) -> None:
-    """Put the file in its place whole, with the mode and the owner it had."""
-    folder, name = os.path.split(target)
-    staged = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
+    """Replace the file, with the mode and the owner it had; by sudo, root leaves no file of its own."""
+    folder = os.path.dirname(target)
     content = text.encode()
     try:
-        before: os.stat_result | None = os.stat(target)
+        like = os.stat(target)
         with open(target, "rb") as stream:
             if b"\r\n" in stream.read():
                 content = content.replace(b"\n", b"\r\n")
     except FileNotFoundError:
-        before = None
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _FILE_MODE)
-    try:
-        with open(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            _give_back(descriptor, before or os.stat(folder))
-            if before is not None and os.name == "posix":
-                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-            os.fsync(descriptor)
-        os.replace(staged, target)
-    except BaseException:
-        os.unlink(staged)
-        raise
-    _sync_folder(folder)
-
-
-def _make_folders(folder: str) -> None:
-    """Make a folder and those above it, each the owner's of the one that it is in."""
-    missing = []
-    while not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    for each in reversed(missing):
-        try:
-            os.mkdir(each, _FOLDER_MODE)
-        except FileExistsError:
-            if os.path.isdir(each):
-                continue  # another process was quicker
-            raise
-        if os.name == "posix":
-            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                _give_back(descriptor, os.stat(os.path.dirname(each)))
-            finally:
-                os.close(descriptor)
-
-
-def _give_back(descriptor: int, like: os.stat_result) -> None:
-    """Leave nothing of root's among a user's files: by sudo, root may have been asked to change them.
-
-    Args:
-        descriptor: what this run has made, and nothing else: root gives it away.
-        like: what has the right owner.
-    """
-    if os.name == "posix" and os.geteuid() == 0:
-        os.fchown(descriptor, like.st_uid, like.st_gid)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the rename survive a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # not all file systems can
-    finally:
-        os.close(descriptor)
+        like = os.stat(folder)
+    own_files.write(target, content, like=like)
+    own_files.sync_folder(folder)
 
 
 @contextmanager
 def _locked(target: str) -> Iterator[None]:
-    """One change at a time."""
-    descriptor = _open_to_lock(target)
-    try:
-        for _ in range(_LOOKS):
-            if _take(descriptor):
-                break
-            time.sleep(_PAUSE)
-        else:
-            raise ConfigurationError(
-                f"a second process has been changing {target} for {_LOOKS * _PAUSE:.0f} s",
-                hint="look for a banno-creds that hangs, and end it",
-            )
-        yield
-    finally:
-        os.close(descriptor)  # which gives the lock back
-
-
-def _open_to_lock(target: str) -> int:
-    """The folder itself: a file for it would be left behind, and others could put a link in its place."""
+    """Let one process at a time change the file."""
+    # The folder is locked: a lock file would be left behind, and others could put a link in its place.
     folder, name = os.path.split(target)
-    if sys.platform == "win32":  # pragma: no cover - there a folder cannot be locked, and no link is made unasked
-        return os.open(os.path.join(folder, f".{name}.lock"), os.O_RDWR | os.O_CREAT)
-    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":  # pragma: no cover - there locks are on bytes
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        pass  # a file system without locks: a second change at the same moment is one that people make
-    return True
+    is_folder = sys.platform != "win32"  # where no folder can be locked
+    path = folder if is_folder else os.path.join(folder, f".{name}.lock")
+    with Lock(path, _PATIENCE, time.sleep, is_folder=is_folder) as lock:
+        try:
+            lock.wait()
+        except BusyError:
+            raise ConfigurationError(
+                f"another process has been changing {target} for {_PATIENCE} s",
+                hint="look for a banno-creds that hangs, and end it",
+            ) from None
+        except OSError as failure:
+            if failure.filename is not None:
+                raise
+            # The file system has no locks: that two people change the file at the same moment is unlikely.
+        yield

@@ -31,7 +31,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock
-from banno_creds.storage.own_files import NotOursError
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def localhost_certificate(
                 certificate = _kept(path, now) or _make(path, now)
     except OSError as failure:
         raise ConfigurationError(
-            f"the certificate for localhost cannot be kept: {printable(_words(failure))}", hint=_HINT
+            f"the certificate for localhost cannot be kept: {printable(own_files.words(failure))}", hint=_HINT
         ) from None
     return LocalhostCertificate(path, _fingerprint(certificate), _spki(certificate), made)
 
@@ -170,9 +169,3 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 def _spki(certificate: x509.Certificate) -> str:
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return b64encode(hashlib.sha256(spki).digest()).decode("ascii")
-
-
-def _words(failure: OSError) -> str:
-    if isinstance(failure, NotOursError) or failure.filename is None:
-        return failure.strerror or str(failure)
-    return f"{failure.filename}: {failure.strerror}"

@@ -1,7 +1,7 @@
-"""Files of our own, in the cache and beside it: where they are, how one stays its owner's alone, how old it is.
+"""The files that banno-creds makes for itself: their folders, their names, who may read them, how they are written.
 
-Nothing is imported here but what the interpreter has loaded already: `recall` needs these few functions before
-anything else is there, and each import would cost it a tenth of its time.
+Everything here imports only what the interpreter has loaded by itself: `recall` needs these few functions before
+anything else is there, and each import would make it slower.
 """
 
 from __future__ import annotations
@@ -18,27 +18,50 @@ LOGIN = ".login"
 UNFINISHED = ".tmp"
 CERTIFICATE = "localhost.pem"
 _NAME_LENGTH = 64  # a SHA-256 in hexadecimal
-_RANDOM_BYTES = 6  # in the name of what is being written
+_RANDOM_BYTES = 6  # in the name of a file that is being written
 
-_MODES_MEAN_SOMETHING = os.name == "posix"
+MODES_MEAN_SOMETHING = os.name == "posix"
+PRIVATE_MODE = 0o600
 _FOLDER_MODE = 0o700
-_FILE_MODE = 0o600
 _MOST_BYTES = 4 * 1024 * 1024  # an answer is bounded to 1 MiB; in JSON it may grow
-# Never a link's target, never kept open by a child, never waiting for whoever might write into a pipe.
+# Never follow a link, never let a child inherit it, never wait for the other end of a pipe.
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class NotOursError(OSError):
-    """A file or folder that another user owns, or that is a link or no file: nothing in it is to be relied on."""
+    """A file or folder belongs to another user, or is a link or something else: its content cannot be trusted."""
 
 
 class OthersHomeError(NotOursError):
-    """A cache of root's would have to be made in another user's folder, and be in that user's way."""
+    """Root would have to make a cache in another user's folder, where that user's programs could not use it."""
+
+
+# --- Folders --------------------------------------------------------------------------------------------------------
+
+# Our variable | Windows: variable, path below it | macOS: path below home | elsewhere: XDG variable, path below home
+_CACHE = (
+    "BANNO_CREDS_CACHE_DIR",
+    ("LOCALAPPDATA", "banno-creds", "Cache"),
+    ("Library", "Caches", "banno-creds"),
+    ("XDG_CACHE_HOME", ".cache"),
+)
+_STATE = (
+    "BANNO_CREDS_STATE_DIR",
+    ("LOCALAPPDATA", "banno-creds", "State"),
+    ("Library", "Application Support", "banno-creds", "State"),
+    ("XDG_STATE_HOME", ".local", "state"),
+)
+_CONFIG = (
+    "",  # BANNO_CREDS_CONFIG names the file
+    ("APPDATA", "banno-creds"),
+    ("Library", "Application Support", "banno-creds"),
+    ("XDG_CONFIG_HOME", ".config"),
+)
 
 
 def home() -> str | None:
-    """The user's home folder; None where there is none: ``HOME`` is set to nothing, or this user is in no list."""
-    # expanduser would make the root folder of a HOME that is set to nothing.
+    """Return the user's home folder; None if there is none, or if ``HOME`` is empty or relative."""
+    # expanduser would make the root folder of an empty HOME.
     if sys.platform != "win32" and os.environ.get("HOME") == "":
         return None
     path = os.path.expanduser("~")
@@ -46,49 +69,41 @@ def home() -> str | None:
 
 
 def cache_folder() -> str | None:
-    """The cache's folder.
-
-    Returns:
-        ``BANNO_CREDS_CACHE_DIR``, else where this system keeps its users' caches; None where there is no home.
-    """
-    named = os.environ.get("BANNO_CREDS_CACHE_DIR")
-    if named:
-        return _named_folder(named)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "")
-        return os.path.join(base, "banno-creds", "Cache") if base else None
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if sys.platform != "darwin" and os.path.isabs(base):  # a relative one is to be ignored, says XDG's specification
-        return os.path.join(base, "banno-creds")
-    at_home = home()
-    if at_home is None:
-        return None
-    if sys.platform == "darwin":
-        return os.path.join(at_home, "Library", "Caches", "banno-creds")
-    return os.path.join(at_home, ".cache", "banno-creds")
+    """Return ``BANNO_CREDS_CACHE_DIR``, or the system's place for caches; None if there is no home."""
+    return _folder(*_CACHE)
 
 
 def state_folder() -> str | None:
-    """The folder for what is kept longer than a cache is: logins, and the certificate for localhost.
+    """Return ``BANNO_CREDS_STATE_DIR``, or the system's place for what outlives a cache; None if there is no home.
 
-    Returns:
-        ``BANNO_CREDS_STATE_DIR``, else where this system keeps such files of its users; None where there is no home.
+    Logins are there, and the certificate for localhost.
     """
-    named = os.environ.get("BANNO_CREDS_STATE_DIR")
+    return _folder(*_STATE)
+
+
+def config_folder() -> str | None:
+    """Return the system's place for settings; None if there is no home."""
+    return _folder(*_CONFIG)
+
+
+def _folder(
+    variable: str, windows: tuple[str, ...], macos: tuple[str, ...], elsewhere: tuple[str, ...]
+) -> str | None:
+    named = os.environ.get(variable)
     if named:
         return _named_folder(named)
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "")
-        return os.path.join(base, "banno-creds", "State") if base else None
-    base = os.environ.get("XDG_STATE_HOME", "")
-    if sys.platform != "darwin" and os.path.isabs(base):
-        return os.path.join(base, "banno-creds")
-    at_home = home()
-    if at_home is None:
-        return None
+        return _below(os.environ.get(windows[0]), windows[1:])
     if sys.platform == "darwin":
-        return os.path.join(at_home, "Library", "Application Support", "banno-creds", "State")
-    return os.path.join(at_home, ".local", "state", "banno-creds")
+        return _below(home(), macos)
+    base = os.environ.get(elsewhere[0], "")
+    if os.path.isabs(base):  # XDG's specification says to ignore a relative one
+        return os.path.join(base, "banno-creds")
+    return _below(home(), (*elsewhere[1:], "banno-creds"))
+
+
+def _below(base: str | None, path: tuple[str, ...]) -> str | None:
+    return os.path.join(base, *path) if base and os.path.isabs(base) else None
 
 
 def _named_folder(named: str) -> str | None:
@@ -97,45 +112,96 @@ def _named_folder(named: str) -> str | None:
     path = os.path.expanduser(named)
     try:
         return os.path.abspath(path)
-    except FileNotFoundError:  # the current folder was removed: whoever opens this one is told so
+    except FileNotFoundError:  # the current folder was removed; opening the relative path will say so
         return path
 
 
 def check_folder(path: str) -> None:
-    """Make sure that a folder is ours alone; tighten its mode where it is looser.
+    """Make sure that a folder is ours alone; tighten its mode if it is looser.
 
     Args:
         path: the folder.
 
     Raises:
-        NotOursError: it is a link or no folder, or another user's, or others can look into it and it is one that
-            people share: it is sticky, or holds more than our files.
+        NotOursError: it is a link, no folder, or another user's; or others can look into it and it seems to be
+            shared: it is sticky, or holds other files than ours.
         OSError: it is missing, or its mode cannot be changed.
     """
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
-        what = "a link" if stat.S_ISLNK(status.st_mode) else "no folder"
-        raise NotOursError(None, f"{path} is {what}")
-    if _MODES_MEAN_SOMETHING:
-        if status.st_uid != os.geteuid():
-            raise NotOursError(None, f"{path} belongs to another user")
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            # Somebody may have named /tmp, and be root: what others use too is not ours to close, empty or not.
-            if status.st_mode & stat.S_ISVTX:
-                raise NotOursError(None, f"{path} is open to others, and sticky, as folders are that people share")
-            if not all(is_of_the_cache(file) or _is_of_a_login(file) for file in os.listdir(path)):
-                raise NotOursError(None, f"{path} is open to others, and holds more than our files")
-            os.chmod(path, _FOLDER_MODE)
+        raise NotOursError(None, f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no folder'}")
+    if not MODES_MEAN_SOMETHING:
+        return
+    if status.st_uid != os.geteuid():
+        raise NotOursError(None, f"{path} belongs to another user")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        # Root may have named /tmp: a folder that others use is not ours to close, even while it is empty.
+        if status.st_mode & stat.S_ISVTX:
+            raise NotOursError(None, f"{path} is open to others, and sticky, as shared folders are")
+        if not all(is_of_the_cache(file) or _is_of_a_login(file) for file in os.listdir(path)):
+            raise NotOursError(None, f"{path} is open to others, and holds other files than ours")
+        os.chmod(path, _FOLDER_MODE)
+
+
+def make_folder(path: str, *, for_its_owner: bool = False) -> None:
+    """Make a folder, and its missing parents, with mode 0700.
+
+    Args:
+        path: the folder.
+        for_its_owner: as root, give each new folder to the owner of the one it is in, instead of refusing to make
+            one in another user's folder.
+
+    Raises:
+        OthersHomeError: we are root by sudo, and it would be made in another user's folder.
+        OSError: the system refused.
+    """
+    missing = []
+    while path and not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    # In a container root's home is often another user's folder, and no such user is there to be disturbed.
+    by_sudo = MODES_MEAN_SOMETHING and os.geteuid() == 0 and "SUDO_UID" in os.environ
+    if missing and path and by_sudo and not for_its_owner and os.stat(path).st_uid != 0:
+        # That user's own programs could not even look into a ~/.cache that belongs to root.
+        raise OthersHomeError(None, f"{path} belongs to another user, and root's cache would be in the way")
+    for each in reversed(missing):
+        try:
+            os.mkdir(each, _FOLDER_MODE)
+        except FileExistsError:  # another process was quicker
+            continue
+        if for_its_owner and sys.platform != "win32":
+            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _give_back(descriptor, os.stat(os.path.dirname(each)))
+            finally:
+                os.close(descriptor)
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Make the renames in a folder survive a power cut; not all file systems can."""
+    if not MODES_MEAN_SOMETHING:
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        pass
+
+
+# --- Names ----------------------------------------------------------------------------------------------------------
 
 
 def is_of_the_cache(file: str) -> bool:
-    """Whether a file's name is one that this cache gives: nothing else in its folder is touched."""
+    """Return whether the cache gives files such a name: it touches no other file in its folder."""
     name, *suffixes = file.split(".")
     if not _is_hexadecimal(name, _NAME_LENGTH) or not suffixes:
         return False
     if "." + ".".join(suffixes) in (ENTRY, LOCK, ANSWER, LOCK + UNFINISHED):
         return True
-    # What is being written; see `write`.
+    # A file that is being written; see `temporary_name`.
     if len(suffixes) != 4:
         return False
     of, pid, random, last = suffixes
@@ -149,7 +215,7 @@ def is_of_the_cache(file: str) -> bool:
 
 
 def _is_of_a_login(file: str) -> bool:
-    """Whether a file is what is kept beside the cache: a login, its lock, what is being written; the certificate."""
+    """Return whether a file is a login, its lock, or the certificate, finished or not."""
     name, dot, rest = file.partition(".")
     is_login = _is_hexadecimal(name, _NAME_LENGTH) and f"{dot}{rest}".startswith(LOGIN)
     return is_login or file == CERTIFICATE or file.startswith(f"{CERTIFICATE}.")
@@ -159,34 +225,16 @@ def _is_hexadecimal(text: str, length: int) -> bool:
     return len(text) == length and not text.strip("0123456789abcdef")
 
 
-def make_folder(path: str) -> None:
-    """Make a folder, and those above it, for ourselves alone.
+def temporary_name(path: str | os.PathLike[str]) -> str:
+    """Return a new name in the same folder, so that a rename to or from it is atomic."""
+    return f"{os.fspath(path)}.{os.getpid()}.{os.urandom(_RANDOM_BYTES).hex()}{UNFINISHED}"
 
-    Args:
-        path: the folder.
 
-    Raises:
-        OthersHomeError: we are root by sudo, and it would be made in a folder of another user's.
-        OSError: the system would not let us.
-    """
-    missing = []
-    while path and not os.path.lexists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    # A container's root often has another user's folder for its home, and no such user there to be in the way of.
-    by_sudo = _MODES_MEAN_SOMETHING and os.geteuid() == 0 and "SUDO_UID" in os.environ
-    if missing and path and by_sudo and os.stat(path).st_uid != 0:
-        # That user's own programs could not so much as look into a ~/.cache that is root's alone.
-        raise OthersHomeError(None, f"{path} belongs to another user, and root's cache would be in the way")
-    for each in reversed(missing):
-        try:
-            os.mkdir(each, _FOLDER_MODE)
-        except FileExistsError:  # another process was quicker
-            continue
+# --- Reading and writing --------------------------------------------------------------------------------------------
 
 
 def open_file(path: str, flags: int) -> int:
-    """Open a file that is ours alone; tighten its mode where it is looser.
+    """Open a file that is ours alone; tighten its mode if it is looser.
 
     Args:
         path: the file.
@@ -196,11 +244,11 @@ def open_file(path: str, flags: int) -> int:
         Its descriptor.
 
     Raises:
-        NotOursError: it is a link or no file, or another user's.
+        NotOursError: it is a link, no file, or another user's.
         OSError: it is missing, or cannot be opened.
     """
     try:
-        descriptor = os.open(path, flags | _SAFELY, _FILE_MODE)
+        descriptor = os.open(path, flags | _SAFELY, PRIVATE_MODE)
     except OSError:
         if os.path.islink(path):
             raise NotOursError(None, f"{path} is a link") from None
@@ -217,15 +265,15 @@ def _check_file(descriptor: int, path: str) -> None:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise NotOursError(None, f"{path} is no file")
-    if _MODES_MEAN_SOMETHING:
+    if MODES_MEAN_SOMETHING:
         if status.st_uid != os.geteuid():
             raise NotOursError(None, f"{path} belongs to another user")
         if stat.S_IMODE(status.st_mode) & 0o077:
-            os.fchmod(descriptor, _FILE_MODE)
+            os.fchmod(descriptor, PRIVATE_MODE)
 
 
 def read(path: str) -> bytes:
-    """Read a file that is ours alone; see `open_file` for what it raises."""
+    """Read a file that is ours alone; `open_file` says what it raises."""
     descriptor = open_file(path, os.O_RDONLY)
     try:
         pieces = []
@@ -238,37 +286,81 @@ def read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def write(path: str, content: bytes) -> None:
-    """Write a file, ours alone from its first byte, whole or not at all: what breaks off leaves the old one.
+def write(path: str, content: bytes, *, like: os.stat_result | None = None) -> None:
+    """Write a file, whole or not at all: if this fails, the old file is still there.
 
     Args:
         path: the file.
         content: what to put into it.
+        like: see `write_new`.
 
     Raises:
-        OSError: the system would not let us; nothing was changed.
+        OSError: the system refused; nothing was changed.
     """
-    temporary = f"{path}.{os.getpid()}.{os.urandom(_RANDOM_BYTES).hex()}{UNFINISHED}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, _FILE_MODE)
+    temporary = temporary_name(path)
+    write_new(temporary, content, like=like)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def write_new(path: str, content: bytes, mode: int = PRIVATE_MODE, *, like: os.stat_result | None = None) -> None:
+    """Write a file that is not there yet, to the disk; if this fails, there is still none.
+
+    Args:
+        path: the file.
+        content: what to put into it.
+        mode: its mode, from the first byte.
+        like: a file whose mode it gets in the end, and as root also its owner; or a folder whose owner it gets.
+
+    Raises:
+        OSError: the system refused, or there is such a file.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, mode)
     try:
         try:
             written = 0
             while written < len(content):
                 written += os.write(descriptor, content[written:])
+            if like is not None and MODES_MEAN_SOMETHING:
+                _give_back(descriptor, like)
+                if stat.S_ISREG(like.st_mode):
+                    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)
     except BaseException:
-        try:  # noqa: SIM105 - contextlib is one of the imports that this module does without
-            os.unlink(temporary)
-        except OSError:
-            pass  # the first failure is the one to tell
+        _remove(path)
         raise
 
 
+def _give_back(descriptor: int, like: os.stat_result) -> None:
+    """As root, give something that this run has made to the owner of something else."""
+    if MODES_MEAN_SOMETHING and os.geteuid() == 0:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+
+
+def _remove(path: str) -> None:
+    try:  # noqa: SIM105 - contextlib is one of the imports that this module does without
+        os.unlink(path)
+    except OSError:
+        pass  # the failure before this one is reported
+
+
+def words(failure: OSError) -> str:
+    """Return the words for a message about a file, with the file's name."""
+    if isinstance(failure, NotOursError) or failure.filename is None:
+        return failure.strerror or str(failure)
+    return f"{failure.filename}: {failure.strerror}"
+
+
+# --- Age ------------------------------------------------------------------------------------------------------------
+
+
 def identity(path: str) -> str:
-    """What changes when a file is replaced or written anew; empty where there is none."""
+    """Return a text that changes when a file is replaced or rewritten; it is empty if there is no such file."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -277,10 +369,11 @@ def identity(path: str) -> str:
 
 
 def uptime() -> tuple[str, float]:
-    """A clock that nobody sets: the seconds since this machine was started, and the name of that start.
+    """Read a clock that nobody can set.
 
     Returns:
-        Both; an empty name where the system (macOS, Windows) has no such clock to be relied on.
+        The name of this machine's start, and the seconds since then; an empty name if the system (macOS, Windows)
+        has no such clock.
     """
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -290,16 +383,18 @@ def uptime() -> tuple[str, float]:
 
 
 def age(now: float, then: float, then_up: tuple[str, float]) -> float | None:
-    """How long ago something was, though the clock may have been set meanwhile.
+    """Return how many seconds ago something was, even if the clock was set since then.
+
+    It is rather too long than too short, which is right for a token's life.
 
     Args:
         now: the clock now, in seconds since the epoch.
         then: the clock then.
-        then_up: what `uptime` said then.
+        then_up: the result of `uptime` then.
 
     Returns:
-        The seconds, the longer of what the two clocks say; None where that lies ahead: the clock was set back, and
-        nothing else is known.
+        The longer of the times by both clocks; None if that is negative: the clock was set back, and nothing else is
+        known.
     """
     ago, up = now - then, _by_uptime(then_up)
     if up is not None:
@@ -308,10 +403,9 @@ def age(now: float, then: float, then_up: tuple[str, float]) -> float | None:
 
 
 def elapsed(now: float, then: float, then_up: tuple[str, float]) -> float | None:
-    """How long ago something was, by the clock that nobody sets alone, where that is known; see `age`.
+    """Return how many seconds ago something was, by the clock that nobody can set if possible; see `age`.
 
-    `age` rather says too much than too little, as is right for a token's life. This is for what must neither end
-    early nor last long because somebody set the clock.
+    For a pause that must be neither shorter nor longer because somebody set the clock.
     """
     up = _by_uptime(then_up)
     ago = now - then if up is None else up

@@ -1,7 +1,7 @@
-"""Files that hold secrets: read with care, written whole or not at all. What is POSIX-only lives here.
+"""The files that a user names and that hold secrets: read with care, written whole or not at all.
 
-On Windows a file's mode says nothing about who may read it: there the checks of modes are left out, and the
-access rights of the folder (by default, the user's own profile) are what protects a key.
+On Windows a file's mode says nothing about who may read it. There the checks of modes are left out, and a key is
+protected by the access rights of its folder (by default the user's own profile).
 """
 
 from __future__ import annotations
@@ -12,37 +12,39 @@ import shlex
 import signal
 import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
+from banno_creds.storage import own_files
+from banno_creds.storage.own_files import PRIVATE_MODE as PRIVATE_MODE
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
-MODES_MEAN_SOMETHING = os.name == "posix"
-
-PRIVATE_MODE = 0o600
 PUBLIC_MODE = 0o644
 
-# No key, passphrase or JWK Set comes near this; a mistyped path to a disk image does.
+# No key, passphrase or JWK Set is nearly as large; a disk image behind a mistyped path is.
 MOST_BYTES = 1024 * 1024
 
-# What asks a process to end. SIGHUP is missing on Windows.
+_ANYWAY = f"{setting('allow_writable')} if you know why it is so"
+
+# The signals that ask a process to end. SIGHUP is missing on Windows.
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateFile:
-    """What was in a file that should be its owner's alone."""
+    """The content of a file that only its owner should read, and the warnings about it, each with what to do."""
 
     content: bytes = field(repr=False)
-    warnings: tuple[tuple[str, str], ...] = ()  # what is not as it should be, and what to do
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file to be written: where, what, and who may read it."""
+    """A file to be written."""
 
     path: Path
     content: bytes = field(repr=False)
@@ -53,12 +55,12 @@ def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError
     """Read a whole file of bounded size.
 
     Args:
-        path: the file; a pipe such as ``/dev/fd/63`` will do.
+        path: the file, or a pipe such as ``/dev/fd/63``.
         most: the most bytes it may hold.
-        error: what to raise.
+        error: the class of error to raise.
 
     Returns:
-        What it holds.
+        The content.
 
     Raises:
         BannoCredsError: of the class ``error``: it is missing, a directory, not readable or too large.
@@ -67,13 +69,13 @@ def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError
 
 
 def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFile:
-    """Read a file with a secret, such as a private key, and look who else may read or change it.
+    """Read a file with a secret, such as a private key, and check who else may read or change it.
 
-    The mode is that of the opened file itself, so that nobody can change it between the look and the read.
+    The mode is read from the open file, so that nobody can change it between the check and the reading.
 
     Args:
-        path: the file; a pipe such as ``/dev/fd/63`` will do.
-        allow_writable: whether a file that others can write is taken all the same.
+        path: the file, or a pipe such as ``/dev/fd/63``.
+        allow_writable: whether to accept a file that others can write.
 
     Returns:
         Its content, and warnings: others can read it, or can put another file in its place.
@@ -82,8 +84,8 @@ def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFil
         KeyLoadError: it is missing, a directory, not readable, too large, or others can write it.
     """
     content, status = _read(path, MOST_BYTES, KeyLoadError)
-    # A pipe or a device has no mode worth judging.
-    if not MODES_MEAN_SOMETHING or not stat.S_ISREG(status.st_mode):
+    # The mode of a pipe or a device means nothing.
+    if not own_files.MODES_MEAN_SOMETHING or not stat.S_ISREG(status.st_mode):
         return PrivateFile(content)
     mode, quoted = stat.S_IMODE(status.st_mode), shlex.quote(str(path))
     if not allow_writable:
@@ -102,13 +104,13 @@ def _refuse_what_others_write(path: Path, mode: int, owner: int) -> None:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise KeyLoadError(
             f"others can write the private key {path} (mode {mode:04o}), so nobody knows whose key it is",
-            hint=f"chmod 600 {shlex.quote(str(path))}, or add --allow-writable-key if you know why it is so",
+            hint=f"chmod 600 {shlex.quote(str(path))}, or use {_ANYWAY}",
         )
-    # root reads what is others' on purpose, in containers above all; and what is root's only root can change.
+    # Root reads other users' files on purpose, mostly in containers; and only root can change root's files.
     if os.geteuid() not in (0, owner) and owner != 0:
         raise KeyLoadError(
             f"the private key {path} belongs to another user, who can change it",
-            hint="make a copy of your own, or add --allow-writable-key if you know why it is so",
+            hint=f"make a copy of your own, or use {_ANYWAY}",
         )
 
 
@@ -124,7 +126,7 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
     except IsADirectoryError:
         raise error(f"{path} is a directory", hint="name the file in it") from None
     except (OSError, ValueError) as failure:
-        # Windows reports a directory as a lack of permission. Path.is_dir() would fail for want of one itself.
+        # Windows reports a directory as a lack of permission, on which Path.is_dir() would fail itself.
         if os.path.isdir(path):  # noqa: PTH112
             raise error(f"{path} is a directory", hint="name the file in it") from None
         words = getattr(failure, "strerror", None) or str(failure)
@@ -135,18 +137,18 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
 
 
 def check_places(paths: Sequence[Path], *, replace: bool) -> None:
-    """Make sure that files can be put somewhere, before any work is done for them.
+    """Make sure that files can be written, before any work is done for them.
 
     Args:
-        paths: where they are to go.
+        paths: the files.
         replace: whether existing files may be replaced.
 
     Raises:
         ConfigurationError: a folder is missing, a file exists and ``replace`` is false, or something other than a
-            file is in the place. A symbolic link is never replaced and never followed: what was meant is not known.
+            file is in the place. A symbolic link is never replaced and never followed: either could be wrong.
     """
     for path in paths:
-        sort = _what_is_no_file(path)
+        sort = _sort_of_place(path)
         if sort is not None:
             raise ConfigurationError(f"{path} is {sort}, and no file can be put there", hint="choose another path")
         if not os.path.isdir(path.parent):  # noqa: PTH112 - as above
@@ -162,7 +164,8 @@ def check_places(paths: Sequence[Path], *, replace: bool) -> None:
         )
 
 
-def _what_is_no_file(path: Path) -> str | None:
+def _sort_of_place(path: Path) -> str | None:
+    """Return what is there instead of a file; None for a file, or nothing."""
     try:
         mode = path.lstat().st_mode
     except OSError:
@@ -177,10 +180,10 @@ def _what_is_no_file(path: Path) -> str | None:
 def write_together(files: Sequence[NewFile], *, replace: bool) -> None:
     """Write several files so that all of them are there afterwards, or none is changed.
 
-    Each is written in full to a temporary file beside its place, with its final mode from the first byte, and
-    then renamed into it. A free name is reserved with ``O_EXCL`` before that, so that a file which appears
-    meanwhile is never overwritten. Whatever fails, what was there before is put back. Ctrl-C and SIGTERM are
-    heard at the end, when all can still be undone.
+    Each is written to a temporary file beside its place, with its final mode from the first byte, and then renamed.
+    A free name is reserved with ``O_EXCL`` before that, so that a file which appears in between is never
+    overwritten. If anything fails, the old files are put back. Ctrl-C and SIGTERM wait until the end, when
+    everything can still be undone.
 
     Args:
         files: what to write.
@@ -188,10 +191,10 @@ def write_together(files: Sequence[NewFile], *, replace: bool) -> None:
 
     Raises:
         ConfigurationError: see `check_places`.
-        OutputError: the operating system would not let us.
+        OutputError: the system refused.
     """
     check_places([file.path for file in files], replace=replace)
-    places = [_Place(file, _beside(file.path), _beside(file.path)) for file in files]
+    places = [_Place(file) for file in files]
     with _signals_held() as hear_signals:
         at = files[0].path
         try:
@@ -202,38 +205,34 @@ def write_together(files: Sequence[NewFile], *, replace: bool) -> None:
                 at = place.file.path
                 place.take(replace=replace)
             for folder in {file.path.parent for file in files}:
-                _sync_folder(folder)
+                own_files.sync_folder(folder)
             hear_signals()
         except BaseException as failure:
             left = tuple(line for place in places for line in place.put_back())
             if isinstance(failure, OSError):
                 raise _not_written(at, failure, left) from None
             raise
-        # Only now: until the last step what was there before is kept.
+        # Only now: until the last step the old files are kept.
         for place in places:
             with contextlib.suppress(OSError):
                 place.aside.unlink(missing_ok=True)
 
 
-@dataclass(slots=True)
 class _Place:
-    """A file on its way: where it waits, and where what was there before it is kept."""
+    """A file on its way: where the new content waits, and where the old file is kept."""
 
-    file: NewFile
-    staged: Path
-    aside: Path
-    reserved: bool = False
+    def __init__(self, file: NewFile) -> None:
+        self.file = file
+        self.staged = Path(own_files.temporary_name(file.path))
+        self.aside = Path(own_files.temporary_name(file.path))
+        self.reserved = False
 
     def stage(self) -> None:
         """Write the content beside its place."""
-        descriptor = os.open(self.staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file.mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(self.file.content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        own_files.write_new(str(self.staged), self.file.content, self.file.mode)
 
     def take(self, *, replace: bool) -> None:
-        """Set aside what is there, or take the free name so that nothing else can; then move in."""
+        """Set the old file aside, or reserve the free name; then rename the new file."""
         path = self.file.path
         if replace and os.path.lexists(path):
             path.replace(self.aside)
@@ -243,7 +242,7 @@ class _Place:
         self.staged.replace(path)
 
     def put_back(self) -> list[str]:
-        """Undo what was done, as far as it was; say what could not be undone."""
+        """Undo what was done so far; return a line for each thing that could not be undone."""
         left = []
         try:
             if os.path.lexists(self.aside):
@@ -257,7 +256,7 @@ class _Place:
                 else f"{self.file.path} was left behind, remove it"
             )
         try:
-            # Looked for first: where nothing can be written, there is another error for what is not there either.
+            # Checked first: on a read-only file system, removing a missing file fails as well.
             if os.path.lexists(self.staged):
                 self.staged.unlink(missing_ok=True)
         except OSError:
@@ -267,15 +266,15 @@ class _Place:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[Callable[[], None]]:
-    """Let Ctrl-C and SIGTERM wait; what is given lets those through whose handlers raise an exception.
+    """Let Ctrl-C and SIGTERM wait; yield a function that hears those whose handlers are Python's.
 
-    A signal that ends the process at once waits for the end, for nothing could be tidied up after it.
+    A signal that ends the process at once waits until everything is done: nothing could be undone after it.
     """
     import threading
 
     handlers = {}
-    if threading.current_thread() is threading.main_thread():  # no other is ever interrupted
-        # One that is ignored stays so; None is a handler that is not Python's.
+    if threading.current_thread() is threading.main_thread():  # other threads are never interrupted
+        # An ignored signal stays ignored; None is a handler that is not Python's.
         found = {number: signal.getsignal(number) for number in _STOPPING}
         handlers = {number: it for number, it in found.items() if callable(it) or it is signal.SIG_DFL}
     waiting: list[int] = []
@@ -296,23 +295,6 @@ def _signals_held() -> Iterator[Callable[[], None]]:
     finally:
         for number in waiting:
             signal.raise_signal(number)
-
-
-def _beside(path: Path) -> Path:
-    """Name a new file in the same folder, so that a rename to or from it is atomic."""
-    return path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renames themselves survive a power cut, where the system can; not all file systems can."""
-    if not MODES_MEAN_SOMETHING:
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _not_written(path: Path, failure: OSError, left: tuple[str, ...]) -> BannoCredsError:

@@ -32,7 +32,7 @@ from banno_creds.jose.encoding import parse_json_object
 from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother, Warned
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock
-from banno_creds.storage.own_files import ENTRY, LOCK, NotOursError, OthersHomeError, is_of_the_cache
+from banno_creds.storage.own_files import ENTRY, LOCK, OthersHomeError, is_of_the_cache
 from banno_creds.text import setting
 from banno_creds.tokens.response import TokenResponse, token_response
 
@@ -249,7 +249,7 @@ class TokenCache:
                 try:
                     is_ours = lock.take()
                 except OSError as fault:
-                    search.warn(f"the cache cannot be locked: {_words(fault)}")
+                    search.warn(f"the cache cannot be locked: {own_files.words(fault)}")
                     break
                 # Looked at with the lock in hand too: its last holder may have been done a moment ago.
                 token = search.look()
@@ -406,7 +406,7 @@ class _Search:
             return None
         except OSError as fault:
             self._entry = None
-            self.warn(f"the cache cannot be read: {_words(fault)}")
+            self.warn(f"the cache cannot be read: {own_files.words(fault)}")
             return None
         token, why_not = self._usable()
         if token is not None:
@@ -425,7 +425,7 @@ class _Search:
         try:
             self.cache.write(self.request.name, Entry(_about(self.request), token or None, failure))
         except OSError as fault:
-            self.warn(f"the cache cannot be written: {_words(fault)}")
+            self.warn(f"the cache cannot be written: {own_files.words(fault)}")
 
     def warn(self, message: str) -> None:
         """Say once that the cache is of no use: the next fault has the same cause."""
@@ -516,15 +516,9 @@ def open_cache(run: Run = Run()) -> TokenCache | None:
         own_files.check_folder(folder)
     except OSError as failure:
         hint = _GO_ON_AS_ROOT if isinstance(failure, OthersHomeError) else _GO_ON
-        run.warn(f"the cache cannot be used: {_words(failure)}", hint)
+        run.warn(f"the cache cannot be used: {own_files.words(failure)}", hint)
         return None
     return TokenCache(folder)
-
-
-def _words(failure: OSError) -> str:
-    if isinstance(failure, NotOursError) or failure.filename is None:
-        return failure.strerror or str(failure)
-    return f"{failure.filename}: {failure.strerror}"
 
 
 def _about(request: Request) -> dict[str, Any]:
