@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 
-from banno_creds.sandbox import DEFAULT_SCOPES, Client, Rule, create_app
+from banno_creds.sandbox import DEFAULT_SCOPES, Client, Rule, Settings, create_app
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -106,7 +106,7 @@ class Bench:
             institution_id="3f85ce95-2a1f-4f5d-a95c-7f4d3e9e1c11",
             account_id="0d9a4e7a-9f8e-4fd7-a1a4-1c2a1f0f3b22",
         )
-        self.app = create_app([client], ISSUER, clock=self.clock, log=self.log.append, **self.options)
+        self.app = create_app([client], ISSUER, Settings(clock=self.clock, log=self.log.append, **self.options))
         self.http: FlaskClient = client_of(self.app)
         self._count = 0
 

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.sandbox import DEFAULT_SCOPES, Client, Rule, create_app, read_clients
+from banno_creds.sandbox import DEFAULT_SCOPES, Client, Rule, Settings, create_app, read_clients
 from tests.sandbox.bench import (
     CLIENT_ID,
     ISSUER,
@@ -63,7 +63,7 @@ def test_clients_of_a_file_get_tokens_each_its_own(
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))  # a key's path counts from the file's folder
     bench = Bench(rsa_key())
-    http = client_of(create_app(read_clients(file), ISSUER, clock=bench.clock, log=bench.log.append))
+    http = client_of(create_app(read_clients(file), ISSUER, Settings(clock=bench.clock, log=bench.log.append)))
 
     def ask(client_id: str, scope: str = "openid", **how: str) -> object:
         key = ec_key() if how.get("alg") == "ES256" else rsa_key()
@@ -92,7 +92,7 @@ def test_clients_of_a_file_get_tokens_each_its_own(
 
 def test_registered_alg_that_the_key_is_not_good_for_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="is not good for the registered alg ES256"):
-        create_app([Client("a", public_pem(rsa_key()), alg="ES256")], ISSUER)
+        create_app([Client("a", public_pem(rsa_key()), alg="ES256")], ISSUER, Settings())
 
 
 _HINT = 'a client is a table [clients."CLIENT ID"] with a public_key = "public.pem"'
@@ -100,7 +100,7 @@ _MEMBERS_HINT = (
     "a client has public_key, client_secret_file, scope, name, institution_id, account_id, alg, "
     "id_token_signed_response_alg, redirect_uris, post_logout_redirect_uris, require_pushed_authorization_requests"
 )
-_UNUSABLE = "give the public.pem that banno-creds keygen makes, or its like as a JWK or JWK Set"
+_UNUSABLE = "give the public.pem that banno-creds keygen makes, or the public key as JWK or JWK Set"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ _UNUSABLE = "give the public.pem that banno-creds keygen makes, or its like as a
         ("", "FILE registers no client", _HINT),
         ("[clients]", "FILE registers no client", _HINT),
         ("clients = 1", "FILE registers no client", _HINT),
-        ("[client.a]\npublic_key = 'ec.pem'", "FILE: client means nothing here", _HINT),
+        ("[client.a]\npublic_key = 'ec.pem'", "FILE: client is unknown", _HINT),
         (
             "[clients.a",
             "FILE is not TOML: Expected ']' at the end of a table declaration (at end of document)",
@@ -121,12 +121,12 @@ _UNUSABLE = "give the public.pem that banno-creds keygen makes, or its like as a
         ("[clients.a]", 'FILE: [clients."a"] has no public_key', 'write public_key = "public.pem"'),
         (
             '[clients.a]\npublic_key = "ec.pem"\nscopes = ["openid"]',
-            'FILE: [clients."a"]: scopes means nothing here',
+            'FILE: [clients."a"]: scopes is unknown',
             "did you mean scope?",
         ),
         (
             '[clients.a]\npublic_key = "ec.pem"\nzzz = 1',
-            'FILE: [clients."a"]: zzz means nothing here',
+            'FILE: [clients."a"]: zzz is unknown',
             _MEMBERS_HINT,
         ),
         (
@@ -167,17 +167,17 @@ _UNUSABLE = "give the public.pem that banno-creds keygen makes, or its like as a
         ),
         (
             '[clients.a]\npublic_key = "private.pem"',
-            'FILE: [clients."a"]: public_key: what is registered for a is a private key',
+            'FILE: [clients."a"]: public_key: the key registered for a is a private key',
             "give the public half: banno-creds keygen --public-from FILE makes it",
         ),
         (
             '[clients.a]\npublic_key = """-----BEGIN PUBLIC KEY-----\nMFkw"""',
-            'FILE: [clients."a"]: public_key is a key and no path',
+            'FILE: [clients."a"]: public_key is a key instead of a path',
             'write public_key = "public.pem"',
         ),
     ],
 )
-def test_file_that_cannot_be_meant_names_file_table_and_member(
+def test_invalid_file_is_refused_by_file_table_and_member(
     file: Path, text: str, message: str, hint: str | None
 ) -> None:
     file.write_text(text)

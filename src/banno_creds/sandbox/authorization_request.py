@@ -1,4 +1,4 @@
-"""An authorization request, read and judged (OpenID Connect Core section 3.1.2, RFC 7636, RFC 9126)."""
+"""Reads and checks an authorization request (OpenID Connect Core section 3.1.2, RFC 7636, RFC 9126)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from banno_creds.rules.shown import shown
-from banno_creds.sandbox.authorizations import OFFLINE_SCOPES
-from banno_creds.sandbox.grants import DEFAULT_SCOPE, read_audience
+from banno_creds.sandbox.memory import OFFLINE_SCOPES
 from banno_creds.sandbox.refusals import SignInRefusalError
+from banno_creds.sandbox.token_endpoint import DEFAULT_SCOPE, read_audience
 from banno_creds.sandbox.users import SCOPE_CLAIMS
 
 if TYPE_CHECKING:
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from banno_creds.sandbox.clients import Client, RegisteredClient
 
 SIGN_IN_SCOPES: Final = ("openid", *SCOPE_CLAIMS, *OFFLINE_SCOPES)
-"""The scopes that any client may ask a user for; others are the client's own."""
+"""The scopes that every client may ask a user for, beside its own."""
 
 PROMPTS: Final = ("none", "login", "consent")
 REQUEST_URI_PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
 
 # RFC 7636 section 4.2: the base64url of a SHA-256.
 _CODE_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_MANY: Final = frozenset({"resource"})
+_REPEATABLE: Final = frozenset({"resource"})
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """What a client asks of a user.
+    """A valid authorization request.
 
     Attributes:
-        client: the client.
+        client: the client that asks.
         redirect_uri: where the answer goes.
         state: the client's ``state``.
         nonce: the client's ``nonce``.
         code_challenge: the PKCE challenge, of the method S256.
-        scopes: what is asked for.
-        audience: the ``aud`` of access tokens; None leaves it to the client.
-        claims: the names of the claims asked for, by ``id_token`` and ``userinfo``.
-        sub: the one user whom the ``claims`` parameter asks for; None takes any.
+        scopes: the requested scopes.
+        audience: the ``aud`` of access tokens; None means the client.
+        claims: the names of the requested claims, for ``id_token`` and for ``userinfo``.
+        sub: the one user that the ``claims`` parameter asks for; None means any.
         prompts: the values of ``prompt``.
         login_hint: the user name to put into the form.
-        max_age: how long ago the user may have signed in, in seconds; None takes any.
-        institution_id: the institution asked for; None lets the user choose.
+        max_age: how long ago the user may have signed in, in seconds; None means no limit.
+        institution_id: the requested institution; None lets the user choose.
     """
 
     client: Client
@@ -69,43 +69,36 @@ class AuthorizationRequest:
 def read_client(
     parameters: MultiDict[str, str], clients: Mapping[str, RegisteredClient]
 ) -> tuple[RegisteredClient, str]:
-    """Find whom an answer could go to. Until that is known nobody is redirected (RFC 6749 section 4.1.2.1).
-
-    Args:
-        parameters: those of the request.
-        clients: the registered clients by their client IDs.
-
-    Returns:
-        The client and the redirect URI.
-
-    Raises:
-        SignInRefusalError: either of them is missing, repeated or not registered.
-    """
+    """Return the client and the redirect URI. Without them nobody is redirected (RFC 6749 section 4.1.2.1)."""
     for name in ("client_id", "redirect_uri"):
         if len(parameters.getlist(name)) > 1:
-            raise _refused(f"'{name}' parameter must not be provided twice", f"{name} more than once", f"one {name}")
+            raise SignInRefusalError(
+                f"'{name}' parameter must not be provided twice", f"{name} more than once", f"one {name}"
+            )
     client_id = parameters.get("client_id")
     if client_id is None:
-        raise _refused("missing required parameter 'client_id'", "no client_id", "a client_id")
+        raise SignInRefusalError("missing required parameter 'client_id'", "no client_id", "a client_id")
     client = clients.get(client_id)
     if client is None:
         raise SignInRefusalError(
-            "invalid_client",
             "client is invalid",
-            received=f"client_id {shown(client_id)}",
-            expected="the client ID of a registered client",
-            fix="give the sandbox this --client-id, or the program the sandbox's",
+            f"client_id {shown(client_id)}",
+            "the client ID of a registered client",
+            error="invalid_client",
+            fix="start the sandbox with this --client-id, or give the program the sandbox's",
         )
     redirect_uri = parameters.get("redirect_uri")
     if redirect_uri is None:
-        raise _refused("missing required parameter 'redirect_uri'", "no redirect_uri", "a registered redirect_uri")
+        raise SignInRefusalError(
+            "missing required parameter 'redirect_uri'", "no redirect_uri", "a registered redirect_uri"
+        )
     if redirect_uri not in client.client.redirect_uris:
         registered = list(client.client.redirect_uris)
         raise SignInRefusalError(
-            "invalid_redirect_uri",
             "redirect_uri did not match any of the client's registered redirect_uris",
-            received=f"redirect_uri {shown(redirect_uri)}",
-            expected=f"one of {shown(registered)}, to the character" if registered else "none: none is registered",
+            f"redirect_uri {shown(redirect_uri)}",
+            f"one of {shown(registered)}, to the character" if registered else "none: none is registered",
+            error="invalid_redirect_uri",
             fix="register it: --redirect-uri, or redirect_uris in the file of clients",
         )
     return client, redirect_uri
@@ -114,41 +107,30 @@ def read_client(
 def read_authorization_request(
     parameters: MultiDict[str, str], client: RegisteredClient, redirect_uri: str
 ) -> AuthorizationRequest:
-    """Judge what is asked, once it is known where the answer goes.
-
-    Args:
-        parameters: those of the request, pushed or not.
-        client: who asks.
-        redirect_uri: where the answer goes.
-
-    Returns:
-        The request.
-
-    Raises:
-        SignInRefusalError: something is missing, not supported or not allowed.
-        RefusalError: a ``resource`` is not what RFC 8707 takes for one.
-    """
+    """Check the rest of a request, pushed or not; from here on errors can go to the redirect URI."""
     for name in parameters:
-        if name not in _MANY and len(parameters.getlist(name)) > 1:
-            raise _refused(
+        if name not in _REPEATABLE and len(parameters.getlist(name)) > 1:
+            raise SignInRefusalError(
                 "a parameter must not be provided twice", f"{shown(name)} more than once", "each parameter once"
             )
     if "request" in parameters:
-        raise _refused(
+        raise SignInRefusalError(
             "request parameter is not supported", "request", "plain parameters", error="request_not_supported"
         )
     _check_response(parameters)
     prompts = tuple(dict.fromkeys(parameters.get("prompt", "").split()))
     if unknown := [prompt for prompt in prompts if prompt not in PROMPTS]:
-        raise _refused(
+        raise SignInRefusalError(
             "unsupported prompt value requested", f"prompt {shown(unknown)}", f"some of {', '.join(PROMPTS)}"
         )
     if "none" in prompts and len(prompts) > 1:
-        raise _refused("prompt none must only be used alone", f"prompt {shown(list(prompts))}", "none alone")
+        raise SignInRefusalError(
+            "prompt none must only be used alone", f"prompt {shown(list(prompts))}", "none alone"
+        )
     scopes = tuple(dict.fromkeys(parameters.get("scope", "").split())) or (DEFAULT_SCOPE,)
     allowed = dict.fromkeys((*SIGN_IN_SCOPES, *client.client.scopes))
     if refused := [scope for scope in scopes if scope not in allowed]:
-        raise _refused(
+        raise SignInRefusalError(
             "requested scope is not allowed",
             f"scope {shown(refused)}",
             f"some of {shown(list(allowed))}",
@@ -176,16 +158,18 @@ def read_authorization_request(
 def _check_response(parameters: MultiDict[str, str]) -> None:
     response_type = parameters.get("response_type")
     if response_type is None:
-        raise _refused("missing required parameter 'response_type'", "no response_type", "response_type=code")
+        raise SignInRefusalError(
+            "missing required parameter 'response_type'", "no response_type", "response_type=code"
+        )
     if response_type != "code":
-        raise _refused(
+        raise SignInRefusalError(
             "unsupported response_type requested",
             f"response_type {shown(response_type)}",
             "code",
             error="unsupported_response_type",
         )
     if parameters.get("response_mode", "query") != "query":
-        raise _refused(
+        raise SignInRefusalError(
             "unsupported response_mode requested", f"response_mode {shown(parameters['response_mode'])}", "query"
         )
 
@@ -193,18 +177,18 @@ def _check_response(parameters: MultiDict[str, str]) -> None:
 def _code_challenge(parameters: MultiDict[str, str]) -> str:
     challenge = parameters.get("code_challenge")
     if challenge is None:
-        raise _refused(
+        raise SignInRefusalError(
             "Authorization Server policy requires PKCE to be used for this request",
             "no code_challenge",
             "code_challenge and code_challenge_method=S256 (RFC 7636)",
         )
     method = parameters.get("code_challenge_method", "plain")  # RFC 7636 section 4.3
     if method != "S256":
-        raise _refused(
+        raise SignInRefusalError(
             "not supported value of code_challenge_method", f"code_challenge_method {shown(method)}", "S256"
         )
     if not _CODE_CHALLENGE.fullmatch(challenge):
-        raise _refused(
+        raise SignInRefusalError(
             "code_challenge must be the base64url of a SHA-256",
             f"a code_challenge of {len(challenge)} characters",
             "43 characters, without = at the end",
@@ -216,26 +200,25 @@ def _max_age(text: str | None) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,10}", text):
-        raise _refused("invalid max_age parameter value", f"max_age {shown(text)}", "seconds, as digits")
+        raise SignInRefusalError("invalid max_age parameter value", f"max_age {shown(text)}", "seconds, as digits")
     return int(text)
 
 
 def _claims(text: str | None) -> tuple[dict[str, tuple[str, ...]], str | None]:
-    """Read the ``claims`` parameter (OpenID Connect Core section 5.5).
+    """Return the claim names of the ``claims`` parameter, and the ``sub`` it asks for (Core section 5.5).
 
-    Of a claim only that it is asked for is heeded, and of ``sub`` its value; the vendor's examples send null for a
-    claim, and the empty string as well.
+    Other values and options are ignored. The vendor's examples send null for a claim, or an empty string.
     """
     if text is None:
         return {}, None
     try:
         asked: Any = json.loads(text)
     except (ValueError, RecursionError):
-        raise _refused(
-            "could not parse the claims parameter JSON", "claims that is no JSON", "a JSON object"
+        raise SignInRefusalError(
+            "could not parse the claims parameter JSON", "claims that are not JSON", "a JSON object"
         ) from None
     if not isinstance(asked, dict) or not all(isinstance(members or {}, dict) for members in asked.values()):
-        raise _refused(
+        raise SignInRefusalError(
             "claims parameter should be a JSON object",
             "claims of another form",
             '{"id_token": {"email": null}, "userinfo": {}}',
@@ -247,13 +230,5 @@ def _claims(text: str | None) -> tuple[dict[str, tuple[str, ...]], str | None]:
         if isinstance(member := (asked.get(where) or {}).get("sub"), dict) and isinstance(member.get("value"), str)
     }
     if len(subs) > 1:
-        raise _refused("claims parameter asks for two users", "two values of sub", "one")
+        raise SignInRefusalError("claims parameter asks for two users", "two values of sub", "one")
     return names, next(iter(subs), None)
-
-
-def _refused(
-    description: str, received: str, expected: str, *, error: str = "invalid_request", fix: str = ""
-) -> SignInRefusalError:
-    return SignInRefusalError(
-        error, description, received=received, expected=expected, fix=fix or "send what is expected"
-    )

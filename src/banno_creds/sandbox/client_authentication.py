@@ -1,10 +1,12 @@
-"""Who asks: a client proves itself with a signed JWT (RFC 7523 section 2.2) or a secret (RFC 6749 section 2.3.1)."""
+"""Client authentication, by a signed JWT (RFC 7523 section 2.2) or by a secret (RFC 6749 section 2.3.1)."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
+
+from flask import request
 
 from banno_creds.rules.assertion import judge, judge_form
 from banno_creds.rules.clock import CLOCK_TOLERANCE
@@ -13,9 +15,9 @@ from banno_creds.rules.known import Known
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.request import judge_authentication, judge_client_parameters
 from banno_creds.rules.shown import shown
+from banno_creds.sandbox.exchange import body_parameters, machine_now, now, reject_repeated
+from banno_creds.sandbox.memory import UsedJtis
 from banno_creds.sandbox.refusals import RefusalError, SignInRefusalError
-from banno_creds.sandbox.request_at_hand import machine_now, now
-from banno_creds.sandbox.used_jtis import UsedJtis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,17 +30,15 @@ _PARAMETERS: Final = ("client_id", "client_assertion", "client_assertion_type", 
 
 
 class ClientAuthentication:
-    """Authenticates the clients of every endpoint that asks for it.
+    """Authenticates the clients of all endpoints.
 
-    Args:
-        clients: the registered clients by their client IDs.
-        audiences: what the ``aud`` of an assertion may be, whichever endpoint it is sent to.
+    At every endpoint the ``aud`` of an assertion may be one of `audiences`.
     """
 
     def __init__(self, clients: Mapping[str, RegisteredClient], audiences: tuple[str, ...]) -> None:
         self._clients = clients
         self._audiences = audiences
-        self._used_jtis = UsedJtis()
+        self.used_jtis: Final = UsedJtis()
         by_key = [client for client in clients.values() if client.keys]
         by_secret = [client for client in clients.values() if client.secret_digest]
         self.methods: Final = (
@@ -47,27 +47,17 @@ class ClientAuthentication:
         )
         self._takes_secrets = bool(by_secret)
 
-    def __call__(self, _query_client: object, token_request: Any) -> RegisteredClient:
-        """Authenticate the client of a token request, in the shape Authlib calls it."""
-        return self.authenticate(token_request.payload.data, token_request.headers)
-
-    def authenticate(
-        self, parameters: MultiDict[str, str], headers: Headers, *, endpoint: str | None = None
-    ) -> RegisteredClient:
-        """Authenticate the client of a request.
+    def at(self, endpoint: str | None) -> RegisteredClient:
+        """Return the client of the current request, authenticated.
 
         Args:
-            parameters: those of its body.
-            headers: its headers.
-            endpoint: the URL of the endpoint, an audience too where it is not the token endpoint.
-
-        Returns:
-            The client.
+            endpoint: the endpoint's URL, which is an audience too; None for the token endpoint.
 
         Raises:
-            RefusalError: the first rule it breaks.
-            SignInRefusalError: the client secret is not this client's.
+            RefusalError: the client breaks a rule.
+            SignInRefusalError: the client secret is wrong.
         """
+        parameters, headers = body_parameters(), request.headers
         reject_repeated(parameters, _PARAMETERS)
         has_secret = "client_secret" in parameters or "Authorization" in headers
         if self._takes_secrets and has_secret and "client_assertion" not in parameters:
@@ -81,7 +71,7 @@ class ClientAuthentication:
         if compact is None:
             raise RefusalError(
                 Rule.CLIENT_ASSERTION_MISSING,
-                received=_what_came_instead(parameters, headers),
+                received=_instead_of_an_assertion(parameters, headers),
                 expected="client_assertion and client_assertion_type, form-encoded in the body",
             )
         sent = parameters.to_dict(flat=False)
@@ -113,9 +103,8 @@ class ClientAuthentication:
         return client
 
     def _use_jti(self, claims: Mapping[str, Any]) -> bool:
-        # By the clock that no fault has moved: it must go one way only.
         until = claims["exp"] + CLOCK_TOLERANCE - (now() - machine_now())
-        return self._used_jtis.use(claims["iss"], claims["jti"], until=until, now=machine_now())
+        return self.used_jtis.use(claims["iss"], claims["jti"], until=until, now=machine_now())
 
     def _by_secret(self, parameters: MultiDict[str, str], authorization: str | None) -> RegisteredClient:
         client_id, client_secret = parameters.get("client_id"), parameters.get("client_secret")
@@ -151,18 +140,18 @@ class ClientAuthentication:
             )
         if not client.has_secret(client_secret or ""):
             raise SignInRefusalError(
-                "invalid_client",
                 "client authentication failed",
-                received=f"{method} with another secret for {shown(client.client.client_id)}",
-                expected="the secret that is registered",
-                fix="compare the two files; a blank or a line end counts, and the header has both parts URL-encoded",
+                f"{method} with another secret for {shown(client.client.client_id)}",
+                "the secret that is registered",
+                error="invalid_client",
+                fix="compare the two files, blanks and line ends too; in the header each part is URL-encoded",
                 status_code=401,
             )
         return client
 
 
 def _basic(authorization: str) -> tuple[str, str]:
-    """Read HTTP Basic, whose two parts are form-encoded (RFC 6749 section 2.3.1)."""
+    """Return the client ID and secret of HTTP Basic; both are form-encoded (RFC 6749 section 2.3.1)."""
     scheme, _, credentials = authorization.partition(" ")
     try:
         user, colon, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
@@ -170,24 +159,16 @@ def _basic(authorization: str) -> tuple[str, str]:
         user = colon = password = ""
     if scheme.lower() != "basic" or not colon:
         raise SignInRefusalError(
-            "invalid_request",
             "invalid authorization header value format",
-            received="an Authorization header that is not HTTP Basic",
-            expected="Basic and the base64 of client_id:client_secret, each URL-encoded",
+            "an Authorization header that is not HTTP Basic",
+            "Basic and the base64 of client_id:client_secret, each URL-encoded",
             fix="let the HTTP library make the header",
         )
     return unquote_plus(user), unquote_plus(password)
 
 
 def refuse_the_first(findings: Iterable[Finding]) -> None:
-    """Refuse for the first rule that is broken; what comes after it is not even judged.
-
-    Args:
-        findings: the verdicts, in order.
-
-    Raises:
-        RefusalError: one of them is a failure.
-    """
+    """Raise `RefusalError` for the first broken rule; the rules after it are not judged."""
     for finding in findings:
         if finding.verdict is Verdict.FAIL:
             raise RefusalError(
@@ -195,29 +176,10 @@ def refuse_the_first(findings: Iterable[Finding]) -> None:
             )
 
 
-def reject_repeated(parameters: MultiDict[str, str], names: Iterable[str]) -> None:
-    """Refuse a parameter that is there more than once.
-
-    Args:
-        parameters: the parameters.
-        names: those to look at.
-
-    Raises:
-        RefusalError: one of them is repeated.
-    """
-    for name in names:
-        if len(parameters.getlist(name)) > 1:
-            raise RefusalError(
-                Rule.PARAMETER_REPEATED,
-                received=f"{name} more than once",
-                expected="each parameter once (RFC 6749 section 3.2)",
-            )
-
-
-def _what_came_instead(parameters: MultiDict[str, str], headers: Headers) -> str:
+def _instead_of_an_assertion(parameters: MultiDict[str, str], headers: Headers) -> str:
     content_type = headers.get("Content-Type", "")
     if not content_type.lower().startswith("application/x-www-form-urlencoded"):
         return f"a body of type {shown(content_type)}, which is not read"
-    # Names, never values: what is misspelt may be the secret.
+    # Names, never values: a misspelt parameter may hold the secret.
     came = f"the parameters {shown(list(parameters))}" if parameters else "no parameters"
     return f"{came} and an Authorization header" if "Authorization" in headers else came

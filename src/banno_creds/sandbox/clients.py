@@ -1,4 +1,4 @@
-"""Who may ask: the registered clients and the public keys that verify their assertions."""
+"""The registered clients, and the public keys that verify their assertions."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ DEFAULT_SCOPES: Final = (
 )
 
 ID_TOKEN_ALGORITHMS: Final = ("RS256", "ES256", "PS256")
-"""What ID tokens can be signed with; the first is for who says nothing (OpenID Connect Registration section 2)."""
+"""The algorithms of ID tokens; the first is the default (OpenID Connect Registration section 2)."""
 
 DEFAULT_REDIRECT_URIS: Final = ("https://localhost:8080/auth/cb", "http://localhost:8080/auth/cb")
-"""Where the vendor's example wants people sent back to, and the same without TLS."""
+"""The redirect URI of the vendor's example, and the same without TLS."""
 
-# RFC 3986 section 2; what is none of it would end the header it is sent in, or mean something else to a browser.
+# Characters outside of RFC 3986 section 2: they could end the header, or mean something else to a browser.
 _NOT_IN_A_URI: Final = re.compile(r"[^!#-;=?-Z_a-z~\[\]]")
 
 # RFC 7518 sections 3.3 and 3.5 ask for 2048 bits or more of any RSA key that signs.
@@ -56,10 +56,9 @@ def _fresh_uuid() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An application, as an administrator registers it: a *Service account*, or one that signs people in.
+    """An application as an administrator registers it: a *Service account*, or one that signs people in.
 
-    It authenticates with a signed JWT, with a client secret, or with either; and it may sign people in where it has a
-    redirect URI.
+    It authenticates with a signed JWT, a client secret, or either. With a redirect URI it may sign people in.
 
     Attributes:
         client_id: the client identifier (RFC 6749 section 2.2).
@@ -67,13 +66,13 @@ class Client:
         scopes: the scopes it may ask for.
         name: the application's name, ``clientName`` in the access token.
         institution_id: ``institutionId`` in the access token.
-        account_id: ``accountId`` in the access token: whose permissions apply, the *Associated User*.
+        account_id: ``accountId`` in the access token: the *Associated User*, whose permissions apply.
         alg: the one ``alg`` it may sign with, ``token_endpoint_auth_signing_alg`` (OpenID Connect Registration
-            section 2); None leaves it to the key.
-        client_secret: the client secret (RFC 6749 section 2.3.1); None where a signed JWT is the only way.
-        redirect_uris: where people are sent back to, compared to the character; none signs nobody in.
-        post_logout_redirect_uris: where they may be sent after signing out (RP-Initiated Logout section 3.1).
-        id_token_signed_response_alg: what ID tokens are signed with (OpenID Connect Registration section 2).
+            section 2); None allows all that fit the key.
+        client_secret: the client secret (RFC 6749 section 2.3.1); None allows a signed JWT only.
+        redirect_uris: where users are sent back to; compared exactly.
+        post_logout_redirect_uris: where users may be sent after signing out (RP-Initiated Logout section 3.1).
+        id_token_signed_response_alg: the algorithm of ID tokens (OpenID Connect Registration section 2).
         require_pushed_authorization_requests: whether it must push its authorization requests (RFC 9126 section 6).
     """
 
@@ -93,12 +92,12 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client whose registration has been read; what Authlib asks a client is answered here.
+    """A checked registration. Authlib asks it what the client may do.
 
     Attributes:
         client: the registration, without the client secret.
         keys: its public keys.
-        secret_digest: the SHA-256 of its client secret; None where it has none.
+        secret_digest: the SHA-256 of its client secret; None if it has none.
     """
 
     client: Client
@@ -107,17 +106,11 @@ class RegisteredClient:
 
     @classmethod
     def register(cls, client: Client) -> RegisteredClient:
-        """Read a registration.
-
-        Args:
-            client: the registration.
-
-        Returns:
-            The client with its keys.
+        """Check a registration, and read its keys.
 
         Raises:
-            ConfigurationError: the public key cannot be read, is private, or is of a sort that no client may use;
-                there is neither a key nor a secret; or a redirect URI cannot be one.
+            ConfigurationError: a key, a redirect URI or an algorithm is not usable, the key is private, or there is
+                neither a key nor a secret.
         """
         if client.public_key is None and not client.client_secret:
             raise ConfigurationError(
@@ -128,7 +121,7 @@ class RegisteredClient:
             _check_redirect_uri(client.client_id, uri)
         if client.id_token_signed_response_alg not in ID_TOKEN_ALGORITHMS:
             raise ConfigurationError(
-                f"the client {client.client_id} has an id_token_signed_response_alg that is not to be had",
+                f"the client {client.client_id} has an unknown id_token_signed_response_alg",
                 hint=f"it may be {' or '.join(ID_TOKEN_ALGORITHMS)}",
             )
         keys = () if client.public_key is None else _read_keys(client.client_id, client.public_key)
@@ -136,31 +129,28 @@ class RegisteredClient:
             keys = tuple(replace(key, algorithms=(client.alg,)) for key in keys if client.alg in key.algorithms)
             if not keys:
                 raise _unusable(client.client_id, f"is not good for the registered alg {client.alg}")
-        digest = secret_digest(client.client_secret) if client.client_secret else None
+        digest = _digest(client.client_secret) if client.client_secret else None
         return cls(replace(client, client_secret=None), keys, digest)
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """Tell whether the client may use a grant (RFC 6749 section 5.2, ``unauthorized_client``)."""
+        """Return whether the client may use a grant (RFC 6749 section 5.2, ``unauthorized_client``)."""
         return grant_type == "client_credentials" or bool(self.client.redirect_uris)
 
     def check_endpoint_auth_method(self, _method: str, endpoint: str) -> bool:
-        """Tell Authlib whether the client may authenticate so: that it did, the authentication has made sure of."""
+        """Tell Authlib that the method is allowed; `ClientAuthentication` has checked it already."""
         return endpoint == "token"
 
     def has_secret(self, client_secret: str) -> bool:
-        """Whether this is the client secret; it takes as long to say for a wrong one as for the right one."""
-        return self.secret_digest is not None and hmac.compare_digest(
-            secret_digest(client_secret), self.secret_digest
-        )
+        """Return whether this is the client secret, in the same time for a wrong one as for the right one."""
+        return self.secret_digest is not None and hmac.compare_digest(_digest(client_secret), self.secret_digest)
 
 
-def secret_digest(client_secret: str) -> bytes:
-    """What is kept of a client secret."""
+def _digest(client_secret: str) -> bytes:
     return hashlib.sha256(client_secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def _check_redirect_uri(client_id: str, uri: str) -> None:
-    """Refuse what could never be redirected to (RFC 6749 section 3.1.2), and plain http away from this machine."""
+    """Refuse an unusable redirect URI (RFC 6749 section 3.1.2), and plain http to another machine."""
     try:
         parts = urlsplit(uri)
         host, _ = parts.hostname or "", parts.port
@@ -175,7 +165,7 @@ def _check_redirect_uri(client_id: str, uri: str) -> None:
         or _NOT_IN_A_URI.search(uri)
     ):
         raise ConfigurationError(
-            f"the client {client_id} has a redirect URI that cannot be one: '{printable(uri, 200)}'",
+            f"the client {client_id} has an invalid redirect URI: '{printable(uri, 200)}'",
             hint="it is an absolute https URL without a fragment, or http on localhost",
         )
 
@@ -213,7 +203,7 @@ def _read_pem(client_id: str, pem: str) -> RegisteredKey:
 
 
 def _read_jwk(client_id: str, jwk: Mapping[str, Any]) -> RegisteredKey | None:
-    """Read one JWK; None where it is not for us: RFC 7517 section 5 has such keys of a set ignored."""
+    """Return the key; None if it has another use: RFC 7517 section 5 says to ignore such keys."""
     if jwk.get("kty") not in {"RSA", "EC"} or jwk.get("use", "sig") != "sig":
         return None
     if "d" in jwk:
@@ -222,7 +212,7 @@ def _read_jwk(client_id: str, jwk: Mapping[str, Any]) -> RegisteredKey | None:
         return None
     try:
         with warnings.catch_warnings():
-            # Of a short key joserfc warns on stderr; it is refused below, in words of ours.
+            # joserfc warns of a short key on stderr; it is refused below, in our own words.
             warnings.simplefilter("ignore", SecurityWarning)
             key = JWKRegistry.import_key(dict(jwk))
     except (JoseError, ValueError, TypeError, KeyError):
@@ -236,7 +226,7 @@ def _read_jwk(client_id: str, jwk: Mapping[str, Any]) -> RegisteredKey | None:
 def _registered_key(client_id: str, public_key: object, *, kid: str | None, alg: str | None) -> RegisteredKey | None:
     key: RSAKey | ECKey
     algorithms: tuple[str, ...]
-    # The keys are imported anew, without the JWK's other members: those have been dealt with here.
+    # The keys are imported again without the JWK's other members, which were checked above.
     if isinstance(public_key, RSAPublicKey):
         if public_key.key_size < _LEAST_RSA_BITS:
             raise _unusable(client_id, f"is RSA with {public_key.key_size} bits, fewer than {_LEAST_RSA_BITS}")
@@ -245,7 +235,7 @@ def _registered_key(client_id: str, public_key: object, *, kid: str | None, alg:
         key, algorithms = ECKey.import_key(public_key), _EC_ALGORITHMS
     else:
         return None
-    if alg is not None:  # RFC 7517 section 4.4: a key may be meant for one algorithm alone
+    if alg is not None:  # RFC 7517 section 4.4: a key may be for one algorithm only
         algorithms = tuple(name for name in algorithms if name == alg)
     if not algorithms:
         return None
@@ -253,7 +243,7 @@ def _registered_key(client_id: str, public_key: object, *, kid: str | None, alg:
 
 
 def _verifies(key: RSAKey | ECKey, compact: str, alg: str) -> bool:
-    """Whether a key made a signature. joserfc says it, and not the library that signs in this package."""
+    """Return whether this key made the signature; joserfc checks it, not the library that signs in this package."""
     registry = jws.JWSRegistry(algorithms=[alg], strict_check_header=False)
     registry.max_header_length = _MOST_HEADER_CHARACTERS
     try:
@@ -265,7 +255,7 @@ def _verifies(key: RSAKey | ECKey, compact: str, alg: str) -> bool:
 
 def _private(client_id: str) -> ConfigurationError:
     return ConfigurationError(
-        f"what is registered for {client_id} is a private key",
+        f"the key registered for {client_id} is a private key",
         hint="give the public half: banno-creds keygen --public-from FILE makes it",
     )
 
@@ -273,5 +263,5 @@ def _private(client_id: str) -> ConfigurationError:
 def _unusable(client_id: str, fault: str) -> ConfigurationError:
     return ConfigurationError(
         f"the public key registered for {client_id} {fault}",
-        hint="give the public.pem that banno-creds keygen makes, or its like as a JWK or JWK Set",
+        hint="give the public.pem that banno-creds keygen makes, or the public key as JWK or JWK Set",
     )

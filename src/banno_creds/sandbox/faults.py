@@ -1,12 +1,13 @@
-"""Faults on demand: what can go wrong between a program and its token, for trying the program out.
+"""Faults on demand: what can go wrong between a program and its token, so that the program can be tested.
 
-A fault has a name, and some have a value: ``status=503``. Some are the whole answer, and of those there is one; the
-others change what the server answers anyway.
+A fault has a name, and some have a value: ``status=503``. Some faults are the whole answer: a request can have only
+one of these. The others change the normal answer.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from http import HTTPStatus
@@ -18,7 +19,7 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 FAULT_HEADER: Final = "Sandbox-Fault"
 
@@ -31,14 +32,13 @@ _LOGIN_PAGE: Final = (
 )
 
 
-class _Value(NamedTuple):
+class _Number(NamedTuple):
     pattern: re.Pattern[str]
     least: float
     most: float
     words: str
 
     def read(self, text: str) -> float | None:
-        """The number; None where it is none of these."""
         if not self.pattern.fullmatch(text) or not self.least <= float(text) <= self.most:
             return None
         return float(text) if "." in text else int(text)
@@ -52,21 +52,20 @@ class _OneOf(NamedTuple):
         return ", ".join(self.names)
 
     def read(self, text: str) -> str | None:
-        """The name; None where it is none of these."""
         return text if text in self.names else None
 
 
 class _Sort(NamedTuple):
-    """What a fault is.
+    """A kind of fault.
 
     Attributes:
-        value: what its value may be; None takes none.
+        value: the values it may have; None if it takes none.
         answers: whether it is the whole answer.
-        everywhere: whether it meets every request; else only those for a token.
-        callback: whether it meets the way back from a login instead, and only that.
+        everywhere: whether it affects every request; otherwise only token requests.
+        callback: whether it affects only the redirect back from a login.
     """
 
-    value: _Value | _OneOf | None = None
+    value: _Number | _OneOf | None = None
     answers: bool = False
     everywhere: bool = False
     callback: bool = False
@@ -88,11 +87,11 @@ _REFUSALS: Final = {
 FAULTS: Final[Mapping[str, _Sort]] = {
     **dict.fromkeys(_REFUSALS, _ANSWER),
     "status": _Sort(
-        _Value(re.compile(r"\d{3}"), 400, 599, "an HTTP status from 400 to 599"), answers=True, everywhere=True
+        _Number(re.compile(r"\d{3}"), 400, 599, "an HTTP status from 400 to 599"), answers=True, everywhere=True
     ),
-    "retry-after": _Sort(_Value(re.compile(r"\d{1,5}"), 0, 86_400, "seconds from 0 to 86400"), everywhere=True),
+    "retry-after": _Sort(_Number(re.compile(r"\d{1,5}"), 0, 86_400, "seconds from 0 to 86400"), everywhere=True),
     "slow": _Sort(
-        _Value(re.compile(r"\d{1,3}(?:\.\d{1,3})?"), 0, _MOST_SECONDS, f"seconds from 0 to {_MOST_SECONDS}"),
+        _Number(re.compile(r"\d{1,3}(?:\.\d{1,3})?"), 0, _MOST_SECONDS, f"seconds from 0 to {_MOST_SECONDS}"),
         everywhere=True,
     ),
     "html": _ANSWER_TO_ANY,
@@ -120,20 +119,22 @@ FAULTS: Final[Mapping[str, _Sort]] = {
     "callback": _Sort(_OneOf(("wrong-state", "other-issuer", "no-iss")), callback=True),
     "expired-jwks": _Sort(everywhere=True),
     "clock-skew": _Sort(
-        _Value(re.compile(r"[+-]?\d{1,9}"), -_MOST_SKEW, _MOST_SKEW, "seconds such as +20 or -20, ten years at most"),
+        _Number(
+            re.compile(r"[+-]?\d{1,9}"), -_MOST_SKEW, _MOST_SKEW, "seconds such as +20 or -20, ten years at most"
+        ),
         everywhere=True,
     ),
 }
-"""The faults by their names, in the order in which they are listed."""
+"""All faults by name, in the order in which messages list them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What shall go wrong.
+    """The faults that were asked for.
 
     Attributes:
-        asked: the faults' values by their names; 0 of those that take none.
-        by: who asked for them, for the log.
+        asked: their values by name; 0 for a fault without a value.
+        by: where they were asked for, for the log.
     """
 
     asked: Mapping[str, float | str] = field(default_factory=dict)
@@ -141,17 +142,10 @@ class Faults:
 
     @classmethod
     def read(cls, texts: Iterable[str], by: str = "--fault") -> Self:
-        """Read faults as people write them.
-
-        Args:
-            texts: such as ``html`` and ``slow=5``.
-            by: where they stand, for the log.
-
-        Returns:
-            The faults.
+        """Read faults as people write them, such as ``html`` and ``slow=5``.
 
         Raises:
-            ConfigurationError: there is no such fault or value, or they cannot go together.
+            ConfigurationError: a fault or its value does not exist, or two faults exclude each other.
         """
         asked: dict[str, float | str] = {}
         for text in texts:
@@ -185,23 +179,16 @@ class Faults:
 
     @property
     def clock_skew(self) -> int:
-        """By how many seconds the server's clock is ahead; behind, if negative."""
+        """How many seconds the server's clock is ahead; negative if it is behind."""
         return int(self.asked.get("clock-skew", 0))
 
     @property
     def slow(self) -> float:
-        """How many seconds pass before the answer."""
+        """How many seconds to wait before the answer."""
         return float(self.asked.get("slow", 0))
 
     def over(self, others: Faults) -> Faults:
-        """Put these before others: of two answers there can be only one.
-
-        Args:
-            others: what was asked for by somebody else.
-
-        Returns:
-            Both.
-        """
+        """Combine these with others, and prefer these: a request can have only one answer."""
         if not self or not others:
             return self or others
         answered = any(FAULTS[name].answers for name in self.asked)
@@ -212,36 +199,17 @@ class Faults:
         }
         return Faults(left | dict(self.asked), f"{self.by} and {others.by}" if left else self.by)
 
-    def met_by(self, *, token_request: bool, login: bool = False) -> Faults:
-        """Take those which a request meets.
-
-        Args:
-            token_request: whether it asks for a token.
-            login: whether it belongs to a login, before there is a token to ask for.
-
-        Returns:
-            Those that meet every request, and those that meet such a one.
-        """
-        met = {
+    def of(self, *, token_request: bool, login: bool) -> Faults:
+        """Return the faults that affect such a request; `login` is one at the authorization endpoint."""
+        affecting = {
             name: value
             for name, value in self.asked.items()
             if FAULTS[name].everywhere or (login if FAULTS[name].callback else token_request)
         }
-        return Faults(met, self.by)
-
-    def without(self, name: str) -> Faults:
-        """Take all but one."""
-        return Faults({other: value for other, value in self.asked.items() if other != name}, self.by)
+        return Faults(affecting, self.by)
 
     def answer(self, *, explain: bool) -> Response | None:
-        """Make the answer that one of the faults is.
-
-        Args:
-            explain: whether a refusal says that it is none in earnest.
-
-        Returns:
-            The answer; None where none of them is one.
-        """
+        """Make the answer of the fault that is one; None if there is no such fault."""
         name = next((name for name in self.asked if FAULTS[name].answers), None)
         if name is None:
             return None
@@ -259,13 +227,16 @@ class Faults:
         return response
 
     def _unavailable(self, status: int) -> Response:
-        """As what stands before a server says it, which knows nothing of OAuth."""
+        """Answer as a gateway does, which knows nothing of OAuth."""
         words = next((known.phrase for known in HTTPStatus if known == status), "Unknown")
         page = f"<html><head><title>{status} {words}</title></head><body><h1>{status} {words}</h1></body></html>\n"
         response = Response(page, status, mimetype="text/html")
         if "retry-after" in self.asked:
             response.headers["Retry-After"] = str(int(self.asked["retry-after"]))
         return response
+
+
+NO_FAULTS: Final = Faults()
 
 
 def _read(text: str) -> tuple[str, float | str]:
@@ -289,37 +260,60 @@ def _read(text: str) -> tuple[str, float | str]:
     return name, read
 
 
-def _html() -> Response:
-    """What a captive portal answers in the server's place."""
-    return Response(_LOGIN_PAGE, mimetype="text/html")
-
-
-def _redirect() -> Response:
-    return Response("", 302, {"Location": "/login"}, mimetype="text/html")
-
-
-def _empty() -> Response:
-    return Response("", mimetype="application/json")
-
-
-def _broken_json() -> Response:
-    return Response('{"access_token": "', mimetype="application/json")
-
-
 def _hang_up() -> Response:
     return Response(_cut_off(), headers={"Content-Length": "1000"}, mimetype="application/json")
 
 
 def _cut_off() -> Iterator[bytes]:
     yield b'{"access_token": "'
-    # Werkzeug takes it for the client's doing, and closes the connection.
+    # Werkzeug blames the client for this error, and closes the connection without a traceback.
     raise ConnectionAbortedError("asked for by a fault")
 
 
-_ANSWERS: Final = {
-    "html": _html,
-    "redirect": _redirect,
-    "empty": _empty,
-    "broken-json": _broken_json,
+_ANSWERS: Final[Mapping[str, Callable[[], Response]]] = {
+    # The page of a captive portal.
+    "html": lambda: Response(_LOGIN_PAGE, mimetype="text/html"),
+    "redirect": lambda: Response("", 302, {"Location": "/login"}, mimetype="text/html"),
+    "empty": lambda: Response("", mimetype="application/json"),
+    "broken-json": lambda: Response('{"access_token": "', mimetype="application/json"),
     "hang-up": _hang_up,
 }
+
+
+class FaultsOnDemand:
+    """The faults given at start, and those that a request asks for with the header ``Sandbox-Fault``."""
+
+    def __init__(self, at_start: Faults, *, once: bool) -> None:
+        self._at_start = at_start
+        self._once = once
+        self._lock = threading.Lock()
+
+    def of(self, header: str, *, token_request: bool, login: bool) -> Faults:
+        """Return the faults of a request; `login` is one at the authorization endpoint.
+
+        Raises:
+            ConfigurationError: the header is wrong.
+        """
+        texts = [text for text in header.split(",") if text.strip()]
+        own = Faults.read(texts, f"the header {FAULT_HEADER}")
+        at_start = self._take(token_request=token_request, login=login) if self._once else self._at_start
+        return own.over(at_start).of(token_request=token_request, login=login)
+
+    def end(self, name: str) -> None:
+        """Forget a fault that has just happened, if it shall happen only once."""
+        if self._once:
+            with self._lock:
+                left = {other: value for other, value in self._at_start.asked.items() if other != name}
+                self._at_start = Faults(left, self._at_start.by)
+
+    def _take(self, *, token_request: bool, login: bool) -> Faults:
+        """Return the faults that happen only once, and forget those that a token request meets."""
+        with self._lock:
+            at_start = self._at_start
+            if login:  # a login takes several requests; the last of them calls `end`
+                callback = {name: value for name, value in at_start.asked.items() if FAULTS[name].callback}
+                return Faults(callback)
+            if not token_request:
+                return Faults()
+            self._at_start = Faults()
+            return at_start

@@ -1,4 +1,4 @@
-"""What a browser is shown: the login page and its kin, without a script and with nothing from elsewhere."""
+"""The pages of the login and the logout. They run no script, and load nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ _TEMPLATES: Final = {
 {% block lead %}<p>Signed in as <strong>{{ user }}</strong></p>{% endblock %}
 {% block fields %}
 <fieldset>
-<legend>Where shall <strong>{{ client }}</strong> act for you?</legend>
+<legend>Where may <strong>{{ client }}</strong> act for you?</legend>
 {% for institution in institutions %}
 <label class="choice"><input type="radio" name="institution" value="{{ institution.id }}" required>
 <span>{{ institution.name }} <small>{{ institution.id }}</small></span></label>
@@ -139,21 +139,14 @@ _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).
 
 
 def page(name: str, *, status: int = 200, redirect_uri: str | None = None, **values: Any) -> Response:
-    """Make a page.
+    """Make a page, which no cache keeps. Its form may lead to the sandbox, and then to `redirect_uri`.
 
-    Args:
-        name: its template.
-        status: the HTTP status.
-        redirect_uri: where its form may lead to in the end, beside the sandbox.
-        values: what the template needs; all of it is escaped.
-
-    Returns:
-        The page, which is not kept anywhere, and may load nothing.
+    All values are escaped.
     """
-    # The style is ours, and to the character what the policy's hash is of.
+    # The style needs no escaping, which would break the hash in the policy.
     text = _ENVIRONMENT.get_template(name).render(style=Markup(_STYLE), **values)  # noqa: S704
     response = Response(text, status, mimetype="text/html")
-    # A browser holds the redirect that answers a form against form-action, too.
+    # form-action also covers the redirect that answers the form.
     targets = f"'self' {_origin(redirect_uri)}" if redirect_uri else "'self'"
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {targets}; "
@@ -167,21 +160,11 @@ def page(name: str, *, status: int = 200, redirect_uri: str | None = None, **val
 
 
 def message(heading: str, text: str, *, code: str = "", status: int = 400) -> Response:
-    """Make a page that only says something.
-
-    Args:
-        heading: the heading.
-        text: the text.
-        code: an error code to show below it.
-        status: the HTTP status.
-
-    Returns:
-        The page.
-    """
+    """Make a page with a text, and an error code below it."""
     return page("message", status=status, heading=heading, text=text, code=code)
 
 
 def _origin(redirect_uri: str) -> str:
     parts = urlsplit(redirect_uri)
-    # A policy has no form for an IPv6 address.
+    # A policy cannot name an IPv6 address.
     return f"{parts.scheme}:" if ":" in (parts.hostname or "") else f"{parts.scheme}://{parts.netloc}"

@@ -1,8 +1,8 @@
-"""Why a token request is refused: the rule for the operator, the vendor's words for the client.
+"""Why a request is refused: the reason for the operator, the vendor's words for the client.
 
-A `RefusalError` has two faces. The client sees an OAuth error (RFC 6749 section 5.2), and for every failed
-authentication the very same one, as with the vendor's server: whoever guesses learns nothing. The operator sees the
-rule, what was received, what was expected and what to do.
+The client gets an OAuth error (RFC 6749 section 5.2). Every failed authentication gets the same one, as the vendor's
+server does it, so that an attacker learns nothing. The log tells the operator what was received, what was expected
+and what to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from banno_creds.rules.findings import Rule
 from banno_creds.rules.shown import JWT_LIKE
 from banno_creds.text import printable
 
-# RFC 6749 section 5.2: what an error_description may not hold, the quotation mark and the backslash among it.
+# RFC 6749 section 5.2: characters that an error_description must not have, quotation mark and backslash among them.
 _NOT_FOR_DESCRIPTIONS: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _ASCII: Final = str.maketrans({'"': "'", "\\": "/", **dict.fromkeys("“”‘’", "'"), "…": "...", "—": "-", "–": "-"})
 # Short enough that a client which shows 500 characters shows the fix as well.
@@ -30,7 +30,7 @@ class _Answer(NamedTuple):
     description: str
 
 
-# Any rule that is not listed is a failed authentication: a rule added later keeps the secret by default.
+# Every rule that is not listed is a failed authentication: so a new rule reveals nothing unless it is listed.
 _AUTHENTICATION_FAILED: Final = _Answer(401, "invalid_client", "client authentication failed")
 _NO_JWT: Final = _Answer(400, "invalid_request", "invalid client_assertion format")
 _ANSWERS: Final = {
@@ -56,13 +56,13 @@ _ANSWERS: Final = {
 
 
 class RefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no types
-    """A token request that is refused.
+    """A request that breaks one of the rules that `banno_creds.rules` judges by.
 
     Args:
-        rule: the rule it broke.
+        rule: the rule.
         received: what came, in words that are safe to log; see `findings.shown`.
         expected: what would have passed.
-        fix: what to do; without it, what the rule's explanation says.
+        fix: what to do; by default the fix of the rule's explanation.
     """
 
     def __init__(self, rule: Rule, *, received: str, expected: str, fix: str = "") -> None:
@@ -75,41 +75,41 @@ class RefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no typ
 
     @property
     def sentence(self) -> str:
-        """What the operator reads: received, expected and what to do, on one line."""
+        """What was received, what was expected and what to do, on one line."""
         return f"received {self.received}; expected {self.expected}; fix: {self.fix}"
 
     @property
     def log_line(self) -> str:
-        """What the log says of it."""
+        """The line for the log."""
         return f"refused by {self.rule}: {self.sentence}; more: banno-creds explain {self.rule}"
 
     @property
     def explanation(self) -> str:
-        """The same as an ``error_description``, for the client of a sandbox that explains itself."""
+        """The ``error_description`` with ``--explain``."""
         received, expected = (_shortened(described(text)) for text in (self.received, self.expected))
         return described(f"{self.rule}: received {received}; expected {expected}; fix: {self.fix}")
 
 
 class SignInRefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no types
-    """What belongs to a person's login and is refused: no rule of a client assertion is broken.
+    """A refusal that no rule of a client assertion covers; most belong to a user's login.
 
     Args:
-        error: the error code (RFC 6749 sections 4.1.2.1 and 5.2, and their kin).
         description: the ``error_description``, in the vendor's words where they are known.
         received: what came, in words that are safe to log.
         expected: what would have passed.
+        error: the error code (RFC 6749 sections 4.1.2.1 and 5.2, and the specifications that extend them).
         fix: what to do.
-        status_code: the HTTP status, where it is not told in a redirect.
+        status_code: the HTTP status, unless the error is sent by a redirect.
     """
 
     def __init__(
         self,
-        error: str,
         description: str,
-        *,
         received: str,
         expected: str,
-        fix: str,
+        *,
+        error: str = "invalid_request",
+        fix: str = "send what is expected",
         status_code: int = 400,
     ) -> None:
         super().__init__(error=error, description=description, status_code=status_code)
@@ -117,40 +117,27 @@ class SignInRefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries 
 
     @property
     def log_line(self) -> str:
-        """What the log says of it."""
+        """The line for the log."""
         more = f"; more: banno-creds explain {self.error}" if self.error in EXPLANATIONS else ""
         return f"refused with {self.error}: {self.sentence}{more}"
 
     @property
     def explanation(self) -> str:
-        """The sentence as an ``error_description``, for the client of a sandbox that explains itself."""
+        """The ``error_description`` with ``--explain``."""
         return described(f"{self.description}: {self.sentence}")
 
 
 def log_line(text: str) -> str:
-    """Make text fit for the log: one line, no control characters, and no JWT in it.
+    """Make text safe for the log: one line, no control characters, no JWT.
 
-    People swap shell variables: an assertion turns up as the scope, the client_id, or the name of a parameter. So
-    whatever looks like a JWT is left out wherever it stands, before anything is shortened.
-
-    Args:
-        text: the text.
-
-    Returns:
-        The line.
+    People mix up shell variables: an assertion may arrive as the scope, the client_id or the name of a parameter. So
+    everything that looks like a JWT is taken out, before anything is shortened.
     """
     return printable(JWT_LIKE.sub("(a JWT, left out)", text), most=1000)
 
 
 def described(text: str) -> str:
-    """Make text fit for an ``error_description``: as `log_line`, and of the characters that RFC 6749 section 5.2 has.
-
-    Args:
-        text: the text.
-
-    Returns:
-        Printable ASCII without quotation marks and backslashes.
-    """
+    """Make text fit for an ``error_description``: `log_line`, in the characters of RFC 6749 section 5.2."""
     return _NOT_FOR_DESCRIPTIONS.sub("?", log_line(text).translate(_ASCII))
 
 
