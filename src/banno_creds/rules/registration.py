@@ -1,4 +1,4 @@
-"""What the bank has of a client: the public key that was pasted into Users & Groups, or the JWK Set it fetches."""
+"""Judge the registration at the bank: the public key that was pasted into Users & Groups, or the JWK Set."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from banno_creds.errors import KeyLoadError
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey, load_private_key
 from banno_creds.jose.verify import VerificationKey, made_by, public_key_of, wrong_form
-from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.findings import Finding, Rule
 from banno_creds.rules.known import RegisteredKey
-from banno_creds.rules.outcomes import with_fix
+from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
 from banno_creds.rules.shown import shown
 from banno_creds.text import is_private_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LOOKS_AT = "registered key"
-# A JWK Set has a handful of keys. Looking at many is a way to be kept busy.
+# A JWK Set has a handful of keys. A large one could keep this program busy.
 _MOST_KEYS = 100
+_TAKES = f"RSA of {LEAST_RSA_BITS} bits or more, or EC P-256"
 
 
 class Registration(NamedTuple):
     """The public keys that the bank has for a client.
 
     Attributes:
-        origin: how messages name where they were read.
-        keys: those that can verify an assertion.
-        fingerprints: by fingerprint (see `keys.PublicKey.fingerprint`), what each key is.
-        findings: what was found of the registration itself, by rule.
+        origin: the file or URL that they were read from, as messages name it.
+        keys: the keys that can verify an assertion.
+        fingerprints: by fingerprint (see `keys.PublicKey.fingerprint`), the description of each key.
+        findings: the findings about the registration itself, by rule.
     """
 
     origin: str
@@ -48,7 +48,7 @@ class Registration(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """One key as it stands in the registration; ``native`` is whatever cryptography made of it."""
+    """One key as it stands in the registration; ``native`` is cryptography's object, of any type."""
 
     native: object
     kid: str | None = None
@@ -57,59 +57,52 @@ class _Read(NamedTuple):
 
 
 def read_registration(content: bytes, origin: str) -> Registration:
-    """Read what is registered, and look whether the provider can use it.
+    """Read the registered keys, and judge if the provider can use them.
 
     Args:
         content: a public key or certificate in PEM, a JWK or a JWK Set (RFC 7517).
         origin: how messages name the file or URL.
 
     Returns:
-        The keys, and a finding for each rule. What cannot be read has no keys, and a finding that says so.
+        The keys, and a finding for each rule. If the content cannot be read, there are no keys, and a finding says
+        so.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
         content = content.decode("utf-16", "replace").encode()
     text = content.removeprefix(b"\xef\xbb\xbf")
-    if not text.startswith(b"0"):  # DER, whose last byte may be any
+    if not text.startswith(b"0"):  # the last byte of DER may be any
         text = text.strip()
-    private = _passed(Rule.REGISTRATION_PRIVATE_KEY)
+    private = passed()
     if is_private_key_file(text):
-        private = Finding(
-            Rule.REGISTRATION_PRIVATE_KEY,
-            Verdict.FAIL,
-            _LOOKS_AT,
-            f"{origin} holds a private key (not shown)",
-            "the public key alone",
-        )
+        private = failed(f"{origin} holds a private key (not shown)", "the public key alone")
     try:
         read = _read_jwks(text) if text.startswith(b"{") else (_Read(_read_pem(text, origin)),)
     except (ValueError, UnsupportedAlgorithm, KeyLoadError) as failure:
-        if private.verdict is Verdict.FAIL:  # an encrypted one, say: that it is private is all there is to say
-            return Registration(origin, (), {}, (with_fix(private),))
+        if private != passed():  # such as an encrypted private key: nothing else matters
+            return Registration(origin, (), {}, (_judged(Rule.REGISTRATION_PRIVATE_KEY, private),))
         words = str(failure) if text.startswith(b"{") else "no public key in PEM, no JWK and no JWK Set"
-        unreadable = Finding(
-            Rule.REGISTRATION_UNREADABLE,
-            Verdict.FAIL,
-            _LOOKS_AT,
-            f"{origin}: {words}",
-            "a public key in PEM, a JWK or a JWK Set",
-        )
-        return Registration(origin, (), {}, (with_fix(unreadable),))
+        unreadable = failed(f"{origin}: {words}", "a public key in PEM, a JWK or a JWK Set")
+        return Registration(origin, (), {}, (_judged(Rule.REGISTRATION_UNREADABLE, unreadable),))
     good = [one for one in read if _fault(one) is None]
-    fingerprints = {PublicKey(one.native).fingerprint(): _described(one) for one in good}  # type: ignore[arg-type]
-    findings = (private, _passed(Rule.REGISTRATION_UNREADABLE, origin), *_judge_keys(read), _judge_kids(read))
     return Registration(
         origin,
         tuple(_registered(one, origin) for one in good),
-        fingerprints,
-        tuple(with_fix(finding) for finding in findings),
+        {PublicKey(one.native).fingerprint(): _described(one) for one in good},  # type: ignore[arg-type]
+        (
+            _judged(Rule.REGISTRATION_PRIVATE_KEY, private),
+            _judged(Rule.REGISTRATION_UNREADABLE, passed(origin)),
+            _judged(Rule.REGISTRATION_KEY_TYPE, _judge_keys(read, Rule.REGISTRATION_KEY_TYPE)),
+            _judged(Rule.REGISTRATION_KEY_SIZE, _judge_keys(read, Rule.REGISTRATION_KEY_SIZE)),
+            _judged(Rule.REGISTRATION_KID_REPEATED, _judge_kids(read)),
+        ),
     )
 
 
 def judge_key(registration: Registration, key: PublicKey) -> Finding:
-    """Judge whether a private key's public half is one that the bank has.
+    """Judge if the bank has the public half of a private key.
 
     Args:
-        registration: what the bank has, of which at least one key could be read.
+        registration: the bank's keys, of which at least one could be read.
         key: the public half.
 
     Returns:
@@ -117,17 +110,18 @@ def judge_key(registration: Registration, key: PublicKey) -> Finding:
     """
     fingerprint = key.fingerprint()
     if fingerprint in registration.fingerprints:
-        what = registration.fingerprints[fingerprint]
-        return _passed(Rule.REGISTRATION_KEY_MISMATCH, f"{what} in {registration.origin} belongs to the private key")
-    return with_fix(
-        Finding(
-            Rule.REGISTRATION_KEY_MISMATCH,
-            Verdict.FAIL,
-            _LOOKS_AT,
+        description = registration.fingerprints[fingerprint]
+        outcome = passed(f"{description} in {registration.origin} belongs to the private key")
+    else:
+        outcome = failed(
             f"{fingerprint}, of the private key",
             f"{' or '.join(registration.fingerprints)}, in {registration.origin}",
         )
-    )
+    return _judged(Rule.REGISTRATION_KEY_MISMATCH, outcome)
+
+
+def _judged(rule: Rule, outcome: Outcome) -> Finding:
+    return judged(rule, "registered key", outcome)
 
 
 def _read_pem(text: bytes, origin: str) -> object:
@@ -141,10 +135,10 @@ def _read_pem(text: bytes, origin: str) -> object:
 
 
 def _read_jwks(text: bytes) -> tuple[_Read, ...]:
-    """The keys of a JWK Set, or the one JWK, that are meant for signatures.
+    """Read the keys of a JWK Set, or the one JWK, that are meant for signatures.
 
     Raises:
-        ValueError: it holds none; the message says why, in words that begin with "it".
+        ValueError: there are none; the message says why, in words that begin with "it".
     """
     members: dict[str, Any] = parse_json_object(text)
     jwks = members.get("keys", [members])
@@ -163,36 +157,32 @@ def _read_jwk(jwk: Mapping[str, Any]) -> _Read:
         public_key_of(jwk),
         kid if isinstance(kid, str) else None,
         None if alg is None else str(alg),
-        operations if isinstance(operations, list) else None,  # node-oidc-provider passes over what is no array
+        operations if isinstance(operations, list) else None,  # node-oidc-provider ignores any other value
     )
 
 
 class _Fault(NamedTuple):
-    """Why the provider cannot use a key."""
+    """The reason why the provider cannot use a key."""
 
     rule: Rule
     received: str
-    expected: str
+    expected: str = _TAKES
     fix: str = ""
 
 
 def _fault(one: _Read) -> _Fault | None:
     native = one.native
-    takes = f"RSA of {LEAST_RSA_BITS} bits or more, or EC P-256"
     if isinstance(native, RSAPublicKey):
         if native.key_size < LEAST_RSA_BITS:
-            return _Fault(Rule.REGISTRATION_KEY_SIZE, f"RSA with {native.key_size} bits", takes)
-        return _meant_for_others(one)
-    if isinstance(native, EllipticCurvePublicKey):
+            return _Fault(Rule.REGISTRATION_KEY_SIZE, f"RSA with {native.key_size} bits")
+    elif isinstance(native, EllipticCurvePublicKey):
         if native.curve.name != "secp256r1":
-            return _Fault(Rule.REGISTRATION_KEY_TYPE, f"an EC key on the curve {native.curve.name}", takes)
-        return _meant_for_others(one)
-    what = "a key that cannot be read" if native is None else f"a key of the type {type(native).__name__.strip('_')}"
-    return _Fault(Rule.REGISTRATION_KEY_TYPE, what, takes)
-
-
-def _meant_for_others(one: _Read) -> _Fault | None:
-    # RFC 7517 section 4.3. The provider passes over such a key as if it were not there.
+            return _Fault(Rule.REGISTRATION_KEY_TYPE, f"an EC key on the curve {native.curve.name}")
+    elif native is None:
+        return _Fault(Rule.REGISTRATION_KEY_TYPE, "a key that cannot be read")
+    else:
+        return _Fault(Rule.REGISTRATION_KEY_TYPE, f"a key of the type {type(native).__name__.strip('_')}")
+    # RFC 7517 section 4.3. The provider ignores a key that is not meant to verify.
     if one.operations is None or "verify" in one.operations:
         return None
     return _Fault(
@@ -203,36 +193,28 @@ def _meant_for_others(one: _Read) -> _Fault | None:
     )
 
 
-def _judge_keys(read: tuple[_Read, ...]) -> tuple[Finding, ...]:
+def _judge_keys(read: tuple[_Read, ...], rule: Rule) -> Outcome:
     faults = [fault for one in read if (fault := _fault(one)) is not None]
-    # A set may hold keys for others: only where none is left is nothing verified.
-    verdict = Verdict.FAIL if len(faults) == len(read) else Verdict.WARN
-    findings = []
-    for rule in (Rule.REGISTRATION_KEY_TYPE, Rule.REGISTRATION_KEY_SIZE):
-        of_this = [fault for fault in faults if fault.rule is rule]
-        received = ", ".join(_described(one) for one in read if _fault(one) is None)
-        findings.append(Finding(rule, verdict, _LOOKS_AT, *of_this[0][1:]) if of_this else _passed(rule, received))
-    return tuple(findings)
+    of_this_rule = [fault for fault in faults if fault.rule is rule]
+    if not of_this_rule:
+        return passed(", ".join(_described(one) for one in read if _fault(one) is None))
+    # A set may hold keys for other purposes: it fails only if no key is left.
+    judge = failed if len(faults) == len(read) else odd
+    return judge(*of_this_rule[0][1:])
 
 
-def _judge_kids(read: tuple[_Read, ...]) -> Finding:
+def _judge_kids(read: tuple[_Read, ...]) -> Outcome:
     kids = [one.kid for one in read if one.kid is not None]
     repeated = sorted({kid for kid in kids if kids.count(kid) > 1})
     if not repeated:
-        return _passed(Rule.REGISTRATION_KID_REPEATED)
-    return Finding(
-        Rule.REGISTRATION_KID_REPEATED,
-        Verdict.WARN,
-        _LOOKS_AT,
-        f"{shown(repeated)} more than once",
-        "a kid of its own for each key (RFC 7517 section 4.5)",
-    )
+        return passed()
+    return odd(f"{shown(repeated)} more than once", "a kid of its own for each key (RFC 7517 section 4.5)")
 
 
 def _registered(one: _Read, origin: str) -> RegisteredKey:
     native = one.native
     fitting = ALGORITHMS["RSA" if isinstance(native, RSAPublicKey) else "EC"]
-    # A key may be meant for one algorithm alone (RFC 7517 section 4.4).
+    # A key may be meant for one algorithm only (RFC 7517 section 4.4).
     algorithms = tuple(alg for alg in fitting if one.alg in (None, alg))
     description = f"{_described(one)} from {origin}"
     key = VerificationKey(native, description, algorithms, one.kid)  # type: ignore[arg-type]  # `_fault` has seen to it
@@ -243,7 +225,3 @@ def _described(one: _Read) -> str:
     size = f"RSA {one.native.key_size}" if isinstance(one.native, RSAPublicKey) else "EC P-256"
     named = f", kid {shown(one.kid)}" if one.kid is not None else ""
     return f"{size}{named}" + (f", for {shown(one.alg)}" if one.alg is not None else "")
-
-
-def _passed(rule: Rule, received: str = "") -> Finding:
-    return Finding(rule, Verdict.PASS, _LOOKS_AT, received)
