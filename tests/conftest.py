@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from banno_creds.cli import run
+from banno_creds.cli.main import run
 from banno_creds.jose import keys
 
 from . import browser

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import banno_creds
-from banno_creds.cli import COMMANDS
+from banno_creds.cli.groups import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +162,7 @@ def test_servers_stand_in_one_package() -> None:
 )
 def test_help_and_completion_load_nothing_heavy(args: list[str], env: dict[str, str]) -> None:
     program = (
-        "import sys, banno_creds.cli as c\n"
+        "import sys, banno_creds.cli.main as c\n"
         "try: c.run(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         f"heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
@@ -177,7 +177,7 @@ def test_help_and_completion_load_nothing_heavy(args: list[str], env: dict[str, 
 
 def test_listing_the_commands_imports_none_of_them() -> None:
     program = (
-        "import sys, banno_creds.cli as c\n"
+        "import sys, banno_creds.cli.main as c\n"
         "c.run(['--help'])\n"
         "sys.exit(', '.join(m for m in sys.modules if m.startswith('banno_creds.cli.')) or 0)"
     )

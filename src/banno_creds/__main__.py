@@ -17,7 +17,7 @@ def main() -> None:
             # What httpx has for asynchronous programs, which this is not: anyio costs 5 ms, trio 70 where it is
             # installed. Said to be missing, they are left out; that is httpx's own way of doing without.
             sys.modules.update(dict.fromkeys(("anyio", "trio")))  # type: ignore[arg-type]
-            from banno_creds.cli import run
+            from banno_creds.cli.main import run
 
             code = run(sys.argv[1:])
     except KeyboardInterrupt:  # Ctrl-C while the imports were still under way
@@ -68,7 +68,7 @@ def _recall_for_command(arguments: list[str], begin: int) -> int | None:
 
 
 def _cut_off(failure: Exception) -> int:
-    from banno_creds.cli import EXIT_BROKEN_PIPE
+    from banno_creds.cli.main import EXIT_BROKEN_PIPE
     from banno_creds.cli.report import Report
     from banno_creds.errors import OutputError
 

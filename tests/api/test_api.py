@@ -1563,7 +1563,7 @@ def test_the_help_explains_the_argument(cli: Cli) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     program = (
-        "import sys, banno_creds.cli as c, banno_creds.cli.api\n"
+        "import sys, banno_creds.cli.main as c, banno_creds.cli.api\n"
         "sys.exit([m for m in ('httpx', 'rich', 'cryptography', 'jwt') if m in sys.modules] or 0)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
-from banno_creds.cli import COMMANDS
 from banno_creds.cli.completion import SHELLS
+from banno_creds.cli.groups import COMMANDS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -97,7 +97,7 @@ def test_without_the_extra_it_says_how_to_install_it(name: str) -> None:
     program = (
         "import sys, importlib.util as u; sys.modules['flask'] = None; find = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'flask' else find(name, *a)\n"
-        "from banno_creds.cli import run\n"
+        "from banno_creds.cli.main import run\n"
         f"sys.exit(run(['{name}']))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)

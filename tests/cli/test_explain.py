@@ -252,7 +252,7 @@ def test_the_list_as_json_has_them_all(cli: Cli) -> None:
 @pytest.mark.parametrize("arguments", [["explain"], ["explain", "exp.past"], ["explain", "--help"]], ids=str)
 def test_explaining_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys, banno_creds.cli as c\n"
+        "import sys, banno_creds.cli.main as c\n"
         "try: c.run(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         f"heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"

@@ -731,7 +731,7 @@ def test_every_stored_text_is_compared() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys, banno_creds.cli as c\n"
+        "import sys, banno_creds.cli.main as c\n"
         "c.run(['lint-assertion', '--help'])\n"
         "heavy = ('httpx', 'jwt', 'cryptography', 'rich', 'flask', 'authlib', 'tomlkit')\n"
         "sys.exit(', '.join(name for name in heavy if name in sys.modules) or 0)"
@@ -743,7 +743,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_assertion_without_a_registration_loads_no_cryptography(place: Path) -> None:
     code = (
-        "import sys, banno_creds.cli as c\n"
+        "import sys, banno_creds.cli.main as c\n"
         "c.run(sys.argv[1:])\n"
         "heavy = ('httpx', 'jwt', 'cryptography')\n"
         "sys.exit(', '.join(name for name in heavy if name in sys.modules) or 0)"

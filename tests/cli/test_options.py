@@ -14,9 +14,9 @@ import click
 import jwt
 import pytest
 
-from banno_creds.cli import cli as group
 from banno_creds.cli.inputs import StandardInput, check_file_or_url, passphrase
-from banno_creds.cli.options import Option
+from banno_creds.cli.main import cli as group
+from banno_creds.cli.parameters import Option
 from banno_creds.config import ClientConfig, KeySource, TokenChecks, check_origin, check_url, is_loopback
 from banno_creds.errors import ConfigurationError
 from tests.conftest import CLIENT_ID, Cli, write_private

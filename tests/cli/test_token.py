@@ -588,7 +588,7 @@ def test_without_a_home_it_goes_on_with_a_warning(ask: list[str], issuer: Issuer
     code = f"""
 import contextlib, io, os, sys
 from banno_creds.__main__ import main
-from banno_creds.cli import run
+from banno_creds.cli.main import run
 os.environ['BANNO_CREDS_CACHE_DIR'] = '/dev/null'
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     assert run(sys.argv[1:]) == 0

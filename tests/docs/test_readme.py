@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from banno_creds.cli import COMMANDS, EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_TERMINATED
+from banno_creds.cli.groups import COMMANDS
+from banno_creds.cli.main import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from banno_creds.sandbox import Client, Sandbox
 from tests.conftest import CLIENT_ID, write_private
 from tests.docs.scripts import VARYING, WEB_CLIENT, run_login, run_script

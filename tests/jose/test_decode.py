@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from banno_creds.cli import run
+from banno_creds.cli.main import run
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
 from tests.jwts import NOW, jwt, part
@@ -670,7 +670,7 @@ def test_unexpired_token_is_still_said_to_be_unverified(cli: Cli) -> None:
 )
 def test_decoding_without_verifying_loads_nothing_heavy(options: list[str], heavy: list[str]) -> None:
     program = (
-        "import sys, banno_creds.cli as c\n"
+        "import sys, banno_creds.cli.main as c\n"
         "code = c.run(['decode', *sys.argv[1:]])\n"
         f"loaded = [m for m in {heavy!r} if m in sys.modules]\n"
         "sys.exit(', '.join(loaded) or code)"

@@ -979,7 +979,7 @@ def test_form_for_github_masks_the_token_and_writes_the_jobs_files(
 def test_nothing_imported_for_a_token_is_imported_for_a_login_at_the_start() -> None:
     """The help of the new commands loads none of the heavy modules."""
     code = (
-        "import sys; from banno_creds.cli import run; run(sys.argv[1:]); "
+        "import sys; from banno_creds.cli.main import run; run(sys.argv[1:]); "
         "print([m for m in ('httpx', 'cryptography', 'jwt', 'rich', 'keyring') if m in sys.modules], file=sys.stderr)"
     )
     for command in ("login", "whoami", "logout"):

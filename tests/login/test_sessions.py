@@ -717,7 +717,7 @@ def test_killed_while_the_server_thinks_the_next_one_tries_once_more_and_says_so
 _KILLED = """
 import os, signal, sys
 from banno_creds.storage import own_files
-from banno_creds.cli import run
+from banno_creds.cli.main import run
 from tests.keyring_backend import FileKeyring
 
 left = int(sys.argv[1])

@@ -77,7 +77,7 @@ def test_the_file_is_where_the_system_keeps_settings(
 
 def test_without_a_file_nothing_is_loaded_for_profiles(process: Cli, rsa_pem: Path) -> None:
     program = (
-        "import sys; before = set(sys.modules); from banno_creds.cli import run; run(sys.argv[1:])\n"
+        "import sys; before = set(sys.modules); from banno_creds.cli.main import run; run(sys.argv[1:])\n"
         "rooms = {'tomllib', 'tomlkit', 'banno_creds.profiles.lookup', 'banno_creds.profiles.edits'}\n"
         "print(rooms & set(sys.modules) - before, file=sys.stderr)"
     )

@@ -14,7 +14,7 @@ import click
 import pytest
 
 import banno_creds
-from banno_creds.cli import COMMANDS
+from banno_creds.cli.groups import COMMANDS
 from banno_creds.cli import cli as program
 from banno_creds.rules.assertion import judge
 from banno_creds.rules.explanations import EXPLANATIONS, groups

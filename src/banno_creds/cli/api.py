@@ -11,17 +11,10 @@ from click.core import ParameterSource
 
 from banno_creds.api.call import ApiRequest, Content, call, make_request, refuse_key, typed
 from banno_creds.cli.inputs import expand
-from banno_creds.cli.options import (
-    Command,
-    cache_options,
-    complete_file,
-    credentials,
-    option,
-    report_for,
-    run_for,
-    wanted,
-)
+from banno_creds.cli.options import cache_options
+from banno_creds.cli.parameters import Command, complete_file, option
 from banno_creds.cli.report import ResultStream
+from banno_creds.cli.settings import credentials, report_for, run_for, wanted
 from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage.secret_files import read_file

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banno_creds.cli import Group
-from banno_creds.cli.options import Command, option
+from banno_creds.cli.groups import Group
+from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError, OutputError
 from banno_creds.storage import own_files

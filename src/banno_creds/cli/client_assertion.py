@@ -10,17 +10,9 @@ from urllib.parse import urlsplit
 import click
 
 from banno_creds.cli.forms import FORMS, FORMS_HELP, write_token
-from banno_creds.cli.options import (
-    PROFILE,
-    Command,
-    client_config,
-    key_options,
-    option,
-    report_for,
-    request_options,
-    run_for,
-    steps_options,
-)
+from banno_creds.cli.options import key_options, request_options, steps_options
+from banno_creds.cli.parameters import PROFILE, Command, option
+from banno_creds.cli.settings import client_config, report_for, run_for
 from banno_creds.config import DEFAULT_LIFETIME, KEY_VARIABLE, is_loopback
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from click.shell_completion import (
     add_completion_class,
 )
 
-from banno_creds.cli.options import Command
+from banno_creds.cli.parameters import Command
 from banno_creds.cli.report import write_result
 from banno_creds.errors import BannoCredsError
 

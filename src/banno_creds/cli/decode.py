@@ -10,15 +10,10 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import Argument, check_file_or_url, pasted, read_pasted
-from banno_creds.cli.options import (
-    Command,
-    network_options,
-    option,
-    report_for,
-    run_for,
-    steps_options,
-)
+from banno_creds.cli.options import network_options, steps_options
+from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import write_result
+from banno_creds.cli.settings import report_for, run_for
 from banno_creds.config import TokenChecks
 from banno_creds.errors import TokenError
 from banno_creds.jose.decode import MOST_CHARACTERS, NO_KEY, what_else

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from banno_creds.cli.options import Command
+from banno_creds.cli.parameters import Command
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.sandbox import without_extra
 from banno_creds.errors import BannoCredsError

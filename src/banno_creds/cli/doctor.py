@@ -11,19 +11,10 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import check_file_or_url, expand
-from banno_creds.cli.options import (
-    PROFILE,
-    Command,
-    Option,
-    client_config,
-    complete_file,
-    endpoint,
-    key_options,
-    option,
-    request_options,
-    run_for,
-)
+from banno_creds.cli.options import key_options, request_options
+from banno_creds.cli.parameters import PROFILE, Command, Option, complete_file, option
 from banno_creds.cli.report import Report, write_result
+from banno_creds.cli.settings import client_config, endpoint, run_for
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
 from banno_creds.errors import ConfigurationError, KeyLoadError
 from banno_creds.text import printable

@@ -8,7 +8,9 @@ import click
 
 from banno_creds.cli.forms import token_variables
 from banno_creds.cli.obtained import obtain
-from banno_creds.cli.options import Command, cache_options, complete_file, report_for
+from banno_creds.cli.options import cache_options
+from banno_creds.cli.parameters import Command, complete_file
+from banno_creds.cli.settings import report_for
 from banno_creds.errors import CommandNotExecutableError, CommandNotFoundError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from banno_creds.cli.inputs import Argument
-from banno_creds.cli.options import Command, option
+from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import write_result
 from banno_creds.errors import ConfigurationError
 from banno_creds.rules.explanations import EXPLANATIONS, groups

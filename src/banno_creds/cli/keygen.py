@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from banno_creds.cli.inputs import StandardInput, expand, passphrase, prompt, read_passphrase
-from banno_creds.cli.options import Command, option
+from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.inputs import Argument, check_file_or_url, expand, pasted, read_pasted
-from banno_creds.cli.options import Command, endpoint, lint_options, option, run_for
+from banno_creds.cli.options import lint_options
+from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import Report, write_result
+from banno_creds.cli.settings import endpoint, run_for
 from banno_creds.errors import ConfigurationError, TokenError
 
 if TYPE_CHECKING:

@@ -12,16 +12,9 @@ import click
 from banno_creds.cli.browser import show
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.inputs import expand
-from banno_creds.cli.options import (
-    Command,
-    login_options,
-    option,
-    persons_client,
-    report_for,
-    run_for,
-    session_store,
-    steps_options,
-)
+from banno_creds.cli.options import login_options, steps_options
+from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.settings import persons_client, report_for, run_for, session_store
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import read_file

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.browser import open_browser
-from banno_creds.cli.options import Command, option, person_options, report_for, run_for, signed_in, steps_options
+from banno_creds.cli.options import person_options, steps_options
+from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.settings import report_for, run_for, signed_in
 from banno_creds.errors import ConfigurationError, TimedOutError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.cli.options import CONFIG_FILE, WARNED, credentials, run_for, session_store, wanted
+from banno_creds.cli.parameters import CONFIG_FILE, WARNED
+from banno_creds.cli.settings import credentials, run_for, session_store, wanted
 from banno_creds.errors import BannoCredsError
 from banno_creds.storage import own_files
 

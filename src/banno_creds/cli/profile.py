@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli import Group
-from banno_creds.cli.options import (
-    CONFIG,
-    Command,
-    Option,
-    complete_profile,
-    option,
-    setting_options,
-)
+from banno_creds.cli.groups import Group
+from banno_creds.cli.options import CONFIG, setting_options
+from banno_creds.cli.parameters import Command, Option, complete_profile, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute
 from banno_creds.errors import ConfigurationError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.options import Command, option
+from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage.secret_files import read_file

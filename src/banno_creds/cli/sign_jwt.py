@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
-from banno_creds.cli.options import Command, client_config, key_options, report_for, run_for, steps_options
+from banno_creds.cli.options import key_options, steps_options
+from banno_creds.cli.parameters import Command
 from banno_creds.cli.report import write_result
+from banno_creds.cli.settings import client_config, report_for, run_for
 
 
 @click.command("sign-jwt", cls=Command)

@@ -8,7 +8,9 @@ import click
 
 from banno_creds.cli.forms import FORMS, FORMS_HELP, write_token
 from banno_creds.cli.obtained import obtain
-from banno_creds.cli.options import Command, cache_options, option, report_for
+from banno_creds.cli.options import cache_options
+from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.settings import report_for
 
 
 @click.command("token", cls=Command)

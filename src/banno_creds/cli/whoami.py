@@ -7,16 +7,10 @@ from typing import Any
 
 import click
 
-from banno_creds.cli.options import (
-    Command,
-    option,
-    person_options,
-    report_for,
-    run_for,
-    signed_in,
-    steps_options,
-)
+from banno_creds.cli.options import person_options, steps_options
+from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import write_result
+from banno_creds.cli.settings import report_for, run_for, signed_in
 
 
 @click.command("whoami", cls=Command)

@@ -1,0 +1,176 @@
+"""The command line: parses, calls the flow, turns an error into text and an exit code. Once, and here.
+
+A command's module is imported when the command runs, and imports the rooms it needs when it needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from banno_creds import __version__
+from banno_creds.cli.groups import COMMANDS, Invocation, LazyGroup
+from banno_creds.errors import BannoCredsError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+EXIT_TERMINATED = 143
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes:
+  0  done
+  1  a bug of ours
+  2  usage or configuration; the result cannot be written
+  3  the private key
+  4  refused by the server: do not try again
+  5  network, TLS, time-out, 5xx: may work later
+  6  a token is malformed, expired or not verified; nobody is signed in
+  126, 127  exec: the command cannot be run, is not there
+  130, 143  interrupted by Ctrl-C, by SIGTERM
+  141  whoever read standard output has gone""",
+)
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Get a Jack Henry / Banno access token with a signed client assertion, and see every step.
+
+    Results go to standard output, everything else to standard error.
+    """
+
+
+def run(
+    args: Sequence[str], *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+) -> int:
+    """Run one command.
+
+    Args:
+        args: the command line, without the program's name.
+        clock: the time, in seconds since the epoch.
+        sleep: called with the seconds to pause, before another attempt or for another process.
+
+    Returns:
+        The exit code.
+    """
+    # So that files half made are taken away again, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if "_BANNO_CREDS_COMPLETE" in os.environ:
+            import_module("banno_creds.cli.completion")  # has click find our classes for the shells
+            cli.main(list(args), prog_name="banno-creds", complete_var="_BANNO_CREDS_COMPLETE")
+        with cli.make_context("banno-creds", list(args), obj=Invocation(tuple(args), clock, sleep)) as context:
+            try:
+                cli.invoke(context)
+            except BannoCredsError as error:
+                return _fail(error, speaker=context.meta.get("banno_creds.speaker"))
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _help(error)
+    except click.UsageError as error:
+        return _fail(_usage(error, args))
+    except BannoCredsError as error:
+        return _fail(error)
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_BROKEN_PIPE
+    except Exception as bug:  # noqa: BLE001 - the last net: nothing ends in a traceback
+        return _fail(_bug(bug), bug)
+    return 0
+
+
+def _fail(error: BannoCredsError, cause: Exception | None = None, speaker: click.Context | None = None) -> int:
+    from banno_creds.cli.parameters import doctor_for, spelling
+    from banno_creds.cli.report import Report
+
+    report = Report(spell=spelling(speaker))
+    if os.environ.get("BANNO_CREDS_DEBUG", "") not in ("", "0"):
+        from traceback import format_tb
+
+        # The places alone: an exception's own words pass through nothing that would look for secrets in them.
+        cause = cause or error
+        report.log("Traceback (most recent call last):")
+        for line in "".join(format_tb(cause.__traceback__)).splitlines():
+            report.log(line)
+        report.log(type(cause).__name__)
+    doctor = doctor_for(speaker) if speaker is not None and error.doctor_can_tell else ""
+    report.error(error, doctor if doctor.isprintable() else "")
+    return error.exit_code
+
+
+def _help(error: click.exceptions.NoArgsIsHelpError) -> int:
+    from banno_creds.cli.report import Report
+
+    report = Report()
+    for line in error.format_message().splitlines():
+        report.log(line)
+    return error.exit_code
+
+
+def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
+    """A usage error in our form, without surplus arguments: a secret may have slipped in among them."""
+    where = "banno-creds"
+    if error.ctx is not None:
+        where = error.ctx.command_path
+    elif args and args[0] in COMMANDS:  # click does not tell of an option without its value where it stood
+        where = f"banno-creds {args[0]}"
+    message = error.format_message().rstrip(".")
+    if message.startswith("Got unexpected extra argument"):
+        message = f"{where} takes fewer arguments than were given"
+    option = error.param if isinstance(error, click.BadParameter) else None
+    if isinstance(option, click.Option) and error.ctx is not None:
+        name = option.opts[0]
+        if isinstance(error, click.MissingParameter):
+            hint = f"add {name} {option.metavar}, or set {option.envvar}"
+            return ConfigurationError(f"{name} is missing", hint=_or_a_profile(error.ctx, hint))
+        source = error.ctx.get_parameter_source(str(option.name))
+        if source is click.core.ParameterSource.ENVIRONMENT:
+            name = str(option.envvar)
+        return ConfigurationError(f"{name}: {error.message.rstrip('.')}", hint=f"{where} --help")
+    if isinstance(error, click.NoSuchOption) and where == "banno-creds":
+        return ConfigurationError(message, hint="an option of a command stands behind the command's name")
+    return ConfigurationError(message, hint=f"{where} --help")
+
+
+def _or_a_profile(context: click.Context, hint: str) -> str:
+    """The same hint, with the profiles that would help, where there are some and none is in use."""
+    from banno_creds.profiles.lookup import profile_names
+
+    names = profile_names(context.params.get("config"))
+    if not names or "profile" not in context.params or context.params["profile"]:
+        return hint
+    more = "" if len(names) <= _MOST_NAMES else ", …"
+    return f"name a profile: --profile {'|'.join(names[:_MOST_NAMES])}{more}; or {hint}"
+
+
+_MOST_NAMES = 5
+
+
+def _bug(bug: Exception) -> BannoCredsError:
+    """An error of ours. Its own words are left out: nobody has looked whether they hold a secret."""
+    place = bug.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_globals.get('__name__')}:{place.tb_lineno}" if place else "an unknown place"
+    return BannoCredsError(
+        f"this is a bug in banno-creds {__version__}: {type(bug).__name__} in {where}",
+        hint="run it again with BANNO_CREDS_DEBUG=1 and report what it prints, after reading it for secrets",
+    )
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    del signum, frame
+    sys.exit(EXIT_TERMINATED)

@@ -1,0 +1,254 @@
+"""click's classes as this program needs them: options with a variable and a section, commands, completion."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from banno_creds.cli.report import as_option
+from banno_creds.config import (
+    KEY_VARIABLE,
+)
+from banno_creds.errors import ConfigurationError
+from banno_creds.text import is_private_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.shell_completion import CompletionItem
+
+
+VERIFICATION = "Verification"
+SPEAKER = "banno_creds.speaker"  # the context of the command whose options messages name
+# What a context's meta tells of: what the file with the profiles was like before it was read, the profile in use,
+# that a variable was warned of, and that they were looked at.
+CONFIG_FILE = "banno_creds.config_file"
+PROFILE = "banno_creds.profile"
+WARNED = "banno_creds.warned"
+VARIABLES_CHECKED = "banno_creds.variables"
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+# From the nearest to the user to the farthest.
+GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+
+
+class Option(click.Option):
+    """An option that stands under a heading in the help, and that takes no private key for its value."""
+
+    def __init__(self, *args: Any, section: str = "Options", setting_help: str = "", **kwargs: Any) -> None:
+        del setting_help  # what it says as a `Setting`
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Take the variable; one that is set to nothing must not switch a check off."""
+        value = super().resolve_envvar_value(ctx)
+        if value is None and self.section == VERIFICATION and str(self.envvar) in os.environ:
+            raise ConfigurationError(
+                f"{self.envvar} is set to nothing, and so would check nothing", hint="unset it, or give it its value"
+            )
+        return value
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Leave out what is said in words, or would not be true: a profile may have what is required here."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("required", None)
+        extra.pop("range", None)
+        return extra
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Refuse a private key before anything can show it, such as the message that there is no such file."""
+        texts = value if isinstance(value, tuple | list) else [value]
+        if any(isinstance(text, str) and is_private_key(text) for text in texts):
+            raise _key_in_the_wrong_place(self, ctx)
+        return super().process_value(ctx, value)
+
+
+class Setting(Option):
+    """The same option where a profile is written: what was typed, with no variable and no default behind it."""
+
+    def __init__(self, *args: Any, setting_help: str = "", **kwargs: Any) -> None:
+        kwargs["help"] = setting_help or kwargs["help"]
+        kwargs |= {"envvar": None, "show_envvar": False, "required": False, "default": None, "show_default": False}
+        super().__init__(*args, **kwargs)
+
+
+def _key_in_the_wrong_place(option: Option, context: click.Context) -> ConfigurationError:
+    if context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
+        return ConfigurationError(
+            f"{option.opts[0]} was given what looks like a private key (not shown here)",
+            hint="an argument can be seen by everybody on the machine: treat this key as leaked, and give the next "
+            "one as a file",
+        )
+    return ConfigurationError(
+        f"{option.envvar} holds what looks like a private key (not shown here)",
+        hint=f"move it to the variable {KEY_VARIABLE}",
+    )
+
+
+class Command(click.Command):
+    """A command whose help lists its options under headings."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and let messages spell the settings as this command line does."""
+        ctx.meta[SPEAKER] = ctx
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each section in the order of its first option."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def spelling(context: click.Context | None) -> Callable[[str], str]:
+    """Say how messages spell a setting: by its variable or the profile's key where its value came from there.
+
+    Args:
+        context: the command's context; None if none was found.
+
+    Returns:
+        The spelling of a setting's name.
+    """
+    parameters = {} if context is None else {str(parameter.name): parameter for parameter in context.command.params}
+
+    def spell(name: str) -> str:
+        parameter = parameters.get(name)
+        if context is None or not isinstance(parameter, click.Option):
+            return as_option(name)
+        source = context.get_parameter_source(name)
+        if source is ParameterSource.ENVIRONMENT:
+            return str(parameter.envvar)
+        if source is ParameterSource.DEFAULT_MAP:
+            return f"{name} in the profile"
+        return next(opt for opt in parameter.opts if opt.startswith("--"))
+
+    return spell
+
+
+def doctor_for(context: click.Context) -> str:
+    """The command line that looks into the same set-up: what was typed of it, for the rest comes to the same."""
+    import shlex
+
+    words = ["banno-creds", "doctor"]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if getattr(parameter, "section", "") not in _SETUP_SECTIONS or name not in context.params:
+            continue
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value, option = context.params[name], parameter.opts[0]
+        if value is True:
+            words.append(option)
+            continue
+        for one in value if parameter.multiple else (value,):
+            words += [option, _typed(one)]
+    return shlex.join(words)
+
+
+def _typed(value: Any) -> str:
+    # Of a further claim or parameter the name alone: an error ends in a log, and nobody knows what the value is.
+    return f"{value[0]}=…" if isinstance(value, tuple) else str(value)
+
+
+_SETUP_SECTIONS = ("Client", "Assertion", "Server", "Request")
+
+
+class NameValue(click.ParamType[tuple[str, Any]]):
+    """``name=value``, and where ``typed`` also ``name:=JSON``."""
+
+    name = "name=value"
+    # In a variable: one a line, for values may hold blanks.
+    envvar_list_splitter = "\n"
+
+    def __init__(self, *, typed: bool = False) -> None:
+        self.typed = typed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        """Split at the first equals sign; a profile has it split already."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if self.typed and name.endswith(":"):
+            from banno_creds.jose.encoding import parse_json
+
+            try:
+                return name[:-1], parse_json(text)
+            except ValueError:
+                self.fail(f"what follows {name}= is not JSON", param, ctx)
+        if not equals or not name.strip():
+            self.fail(f"write it as name=value{' or name:=JSON' if self.typed else ''}", param, ctx)
+        return name, text
+
+
+class Declaration(Protocol):
+    """Adds an option to a command's function."""
+
+    def __call__(self, function: F, cls: type[Option] = ..., /) -> F:
+        """Add it, as an instance of ``cls``."""
+
+
+def option(*names: str, command: str = "", **attributes: Any) -> Declaration:
+    """An option with its environment variable, shown in the help.
+
+    Args:
+        names: as for `click.option`.
+        command: the command it belongs to, where it belongs to one alone.
+        attributes: as for `click.option`, and ``section``.
+
+    Returns:
+        The decorator.
+    """
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    words = [word for word in (command, long.removeprefix("--")) if word]
+    variable = "BANNO_CREDS_" + "_".join(words).replace("-", "_").upper()
+    attributes = {"envvar": variable, "show_envvar": True, **attributes}
+
+    def declare(function: F, cls: type[Option] = Option, /) -> F:
+        return click.option(*names, cls=cls, **attributes)(function)
+
+    return declare
+
+
+def complete_file(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Leave it to the shell to complete a file.
+
+    Args:
+        context: the command line so far.
+        parameter: what is completed.
+        incomplete: what was typed of it.
+
+    Returns:
+        What click tells the shell so.
+    """
+    del context, parameter
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a profile's name.
+
+    Args:
+        context: the command line so far.
+        parameter: what is completed.
+        incomplete: what was typed of it.
+
+    Returns:
+        The names that begin so.
+    """
+    del parameter
+    from banno_creds.profiles.lookup import profile_names
+
+    return [name for name in profile_names(context.params.get("config")) if name.startswith(incomplete)]

@@ -1,0 +1,342 @@
+"""The values of options, variables and profiles, put together to what a command is to do."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_source, passphrase
+from banno_creds.cli.parameters import GIVEN, PROFILE, VARIABLES_CHECKED, WARNED, spelling
+from banno_creds.cli.report import Report
+from banno_creds.config import (
+    ENVIRONMENTS,
+    KEY_VARIABLE,
+    SECRET_VARIABLE,
+    ClientConfig,
+    Wanted,
+)
+from banno_creds.errors import ConfigurationError, KeyLoadError
+from banno_creds.steps import Run
+from banno_creds.storage import own_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from banno_creds.cli.groups import Invocation
+    from banno_creds.client_authentication.methods import Client
+    from banno_creds.login.refresh_token import SignedIn
+    from banno_creds.login.sessions import SessionStore
+    from banno_creds.profiles.lookup import Profile
+    from banno_creds.tokens.client_credentials import ClientCredentials
+
+
+def _from_profile(context: click.Context, name: str) -> Profile | None:
+    """The profile that an option's value came from; None where it came from elsewhere."""
+    profile: Profile | None = context.meta.get(PROFILE)
+    return profile if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP else None
+
+
+def client_config(
+    context: click.Context, values: Mapping[str, Any], stdin: StandardInput | None = None
+) -> ClientConfig:
+    """What the shared options come to.
+
+    Args:
+        context: the command's context, which knows where each value came from.
+        values: the options' values by name; those of `request_options` may be missing.
+        stdin: standard input, where something else may come from it too.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigurationError: the values contradict each other or cannot be meant.
+    """
+    _warn_of_unknown_variables(context)
+    token_endpoint, issuer = endpoint(context, values)
+    _check_paths(context, values)
+    stdin = stdin or StandardInput()
+    repeated = _repeated([name for name, _ in values["claims"]])
+    if repeated:
+        raise ConfigurationError(f"--claim {repeated} is given more than once", hint="leave one")
+    return ClientConfig(
+        client_id=values["client_id"],
+        private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable_key"]),
+        passphrase=passphrase(values["passphrase_file"], stdin, _from_profile(context, "passphrase_file")),
+        token_endpoint=token_endpoint,
+        issuer=issuer,
+        alg=values["alg"],
+        kid=values["kid"],
+        aud=values["aud"],
+        lifetime=values["lifetime"],
+        iat=values["iat"],
+        claims=dict(values["claims"]),
+        scope=tuple(dict.fromkeys(" ".join(values.get("scope", ())).split())),
+        resource=tuple(values.get("resource", ())),
+        params=tuple(values.get("params", ())),
+        timeout=values["timeout"],
+        ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
+    )
+
+
+def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials | SignedIn:
+    """Whose token a command uses: a person's, where somebody signed in to this profile or client, else the client's.
+
+    Args:
+        context: the command's context.
+        values: the values of `cache_options`.
+
+    Returns:
+        The login, or the client's own.
+
+    Raises:
+        ConfigurationError: see `client_config`.
+    """
+    folder = own_files.state_folder()
+    # Most users have no such folder, and are not to pay for what looks into it.
+    if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, it never raises
+        return _clients_own(context, values)
+    store = session_store(context, values)
+    if store is None or not store.exists():
+        return _clients_own(context, values)
+    from banno_creds.login.refresh_token import SignedIn
+
+    session = store.read()
+    for name in ("scope", "resource", "params", "claims"):
+        source = context.get_parameter_source(name)
+        if name not in values or source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            continue
+        if name == "scope" and session is not None and set(" ".join(values[name]).split()) == set(session.scope):
+            continue  # a variable that was there at the login too
+        option = next(parameter for parameter in context.command.params if parameter.name == name)
+        Report().warning(
+            f"{option.opts[0] if source is ParameterSource.COMMANDLINE else option.envvar} has no effect here: the "
+            "token is that of a login",
+            f"sign in again with it, or sign out first: {store.owner.logout}",
+        )
+        context.meta[WARNED] = True
+    return SignedIn(persons_client(context, values), store)
+
+
+def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials:
+    """The client's own credentials, unless it is one that has a token only where somebody signs in."""
+    has_key = values["private_key"] or os.environ.get(KEY_VARIABLE)
+    if not has_key and (values["client_secret_file"] or os.environ.get(SECRET_VARIABLE)):
+        store = session_store(context, values)
+        if store is not None:
+            raise store.missing()
+    from banno_creds.tokens.client_credentials import ClientCredentials
+
+    return ClientCredentials(client_config(context, values))
+
+
+def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
+    """The login of this profile or client, whether or not there is one.
+
+    Args:
+        context: the command's context.
+        values: the values of `person_options`.
+
+    Returns:
+        The login.
+
+    Raises:
+        ConfigurationError: there is no home, and so none can be kept; or see `persons_client`.
+    """
+    from banno_creds.login.refresh_token import SignedIn
+
+    store = session_store(context, values)
+    if store is None:
+        raise ConfigurationError(
+            "there is no home folder, and so no login", hint="name a folder with BANNO_CREDS_STATE_DIR"
+        )
+    return SignedIn(persons_client(context, values), store)
+
+
+def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionStore | None:
+    """Where the login of this profile or client is kept, whether or not there is one; None where there is no home."""
+    folder = own_files.state_folder()
+    if folder is None:
+        return None
+    from banno_creds.login.sessions import Owner, SessionStore
+
+    profile: Profile | None = context.meta.get(PROFILE)
+    token_endpoint, issuer = endpoint(context, values)
+    name, file = (None, None) if profile is None else (profile.name, profile.file)
+    return SessionStore(folder, Owner(name, file, values["client_id"], token_endpoint, issuer))
+
+
+def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
+    """The client that people sign in to, and what proves who it is: the nearest to the user of key and secret.
+
+    Args:
+        context: the command's context, which knows where each value came from.
+        values: the options' values by name.
+
+    Returns:
+        The client. Neither key nor secret is read yet.
+
+    Raises:
+        ConfigurationError: the values contradict each other or cannot be meant.
+    """
+    from banno_creds.client_authentication.methods import Client
+
+    _warn_of_unknown_variables(context)
+    token_endpoint, issuer = endpoint(context, values)
+    key_rank = _rank(context, "private_key", values["private_key"], KEY_VARIABLE)
+    secret_rank = _rank(context, "client_secret_file", values["client_secret_file"], SECRET_VARIABLE)
+    has_key = key_rank < len(GIVEN)
+    if has_key and key_rank == secret_rank:
+        raise ConfigurationError(
+            "a private key and a client secret are given, and a client proves who it is in one way",
+            hint="leave one of them; a signed JWT, made with the key, is the safer one",
+        )
+    stdin = StandardInput()
+    secret = None
+    if secret_rank < key_rank or not has_key:
+        file = values["client_secret_file"]
+        in_variable = os.environ.get(SECRET_VARIABLE) and context.get_parameter_source("client_secret_file") not in (
+            *(ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT),
+        )
+        secret = client_secret(None if in_variable else file, stdin, asks=not has_key)
+    settings = {name: value for name, value in values.items() if name not in ("scope", "resource", "params")}
+    return Client(
+        client_id=values["client_id"],
+        token_endpoint=token_endpoint,
+        issuer=issuer,
+        signed_jwt=None if secret is not None or not has_key else lambda: client_config(context, settings, stdin),
+        secret=secret,
+        timeout=values["timeout"],
+        ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
+    )
+
+
+def _rank(context: click.Context, name: str, value: str | None, variable: str) -> int:
+    """How near to the user something was given that may be a file or a variable: 0 is nearest."""
+    ranks = [GIVEN.index(ParameterSource.ENVIRONMENT)] if os.environ.get(variable) else []
+    source = context.get_parameter_source(name)
+    if value and source in GIVEN:
+        ranks.append(GIVEN.index(source))
+    return min(ranks, default=len(GIVEN))
+
+
+def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
+    """Say where a path comes from that leads nowhere: nobody typed it, and it counts from another folder."""
+    for name, what, error in (
+        ("private_key", "private key", KeyLoadError),
+        ("ca_bundle", "CA bundle", ConfigurationError),
+    ):
+        profile = _from_profile(context, name)
+        if name == "private_key" and os.environ.get(KEY_VARIABLE):
+            continue  # that comes before it
+        if profile is not None and not os.path.exists(values[name]):  # noqa: PTH110 - unlike Path's, it never raises
+            raise error(
+                f"there is no {what} {values[name]}",
+                hint=f"check {name} there; a relative path counts from the folder of config.toml",
+                details=(profile.where,),
+            )
+
+
+def _warn_of_unknown_variables(context: click.Context) -> None:
+    """Name a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
+    if VARIABLES_CHECKED in context.meta:  # a login is looked at as such, and its key once more
+        return
+    context.meta[VARIABLES_CHECKED] = True
+    known = {str(parameter.envvar) for parameter in context.command.params} | _OWN_VARIABLES
+    unknown = {name for name in os.environ if name.startswith(_PREFIX)} - known
+    if unknown:
+        # Only now, for it means to import them all: what is another command's is no mistake.
+        known |= _variables_of(context.find_root())
+    for name in sorted(unknown - known):
+        from difflib import get_close_matches
+
+        # Without what all of them begin with, which would make any two of them look alike.
+        word = name.removeprefix(_PREFIX)
+        near = get_close_matches(word, [other.removeprefix(_PREFIX) for other in known], 1, 0.7)
+        meant = _MEANT.get(word) or next(iter(near), None)
+        Report().warning(f"{name} means nothing here", f"did you mean {_PREFIX}{meant}?" if meant else None)
+        context.meta[WARNED] = True
+
+
+_PREFIX = "BANNO_CREDS_"
+# What other tools call it, where a word alike would be another thing.
+_MEANT = {
+    **dict.fromkeys(("KEY", "KEY_FILE", "KEY_PATH", "PRIVATE_KEY_FILE", "PRIVATE_KEY_PATH"), "PRIVATE_KEY"),
+    **dict.fromkeys(("PEM", "KEY_PEM"), "PRIVATE_KEY_PEM"),
+    **dict.fromkeys(("URL", "TOKEN_URL"), "TOKEN_ENDPOINT"),
+    **dict.fromkeys(("PASSWORD", "PASSPHRASE"), "PASSPHRASE_FILE"),
+}
+# Those that stand for no option.
+_OWN_VARIABLES = {
+    *(KEY_VARIABLE, SECRET_VARIABLE, "BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_STATE_DIR", "BANNO_CREDS_DEBUG"),
+    *("BANNO_CREDS_REQUIRE_INTEROP", "BANNO_CREDS_REQUIRE_BROWSER"),
+}
+
+
+def _variables_of(context: click.Context) -> set[str]:
+    """The variables of a group's commands, and of theirs."""
+    group, found = context.command, set()
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if command is not None:
+                found |= {str(parameter.envvar) for parameter in command.params}
+                found |= _variables_of(click.Context(command, parent=context))
+    return found
+
+
+def endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The token endpoint or the issuer: the one that was given nearest to the user.
+
+    Args:
+        context: the command's context, which knows where each value came from.
+        values: the options' values by name.
+
+    Returns:
+        The token endpoint and the issuer, of which one is None.
+
+    Raises:
+        ConfigurationError: several were given.
+    """
+    names = [name for name in ("token_endpoint", "issuer", "environment") if name in values]
+    for source in GIVEN:
+        given = [name for name in names if context.get_parameter_source(name) == source]
+        if len(given) > 1:  # in a profile it was found before
+            if source is ParameterSource.COMMANDLINE:
+                options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+                raise ConfigurationError(f"{options} exclude each other", hint="give one of them")
+            variables = " and ".join(f"BANNO_CREDS_{name.upper()}" for name in given)
+            raise ConfigurationError(
+                f"{variables} are set, and only one of them can name the endpoint", hint="unset all but one"
+            )
+        if given == ["token_endpoint"]:
+            return values["token_endpoint"], None
+        if given == ["issuer"]:
+            return None, values["issuer"]
+        if given:
+            break
+    return ENVIRONMENTS[values["environment"]], None
+
+
+def report_for(values: Mapping[str, Any]) -> Report:
+    """The report that `steps_options` ask for."""
+    spell = spelling(click.get_current_context(silent=True))
+    return Report(quiet=values["quiet"], show_secrets=values["show_secrets"], spell=spell)
+
+
+def run_for(context: click.Context, report: Report) -> Run:
+    """Return how this command's run goes: its steps are shown by the report."""
+    invocation: Invocation = context.find_root().obj
+    return Run(report.step, invocation.clock, invocation.sleep)
+
+
+def wanted(values: Mapping[str, Any]) -> Wanted:
+    """Return which token will do, as `cache_options` say."""
+    return Wanted(values["min_ttl"], values["force_refresh"])
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)
