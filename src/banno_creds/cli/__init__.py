@@ -1,6 +1,6 @@
 """The command line: parses, calls the domain, and turns an error into text and an exit code, once.
 
 Its door is `main.run`. Each command has one file, imported when it runs. The others are shared: `groups` and
-`parameters` (click's classes), `options` (declarations), `settings` (values put together to a configuration), `inputs`
-(files, standard input, questions), `forms` and `obtained` (results), `report` (the one place that prints), `browser`.
+`parameters` (click's classes), `options` (declarations), `settings` (what a command is to do), `inputs` (files,
+standard input, questions), `forms` and `obtained` (results), `report` (the one place that prints), `browser`.
 """
