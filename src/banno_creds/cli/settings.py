@@ -64,7 +64,7 @@ def client_config(
         raise ConfigurationError(f"--claim {repeated} is given more than once", hint="leave one")
     return ClientConfig(
         client_id=values["client_id"],
-        private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable_key"]),
+        private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable"]),
         passphrase=passphrase(values["passphrase_file"], stdin, _from_profile(context, "passphrase_file")),
         token_endpoint=token_endpoint,
         issuer=issuer,
