@@ -14,8 +14,8 @@ import click
 import pytest
 
 import banno_creds
-from banno_creds.cli import cli as program
 from banno_creds.cli.groups import COMMANDS
+from banno_creds.cli.main import cli as program
 from banno_creds.rules.assertion import judge
 from banno_creds.rules.explanations import EXPLANATIONS, groups
 from banno_creds.rules.findings import Finding, Rule, Verdict
