@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -139,19 +138,19 @@ def test_only_what_passed_is_ruled_out(verdict: Verdict) -> None:
 def test_what_passes_by_the_users_word_alone_is_not_ruled_out(rule: Rule, doubt: dict[str, bool]) -> None:
     passed = found(rule, Verdict.PASS)
     assert [one.rule for one in diagnose("invalid_client", [passed], KNOWN).ruled_out] == [rule]
-    assert diagnose("invalid_client", [passed], replace(KNOWN, **doubt)).ruled_out == ()  # type: ignore[arg-type]
+    assert diagnose("invalid_client", [passed], KNOWN._replace(**doubt)).ruled_out == ()  # type: ignore[arg-type]
 
 
 def test_an_aud_that_nobody_confirmed_is_the_last_of_the_causes() -> None:
     passed = found(Rule.AUD_MISMATCH, Verdict.PASS, URL)
-    diagnosis = diagnose("invalid_client", [passed], replace(KNOWN, endpoint_confirmed=False))
+    diagnosis = diagnose("invalid_client", [passed], KNOWN._replace(endpoint_confirmed=False))
     assert causes(diagnosis) == [*ONLY_THE_BANK, "assertion.aud.mismatch"]
     assert URL in diagnosis.causes[-1].why
 
 
 def test_a_key_that_is_only_said_to_be_registered_is_asked_about_last() -> None:
     passed = found(Rule.REGISTRATION_KEY_MISMATCH, Verdict.PASS, "it belongs to the private key")
-    diagnosis = diagnose("invalid_client", [passed], replace(KNOWN, registration_confirmed=False))
+    diagnosis = diagnose("invalid_client", [passed], KNOWN._replace(registration_confirmed=False))
     assert causes(diagnosis) == [*ONLY_THE_BANK[1:], "registration.key.mismatch"]
     assert "SHA256:abc" in diagnosis.causes[-1].question
     assert not diagnosis.certain
@@ -160,7 +159,7 @@ def test_a_key_that_is_only_said_to_be_registered_is_asked_about_last() -> None:
 def test_clocks_that_differ_are_no_cause_where_the_assertion_was_in_its_time() -> None:
     skew = found(Rule.CLOCK_SKEW, Verdict.FAIL)
     assert causes(diagnose("invalid_client", [skew], KNOWN)) == ONLY_THE_BANK
-    diagnosis = diagnose("invalid_client", [skew], replace(KNOWN, timely=False))
+    diagnosis = diagnose("invalid_client", [skew], KNOWN._replace(timely=False))
     assert causes(diagnosis) == ["clock.skew", *ONLY_THE_BANK]
     assert diagnosis.certain
 
@@ -171,7 +170,7 @@ def test_what_was_varied_to_no_avail_comes_after_what_was_not() -> None:
         Rule.KID_UNEXPECTED: "refused without kid as well",
     }
     kid = found(Rule.KID_UNEXPECTED, Verdict.UNKNOWN, "", "not known")
-    diagnosis = diagnose("invalid_client", [kid], replace(KNOWN, tried=tried))
+    diagnosis = diagnose("invalid_client", [kid], KNOWN._replace(tried=tried))
     assert causes(diagnosis) == [
         *(rule for rule in ONLY_THE_BANK if rule != "registration.alg"),
         *("assertion.kid.unexpected", "registration.alg"),
@@ -222,7 +221,7 @@ def test_of_an_answer_that_says_what_is_wrong_all_else_is_beside_the_point(
     error: str, said: str, cause: list[str]
 ) -> None:
     findings = [found(Rule.CLAIMS_UNEXPECTED, Verdict.WARN), found(Rule.EXP_PAST, Verdict.PASS)]
-    diagnosis = diagnose(error, findings, replace(KNOWN, said=said))
+    diagnosis = diagnose(error, findings, KNOWN._replace(said=said))
     assert (diagnosis.error, causes(diagnosis), diagnosis.ruled_out) == (error, cause, ())
     assert all(one.question for one in diagnosis.causes)
 
@@ -251,7 +250,7 @@ def test_every_question_can_be_filled_in_with_what_is_known() -> None:
 
 def test_a_client_id_with_braces_is_taken_as_it_is() -> None:
     diagnosis = diagnose(
-        "invalid_client", [], replace(KNOWN, facts=FACTS | {"client_id": "{0}{fingerprint.__class__}"})
+        "invalid_client", [], KNOWN._replace(facts=FACTS | {"client_id": "{0}{fingerprint.__class__}"})
     )
     assert all("{0}{fingerprint.__class__}" in cause.question for cause in diagnosis.causes)
 

@@ -6,7 +6,7 @@ Some of the remaining causes only the bank can check; for those there is a quest
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.rules.assertion import judge
@@ -121,8 +121,7 @@ class Diagnosis(NamedTuple):
     questions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(NamedTuple):
     """The facts that a diagnosis needs beside the findings.
 
     Attributes:
@@ -141,7 +140,7 @@ class Circumstances:
     endpoint_confirmed: bool = False
     timely: bool = False
     registration_confirmed: bool = False
-    tried: Mapping[str, str] = field(default_factory=dict)
+    tried: Mapping[str, str] = MappingProxyType({})
     after_login: bool = False
 
 
@@ -286,7 +285,7 @@ def explain_refusal(
     Returns:
         The error with more details and, if the fault was found, its hint and its rule.
     """
-    at_the_server = known if skew is None else replace(known, now=int(known.now - skew))
+    at_the_server = known if skew is None else known._replace(now=int(known.now - skew))
     findings = [*judge_client_id(known.client_id or ""), judge_clock(skew), *judge(assertion, at_the_server)]
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL and finding.rule != Rule.CLOCK_SKEW]
     if failed:
@@ -297,7 +296,7 @@ def explain_refusal(
         found = f"{first.rule}: received {first.received}; expected {first.expected}"
         hint = f"{first.fix}; to look at all of it"
         return refusal.but(more=(found,), hint=hint, rule=first.rule, doctor_can_tell=True)
-    diagnosis = diagnose("invalid_client", findings, replace(circumstances, timely=skew is not None))
+    diagnosis = diagnose("invalid_client", findings, circumstances._replace(timely=skew is not None))
     ruled_out = ", ".join(one.title for one in diagnosis.ruled_out)
     left = "; ".join(f"{cause.title[0].lower()}{cause.title[1:]}" for cause in diagnosis.causes)
     return refusal.but(more=(f"this answer hides the reason; ruled out here: {ruled_out}", f"left: {left}"))

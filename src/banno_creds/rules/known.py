@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredKey:
+class RegisteredKey(NamedTuple):
     """One public key that the bank has for the client.
 
     The key itself does the verifying, so that the sandbox can use another library than the rest of this package.
@@ -26,13 +24,12 @@ class RegisteredKey:
 
     description: str
     algorithms: tuple[str, ...]
-    verifies: Callable[[str, str], bool] = field(repr=False)
+    verifies: Callable[[str, str], bool]
     kid: str | None = None
-    explains: Callable[[str, str], tuple[str, str] | None] = field(default=lambda *_: None, repr=False)
+    explains: Callable[[str, str], tuple[str, str] | None] = lambda *_: None
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """The values that an assertion is held against; None means not known.
 
     Attributes:

@@ -126,7 +126,7 @@ class RegisteredClient:
             )
         keys = () if client.public_key is None else _read_keys(client.client_id, client.public_key)
         if client.alg is not None and keys:
-            keys = tuple(replace(key, algorithms=(client.alg,)) for key in keys if client.alg in key.algorithms)
+            keys = tuple(key._replace(algorithms=(client.alg,)) for key in keys if client.alg in key.algorithms)
             if not keys:
                 raise _unusable(client.client_id, f"is not good for the registered alg {client.alg}")
         digest = _digest(client.client_secret) if client.client_secret else None
