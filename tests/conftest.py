@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +20,7 @@ from banno_creds.cli.main import run
 from banno_creds.jose import keys
 
 from . import browser
+from .processes import Nursery
 from .servers.issuer import Issuer
 from .servers.scripted import ScriptedServer
 
@@ -52,6 +56,35 @@ def _is_foreign(name: str) -> bool:
     return name.startswith("BANNO_") or name.upper() in (*_LOOKS, *_FOLDERS, *_SCREEN, *_NETWORK)
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests' processes, though the suite may have been started in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the collections: some tests collect the garbage they leave, each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Hypothesis looks at who refers to what, and does not see what is frozen."""
+    gc.unfreeze()
+
+
+_folders = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own. pytest's looks through all that exist for the name, which are thousands."""
+    folder = tmp_path_factory.getbasetemp() / f"test-{next(_folders)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test depends on the shell it was started from, nor on its user's files."""
@@ -60,7 +93,9 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
             monkeypatch.delenv(name)
     # The keyring of whoever runs the tests is none of ours.
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    home = tmp_path_factory.getbasetemp() / f"home-{next(_folders)}"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(home))
 
 
 class How:
@@ -114,6 +149,13 @@ def process() -> Cli:
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Processes of the command line that start at once."""
+    with Nursery() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
