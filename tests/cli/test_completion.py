@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once  # the shells are what differs
+
 # Completes; anything else that it is to run it shows instead.
 PROGRAM = """#!/bin/sh
 [ -n "$_BANNO_CREDS_COMPLETE" ] || [ "$1" = completion ] || {{ echo "runs: $*"; exit; }}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once
+
 PROGRAM = [sys.executable, "-m", "banno_creds"]
 
 

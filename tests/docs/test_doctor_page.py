@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once
+
 PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text("utf-8")
 OFFLINE, BUNDLE, JQ, PYTHON = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 

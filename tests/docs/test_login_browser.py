@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli, Result
 
+pytestmark = pytest.mark.once
+
 # --- the browser itself, against a provider and an application of four pages ---
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from banno_creds.jose.keys import PrivateKey
 
+pytestmark = pytest.mark.once
+
 DOCS = Path(__file__).parents[2] / "docs"
 LOGIN = (DOCS / "login.md").read_text("utf-8")
 CHOOSING = (DOCS / "choosing.md").read_text("utf-8")

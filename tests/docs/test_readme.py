@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 # Registered nowhere, and none that looks like an example's: that would be a reason of its own.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from banno_creds.jose.keys import PrivateKey
 
+pytestmark = pytest.mark.once
+
 RECIPES = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", RECIPES, re.MULTILINE | re.DOTALL)
 THINGS = b'[{"thing": 1}]\n'

@@ -85,6 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.interop)
+            item.add_marker(pytest.mark.once)
 
 
 @pytest.hookimpl(tryfirst=True)
