@@ -32,7 +32,7 @@ def pem_of(native: rsa.RSAPrivateKey) -> bytes:
 PASSPHRASE = b"correct horse battery staple"
 PASSOUT = ("-passout", f"pass:{PASSPHRASE.decode()}")
 
-NO_PASSPHRASE = "give --passphrase-file FILE (- for standard input), or run it at a terminal to be asked"
+NO_PASSPHRASE = "give its file with --passphrase-file (- for standard input), or run this at a terminal to be asked"
 
 
 def pkcs8(*args: str) -> Callable[[bytes], bytes]:

@@ -132,7 +132,7 @@ def test_a_damaged_key_is_caught_before_its_signature_leaves(rsa_key: keys.Priva
     key = keys.load_private_key(pem_of(damaged_rsa(rsa_key)), "old.pem")
     with pytest.raises(SigningError) as caught:
         KeySigner(key, alg).sign(SIGNING_INPUT)
-    assert caught.value.message == "old.pem is damaged: what it signs does not verify with its own public half"
+    assert caught.value.message == "old.pem is damaged: its signatures do not verify with its own public half"
     assert caught.value.hint == "take the key from a backup, or make a new pair with: banno-creds keygen"
 
 
@@ -141,7 +141,7 @@ def test_a_damaged_key_on_the_command_line(cli: Cli, tmp_path: Path, rsa_key: ke
     result = cli("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", path)
     assert (result.code, result.stdout) == (3, "")
     assert result.stderr == (
-        f"✗   {path} is damaged: what it signs does not verify with its own public half\n"
+        f"✗   {path} is damaged: its signatures do not verify with its own public half\n"
         "    Next: take the key from a backup, or make a new pair with: banno-creds keygen\n"
     )
 
@@ -192,15 +192,15 @@ def test_the_option_comes_before_the_jwk_before_the_key_types_default(
     assert choose_alg(keys.PrivateKey(native, "here", of_jwk), requested) == alg
 
 
-RSA_HINT = "use --alg PS256 or RS256"
+RSA_HINT = "set alg to PS256 or RS256"
 
 
 @pytest.mark.parametrize(
     ("sort", "requested", "of_jwk", "message", "hint"),
     [
         ("rsa", "ES256", None, "RSA 2048 key and cannot sign with ES256", f"{RSA_HINT}, or leave it out"),
-        ("ec", "PS256", None, "EC P-256 key and cannot sign with PS256", "use --alg ES256, or leave it out"),
-        ("ec", "RS256", "ES256", "EC P-256 key and cannot sign with RS256", "use --alg ES256, or leave it out"),
+        ("ec", "PS256", None, "EC P-256 key and cannot sign with PS256", "set alg to ES256, or leave it out"),
+        ("ec", "RS256", "ES256", "EC P-256 key and cannot sign with RS256", "set alg to ES256, or leave it out"),
         ("rsa", None, "RS512", "RSA 2048 key and cannot sign with RS512, as its JWK says", RSA_HINT),
         ("rsa", None, "RSA-OAEP", "RSA 2048 key and cannot sign with RSA-OAEP, as its JWK says", RSA_HINT),
         ("rsa", None, "none", "RSA 2048 key and cannot sign with none, as its JWK says", RSA_HINT),
@@ -226,7 +226,7 @@ def test_a_wrong_algorithm_on_the_command_line_is_exit_2(cli: Cli, ec_pem: Path)
     result = cli("sign-jwt", "--client-id", CLIENT_ID, "--private-key", ec_pem, "--alg", "RS256")
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr == (
-        f"✗   {ec_pem} is an EC P-256 key and cannot sign with RS256\n    Next: use --alg ES256, or leave it out\n"
+        f"✗   {ec_pem} is an EC P-256 key and cannot sign with RS256\n    Next: set --alg to ES256, or leave it out\n"
     )
 
 

@@ -225,25 +225,25 @@ def test_long_header_is_shown_line_by_line(cli: Cli) -> None:
 
 
 _COPY = "copy the whole token again; a terminal or a log may have changed it"
-_TELL = "copy the whole token again; if it stays so, tell whoever made it"
+_TELL = "copy the whole token again; if that does not help, tell its issuer"
 _AGAIN = "run banno-creds client-assertion again: it says what to do about it"
 _WHOLE = "give a whole token response, or the token alone"
 _DEEP = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
 _OPAQUE = "This is no JWT: it has no dots, so it may be an opaque token, which only the server can read"
 _ASK = "for the claims of an opaque token ask the provider's introspection or userinfo endpoint"
-_NO_JWE = "only the one it was made for can read it; ask the issuer for a signed token (JWS)"
+_NO_JWE = "only its recipient can read it; ask the issuer for a signed token (JWS)"
 
 BROKEN: dict[str, tuple[str, str, str]] = {
-    "nothing": ("", "There is nothing to decode", "give a token as argument, on standard input or by --file"),
+    "nothing": ("", "There is nothing to decode", "give a token as argument, on standard input or with --file"),
     "white space": (
         " \r\n\t",
         "There is nothing to decode",
-        "give a token as argument, on standard input or by --file",
+        "give a token as argument, on standard input or with --file",
     ),
     "Bearer alone": ("Bearer", _OPAQUE, _ASK),
     "opaque": ("WJAvJS4ZVXK8mJ5ZoGtwXOkNnEI", _OPAQUE, _ASK),
     "opaque in a response": ('{"access_token": "WJAvJS4ZVXK8"}', _OPAQUE, _ASK),
-    "not ASCII": ("eyJhbGci… (812 characters)", "This is no token: it holds characters that no token has", _COPY),
+    "not ASCII": ("eyJhbGci… (812 characters)", "This is no token: it holds characters that a token cannot have", _COPY),
     "encrypted": (
         f"{part(json.dumps({'alg': 'RSA-OAEP-256', 'enc': 'A256GCM'}))}.a.b.c.d",
         "This token is encrypted (a JWE: five parts, alg RSA-OAEP-256, enc A256GCM)",
@@ -272,7 +272,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     ),
     "cut off": (
         f"{part('{}')}.{part('{}')}.abcde",
-        "The token's signature is broken: its length cannot be: it was cut off, or a character is missing",
+        "The token's signature is broken: its length is impossible: it was cut off, or a character is missing",
         _COPY,
     ),
     "stranger in the signature": (
@@ -363,7 +363,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "empty token": (
         '{"access_token": ""}',
         "There is nothing to decode",
-        "give a token as argument, on standard input or by --file",
+        "give a token as argument, on standard input or with --file",
     ),
     "hostile members": (
         '{"\\u001b]52;c;eA==\\u0007[red]": 1}',
@@ -417,7 +417,7 @@ def test_ten_mebibytes_are_refused_in_words(cli: Cli, tmp_path: Path, content: b
     file.write_bytes(content)
     said = (
         "✗   This is larger than 1024 KiB: no token is that long\n"
-        "    Next: check that it is the token you mean to decode\n"
+        "    Next: check that this is the token that you want to decode\n"
     )
     for result in (cli("decode", stdin=content), cli("decode", "--file", file)):
         assert (result.code, result.stdout, result.stderr) == (6, "", said)
@@ -471,7 +471,7 @@ def test_a_key_or_certificate_is_named_and_not_shown(cli: Cli, tmp_path: Path, t
     content, what = _other_things()[thing]
     file = tmp_path / "thing.pem"
     file.write_bytes(content)
-    hint = "    Next: give a token; a private key is to be shown to nobody\n"
+    hint = "    Next: give a token; never show a private key to anybody\n"
     result = cli("decode", "--file", file)
     assert (result.code, result.stdout) == (6, "")
     assert result.stderr == f"✗   {file} holds {what}, not a token\n{hint}"
@@ -586,7 +586,7 @@ CHECKED: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
         [],
         (
             "The token is not valid before 2026-11-21 16:01:01 UTC, in 60 s\n"
-            "    Next: compare this machine's clock with the server's, or allow for it with --leeway SECONDS"
+            "    Next: compare this machine's clock with the server's, or allow a difference with --leeway"
         ),
     ),
     "not yet, within the leeway": ({"exp": NOW + 600, "nbf": NOW + 60}, ["--leeway", "60"], None),
@@ -595,7 +595,7 @@ CHECKED: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
         [],
         (
             "The token has no exp: it does not say when it ends\n"
-            "    Next: such a token is not one to rely on; ask whoever issued it"
+            "    Next: do not rely on this token; ask its issuer"
         ),
     ),
     "milliseconds": (
@@ -603,7 +603,7 @@ CHECKED: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
         [],
         (
             f"The token's exp is in milliseconds ({NOW * 1000}), and RFC 7519 wants seconds\n"
-            "    Next: tell whoever made the token: read as seconds, it never ends"
+            "    Next: tell the token's issuer: read as seconds, it never expires"
         ),
     ),
     "exp is text": (
@@ -611,7 +611,7 @@ CHECKED: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
         [],
         (
             'The token\'s exp is no number: "tomorrow"\n'
-            "    Next: RFC 7519 wants seconds since 1970 as a JSON number; tell whoever made the token"
+            "    Next: RFC 7519 wants seconds since 1970 as a JSON number; tell the token's issuer"
         ),
     ),
     "exp is true": (
@@ -619,7 +619,7 @@ CHECKED: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
         [],
         (
             "The token's exp is no number: true\n"
-            "    Next: RFC 7519 wants seconds since 1970 as a JSON number; tell whoever made the token"
+            "    Next: RFC 7519 wants seconds since 1970 as a JSON number; tell the token's issuer"
         ),
     ),
     "nbf is null": (
@@ -627,7 +627,7 @@ CHECKED: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
         [],
         (
             "The token's nbf is no number: null\n"
-            "    Next: RFC 7519 wants seconds since 1970 as a JSON number; tell whoever made the token"
+            "    Next: RFC 7519 wants seconds since 1970 as a JSON number; tell the token's issuer"
         ),
     ),
 }

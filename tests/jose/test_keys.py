@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from banno_creds.errors import KeyLoadError, PassphraseError
 from banno_creds.jose import keys
 from banno_creds.jose.keys import PublicKey, load_private_key
+from banno_creds.text import setting, spelled
 from tests.conftest import CLIENT_ID, write_private
 from tests.key_files import (
     ENCRYPTED,
@@ -188,7 +189,7 @@ class TestForms:
         with pytest.raises(PassphraseError) as caught:
             load_private_key(convert(known[sort].pem()), "here", lambda: none)
         assert caught.value.message == "here is encrypted, and no passphrase was given"
-        assert caught.value.hint == NO_PASSPHRASE
+        assert caught.value.hint == NO_PASSPHRASE.replace("--passphrase-file", "passphrase_file")
 
     def test_the_default_is_that_there_is_no_passphrase(self, rsa_key: keys.PrivateKey) -> None:
         with pytest.raises(PassphraseError, match="no passphrase was given"):
@@ -328,7 +329,7 @@ def shown(message: str, hint: str) -> str:
     """An error as it stands on stderr."""
     first = message.split(" ")[0]
     sentence = message[0].upper() + message[1:] if first.isalpha() and first.islower() else message
-    return f"✗   {sentence}\n    Next: {hint}\n"
+    return f"✗   {sentence}\n    Next: {spelled(hint, lambda name: '--' + name.replace('_', '-'))}\n"
 
 
 def other(key: object) -> bytes:
@@ -451,13 +452,13 @@ PKCS12 = (
     "take the key out of it: openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem",
 )
 UNKNOWN_ENCRYPTION = (
-    "{} is encrypted in a way that is not known here",
+    "{} is encrypted by an unknown method",
     "convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out key.pem",
 )
 EMPTY = ("{} is empty", f"look at what should have filled it, or {MAKE_ONE}")
 NOT_TO_SIGN = (
-    "{} is a JWK that is not meant to sign: its key_ops do not hold sign",
-    "give the one whose key_ops hold sign",
+    "{} is a JWK that is not for signing: its key_ops lack sign",
+    "give one with sign in key_ops",
 )
 BAD_MEMBERS = ("{} is a JWK whose members do not make a key", "export it again from where it was made")
 
@@ -557,7 +558,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "base64 twice": (lambda pem: b64encode(b64encode(pem)), NO_KEY),
     "a path": (
         lambda _: b"C:\\Users\\me\\bank key.pem\r\n",
-        ("{} holds what looks like a file's path, and no key", "give that path with --private-key"),
+        ("{} holds what looks like a file's path, and no key", f"give that path with {setting('private_key')}"),
     ),
     "a public key": (lambda pem: openssl("rsa", "-pubout", stdin=pem), PUBLIC),
     "a public key, PKCS#1": (lambda pem: openssl("rsa", "-RSAPublicKey_out", stdin=pem), PUBLIC),
@@ -598,7 +599,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "secp256k1": (lambda _: curve("secp256k1"), on_curve("secp256k1")),
     "a curve nobody knows": (
         lambda _: curve("secp192k1"),
-        ("{} is an EC key on a curve that is not known here; ES256 needs P-256 (secp256r1)", MAKE_EC),
+        ("{} is an EC key on an unknown curve; ES256 needs P-256 (secp256r1)", MAKE_EC),
     ),
     "Ed25519": (lambda _: openssl("genpkey", "-algorithm", "ed25519"), sort_of_key("an Ed25519")),
     "Ed448": (lambda _: openssl("genpkey", "-algorithm", "ed448"), sort_of_key("an Ed448")),
@@ -613,12 +614,12 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "DSA, traditional": (lambda _: traditional_dsa(), sort_of_key("a DSA")),
     "OpenSSH, encrypted": (
         encrypted_openssh,
-        ("{} is an encrypted key in OpenSSH's format, which is not read here", CONVERT_SSH),
+        ("{} is an encrypted key in OpenSSH's format, which banno-creds cannot read", CONVERT_SSH),
     ),
     "OpenSSH, a cipher nobody knows": (
         lambda pem: encrypted_openssh(pem, cipher=b"rot13-ctr"),
         (
-            "{} is a key in OpenSSH's format of a sort that cannot be read here",
+            "{} is a key in OpenSSH's format, of a type that banno-creds cannot read",
             f"{MAKE_ONE}; if it is RSA or EC P-256, {CONVERT_SSH}",
         ),
     ),
@@ -634,7 +635,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
         lambda pem: FORMS["RSA DER PKCS#8"][1](pem).replace(
             bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a864886f70d010163")
         ),
-        (f"{{}} is a key of a sort that is not known here; {TAKES}", MAKE_ONE),
+        (f"{{}} is a key of an unknown type; {TAKES}", MAKE_ONE),
     ),
     "cut at the end": (lambda pem: pem[:800], CUT),
     "without the END line": (lambda pem: without(pem, -1), CUT),
@@ -663,7 +664,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "a JWK whose kty is no text": (lambda pem: jwk_of(pem, kty=["RSA"]), no_kty()),
     "a JWK Set": (
         lambda pem: b'{"keys": [' + jwk_of(pem) + b"]}",
-        ("{} is a JWK Set", "give the one private JWK in it that is meant to sign"),
+        ("{} is a JWK Set", "give only the private JWK that is for signing"),
     ),
     "a symmetric JWK": (
         lambda _: dump({"kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ"}),
@@ -677,7 +678,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     ),
     "a JWK for encryption": (
         lambda pem: jwk_of(pem, use="enc"),
-        ("{} is a JWK that is not meant to sign: its use is enc", "give the one whose use is sig"),
+        ("{} is a JWK that is not for signing: its use is enc", "give one with use sig"),
     ),
     "a JWK for other operations": (lambda pem: jwk_of(pem, key_ops=["decrypt", "unwrapKey"]), NOT_TO_SIGN),
     "a JWK for no operations": (lambda pem: jwk_of(pem, key_ops=[]), NOT_TO_SIGN),
@@ -709,7 +710,7 @@ class TestWrong:
         make, (message, hint) = WRONG[what]
         with pytest.raises(KeyLoadError) as caught:
             load_private_key(make(rsa_key.pem()), "here", lambda: PASSPHRASE)
-        assert (caught.value.message, caught.value.hint) == (message.format("here"), hint)
+        assert (caught.value.message, caught.value.hint) == (message.format("here"), spelled(hint))
         assert caught.value.exit_code == 3
 
     @pytest.mark.parametrize("what", WRONG)

@@ -26,7 +26,8 @@ from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.jose.decode import DecodedToken
 from banno_creds.jose.decode import decode as take_apart
 from banno_creds.jose.encoding import base64url, base64url_decode, parse_json_object
-from banno_creds.jose.verify import keys_of, load_public_key, verify_signature
+from banno_creds.jose.jwks import keys_of, load_public_key
+from banno_creds.jose.verify import verify_signature
 from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
@@ -377,7 +378,7 @@ def _unsigned(alg: Any, signature: str = "") -> str:
     return ".".join([*(base64url(json.dumps(part).encode()) for part in (header, CLAIMS)), signature])
 
 
-NOT_SIGNED = "anybody can have written it: do not rely on it"
+NOT_SIGNED = "anybody could have written it: do not rely on it"
 
 
 @pytest.mark.parametrize(
@@ -475,7 +476,7 @@ def test_critical_extensions_are_refused(cli: Cli, tmp_path: Path, every: Keys, 
     file.write_bytes(pem(every.rsa))
     refused(
         cli("decode", sign(every.rsa, "RS256", crit=crit), "--public-key", file),
-        "The token's header has critical extensions (crit) that are not understood here",
+        "The token's header has critical extensions (crit), which banno-creds does not know",
         "verify it with software made for that extension",
     )
 
@@ -694,7 +695,7 @@ def test_weak_and_foreign_public_keys_are_refused(cli: Cli, tmp_path: Path, ever
         file.write_bytes(native.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         result = cli("decode", "-q", sign(every.rsa, "RS256"), "--public-key", file)
         said = (
-            f"✗   {file} is a key of a sort that verifies no JWT here\n"
+            f"✗   {file} is a key of a type that cannot verify a JWT\n"
             "    Next: give a PEM public key, a certificate, a JWK or a JWK Set: RSA from 2048 bits, EC or Ed25519\n"
         )
         assert (result.code, result.stdout, result.stderr) == (2, "", said)
@@ -782,7 +783,7 @@ def test_other_audience_is_refused_and_shown_to_the_character(
 def test_claim_that_is_missing_is_refused(cli: Cli, public: Path, every: Keys, claim: str, option: str) -> None:
     claims = {name: value for name, value in CLAIMS.items() if name != claim}
     result = cli("decode", sign(every.p256, "ES256", claims), "--public-key", public, option, "https://x.example")
-    message = {"aud": "The token is for another audience", "iss": "The token is another issuer's"}[claim]
+    message = {"aud": "The token is for another audience", "iss": "The token is from another issuer"}[claim]
     refused(
         result,
         message,
@@ -799,7 +800,7 @@ def test_issuer_is_compared_to_the_character(cli: Cli, public: Path, every: Keys
     assert (result.code, result.stdout, result.stderr) == (0, STDOUT, said)
     refused(
         cli("decode", token, "--public-key", public, "--issuer", "https://issuer.example/"),
-        "The token is another issuer's",
+        "The token is from another issuer",
         "check --issuer: the two must be equal to the character",
         'expected iss: "https://issuer.example/"',
         'received iss: "https://issuer.example"',
@@ -822,7 +823,7 @@ def test_token_that_is_not_valid_yet_is_refused(cli: Cli, public: Path, every: K
     refused(
         cli("decode", token, "--public-key", public, "--leeway", "29"),
         "The token is not valid before 2026-11-21 16:00:31 UTC, in 30 s",
-        "compare this machine's clock with the server's, or allow for it with --leeway SECONDS",
+        "compare this machine's clock with the server's, or allow a difference with --leeway",
     )
     assert cli("decode", token, "--public-key", public, "--leeway", "30").code == 0
 
@@ -925,7 +926,7 @@ def test_token_of_another_issuer_is_refused_though_the_key_fits(
     result = cli("decode", "-q", sign(every.rsa, "RS256"), "--issuer", issuer)
     assert (result.code, result.stdout) == (6, "")
     assert result.stderr == (
-        "✗   The token is another issuer's\n"
+        "✗   The token is from another issuer\n"
         f'    expected iss: "{issuer}"\n'
         '    received iss: "https://issuer.example"\n'
         "    Next: check --issuer: the two must be equal to the character\n"

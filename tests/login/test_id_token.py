@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from banno_creds.errors import TokenError
-from banno_creds.jose.verify import keys_of
+from banno_creds.jose.jwks import keys_of
 from banno_creds.login import id_token
 from banno_creds.login.id_token import (
     ALGORITHMS,

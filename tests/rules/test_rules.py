@@ -1184,7 +1184,7 @@ HOW_IT_IS_BROKEN = {
     "4 parts": (f"{COMPACT}.x", "4 parts between dots, and a signed JWT has 3", "two dots"),
     "cut off": (
         COMPACT[:-2],
-        "a signature that is broken: its length cannot be: it was cut off, or a character is missing",
+        "a signature that is broken: its length is impossible: it was cut off, or a character is missing",
         "cut it off",
     ),
     "signature in hex": (

@@ -1,8 +1,8 @@
-"""The client assertion: claims and header, put together and signed into a compact JWS (RFC 7523 section 3).
+"""The client assertion: build claims and header, and sign them into a compact JWS (RFC 7523 section 3).
 
-The serialization is written out here (RFC 7515 section 3.1 is three parts and two dots) so that whatever signs
-needs no more than to sign bytes, and because importing a JWT library costs a fifth of a whole run. PyJWT,
-Authlib, OpenSSL and oidc-provider each verify the outcome in the tests.
+The serialization (RFC 7515 section 3.1) is three parts and two dots. It is written here so that a signer only has to
+sign bytes, and because importing a JWT library takes a fifth of a whole run. In the tests, PyJWT, Authlib, OpenSSL
+and oidc-provider each verify the result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, run: 
     Args:
         config: the client.
         signer: the signer.
-        audience: the token endpoint's exact URL, used unless the configuration names another.
+        audience: the token endpoint's exact URL, which is used unless the configuration has an ``aud``.
         run: how the run goes.
 
     Returns:
@@ -50,11 +50,11 @@ def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, run: 
 
 
 def build_claims(config: ClientConfig, audience: str, now: int) -> dict[str, Any]:
-    """The claims the vendor documents, and what was asked for besides.
+    """Build the claims that the vendor documents, and the additional ones of the configuration.
 
     Args:
         config: the client.
-        audience: the token endpoint's exact URL, used unless the configuration names another.
+        audience: the token endpoint's exact URL, which is used unless the configuration has an ``aud``.
         now: the time, in seconds since the epoch.
 
     Returns:
@@ -73,9 +73,9 @@ def build_claims(config: ClientConfig, audience: str, now: int) -> dict[str, Any
 
 
 def build_header(config: ClientConfig, alg: str, key: PrivateKey) -> dict[str, str]:
-    """The JOSE header: ``alg``, and a ``kid`` only on request.
+    """Build the JOSE header: ``alg``, and a ``kid`` only on request.
 
-    A ``kid`` that the registration does not have is refused, and a key registered as a PEM has none.
+    The server refuses a ``kid`` that is not in the registration, and a key registered as PEM has none.
     """
     header = {"alg": alg}
     if config.kid is not None:
@@ -84,12 +84,12 @@ def build_header(config: ClientConfig, alg: str, key: PrivateKey) -> dict[str, s
 
 
 def sign(header: Mapping[str, Any], claims: Mapping[str, Any], signer: KeySigner) -> str:
-    """Serialize and sign (RFC 7515 sections 5.1 and 7.1).
+    """Serialize and sign the assertion (RFC 7515 sections 5.1 and 7.1).
 
     Args:
         header: the JOSE header.
         claims: the payload.
-        signer: what signs.
+        signer: the signer.
 
     Returns:
         The compact JWS.

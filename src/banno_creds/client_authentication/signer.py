@@ -1,6 +1,6 @@
-"""What signs.
+"""Sign with a private key in memory.
 
-A key in memory now; another holder of keys (a KMS, a smart card) would offer the same: ``alg`` and ``sign``.
+Another holder of keys (a KMS, a smart card) would offer the same two members: ``alg`` and ``sign``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from banno_creds.errors import ConfigurationError, SigningError
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
@@ -26,17 +27,17 @@ _P256_BYTES = 32
 
 
 def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
-    """The signature algorithm for a key.
+    """Choose the signature algorithm for a key.
 
     Args:
         key: the key.
-        requested: the algorithm asked for, if any; else the one its JWK names, else the key type's default.
+        requested: the algorithm that was asked for. Without it, the key's JWK decides, or else its type.
 
     Returns:
         PS256, RS256 or ES256 (RFC 7518 section 3.1).
 
     Raises:
-        ConfigurationError: the algorithm does not go with the key.
+        ConfigurationError: the algorithm does not fit the key.
     """
     alg = requested or key.jwk_alg
     fitting = ALGORITHMS[key.type]
@@ -46,7 +47,7 @@ def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
         raise ConfigurationError(
             f"{key.origin} is an {key.description} key and cannot sign with {alg}"
             + ("" if requested else ", as its JWK says"),
-            hint=f"use --alg {' or '.join(fitting)}" + (", or leave it out" if requested else ""),
+            hint=f"set {setting('alg')} to {' or '.join(fitting)}" + (", or leave it out" if requested else ""),
         )
     return alg
 
@@ -61,8 +62,8 @@ class KeySigner:
     def sign(self, signing_input: bytes) -> bytes:
         """Sign, and verify the fresh signature with the key's public half.
 
-        The key was loaded without the long check of its primes; a damaged key is caught here, in a fraction of
-        that time, before its signature (which could give the key away) leaves the machine.
+        Loading the key skipped the slow check of its primes. This check takes a fraction of that time, and finds a
+        damaged key before its signature, which could reveal the key, leaves the machine.
 
         Args:
             signing_input: the JWS Signing Input (RFC 7515 section 5.1).
@@ -85,7 +86,7 @@ class KeySigner:
             native.public_key().verify(signature, signing_input, padding, SHA256())
         except (InvalidSignature, ValueError):
             raise SigningError(
-                f"{self.key.origin} is damaged: what it signs does not verify with its own public half",
+                f"{self.key.origin} is damaged: its signatures do not verify with its own public half",
                 hint="take the key from a backup, or make a new pair with: banno-creds keygen",
             ) from None
         return signature

@@ -1,4 +1,4 @@
-"""Look into a JWT: take it apart, and judge its times and claims. Whose signature it is, `verify` says."""
+"""Take a JWT apart, and check its times and claims. `verify` checks its signature."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import TokenError
 from banno_creds.jose.encoding import base64url_decode, parse_json_object
-from banno_creds.text import printable
+from banno_creds.text import printable, setting
 from banno_creds.times import duration, looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Real tokens have a few kilobytes; a mistyped path to something else has more.
+# A real token has a few kilobytes; a file that was given by mistake may have more.
 MOST_CHARACTERS = 1024 * 1024
 
 _PREFIX = re.compile(r"\s*(?:Authorization\s*:\s*)?(?:(?:Bearer|DPoP)\s+)?", re.IGNORECASE)
 _QUOTES = "\"'"
-# A line that ``client-assertion -o env`` prints.
+# The line that ``client-assertion -o env`` prints.
 _VARIABLE = re.compile(r"(?:export\s+)?BANNO_ACCESS_TOKEN=(\S+)")
 
 _PEM_LABEL = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----|---- BEGIN SSH2 (PUBLIC KEY) ----")
 _OPENSSH_PUBLIC = re.compile(r"(?:ssh-|ecdsa-sha2-|sk-)\S+ AAAA")
-# How the base64 of PEM, PKCS#8, PKCS#1, SEC1, SPKI and of certificates begins.
+# The first characters of base64 of PEM, PKCS#8, PKCS#1, SEC1, SPKI and certificates.
 _BASE64_KEY = re.compile(r"(?:LS0tLS1CRUdJTi|MI[A-P]|MFkw|MH[YZa-d])[A-Za-z0-9+/=\s]{80,}")
 
-# RFC 6749 appendix A.12: what an access token, an opaque one too, may consist of.
+# RFC 6749 appendix A.12: the characters of an access token, whether it is a JWT or opaque.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedToken:
-    """A JWT in compact serialization, taken apart (RFC 7515 section 7.1)."""
+    """The parts of a JWT in compact serialization (RFC 7515 section 7.1)."""
 
     header: Mapping[str, Any]
     payload: Mapping[str, Any]
@@ -43,17 +43,17 @@ class DecodedToken:
 
 
 def decode(text: str) -> DecodedToken:
-    """Find the JWT in what was pasted, and take it apart. Nothing is verified.
+    """Find the JWT in pasted text, and take it apart. Nothing is verified.
 
     Args:
         text: a JWT, with or without ``Bearer`` before it; or a whole token response as JSON; or a line that
-            exports it. White space in it, from a line that was wrapped, does no harm.
+            exports it. White space inside it, as wrapped lines have it, is ignored.
 
     Returns:
         The token.
 
     Raises:
-        TokenError: it is not a JWT that can be read; the message says what it is instead.
+        TokenError: there is no readable JWT; the message says what the text is instead.
     """
     return take_apart(extract_token(text))
 
@@ -62,22 +62,22 @@ def take_apart(compact: str) -> DecodedToken:
     """Take a compact JWS apart (RFC 7515 section 7.1). Nothing is verified.
 
     Args:
-        compact: the JWS, and nothing around it.
+        compact: the JWS, with nothing around it.
 
     Returns:
         The token.
 
     Raises:
-        TokenError: it is not a JWT that can be read; the message says what it is instead.
+        TokenError: this is no readable JWT; the message says what it is instead.
     """
     parts = compact.split(".")
     if len(parts) == 5:
         raise TokenError(
             f"this token is encrypted (a JWE: five parts, {_encryption(parts[0])})",
-            hint="only the one it was made for can read it; ask the issuer for a signed token (JWS)",
+            hint="only its recipient can read it; ask the issuer for a signed token (JWS)",
         )
     if len(parts) == 1 and not _TOKEN.fullmatch(compact):
-        raise TokenError("this is no token: it holds characters that no token has", hint=_COPY_AGAIN)
+        raise TokenError("this is no token: it holds characters that a token cannot have", hint=_COPY_AGAIN)
     if len(parts) == 1:
         raise TokenError(
             "this is no JWT: it has no dots, so it may be an opaque token, which only the server can read",
@@ -98,13 +98,13 @@ def take_apart(compact: str) -> DecodedToken:
 
 
 def what_else(text: str) -> str | None:
-    """What people give where a token belongs: a key, or a certificate.
+    """Recognise a key or a certificate that was pasted instead of a token.
 
     Args:
-        text: what was pasted.
+        text: the pasted text.
 
     Returns:
-        Such as "a private key"; None if it is none of them.
+        A name such as "a private key"; None if it is neither.
     """
     label = _PEM_LABEL.search(text)
     if label is not None:
@@ -128,18 +128,18 @@ def what_else(text: str) -> str | None:
     return None
 
 
-NO_KEY = "give a token; a private key is to be shown to nobody"
-"""What to do where a token was expected, and `what_else` finds something."""
+NO_KEY = "give a token; never show a private key to anybody"
+"""The hint if `what_else` recognises something."""
 
 _COPY_AGAIN = "copy the whole token again; a terminal or a log may have changed it"
-_TELL_ITS_MAKER = "copy the whole token again; if it stays so, tell whoever made it"
+_TELL_ITS_MAKER = "copy the whole token again; if that does not help, tell its issuer"
 
 
 def extract_token(text: str) -> str:
-    """The token in what was pasted; see `decode`.
+    """Find the token in pasted text; `decode` says which texts.
 
     Args:
-        text: what was pasted.
+        text: the pasted text.
 
     Returns:
         The token, without white space.
@@ -150,7 +150,7 @@ def extract_token(text: str) -> str:
     if len(text) > MOST_CHARACTERS:
         raise TokenError(
             f"this is larger than {MOST_CHARACTERS // 1024} KiB: no token is that long",
-            hint="check that it is the token you mean to decode",
+            hint="check that this is the token that you want to decode",
         )
     if (what := what_else(text)) is not None:
         raise TokenError(f"this is {what}, not a token", hint=NO_KEY)
@@ -162,7 +162,8 @@ def extract_token(text: str) -> str:
     token = "".join(_PREFIX.sub("", text.strip(_QUOTES), count=1).strip(_QUOTES).split())
     if not token:
         raise TokenError(
-            "there is nothing to decode", hint="give a token as argument, on standard input or by --file"
+            "there is nothing to decode",
+            hint=f"give a token as argument, on standard input or with {setting('file')}",
         )
     return token
 
@@ -207,20 +208,20 @@ def _part(part: str, name: str) -> dict[str, Any]:
 
 
 def check_expiry(payload: Mapping[str, Any], now: int, leeway: int = 0) -> None:
-    """Make sure that a token is in its time (RFC 7519 sections 4.1.4 and 4.1.5).
+    """Check that a token is valid now (RFC 7519 sections 4.1.4 and 4.1.5).
 
     Args:
         payload: the claims.
         now: the time, in seconds since the epoch.
-        leeway: by how many seconds the clocks may differ.
+        leeway: the seconds by which the clocks may differ.
 
     Raises:
-        TokenError: it has expired, is not valid yet, or its times are missing or no NumericDate.
+        TokenError: it has expired, or is not valid yet, or its times are missing or malformed.
     """
     if "exp" not in payload:
         raise TokenError("the token has no exp: it does not say when it ends", hint=_NOT_TO_BE_TRUSTED)
     expires = _numeric_date(payload, "exp")
-    # The leeway goes to the clock's side: both are whole numbers, however large.
+    # `now` and `leeway` are integers, so this is exact; `expires` may be a float, however large.
     if now - leeway >= expires:
         raise TokenError(
             f"the token EXPIRED {until(expires, now)}, at {utc(expires)}",
@@ -229,11 +230,11 @@ def check_expiry(payload: Mapping[str, Any], now: int, leeway: int = 0) -> None:
     if "nbf" in payload and now + leeway < (begins := _numeric_date(payload, "nbf")):
         raise TokenError(
             f"the token is not valid before {utc(begins)}, in {duration(begins - now)}",
-            hint="compare this machine's clock with the server's, or allow for it with --leeway SECONDS",
+            hint=f"compare this machine's clock with the server's, or allow a difference with {setting('leeway')}",
         )
 
 
-_NOT_TO_BE_TRUSTED = "such a token is not one to rely on; ask whoever issued it"
+_NOT_TO_BE_TRUSTED = "do not rely on this token; ask its issuer"
 
 
 def _numeric_date(payload: Mapping[str, Any], name: str) -> float:
@@ -241,32 +242,32 @@ def _numeric_date(payload: Mapping[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenError(
             f"the token's {name} is no number: {printable(dumps(value), 80)}",
-            hint="RFC 7519 wants seconds since 1970 as a JSON number; tell whoever made the token",
+            hint="RFC 7519 wants seconds since 1970 as a JSON number; tell the token's issuer",
         )
     if looks_like_milliseconds(value):
         raise TokenError(
             f"the token's {name} is in milliseconds ({printable(value, 40)}), and RFC 7519 wants seconds",
-            hint="tell whoever made the token: read as seconds, it never ends",
+            hint="tell the token's issuer: read as seconds, it never expires",
         )
     return value
 
 
 def check_claims(payload: Mapping[str, Any], issuer: str | None, audience: str | None) -> None:
-    """Make sure whose token it is and whom it is for (RFC 7519 sections 4.1.1 and 4.1.3).
+    """Check the issuer and the audience of a token (RFC 7519 sections 4.1.1 and 4.1.3).
 
     Args:
         payload: the claims.
-        issuer: what ``iss`` must be, to the character; None leaves it unchecked.
-        audience: what ``aud`` must be or contain; None leaves it unchecked.
+        issuer: the exact ``iss`` that is required; None if any will do.
+        audience: the value that ``aud`` must be or contain; None if any will do.
 
     Raises:
-        TokenError: it is another's.
+        TokenError: the token is from another issuer, or for another audience.
     """
     if issuer is not None and payload.get("iss") != issuer:
         raise TokenError(
-            "the token is another issuer's",
+            "the token is from another issuer",
             details=(f"expected iss: {dumps(issuer)}", f"received iss: {_received(payload, 'iss')}"),
-            hint="check --issuer: the two must be equal to the character",
+            hint=f"check {setting('issuer')}: the two must be equal to the character",
         )
     if audience is not None:
         received = payload.get("aud")
@@ -274,10 +275,10 @@ def check_claims(payload: Mapping[str, Any], issuer: str | None, audience: str |
             raise TokenError(
                 "the token is for another audience",
                 details=(f"expected aud: {dumps(audience)}", f"received aud: {_received(payload, 'aud')}"),
-                hint="check --audience: the two must be equal to the character",
+                hint=f"check {setting('audience')}: the two must be equal to the character",
             )
 
 
 def _received(payload: Mapping[str, Any], name: str) -> str:
-    """As JSON: a blank at an end and a letter of another alphabet are seen so."""
+    """Show a claim as JSON, which makes spaces at its ends and letters of other alphabets visible."""
     return printable(dumps(payload[name]), 200) if name in payload else "(none)"

@@ -1,4 +1,4 @@
-"""Base64url and JSON as the JOSE RFCs want them: strict, bounded, and with words for what is wrong."""
+"""Base64url and JSON as the JOSE RFCs define them: strict and bounded; each error says what is wrong."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from typing import Any, NoReturn
 
-# A claim is a few levels deep. What writes JSON again, here and further down a pipe, must not run out of stack.
+# A claim is a few levels deep. Programs that write the value as JSON again, here or later in a pipe, must not run
+# out of stack.
 _MOST_LEVELS = 100
 
-# Python itself refuses to turn more digits than these into a number.
+# Python's own limit for turning digits into a number.
 _MOST_DIGITS = 4300
 
 _NOT_BASE64URL = re.compile(r"[^A-Za-z0-9_-]")
@@ -27,31 +28,32 @@ def base64url_decode(text: str) -> bytes:
     """Decode base64url without padding (RFC 7515 section 2).
 
     Args:
-        text: the encoded text; nothing outside the alphabet is passed over.
+        text: the encoded text; characters outside the alphabet are not ignored.
 
     Returns:
         The bytes.
 
     Raises:
-        ValueError: a character is not of the alphabet, or the length or the end cannot be; the message says which.
+        ValueError: a character is outside the alphabet, or the length or the last character is impossible; the
+            message says which.
     """
     stranger = _NOT_BASE64URL.search(text)
     if stranger:
         raise ValueError(f"character {stranger.start() + 1} is not base64url")
     if len(text) % 4 == 1:
-        raise ValueError("its length cannot be: it was cut off, or a character is missing")
+        raise ValueError("its length is impossible: it was cut off, or a character is missing")
     data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    # A token has one spelling (RFC 4648 section 3.5): otherwise a changed one could still verify.
+    # A token has one spelling (RFC 4648 section 3.5): otherwise a changed token could still verify.
     if base64url(data) != text:
-        raise ValueError("its last character cannot be: it has bits that belong to no byte")
+        raise ValueError("its last character is impossible: it has bits that belong to no byte")
     return data
 
 
 def parse_json_object(data: bytes | str) -> dict[str, Any]:
     """Parse a JSON object as strictly as RFC 7519 section 4 and RFC 8259 allow.
 
-    A repeated member is an error: which of the two counts differs from reader to reader, and that difference
-    has been used to attack. So are ``NaN`` and ``Infinity``, which are not JSON.
+    A repeated member is an error: parsers disagree on which of the two counts, and attackers have used that. So are
+    ``NaN`` and ``Infinity``, which are not JSON.
 
     Args:
         data: UTF-8 bytes, or text.
@@ -60,7 +62,7 @@ def parse_json_object(data: bytes | str) -> dict[str, Any]:
         The object.
 
     Raises:
-        ValueError: it is not such an object; the message says why in words.
+        ValueError: it is no such object; the message says why.
     """
     value = parse_json(data)
     if not isinstance(value, dict):
@@ -69,7 +71,7 @@ def parse_json_object(data: bytes | str) -> dict[str, Any]:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Parse any JSON value, as strictly as `parse_json_object`, which see for arguments and errors."""
+    """Parse any JSON value as strictly as `parse_json_object`, with the same arguments and errors."""
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError:
@@ -96,7 +98,7 @@ _TOO_DEEP = f"it is JSON nested more than {_MOST_LEVELS} levels deep"
 
 
 def _check_depth(value: object) -> None:
-    """Go through the levels one after another, without recursion."""
+    """Refuse a value that is too deep. This goes level by level, without recursion."""
     level = [value]
     for _ in range(_MOST_LEVELS):
         containers = (item for item in level if isinstance(item, dict | list))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from banno_creds.http.client import HttpClient
-    from banno_creds.jose.verify import VerificationKey
+    from banno_creds.jose.jwks import VerificationKey
     from banno_creds.login.sessions import Provider
     from banno_creds.steps import Run
     from banno_creds.tokens.response import TokenResponse
@@ -152,7 +152,7 @@ def verified_claims(
     """
     from banno_creds.http import discovery
     from banno_creds.http.attempts import persistently
-    from banno_creds.jose.verify import keys_of
+    from banno_creds.jose.jwks import keys_of
     from banno_creds.login.steps import IdTokenVerified
 
     compact = response.raw.get("id_token")

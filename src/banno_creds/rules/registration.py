@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from banno_creds.client_authentication.signer import ALGORITHMS
 from banno_creds.errors import KeyLoadError
 from banno_creds.jose.encoding import parse_json_object
+from banno_creds.jose.jwks import VerificationKey, public_key_of
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey, load_private_key
-from banno_creds.jose.verify import VerificationKey, made_by, public_key_of, wrong_form
+from banno_creds.jose.verify import made_by, wrong_form
 from banno_creds.rules.findings import Finding, Rule
 from banno_creds.rules.known import RegisteredKey
 from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed

@@ -62,17 +62,18 @@ def inspect_token(text: str, checks: TokenChecks, run: Run = Run()) -> Inspected
 
 
 def _verify(token: DecodedToken, checks: TokenChecks, run: Run) -> str:
-    from banno_creds.jose import verify
+    from banno_creds.jose.jwks import keys_of, load_public_key
+    from banno_creds.jose.verify import verify_signature
     from banno_creds.storage.secret_files import read_file
 
     if checks.public_key is not None:
-        found = verify.load_public_key(read_file(checks.public_key), str(checks.public_key))
+        found = load_public_key(read_file(checks.public_key), str(checks.public_key))
     elif checks.jwks is not None and not is_url(checks.jwks):
-        found = verify.load_public_key(read_file(Path(checks.jwks)), checks.jwks)
+        found = load_public_key(read_file(Path(checks.jwks)), checks.jwks)
     else:
         url, jwks = _fetch_jwks(checks, run)
-        found = verify.keys_of(jwks, url)
-    return verify.verify_signature(token, found).description
+        found = keys_of(jwks, url)
+    return verify_signature(token, found).description
 
 
 def _fetch_jwks(checks: TokenChecks, run: Run) -> tuple[str, dict[str, Any]]:
