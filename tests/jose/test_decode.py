@@ -243,7 +243,11 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "Bearer alone": ("Bearer", _OPAQUE, _ASK),
     "opaque": ("WJAvJS4ZVXK8mJ5ZoGtwXOkNnEI", _OPAQUE, _ASK),
     "opaque in a response": ('{"access_token": "WJAvJS4ZVXK8"}', _OPAQUE, _ASK),
-    "not ASCII": ("eyJhbGci… (812 characters)", "This is no token: it holds characters that a token cannot have", _COPY),
+    "not ASCII": (
+        "eyJhbGci… (812 characters)",
+        "This is no token: it holds characters that no token can have",
+        _COPY,
+    ),
     "encrypted": (
         f"{part(json.dumps({'alg': 'RSA-OAEP-256', 'enc': 'A256GCM'}))}.a.b.c.d",
         "This token is encrypted (a JWE: five parts, alg RSA-OAEP-256, enc A256GCM)",
@@ -593,10 +597,7 @@ CHECKED: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
     "no exp": (
         {"nbf": NOW},
         [],
-        (
-            "The token has no exp: it does not say when it ends\n"
-            "    Next: do not rely on this token; ask its issuer"
-        ),
+        ("The token has no exp: it does not say when it ends\n    Next: do not rely on this token; ask its issuer"),
     ),
     "milliseconds": (
         {"exp": NOW * 1000},

@@ -77,7 +77,7 @@ def take_apart(compact: str) -> DecodedToken:
             hint="only its recipient can read it; ask the issuer for a signed token (JWS)",
         )
     if len(parts) == 1 and not _TOKEN.fullmatch(compact):
-        raise TokenError("this is no token: it holds characters that a token cannot have", hint=_COPY_AGAIN)
+        raise TokenError("this is no token: it holds characters that no token can have", hint=_COPY_AGAIN)
     if len(parts) == 1:
         raise TokenError(
             "this is no JWT: it has no dots, so it may be an opaque token, which only the server can read",
