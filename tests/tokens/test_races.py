@@ -193,7 +193,7 @@ def test_a_process_that_hangs_gives_way_and_costs_one_more_request(
     assert first == Result(0, "openid.1\n", "")
     assert [(result.code, result.stdout) for result in others] == [(0, "openid.2\n")] * SOME
     assert sorted(result.stderr for result in others) == [""] * (SOME - 1) + [
-        "!   A process has been asking for this token for 3 s: waiting for it no longer\n"
+        "!   A process has been asking for this token for 3 s: no longer waiting for it\n"
     ]
     assert len(issuer.forms) == 2
 

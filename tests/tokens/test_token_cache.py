@@ -27,7 +27,8 @@ from banno_creds.storage import lock as storage_lock
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock, remove_stale
 from banno_creds.tokens import cache as token_cache
-from banno_creds.tokens.cache import TokenCache, open_cache, request_of
+from banno_creds.tokens.cache import TokenCache, open_cache
+from banno_creds.tokens.cache_entry import Request, request_of
 from banno_creds.tokens.client_credentials import ClientCredentials
 from banno_creds.tokens.response import TokenResponse, token_response
 from tests.conftest import CLIENT_ID
@@ -108,10 +109,10 @@ class Asker:
     def sleep(self, seconds: float) -> None:
         self.clock.passes(seconds)
 
-    def __call__(self, request: token_cache.Request = REQUEST, **options: Any) -> str:
+    def __call__(self, request: Request = REQUEST, **options: Any) -> str:
         return self.response(request, **options).access_token
 
-    def response(self, request: token_cache.Request = REQUEST, **options: Any) -> TokenResponse:
+    def response(self, request: Request = REQUEST, **options: Any) -> TokenResponse:
         sleep, patience = options.pop("sleep", self.sleep), options.pop("patience", 30)
         self.steps.clear()
         run = Run(self.steps.append, options.pop("clock", self.clock), sleep)
@@ -188,7 +189,7 @@ def test_no_two_requests_that_differ_in_anything_share_a_token(ask: Asker) -> No
 
 def test_every_part_of_a_configuration_is_a_part_of_the_request_or_changes_no_token() -> None:
     """Whoever adds a setting has to say here which of the two it is."""
-    parts = {field.name for field in fields(token_cache.Request)}
+    parts = {field.name for field in fields(Request)}
     settings = {field.name for field in fields(ClientConfig)}
     assert parts - settings == {"key"}
     assert settings - parts == {"private_key", "passphrase", "timeout"}
@@ -479,7 +480,7 @@ def test_every_failure_that_is_kept_can_be_read_again(ask: Asker, clock: Time) -
         entry = ask.cache.read(REQUEST.name)
         assert entry is not None
         assert entry.failure is not None
-        assert type(entry.failure.failure) is kind
+        assert type(entry.failure.error) is kind
         clock.passes(1)
 
 
@@ -718,7 +719,7 @@ def test_a_hung_holder_gives_way_after_the_time_allowed(ask: Asker, other: Other
     began = clock.now
     assert ask(patience=5) == "token-1"
     assert clock.now - began == pytest.approx(5, abs=0.1)
-    assert ask.warnings == ["a process has been asking for this token for 5 s: waiting for it no longer"]
+    assert ask.warnings == ["a process has been asking for this token for 5 s: no longer waiting for it"]
     assert _names(ask.cache.folder) == [ask.entry.name]
 
 

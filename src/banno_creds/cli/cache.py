@@ -17,7 +17,8 @@ from banno_creds.text import printable
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:
-    from banno_creds.tokens.cache import Entry, TokenCache
+    from banno_creds.tokens.cache import TokenCache
+    from banno_creds.tokens.cache_entry import Entry
 
 
 @click.group("cache", cls=Group)
@@ -99,10 +100,10 @@ def _describe(name: str, entry: Entry | None, now: float) -> dict[str, Any]:
     if entry is None:
         return {"file": name + own_files.ENTRY, "state": "broken"}
     members: dict[str, Any] = {"file": name + own_files.ENTRY, **entry.about, "state": "ended"}
-    if entry.access_token is None:
+    if entry.token is None:
         members["state"] = "none"
-        if entry.failure is not None and entry.failure.failure is not None:
-            members["failure"] = entry.failure.failure.message
+        if entry.failure is not None:
+            members["failure"] = entry.failure.error.message
     left = entry.left(now)
     if left is not None and left > 0:
         members |= {"state": "good", "seconds_left": int(left), "expires_at": int(now + left)}

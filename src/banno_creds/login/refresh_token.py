@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from banno_creds.client_authentication.methods import Authentication, Client
     from banno_creds.config import Wanted
     from banno_creds.login.sessions import Provider, Session, SessionStore
-    from banno_creds.tokens.cache import Request, TokenCache
+    from banno_creds.tokens.cache import TokenCache
+    from banno_creds.tokens.cache_entry import Request
     from banno_creds.tokens.response import TokenResponse
 
 # RFC 6749 appendix A.17: VSCHAR. A token with anything else in it could not be sent back.
@@ -130,7 +131,7 @@ class SignedIn:
 
 def request_of(session: Session, client_id: str) -> Request:
     """Return the request under which the cache keeps a login's access tokens: another one for each login."""
-    from banno_creds.tokens.cache import Request
+    from banno_creds.tokens.cache_entry import Request
 
     return Request(
         client_id=client_id,

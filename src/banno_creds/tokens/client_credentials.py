@@ -71,7 +71,7 @@ class ClientCredentials:
             KeyLoadError: the key cannot be read.
         """
         from banno_creds.client_authentication.private_key import read_key
-        from banno_creds.tokens.cache import request_of
+        from banno_creds.tokens.cache_entry import request_of
 
         return request_of(self.config, read_key(self.config.private_key).content).name
 
@@ -87,13 +87,13 @@ class ClientCredentials:
             The token response.
 
         Raises:
-            RefusedError: the server refused, now or a moment ago (`cache.REFUSAL_SECONDS`).
+            RefusedError: the server refused, now or a moment ago (`cache_entry.REFUSAL_SECONDS`).
             BannoCredsError: see `fetch`.
         """
         if cache is None:
             return self.fetch(run)
         from banno_creds.client_authentication.private_key import read_key
-        from banno_creds.tokens.cache import request_of
+        from banno_creds.tokens.cache_entry import request_of
         from banno_creds.tokens.response import announce, warn_of_a_short_life
 
         # The key that names the entry also signs: the file may change a moment later, and a pipe is read only once.

@@ -228,7 +228,7 @@ class TokenSource:
 
     def _raise_refusal(self) -> None:
         """Raise the refusal of a moment ago, if there was one: a bank blocks addresses that fail too often."""
-        from banno_creds.tokens.cache import REFUSAL_SECONDS
+        from banno_creds.tokens.cache_entry import REFUSAL_SECONDS
 
         if isinstance(self._failure, RefusedError) and self._is_within(REFUSAL_SECONDS, self._failed_at):
             age = self._clock() - (self._failed_at or 0)
