@@ -1,0 +1,72 @@
+"""docs/contract.md, compared with what the commands really do."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import banno_creds
+from banno_creds import errors
+from banno_creds.cli.forms import FORMS
+from tests.conftest import CLIENT_ID
+
+if TYPE_CHECKING:
+    from tests.conftest import Cli
+    from tests.servers.issuer import Issuer
+
+PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text("utf-8")
+
+
+def _row(first: str) -> str:
+    """Return the second column of the row that begins so."""
+    return next(line for line in PAGE.splitlines() if line.startswith(f"| {first}")).split(" | ")[1]
+
+
+def _members(command: str) -> set[str]:
+    return set(re.findall(r"`([a-z_]+)`", _row(f"`{command}`")))
+
+
+def test_each_class_has_the_exit_code_of_its_row() -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \| [^|]+ \| (`[^|]+`)", PAGE, re.MULTILINE)
+    named = {name: int(code) for code, names in rows for name in re.findall(r"`(\w+)`", names)}
+    assert {name: getattr(errors, name).exit_code for name in named} == named
+    public = {name for name in banno_creds.__all__ if name.endswith("Error")}
+    assert public <= set(named)
+
+
+def test_each_form_of_a_token_is_listed() -> None:
+    assert {form for form in FORMS if f"\n| `{form}` |" in PAGE} == set(FORMS)
+
+
+def test_the_members_of_keygen_and_profiles_are_these(cli: Cli, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    made = cli("keygen", "-q", "-o", "json", "--private-key", key, "--public-key", tmp_path / "public.pem")
+    assert set(json.loads(made.stdout)) == _members("keygen -o json")
+    config = ("--config", tmp_path / "config.toml")
+    assert cli("profile", "add", "a", "--client-id", CLIENT_ID, "--private-key", key, *config).code == 0
+    listed = json.loads(cli("profile", "list", "-o", "json", *config).stdout)
+    assert {*listed, *listed["profiles"][0]} == _members("profile list -o json")
+    assert set(json.loads(cli("profile", "show", "a", "-o", "json", *config).stdout)) == _members(
+        "profile show NAME -o json"
+    )
+
+
+def test_the_members_of_the_cache_and_of_decode_are_these(cli: Cli, ask: list[str], issuer: Issuer) -> None:
+    token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."
+    decoded = json.loads(cli("decode", "-q", "--full", token).stdout)
+    assert {*decoded, *decoded["signature"]} == _members("decode") - {"payload"} | {"payload"}
+    assert cli(*ask).code == 0
+    [entry] = json.loads(cli("cache", "list", "-o", "json").stdout)
+    assert set(entry) <= _members("cache list -o json")
+    issuer.failure = 401, {"error": "invalid_scope"}
+    assert cli(*ask, "--scope", "other").code == 4
+    [*_, failed] = sorted(json.loads(cli("cache", "list", "-o", "json").stdout), key=lambda each: "failure" in each)
+    assert {"failure", "refused", "refused_seconds_ago"} < set(failed) <= _members("cache list -o json")
+
+
+def test_the_members_of_explain_are_these(cli: Cli) -> None:
+    one = json.loads(cli("explain", "invalid_client", "-o", "json").stdout)
+    everything = json.loads(cli("explain", "-o", "json").stdout)
+    assert {*one, *everything} == _members("explain ID -o json")
