@@ -1,4 +1,4 @@
-"""``banno-creds demo``: the main job, step by step, with real commands against a local authorization server."""
+"""``banno-creds demo``: the main job step by step, as real commands against the sandbox."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 
 _PROGRAM = (sys.executable, "-m", "banno_creds")
 _STOP_SECONDS = 5
-_LINE = 76  # what fits a terminal of 80 columns
+_LINE = 76  # fits into 80 columns
 
 
 @click.command("demo", cls=Command)
 def command() -> None:
     """Show the main job: key pair, assertion, token, what the token says.
 
-    The commands are real, each shown as it would be typed; they run in a temporary folder, against the sandbox.
-    Nothing leaves this machine. Needs: pip install 'banno-creds[sandbox]'
+    It runs real commands in a temporary folder, against the sandbox, and shows each as you would type it. Nothing
+    leaves this machine. Needs: pip install 'banno-creds[sandbox]'
     """
     for name in ("flask", "authlib", "joserfc"):
         if find_spec(name) is None:
@@ -43,14 +43,14 @@ def command() -> None:
     report = Report()
     with TemporaryDirectory(prefix="banno-creds-demo-") as name:
         folder = Path(name)
-        report.chapter("A key pair, made once. The public half goes to the bank.")
+        report.chapter("Make a key pair, once. The public half goes to the bank.")
         _type(report, folder, "keygen", "--quiet")
-        report.chapter("The bank's server: here a sandbox on this machine, where the public key is registered.")
+        report.chapter("Start the bank's server: here a sandbox on this machine. It knows the public key.")
         with _sandbox(report, folder) as token_endpoint:
-            report.chapter("An access token, asked for with a signed client assertion.")
+            report.chapter("Ask for an access token with a signed client assertion.")
             client = ("--client-id", CLIENT_ID, "--private-key", "private.pem")
             _type(report, folder, "client-assertion", *client, "--token-endpoint", token_endpoint, to="token.json")
-            report.chapter("What the token says, verified with the server's published keys.")
+            report.chapter("Read the token, verified with the server's published keys.")
             issuer = token_endpoint.removesuffix("/token")
             _type(report, folder, "decode", "--file", "token.json", "--issuer", issuer, "--audience", CLIENT_ID)
     report.chapter("That was all of it. With a bank, the first step is the same:")
@@ -58,7 +58,7 @@ def command() -> None:
 
 
 def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> None:
-    """Show a command as it would be typed, and run it."""
+    """Show a command as you would type it, and run it."""
     report.typed(_as_typed(args, f" > {to}" if to else ""))
     if to is None:
         done = run([*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, check=False)
@@ -71,21 +71,21 @@ def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> No
 
 
 def _program() -> str:
-    """How the program is called from here: it may be in a virtual environment that is not on the path."""
+    """Return the name to call the program by: its virtual environment may not be on the path."""
     if which("banno-creds"):
         return "banno-creds"
     return shlex.quote(os.path.relpath(Path(sys.executable).with_name("banno-creds")))
 
 
 def _as_typed(args: tuple[str, ...], end: str) -> str:
-    """The command for a person to read: one option a line, where it is too long for one line."""
+    """Return the command as a person reads it: one option a line if it is too long for one line."""
     command = shlex.join(["banno-creds", *args]) + end
     return command if len(command) < _LINE else command.replace(" --", " \\\n  --").replace(" >", " \\\n  >")
 
 
 @contextmanager
 def _sandbox(report: Report, folder: Path) -> Iterator[str]:
-    """Run the sandbox in the background, and give its token endpoint."""
+    """Run the sandbox in the background, and yield its token endpoint."""
     args = ("sandbox", "--client-id", CLIENT_ID, "--public-key", "public.pem", "--port", "0")
     report.typed(_as_typed(args, " &"))
     with (folder / "sandbox.log").open("wb") as log:
@@ -112,7 +112,7 @@ def _sandbox(report: Report, folder: Path) -> Iterator[str]:
 
 
 def _environment() -> dict[str, str]:
-    """The environment without our own variables and profiles: what is set for a bank is not meant for the demo."""
+    """Return the environment without our own variables and profiles, which are set for a bank."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("BANNO_CREDS_")}
     return own | {"BANNO_CREDS_CONFIG": os.devnull}
 

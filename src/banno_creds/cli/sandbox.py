@@ -1,4 +1,4 @@
-"""``banno-creds sandbox``: a local authorization server that speaks as the vendor's does."""
+"""``banno-creds sandbox``: a local authorization server that answers as the vendor's does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLIENTS = "Clients"
 SIGN_IN = "Signing people in"
 FAULTS = "Faults on demand"
 
-# What --clients stands instead of.
+# The options that --clients replaces.
 _OF_ONE_CLIENT = (
     "client_id",
     "public_key",
@@ -50,14 +50,14 @@ Faults that are the whole answer to a token request:
   unauthorized_client, empty, broken-json, hang-up
 Faults that are the answer to any request:
   status=N (400 to 599; with retry-after=N), html, redirect
-Faults that go with another answer:
+Faults that change an answer:
   slow=N, clock-skew=+N or -N (seconds), expired-jwks, no-expires-in,
   opaque-token
-Faults of a login:
+Faults in a login:
   id-token=none, hs256, other-key, other-client, other-issuer, expired,
     no-nonce, wrong-nonce or wrong-at-hash
   callback=wrong-state, other-issuer or no-iss
-A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""",
+A request can ask for faults with the header "Sandbox-Fault: NAME[=VALUE], ...".""",
 )
 @option(
     "--client-id",
@@ -66,7 +66,7 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     show_default=True,
     metavar="ID",
     section=CLIENTS,
-    help="The one client that is registered.",
+    help="The client ID of the one registered client.",
 )
 @option(
     "--public-key",
@@ -84,8 +84,8 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     multiple=True,
     metavar="SCOPE",
     section=CLIENTS,
-    help="What it may ask for; repeatable, or several separated by blanks. Without it: openid and "
-    "three of the vendor's.",
+    help="A scope that it may ask for; repeatable, or several separated by blanks. Default: openid "
+    "and three of the vendor's.",
 )
 @option(
     "--client-secret-file",
@@ -93,7 +93,7 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     type=click.Path(path_type=Path),
     metavar="FILE",
     section=CLIENTS,
-    help="Its client secret, on a line alone; then it needs no public key.",
+    help="A file that holds only its client secret; then it needs no public key.",
 )
 @option(
     "--clients",
@@ -101,7 +101,7 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     type=click.Path(path_type=Path),
     metavar="FILE",
     section=CLIENTS,
-    help='Instead of one client: many from a TOML file, a table [clients."ID"] for each.',
+    help='Register many clients instead: a TOML file with a table [clients."ID"] for each.',
 )
 @option(
     "--redirect-uri",
@@ -109,7 +109,7 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     multiple=True,
     metavar="URI",
     section=SIGN_IN,
-    help="Where it may have people sent back to, to the character; repeatable. Without it: "
+    help="A redirect URI, compared exactly; repeatable. Default: "
     "https://localhost:8080/auth/cb, and the same with http.",
 )
 @option(
@@ -119,7 +119,7 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     multiple=True,
     metavar="URI",
     section=SIGN_IN,
-    help="Where it may have them sent after signing out; repeatable.",
+    help="Where users may be sent after signing out; repeatable.",
 )
 @option(
     "--users",
@@ -127,8 +127,8 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     type=click.Path(path_type=Path),
     metavar="FILE",
     section=SIGN_IN,
-    help="Other test users than those below: a TOML file, a table [users.NAME] for each. Their "
-    "passwords stand in it: take none that is used elsewhere.",
+    help="Use other test users than those below: a TOML file with a table [users.NAME] for each. It "
+    "holds their passwords: use none that opens anything else.",
 )
 @option(
     "--id-token-alg",
@@ -137,14 +137,14 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     default="RS256",
     show_default=True,
     section=SIGN_IN,
-    help="What its ID tokens are signed with.",
+    help="The algorithm that signs its ID tokens.",
 )
 @option(
     "--require-par",
     command="sandbox",
     is_flag=True,
     section=SIGN_IN,
-    help="Take only authorization requests that were pushed (RFC 9126).",
+    help="Accept only pushed authorization requests (RFC 9126).",
 )
 @option(
     "--port",
@@ -153,13 +153,13 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     default=DEFAULT_PORT,
     show_default=True,
     metavar="PORT",
-    help="The port on 127.0.0.1; 0 takes any that is free.",
+    help="The port on 127.0.0.1; 0 takes any free one.",
 )
 @option(
     "--explain",
     command="sandbox",
     is_flag=True,
-    help="Tell the client too, as error_description, which rule it broke and what to do.",
+    help="Tell the client too, in error_description, which rule it broke and what to do.",
 )
 @option(
     "--token-lifetime",
@@ -168,7 +168,7 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     default=DEFAULT_TOKEN_LIFETIME,
     show_default=True,
     metavar="SECONDS",
-    help="How long a token lives.",
+    help="How long an access token lives.",
 )
 @option(
     "--fault",
@@ -177,14 +177,14 @@ A request asks for its own with the header "Sandbox-Fault: NAME[=VALUE], ...".""
     multiple=True,
     metavar="NAME[=VALUE]",
     section=FAULTS,
-    help="What shall go wrong, as listed below; repeatable.",
+    help="A fault of the list below; repeatable.",
 )
 @option(
     "--once",
     command="sandbox",
     is_flag=True,
     section=FAULTS,
-    help="It goes wrong with the first token request alone; those after it are served.",
+    help="Let only the first token request fail; serve those after it.",
 )
 @click.pass_context
 def command(
@@ -201,11 +201,11 @@ def command(
     once: bool,
     **_of_one_client: object,
 ) -> None:
-    """Run a local authorization server, to try and test against.
+    """Run a local authorization server, to try things and to test programs.
 
-    It checks a client assertion as the vendor's server does and answers as sparingly; the true reason of a refusal
-    stands in its log, on standard error, with what to do about it. It signs test users in as well, at a login page.
-    When it is ready it prints one line that ends with the token endpoint. Ctrl-C stops it.
+    It checks a client assertion as the vendor's server does, and tells the client as little. Its log, on standard
+    error, has the reason of each refusal and what to do. It also has a login page for test users. When it is ready,
+    it prints one line that ends with the token endpoint. Ctrl-C stops it.
 
     Needs: pip install 'banno-creds[sandbox]'
     """
@@ -216,12 +216,12 @@ def command(
         raise without_extra(missing) from None
 
     if once and not faults:
-        raise ConfigurationError("--once is about a fault, and none is asked for", hint="add --fault NAME")
+        raise ConfigurationError("--once needs a fault, and there is no --fault", hint="add --fault NAME")
     asked = Faults.read(faults)
-    many = clients if clients is not None and _means_the_file(context) else None
+    many = clients if clients is not None and _uses_the_file(context) else None
     registered = [_one_client(context)] if many is None else read_clients(many)
     test_users = DEFAULT_USERS if users is None else read_users(users)
-    # `__main__` switched it off, for runs that are over soon; this one may go on for days.
+    # `__main__` switched it off for short runs; this one may last for days.
     gc.enable()
     report = Report()
     server = Sandbox(
@@ -235,7 +235,7 @@ def command(
         require_pushed_authorization_requests=require_par,
         log=report.log,
     )
-    del registered  # and with it the client secrets: the server keeps what it needs to know them again
+    del registered  # it holds the client secrets; the server keeps only their digests
     try:
         write_result(f"sandbox ready: {server.token_endpoint}")
         if users is None:
@@ -243,13 +243,13 @@ def command(
             report.log(f"test users: {names}; the password of each is {DEFAULT_PASSWORD}")
         server.serve_forever()
     except KeyboardInterrupt:
-        pass  # the way to stop it, and no failure
+        pass  # the normal way to stop it
     finally:
         server.shutdown()
 
 
 def _one_client(context: click.Context) -> Client:
-    """The client that the options register."""
+    """Return the client that the options register."""
     from banno_creds.sandbox import DEFAULT_REDIRECT_URIS, DEFAULT_SCOPES, Client, read_client_secret
 
     given = context.params
@@ -266,8 +266,8 @@ def _one_client(context: click.Context) -> Client:
     )
 
 
-def _means_the_file(context: click.Context) -> bool:
-    """Whether --clients was given nearer to the user than what it stands instead of."""
+def _uses_the_file(context: click.Context) -> bool:
+    """Return whether --clients wins over the options that it replaces: the command line beats variables."""
     for source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
         given = {name for name in context.params if context.get_parameter_source(name) is source}
         one = [name for name in _OF_ONE_CLIENT if name in given]
@@ -277,7 +277,8 @@ def _means_the_file(context: click.Context) -> bool:
                 variables = {option.name: str(option.envvar) for option in context.command.params}
                 names = [variables[name] for name in ("clients", one[0])]
             raise ConfigurationError(
-                f"{' and '.join(names)} exclude each other", hint="the file has each client's own; leave one of them"
+                f"{' and '.join(names)} exclude each other",
+                hint="give one of them: the file has these settings for each client",
             )
         if "clients" in given or one:
             return "clients" in given
@@ -285,7 +286,7 @@ def _means_the_file(context: click.Context) -> bool:
 
 
 def without_extra(missing: ModuleNotFoundError) -> ConfigurationError:
-    """The error for an installation without the extra ``sandbox``."""
+    """Return the error for an installation without the extra ``sandbox``."""
     return ConfigurationError(
         f"the sandbox needs {missing.name}, which is not installed",
         hint="pip install 'banno-creds[sandbox]'; in a clone of the repository: pip install '.[sandbox]'",
