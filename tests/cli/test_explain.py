@@ -114,7 +114,7 @@ def test_at_a_terminal_lines_keep_to_its_width_and_commands_stay_whole(columns: 
 
 
 @pytest.mark.parametrize("columns", [60, 80])
-def test_what_is_code_is_not_broken_into_lines(columns: int) -> None:
+def test_code_is_not_broken_into_lines(columns: int) -> None:
     shown = _at_a_terminal(columns, "invalid_request") + _at_a_terminal(columns, "configuration.invalid")
     assert shown.count("`banno-creds profile show`") == 1
     assert not [line for line in shown.splitlines() if line.count("`") % 2]
@@ -156,7 +156,7 @@ def test_at_a_terminal_the_list_keeps_its_titles_in_their_column() -> None:
         ("dns", "network.dns"),
     ],
 )
-def test_a_part_that_no_other_has_is_enough(cli: Cli, given: str, named: str) -> None:
+def test_a_unique_part_of_an_id_is_enough(cli: Cli, given: str, named: str) -> None:
     done = cli("explain", given)
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{named}: ")
@@ -167,7 +167,7 @@ def test_a_whole_id_is_found_even_if_others_contain_it(cli: Cli, name: str) -> N
     assert cli("explain", name).stdout.startswith(f"{name}: ")
 
 
-def test_a_part_that_several_have_names_them_all(cli: Cli) -> None:
+def test_a_part_of_several_ids_names_them_all(cli: Cli) -> None:
     assert cli("explain", "exp") == Result(
         2,
         "",
@@ -198,7 +198,7 @@ def test_a_misspelt_name_gets_the_nearest(cli: Cli, given: str, nearest: str) ->
 
 
 @pytest.mark.parametrize("given", ["xyzzy", "", " ", ".", "``"])
-def test_what_is_like_none_is_told_where_the_list_is(cli: Cli, given: str) -> None:
+def test_a_name_that_is_like_no_other_leads_to_the_list(cli: Cli, given: str) -> None:
     done = cli("explain", given)
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr.endswith("\n    Next: banno-creds explain lists them\n")

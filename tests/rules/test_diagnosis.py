@@ -43,7 +43,7 @@ def causes(diagnosis: Diagnosis) -> list[str]:
 # ── What remains ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_where_nothing_was_found_only_the_bank_can_look() -> None:
+def test_without_findings_all_causes_are_the_banks_to_check() -> None:
     diagnosis = diagnose("invalid_client", [], KNOWN)
     assert causes(diagnosis) == ONLY_THE_BANK
     assert [cause.why for cause in diagnosis.causes] == ["only the bank can look at it"] * len(ONLY_THE_BANK)
@@ -51,7 +51,7 @@ def test_where_nothing_was_found_only_the_bank_can_look() -> None:
     assert (diagnosis.certain, diagnosis.ruled_out) == (False, ())
 
 
-def test_what_fails_comes_before_what_is_odd_and_that_before_what_the_bank_has() -> None:
+def test_failures_come_before_warnings_and_those_before_the_banks_causes() -> None:
     findings = [
         found(Rule.CLIENT_ID_CASE, Verdict.WARN, "odd"),
         found(Rule.CLAIMS_UNEXPECTED, Verdict.WARN, "taken"),
@@ -68,19 +68,19 @@ def test_what_fails_comes_before_what_is_odd_and_that_before_what_the_bank_has()
 
 
 @pytest.mark.parametrize("verdict", [Verdict.WARN, Verdict.UNKNOWN])
-def test_what_is_odd_or_not_known_is_never_certain(verdict: Verdict) -> None:
+def test_a_warning_or_an_unknown_is_never_certain(verdict: Verdict) -> None:
     assert not diagnose("invalid_client", [found(Rule.KID_UNEXPECTED, verdict)], KNOWN).certain
 
 
 @pytest.mark.parametrize(
     "rule", [Rule.KEY_PERMISSIONS, Rule.DISCOVERY_JWKS, Rule.DISCOVERY_SCOPE, Rule.NETWORK_TLS_EXPIRED]
 )
-def test_what_no_server_minds_is_no_cause(rule: Rule) -> None:
+def test_a_harmless_warning_is_no_cause(rule: Rule) -> None:
     assert causes(diagnose("invalid_client", [found(rule, Verdict.WARN)], KNOWN)) == ONLY_THE_BANK
 
 
 @pytest.mark.parametrize("rule", [Rule.KID_UNEXPECTED, Rule.KID_UNKNOWN])
-def test_a_kid_that_could_not_be_looked_at_is_likelier_than_what_the_bank_has(rule: Rule) -> None:
+def test_an_unknown_kid_is_likelier_than_the_banks_causes(rule: Rule) -> None:
     finding = found(rule, Verdict.UNKNOWN, "", "the registration is not known")
     diagnosis = diagnose("invalid_client", [finding], KNOWN)
     assert causes(diagnosis) == [rule, *ONLY_THE_BANK]
@@ -88,7 +88,7 @@ def test_a_kid_that_could_not_be_looked_at_is_likelier_than_what_the_bank_has(ru
 
 
 @pytest.mark.parametrize("rule", [Rule.AUD_MISMATCH, Rule.CLOCK_SKEW])
-def test_what_is_unlikely_and_was_not_looked_at_comes_last(rule: Rule) -> None:
+def test_an_unlikely_rule_that_is_unknown_comes_last(rule: Rule) -> None:
     assert causes(diagnose("invalid_client", [found(rule, Verdict.UNKNOWN)], KNOWN)) == [*ONLY_THE_BANK, rule]
 
 
@@ -101,7 +101,7 @@ def test_a_cause_that_can_be_looked_at_here_has_no_question(rule: Rule) -> None:
 # ── What does not ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_passed_is_ruled_out_by_its_evidence() -> None:
+def test_a_rule_that_passed_is_ruled_out_by_its_evidence() -> None:
     diagnosis = diagnose("invalid_client", [found(Rule.EXP_PAST, Verdict.PASS, "60 s ahead")], KNOWN)
     [one] = diagnosis.ruled_out
     assert (one.rule, one.title, one.how) == ("assertion.exp.past", "exp", "60 s ahead")
@@ -122,7 +122,7 @@ def test_a_key_that_could_not_be_compared_is_asked_about_with_the_reason() -> No
 
 
 @pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.WARN, Verdict.UNKNOWN])
-def test_only_what_passed_is_ruled_out(verdict: Verdict) -> None:
+def test_only_a_rule_that_passed_is_ruled_out(verdict: Verdict) -> None:
     assert diagnose("invalid_client", [found(Rule.EXP_PAST, verdict)], KNOWN).ruled_out == ()
 
 
@@ -135,13 +135,13 @@ def test_only_what_passed_is_ruled_out(verdict: Verdict) -> None:
         (Rule.SIGNATURE_INVALID, {"registration_confirmed": False}),
     ],
 )
-def test_what_passes_by_the_users_word_alone_is_not_ruled_out(rule: Rule, doubt: dict[str, bool]) -> None:
+def test_a_rule_that_passes_only_by_the_users_word_is_not_ruled_out(rule: Rule, doubt: dict[str, bool]) -> None:
     passed = found(rule, Verdict.PASS)
     assert [one.rule for one in diagnose("invalid_client", [passed], KNOWN).ruled_out] == [rule]
     assert diagnose("invalid_client", [passed], KNOWN._replace(**doubt)).ruled_out == ()  # type: ignore[arg-type]
 
 
-def test_an_aud_that_nobody_confirmed_is_the_last_of_the_causes() -> None:
+def test_an_unconfirmed_aud_is_the_last_of_the_causes() -> None:
     passed = found(Rule.AUD_MISMATCH, Verdict.PASS, URL)
     diagnosis = diagnose("invalid_client", [passed], KNOWN._replace(endpoint_confirmed=False))
     assert causes(diagnosis) == [*ONLY_THE_BANK, "assertion.aud.mismatch"]
@@ -164,7 +164,7 @@ def test_clocks_that_differ_are_no_cause_where_the_assertion_was_in_its_time() -
     assert diagnosis.certain
 
 
-def test_what_was_varied_to_no_avail_comes_after_what_was_not() -> None:
+def test_a_cause_that_was_varied_in_vain_comes_after_the_others() -> None:
     tried: dict[str, str] = {
         Rule.REGISTRATION_ALG: "refused with RS256 as well",
         Rule.KID_UNEXPECTED: "refused without kid as well",
@@ -217,9 +217,7 @@ def test_a_signature_that_fails_for_another_key_is_no_cause_of_its_own() -> None
         ("teapot", "", []),
     ],
 )
-def test_of_an_answer_that_says_what_is_wrong_all_else_is_beside_the_point(
-    error: str, said: str, cause: list[str]
-) -> None:
+def test_an_error_that_says_what_is_wrong_is_diagnosed_by_itself(error: str, said: str, cause: list[str]) -> None:
     findings = [found(Rule.CLAIMS_UNEXPECTED, Verdict.WARN), found(Rule.EXP_PAST, Verdict.PASS)]
     diagnosis = diagnose(error, findings, KNOWN._replace(said=said))
     assert (diagnosis.error, causes(diagnosis), diagnosis.ruled_out) == (error, cause, ())
@@ -248,7 +246,7 @@ def test_every_question_can_be_filled_in_with_what_is_known() -> None:
         assert filled.endswith(("?", ".")), rule
 
 
-def test_a_client_id_with_braces_is_taken_as_it_is() -> None:
+def test_a_client_id_with_braces_is_not_formatted() -> None:
     diagnosis = diagnose(
         "invalid_client", [], KNOWN._replace(facts=FACTS | {"client_id": "{0}{fingerprint.__class__}"})
     )
@@ -284,7 +282,7 @@ def test_a_rule_that_fails_is_the_hint() -> None:
     )
 
 
-def test_where_no_rule_fails_it_says_what_is_ruled_out_and_what_is_left() -> None:
+def test_if_no_rule_fails_the_error_says_what_is_ruled_out_and_what_is_left() -> None:
     error = refusal()
     error = explain_refusal(error, ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"})), known(), 0.0, KNOWN)
     [ruled_out, left] = error.details
@@ -297,7 +295,7 @@ def test_where_no_rule_fails_it_says_what_is_ruled_out_and_what_is_left() -> Non
     assert "banno-creds doctor" in error.hint
 
 
-def test_the_servers_clock_decides_where_it_is_known() -> None:
+def test_the_servers_clock_decides_if_it_is_known() -> None:
     error = refusal()
     assertion = ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"}))
     # Ours is behind: what is in its time here has ended there, and it is the clock that is to be set.
@@ -305,7 +303,7 @@ def test_the_servers_clock_decides_where_it_is_known() -> None:
     assert error.rule == "clock.skew"
 
 
-def test_where_the_servers_clock_is_not_known_exp_is_not_ruled_out() -> None:
+def test_if_the_servers_clock_is_unknown_exp_is_not_ruled_out() -> None:
     error = refusal()
     assertion = ClientAssertion.read(jwt(dict(claims()), {"alg": "PS256"}))
     error = explain_refusal(error, assertion, known(), None, KNOWN)

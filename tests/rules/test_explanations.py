@@ -148,7 +148,7 @@ def test_no_two_rules_have_the_same_title() -> None:
 
 
 @each
-def test_what_an_explanation_refers_to_is_explained(name: str) -> None:
+def test_every_rule_that_an_explanation_names_is_explained(name: str) -> None:
     explanation = EXPLANATIONS[name]
     rules = {str(rule).partition(".")[0] for rule in Rule}
     for code in re.findall(r"`([^`]+)`", f"{explanation.cause} {explanation.more}"):
@@ -168,19 +168,19 @@ def test_a_question_names_the_client_and_is_put_to_the_bank(name: str) -> None:
     assert asked.isascii()
 
 
-def test_what_is_filled_into_a_question_is_not_filled_in_again() -> None:
+def test_a_value_in_a_question_is_not_replaced_again() -> None:
     facts = {"client_id": "SCOPE", "scope": "ALG"}
     asked = EXPLANATIONS["request.scope.not_allowed"].asked(facts)
     assert "application SCOPE have" in asked
     assert asked.endswith("We ask for: ALG.")
 
 
-def test_where_the_bank_need_not_be_asked_there_is_no_question() -> None:
+def test_a_fault_that_can_be_checked_here_has_no_question() -> None:
     assert EXPLANATIONS["assertion.exp.past"].question is None
     assert EXPLANATIONS["assertion.exp.past"].asked({}) == ""
 
 
-def test_what_only_the_bank_can_look_at_has_a_question() -> None:
+def test_the_faults_that_only_the_bank_can_check_have_a_question() -> None:
     assert set(QUESTIONS) == {
         "client.unknown",
         "registration.auth_method",
@@ -203,7 +203,7 @@ def test_what_only_the_bank_can_look_at_has_a_question() -> None:
         assert words in QUESTIONS[name]
 
 
-def test_what_the_texts_say_of_limits_is_what_the_code_keeps_to() -> None:
+def test_the_limits_in_the_texts_are_those_of_the_code() -> None:
     from banno_creds.config import ALGORITHMS, DEFAULT_LIFETIME, DEFAULT_TIMEOUT, MOST_LIFETIME
     from banno_creds.doctor.examination import MOST_REQUESTS
     from banno_creds.jose.keys import LEAST_RSA_BITS
@@ -341,7 +341,7 @@ def test_every_link_of_the_page_leads_somewhere() -> None:
     assert "\n## In a script\n" in (ROOT / "README.md").read_text("utf-8")
 
 
-def test_what_an_explanation_refers_to_is_a_link_on_the_page() -> None:
+def test_every_rule_that_an_explanation_names_is_a_link_on_the_page() -> None:
     for name, part in _parts().items():
         if name not in EXPLANATIONS:
             continue
@@ -382,7 +382,7 @@ def _plain(text: str) -> str:
 
 
 @each
-def test_the_page_says_all_that_is_known_of_an_id(name: str) -> None:
+def test_the_reader_leaves_out_nothing_of_a_section(name: str) -> None:
     explanation = EXPLANATIONS[name]
     part = _plain(_parts()[name])
     for text in (f"{explanation.title}. {explanation.cause}", f"Fix: {explanation.fix}.", explanation.more):

@@ -205,14 +205,14 @@ def test_key_may_be_meant_for_one_alg(alg: object, algorithms: tuple[str, ...], 
     assert key.algorithms == algorithms
 
 
-def test_key_for_encryption_is_passed_over(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKey) -> None:
+def test_key_for_encryption_is_ignored(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKey) -> None:
     registration = read_registration(jwks(public_jwk(rsa_key, use="enc"), public_jwk(ec_key, use="sig")), ORIGIN)
     assert faults(registration) == []
     assert list(registration.fingerprints) == [ec_key.public.fingerprint()]
 
 
 @pytest.mark.parametrize("operations", [["sign"], [], ["encrypt", 7], ["x\x1b" * 50]], ids=str)
-def test_key_whose_key_ops_lack_verify_is_none(operations: list[Any], ec_key: keys.PrivateKey) -> None:
+def test_key_whose_key_ops_lack_verify_cannot_be_used(operations: list[Any], ec_key: keys.PrivateKey) -> None:
     """So node-oidc-provider has it: no applicable key found."""
     jwk = public_jwk(ec_key, key_ops=operations)
     alone = read_registration(jwks(jwk), ORIGIN)
@@ -244,7 +244,7 @@ FOREIGN: dict[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("member", FOREIGN.values(), ids=FOREIGN)
-def test_key_of_another_sort_in_a_set_is_worth_a_warning(member: Mapping[str, Any], ec_key: keys.PrivateKey) -> None:
+def test_key_of_another_type_in_a_set_is_a_warning(member: Mapping[str, Any], ec_key: keys.PrivateKey) -> None:
     registration = read_registration(jwks(member, public_jwk(ec_key)), ORIGIN)
     [finding] = [finding for finding in registration.findings if finding.verdict is not Verdict.PASS]
     assert finding == fault("registration.key.type", "a key that cannot be read", TAKES, Verdict.WARN)
@@ -254,7 +254,7 @@ def test_key_of_another_sort_in_a_set_is_worth_a_warning(member: Mapping[str, An
     assert alone.keys == ()
 
 
-def test_kid_that_two_keys_have_is_worth_a_warning(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKey) -> None:
+def test_kid_that_two_keys_have_is_a_warning(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKey) -> None:
     members = [public_jwk(rsa_key, kid="k\x1b1"), public_jwk(ec_key, kid="k\x1b1"), public_jwk(ec_key, kid="k2")]
     registration = read_registration(jwks(*members), ORIGIN)
     [finding] = [finding for finding in registration.findings if finding.verdict is not Verdict.PASS]
@@ -420,7 +420,7 @@ def test_private_key_is_named_and_to_be_treated_as_leaked_and_never_shown(
 
 @pytest.mark.parametrize("packed", [bytes, b64encode], ids=["as it is", "base64"])
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_what_is_public_is_not_taken_for_a_private_key(
+def test_public_content_is_not_taken_for_a_private_key(
     form: Callable[[keys.PrivateKey], bytes],
     packed: Callable[[bytes], bytes],
     rsa_key: keys.PrivateKey,
@@ -481,7 +481,7 @@ NO_KEY = "public.pem: no public key in PEM, no JWK and no JWK Set"
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_what_is_no_key_is_said_to_be_none(content: bytes, received: str | None) -> None:
+def test_content_without_a_key_is_unreadable(content: bytes, received: str | None) -> None:
     registration = read_registration(content, ORIGIN)
     assert (registration.keys, registration.fingerprints) == ((), {})
     [finding] = [finding for finding in registration.findings if finding.verdict is not Verdict.PASS]

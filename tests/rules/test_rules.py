@@ -548,7 +548,7 @@ def test_every_rule_of_an_assertion_has_a_fault_here() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_fault_is_named_with_its_evidence_and_its_fix_and_nothing_else_is(fault: Fault) -> None:
+def test_fault_is_named_with_its_evidence_and_its_fix_and_no_other_fault_is(fault: Fault) -> None:
     findings = judged(of(fault), fault.known)
     finding = findings[fault.rule]
     assert finding == Finding(
@@ -575,7 +575,7 @@ def test_every_rule_has_one_finding_whatever_is_wrong(fault: Fault) -> None:
     [fault for fault in FAULTS.values() if fault.verdict is Verdict.FAIL and "use_jti" not in fault.known],
     ids=[name for name, fault in FAULTS.items() if fault.verdict is Verdict.FAIL and "use_jti" not in fault.known],
 )
-def test_whoever_stops_at_the_first_failure_uses_up_no_jti(fault: Fault) -> None:
+def test_stopping_at_the_first_failure_uses_up_no_jti(fault: Fault) -> None:
     used: list[Mapping[str, Any]] = []
 
     def use(claims: Mapping[str, Any]) -> bool:
@@ -633,7 +633,7 @@ def test_correct_assertion_passes_every_rule(
     assert {(finding.expected, finding.fix, finding.reason) for finding in findings.values()} == {("", "", "")}
 
 
-def test_what_passes_says_what_was_looked_at() -> None:
+def test_a_rule_that_passes_shows_the_value() -> None:
     findings = judged(assertion({}, {"iat": NOW - 2}))
     assert {rule: finding.received for rule, finding in findings.items() if finding.received} == {
         "assertion.malformed": "a JWS with a header and a payload in JSON",
@@ -763,7 +763,7 @@ UNUSABLE = "no registered key can be used"
     ],
     ids=["client ID", "token endpoint", "keys", "no usable key", "jti"],
 )
-def test_what_is_not_known_is_said_and_is_no_fault(known: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+def test_an_unknown_has_its_reason_and_is_no_fault(known: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
     usual = {"keys": JWKS}
     findings = judged(assertion({"kid": "k1"}), {**usual, **known}).values()
     unknown = {finding.rule: finding.reason for finding in findings if finding.verdict is Verdict.UNKNOWN}
@@ -785,7 +785,7 @@ def test_iss_is_held_against_sub_where_the_client_id_is_not_known() -> None:
     assert finding.reason == "neither the client ID nor a sub is there to compare it with"
 
 
-def test_white_space_around_the_client_id_itself_is_said_where_it_is() -> None:
+def test_white_space_around_the_configured_client_id_is_named() -> None:
     for client_id in (f"{CLIENT_ID}\n", f'"{CLIENT_ID}"'):
         findings = judged(known={"client_id": client_id})
         for name in ("sub", "iss"):
@@ -794,14 +794,14 @@ def test_white_space_around_the_client_id_itself_is_said_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("aud", [ISSUER, "https://login.jackhenry.com"])
-def test_what_may_be_the_issuer_only_discovery_can_tell(aud: str) -> None:
+def test_a_url_above_the_endpoint_may_be_the_issuer(aud: str) -> None:
     finding = judged(known={"audiences": (ENDPOINT,)}, aud=aud)["assertion.aud.mismatch"]
     assert (finding.verdict, finding.received) == (Verdict.UNKNOWN, f'"aud" "{aud}"')
     assert finding.reason == "it may be the issuer, which the server takes too; discovery names it"
 
 
 @pytest.mark.parametrize("aud", [f"{ISSUER}/", ISSUER[:-1], "https:/", "https:", "", ENDPOINT[:-1]])
-def test_what_stands_not_above_the_endpoint_is_not_the_issuer(aud: str) -> None:
+def test_a_url_that_is_not_above_the_endpoint_is_not_the_issuer(aud: str) -> None:
     findings = judged(known={"audiences": (ENDPOINT,)}, aud=aud)
     assert faults(findings.values()) == [f"assertion.aud.{'mismatch' if aud else 'missing'}"]
 
@@ -840,7 +840,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize(("name", "hidden"), BEFORE.items(), ids=BEFORE)
-def test_rule_that_another_comes_before_says_which(name: str, hidden: list[str]) -> None:
+def test_rule_that_cannot_be_judged_names_the_rule_before_it(name: str, hidden: list[str]) -> None:
     fault = FAULTS[name]
     findings = judged(of(fault), fault.known)
     unknown = {rule: finding.reason for rule, finding in findings.items() if finding.verdict is Verdict.UNKNOWN}
@@ -850,7 +850,7 @@ def test_rule_that_another_comes_before_says_which(name: str, hidden: list[str])
 
 
 @pytest.mark.parametrize("name", ["private key", "JWE", "access token"])
-def test_nothing_is_told_of_what_is_no_assertion(name: str) -> None:
+def test_without_an_assertion_no_other_rule_is_judged(name: str) -> None:
     findings = judged(of(FAULTS[name]))
     others = {finding.reason for rule, finding in findings.items() if rule not in FORM_ORDER[:3]}
     assert others == {NO_ASSERTION}
@@ -879,13 +879,13 @@ def test_token_is_told_from_an_assertion_with_a_claim_too_many(claims: Mapping[s
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "logout+jwt", "ID+JWT"])
-def test_typ_of_a_token_tells_it(typ: str) -> None:
+def test_token_is_recognised_by_its_typ(typ: str) -> None:
     finding = judged(assertion({"typ": typ}, {"iss": ISSUER}))["assertion.token"]
     assert (finding.verdict, finding.received) == (Verdict.FAIL, f"a token that a server issued (typ {typ.lower()})")
 
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "client-authentication+jwt", None, 7, ["at+jwt"], {}], ids=str)
-def test_any_other_typ_tells_nothing(typ: Any) -> None:
+def test_any_other_typ_is_no_sign_of_a_token(typ: Any) -> None:
     assert judged(assertion({"typ": typ}, {"iss": ISSUER}))["assertion.token"].verdict is Verdict.PASS
 
 
@@ -923,7 +923,7 @@ AS_SHOWN = "the client ID as Users & Groups shows it"
     ],
     ids=ascii,
 )
-def test_client_id_that_something_was_copied_along_with(client_id: str, received: str | None) -> None:
+def test_client_id_with_characters_copied_along(client_id: str, received: str | None) -> None:
     malformed, _, _ = judge_client_id(client_id)
     expected = Finding(
         "client_id.malformed",
@@ -982,7 +982,7 @@ def test_real_client_id_passes(client_id: str) -> None:
 
 
 @pytest.mark.parametrize("client_id", [CLIENT_ID.upper(), CLIENT_ID.capitalize().replace("aa", "AA")])
-def test_capital_letters_in_a_uuid_are_worth_a_warning(client_id: str) -> None:
+def test_capital_letters_in_a_uuid_are_a_warning(client_id: str) -> None:
     malformed, placeholder, case = judge_client_id(client_id)
     assert (malformed.verdict, placeholder.verdict) == (Verdict.PASS, Verdict.PASS)
     assert case == Finding(
@@ -1069,7 +1069,7 @@ def test_assertion_is_found_in_what_was_pasted(text: str) -> None:
     assert (found.compact, found.header, found.claims, found.fault) == (COMPACT, HEADER, CLAIMS, None)
 
 
-def test_what_was_sent_is_read_to_the_character() -> None:
+def test_a_form_is_read_to_the_character() -> None:
     assert ClientAssertion.read(COMPACT).fault is None
     for text in (f" {COMPACT}", f"{COMPACT}\n", f'"{COMPACT}"', f"Bearer {COMPACT}", f"{COMPACT}="):
         read = ClientAssertion.read(text)
@@ -1114,7 +1114,7 @@ def pasted(text: str) -> dict[str, Finding]:
     ],
     ids=lambda text: text.replace(COMPACT, "JWT")[:40],
 )
-def test_what_is_taken_off_an_assertion_to_read_it_is_worth_a_warning(text: str, words: str) -> None:
+def test_characters_around_an_assertion_are_a_warning(text: str, words: str) -> None:
     findings = pasted(text)
     assert faults(findings.values()) == ["assertion.malformed"]
     finding = findings["assertion.malformed"]
@@ -1133,7 +1133,7 @@ def test_one_line_end_at_the_end_is_a_note_and_no_warning(end: str) -> None:
     )
 
 
-def test_json_body_is_read_and_worth_a_warning() -> None:
+def test_json_body_is_read_and_is_a_warning() -> None:
     finding = pasted(json.dumps(FORM))["assertion.malformed"]
     assert finding.received.endswith(", with JSON around it, and the server takes a form alone")
     assert finding.fix == "send client_assertion and the other parameters form-encoded in the body, not as JSON"
@@ -1150,7 +1150,7 @@ def test_json_body_is_read_and_worth_a_warning() -> None:
     ],
     ids=lambda text: ascii(text.replace(COMPACT, "JWT"))[:40],
 )
-def test_what_a_form_has_around_the_assertion_was_sent_and_is_a_fault(value: str, received: str) -> None:
+def test_characters_around_the_assertion_in_a_form_are_a_fault(value: str, received: str) -> None:
     finding = pasted(urlencode({**FORM, "client_assertion": value}))["assertion.malformed"]
     assert (finding.verdict, finding.received) == (Verdict.FAIL, received)
     # To the server it is the same.
@@ -1212,7 +1212,7 @@ HOW_IT_IS_BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "received", "fix"), HOW_IT_IS_BROKEN.values(), ids=HOW_IT_IS_BROKEN)
-def test_assertion_that_cannot_be_read_says_what_keeps_it_from_it(text: str, received: str, fix: str) -> None:
+def test_assertion_that_cannot_be_read_names_the_fault_in_it(text: str, received: str, fix: str) -> None:
     finding = judged(ClientAssertion.read(text))["assertion.malformed"]
     assert (finding.verdict, finding.received) == (Verdict.FAIL, received)
     assert fix in finding.fix
@@ -1342,7 +1342,7 @@ def test_form_without_an_assertion_says_so() -> None:
     ],
     ids=["JWT", "one parameter", "curl"],
 )
-def test_what_may_go_on_elsewhere_is_not_taken_for_a_whole_form(text: str) -> None:
+def test_a_form_that_may_go_on_elsewhere_is_not_judged_as_a_whole(text: str) -> None:
     assert REQUEST_RULES.isdisjoint(pasted(text))
 
 

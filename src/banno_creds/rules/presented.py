@@ -80,14 +80,13 @@ class ClientAssertion:
         """
         if _is_private_key(text):  # a public one may stand before it
             return cls._unread(text, PRIVATE_KEY)
-        request = TokenRequest.find(text)
-        if request is not None and request.assertion is None:
+        if (request := TokenRequest.find(text)) is not None:
+            if request.assertion is not None:
+                return cls.read(request.assertion)
             names = without_secrets(printable(", ".join(request.parameters), 200))
             return cls._unread("", f"a form without a client_assertion (its parameters: {names})")
-        in_form = _IN_FORM.search(text)
-        if request is not None or in_form is not None:
-            sent = request.assertion if request is not None else unquote_plus(in_form[1]) if in_form else None
-            return cls.read(sent or "")
+        if (in_form := _IN_FORM.search(text)) is not None:
+            return cls.read(unquote_plus(in_form[1]))
         if (found := cls._in_json(text)) is not None:
             return found
         try:
