@@ -57,7 +57,7 @@ Faults in a login:
   id-token=none, hs256, other-key, other-client, other-issuer, expired,
     no-nonce, wrong-nonce or wrong-at-hash
   callback=wrong-state, other-issuer or no-iss
-A request can ask for faults with the header "Sandbox-Fault: NAME[=VALUE], ...".""",
+A request asks for faults with the header "Sandbox-Fault: NAME[=VALUE], ...".""",
 )
 @option(
     "--client-id",
