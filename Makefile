@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+SHELL  := bash
+.SHELLFLAGS := -o pipefail -c
 PYTEST_ARGS ?= -n auto
 COVERAGE ?= --cov --cov-report=term
 
@@ -21,7 +23,7 @@ help: ## this list
 demo: $(VENV)/.for-demo ## the main job, step by step, against a local authorization server
 	@$(BIN)/banno-creds demo
 
-test: $(VENV)/.for-test interop ## the whole test suite, with coverage
+test: needs $(VENV)/.for-test interop ## the whole test suite, with coverage: about 4 minutes
 	$(BIN)/python -m pytest $(COVERAGE) $(PYTEST_ARGS)
 
 check: lint types test ## everything that has to be green before a commit lands
@@ -38,11 +40,14 @@ bench: ## whole-process times and memory beside the peers that are installed
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.for-demo
 	.venv-bench/bin/python benchmarks/bench.py
 
+.PHONY: needs
+needs:
+	@$(PYTHON) tests/needs.py
+
 # oidc-provider from npm, for the interop tests. Without Node they are skipped, and say so.
 .PHONY: interop
 interop:
-	@if command -v npm >/dev/null 2>&1; then $(MAKE) --no-print-directory tests/interop/node_modules/.installed; \
-	else echo "npm is not installed: the interop tests will be skipped" >&2; fi
+	@if command -v npm >/dev/null 2>&1; then $(MAKE) --no-print-directory tests/interop/node_modules/.installed; fi
 
 tests/interop/node_modules/.installed: tests/interop/package-lock.json
 	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -50,14 +55,20 @@ tests/interop/node_modules/.installed: tests/interop/package-lock.json
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "banno-creds needs Python 3.11 or later; this is " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# One line a package, as it comes: the first time takes most of a minute.
+ONE_LINE_EACH = awk '/^Collecting/ {print "  " $$2} /^(Installing collected|ERROR|  error)/ {print} {fflush()}'
 
 $(VENV)/.for-demo: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --editable '.[sandbox]'
+	@echo "Installing into $(VENV):"
+	@$(BIN)/pip install --editable '.[sandbox]' | $(ONE_LINE_EACH)
 	@touch $@
 
 $(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --editable '.[sandbox,keyring,dev]'
+	@echo "Installing the tools of the tests into $(VENV):"
+	@$(BIN)/pip install --editable '.[sandbox,keyring,dev]' | $(ONE_LINE_EACH)
 	@touch $@ $(VENV)/.for-demo
 
 picture: $(VENV)/.for-demo ## draw docs/demo.svg anew

@@ -1,0 +1,22 @@
+"""What `make test` says that it uses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+
+
+def test_what_is_missing_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("openssl", "google-chrome"):
+        (tmp_path / name).touch(mode=0o755)
+    text = needs.described()
+    assert re.search(r"^  openssl +here$", text, re.MULTILINE)
+    assert re.search(r"^  chromium +here$", text, re.MULTILINE)
+    assert re.search(r"^  curl +MISSING: tests will fail \(Debian: curl\)$", text, re.MULTILINE)
+    assert re.search(r"^  zsh +missing: tests of completion in zsh are skipped \(Debian: zsh\)$", text, re.MULTILINE)
+    assert [need.package for need in needs.missing()][:2] == ["curl", "procps"]
