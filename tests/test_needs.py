@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-
-
-from tests import needs
 from typing import TYPE_CHECKING
 
+from tests import needs
+
 if TYPE_CHECKING:
-    import pytest
     from pathlib import Path
+
+    import pytest
 
 
 def test_what_is_missing_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
