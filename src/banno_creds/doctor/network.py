@@ -21,15 +21,15 @@ import httpx
 
 from banno_creds.config import is_loopback
 from banno_creds.errors import BannoCredsError, TimedOutError
-from banno_creds.http.client import (
+from banno_creds.http import proxies
+from banno_creds.http.exchange import resolve
+from banno_creds.http.faults import (
     CONNECT_SECONDS,
     NO_CONNECTION,
     NO_TLS,
     no_host,
     not_this_machine,
-    proxy_named_by,
     refused_by_proxy,
-    resolve,
     unconnected,
     untrusted,
 )
@@ -153,7 +153,7 @@ def _proxy_at(proxy: httpx.Proxy) -> tuple[str, int]:
 
 
 def _proxy_facts(host: str, proxy: httpx.Proxy | None) -> tuple[str, ...]:
-    named_by = proxy_named_by()
+    named_by = proxies.named_by()
     if proxy is not None:
         # Put together anew: its URL may hold a user name and a password.
         named = "with a user name and a password" if proxy.raw_auth else ""
@@ -275,17 +275,17 @@ def _tls(connection: socket.socket, way: _Way) -> Finding:
     """Shake hands with whom is trusted, and send nothing after that."""
     try:
         try:
-            secured = _handshake(connection, way, way.http.trust())
+            secured = _handshake(connection, way, way.http.trust.context())
         except ssl.SSLCertVerificationError:
-            if not way.http.trust_more():
+            if not way.http.trust.widen():
                 raise
             with _reach(way) as again:
-                secured = _handshake(again, way, way.http.trust())
+                secured = _handshake(again, way, way.http.trust.context())
     except TimeoutError:
         raise _tls_timed_out(way) from None
     except OSError as failure:  # OpenSSL's own among them
         return _untrusted(way, failure)
-    vouched = f"vouched for by {way.http.trusted_by()}"
+    vouched = f"vouched for by {way.http.trust.name()}"
     try:
         whose = _Certificate.read(secured.certificate)
     except ValueError:  # OpenSSL forgives more than others
@@ -315,7 +315,7 @@ def _untrusted(way: _Way, failure: OSError) -> Finding:
     expected = {
         Rule.NETWORK_TLS_EXPIRED: f"one that is valid now, {utc(way.clock())} by this machine's clock",
         Rule.NETWORK_TLS_HOST: f"one for {way.host}",
-    }.get(Rule(rule), f"one that is vouched for in {way.http.trusted_by()}")
+    }.get(Rule(rule), f"one that is vouched for in {way.http.trust.name()}")
     facts = [printable(failure.verify_message, _MOST_CHARACTERS)]
     shown = _shown_certificate(way)
     if shown is not None:

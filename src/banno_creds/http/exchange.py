@@ -1,0 +1,409 @@
+"""One exchange: a request and its answer, bounded in time and size, and never redirected."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import threading
+import time
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import httpx
+
+from banno_creds import __version__
+from banno_creds.config import is_loopback
+from banno_creds.http import faults
+from banno_creds.text import printable
+from banno_creds.times import http_date
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    Trace = Callable[[str, Mapping[str, Any]], None]
+
+T = TypeVar("T")
+
+# A token response has a few kilobytes, a JWK Set rarely more than twenty.
+MOST_ANSWER_BYTES = 1024 * 1024
+
+# So much of a compressed answer is decompressed at a time.
+_CHUNK_BYTES = 64 * 1024
+
+# How long an exchange that was broken off may take to close what it opened.
+_CLOSING_SECONDS = 0.2
+
+# How far the exchange is, by the end of httpx's name for the event.
+_PHASES = {
+    "connect_tcp.started": faults.NO_CONNECTION,
+    "start_tls.started": faults.NO_TLS,
+    "send_request_headers.started": faults.NOT_SENT,
+    "receive_response_headers.started": faults.NO_ANSWER,
+    "receive_response_body.started": faults.PART_OF_ANSWER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: status, headers, body, and how long it took."""
+
+    url: str
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    seconds: float
+
+    @property
+    def request_id(self) -> str | None:
+        """The vendor's name for this exchange, for a support case."""
+        return _request_id(self.headers)
+
+    @property
+    def media_type(self) -> str:
+        """The media type without its parameters, in lower case."""
+        return printable(self.headers.get("content-type", "").partition(";")[0], 80).lower()
+
+
+def answer_skew(headers: Mapping[str, str], now: float, seconds: float) -> float | None:
+    """Return how many seconds this machine's clock is ahead of the server's, judged by an answer.
+
+    Args:
+        headers: the answer's.
+        now: when the answer had come, in seconds since the epoch.
+        seconds: how long the exchange took.
+
+    Returns:
+        The seconds; None if the answer has no date.
+    """
+    date = http_date(headers.get("date", ""))
+    if date is None:
+        return None
+    # An answer from a cache is so much older (RFC 9111 section 5.1).
+    age = headers.get("age", "").strip()
+    kept = int(age) if age.isascii() and age.isdigit() and len(age) < 10 else 0
+    # It was made between the question and the answer, and within the second that it names.
+    return now - seconds / 2 - (date + kept + 0.5)
+
+
+class StreamedAnswer:
+    """An answer whose body is still to come: status, headers, and the body piece by piece.
+
+    Close it, or use it in a ``with`` statement.
+
+    Attributes:
+        url: the URL that was asked.
+        version: such as ``HTTP/1.1``.
+        status: the status code.
+        reason: the server's word for it, printable.
+        raw_reason: the same as it came.
+        headers: the headers by name; the case of a name does not matter.
+        raw_headers: all headers as they came.
+        seconds: how long it took until the answer began.
+    """
+
+    def __init__(self, response: httpx.Response, transport: httpx.HTTPTransport, url: str, seconds: float) -> None:
+        self.url = url
+        self.version = response.extensions["http_version"].decode("ascii")
+        self.status = response.status_code
+        self.reason = printable(response.reason_phrase, 80)
+        self.raw_reason = response.reason_phrase
+        self.headers: Mapping[str, str] = response.headers
+        self.raw_headers: Sequence[tuple[bytes, bytes]] = response.headers.raw
+        self.seconds = seconds
+        self._response = response
+        self._transport = transport
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def request_id(self) -> str | None:
+        """The vendor's name for this exchange, for a support case."""
+        return _request_id(self.headers)
+
+    @property
+    def encoding(self) -> str:
+        """How the body is compressed, although no compression was asked for; empty if it is not."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return "" if encoding == "identity" else encoding
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read the body as it comes, decompressed.
+
+        Yields:
+            Its pieces.
+
+        Raises:
+            NetworkError: it broke off, it paused for longer than the time allowed, or it cannot be decompressed.
+        """
+        chunks = self._read()
+        return _inflate(chunks, self) if self.encoding else chunks
+
+    def close(self) -> None:
+        """Close the connection, even if the body was not read."""
+        try:
+            self._response.close()
+        finally:
+            self._transport.close()
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            yield from self._response.iter_raw()
+        except httpx.TimeoutException:
+            raise faults.paused(self.url, self._response.request.extensions["timeout"]["read"]) from None
+        except httpx.HTTPError as failure:
+            raise faults.explain(failure, self.url, None, faults.PART_OF_ANSWER, tls_begun=True) from None
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    value = headers.get("x-request-id")
+    return printable(value, 80) if value else None
+
+
+def make_request(
+    method: str,
+    url: str,
+    content: bytes | Iterable[bytes] | None,
+    seconds: float,
+    trace: Trace,
+    headers: Sequence[tuple[str, str]],
+) -> httpx.Request:
+    """Make a request, with the headers that every request has."""
+    own = {
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "user-agent": f"banno-creds/{__version__}",
+    }
+    given = {name.lower() for name, _ in headers}
+    every = [*((name, value) for name, value in own.items() if name not in given), *headers]
+    timeout = httpx.Timeout(seconds, connect=min(seconds, faults.CONNECT_SECONDS))
+    extensions = {"timeout": timeout.as_dict(), "trace": trace}
+    return httpx.Request(method, url, headers=every, content=content, extensions=extensions)
+
+
+def send(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> Answer:
+    """Send a request, and read the whole answer.
+
+    httpx's own client is not used: it fails on a redirect whose target is no URL.
+    """
+    started = time.monotonic()
+    with (
+        _transport(context, proxy) as transport,
+        contextlib.closing(transport.handle_request(request)) as response,
+    ):
+        content = _read(response, url)
+    return Answer(
+        url=url,
+        status=response.status_code,
+        reason=printable(response.reason_phrase, 80),
+        headers=response.headers,
+        content=content,
+        seconds=time.monotonic() - started,
+    )
+
+
+def begin(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> StreamedAnswer:
+    """Send a request, and receive the headers; the answer holds the connection."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        transport = stack.enter_context(_transport(context, proxy))
+        response = transport.handle_request(request)
+        response.request = request
+        stack.pop_all()
+    return StreamedAnswer(response, transport, url, time.monotonic() - started)
+
+
+def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTPTransport:
+    if proxy is not None and proxy.url.scheme == "https":
+        proxy.ssl_context = context  # by default, httpx trusts other authorities for it
+    return httpx.HTTPTransport(verify=context, proxy=proxy)
+
+
+def resolve(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
+    """Return the addresses of a host, in the order in which they are tried.
+
+    Args:
+        host: its name or an address.
+        port: the port to put beside each address.
+        seconds: how long it may take; the resolver itself has no bound.
+
+    Returns:
+        Addresses and ports, at least one, none twice.
+
+    Raises:
+        OSError: there are none; a TimeoutError if it took too long.
+        UnicodeError: it is no valid host name.
+    """
+
+    def run(_: object) -> list[tuple[str, int]]:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
+
+    return Exchange(run).within(seconds)
+
+
+class Exchange(Generic[T]):
+    """Runs an exchange in a thread of its own, and breaks it off when its time is over.
+
+    httpx bounds each single read, and a server that sends one byte a second passes every such bound; nothing
+    bounds the resolving of a name, and each of a host's addresses is given the whole time to connect.
+
+    Args:
+        run: the exchange; it is given this object, whose `trace` httpx is to call with each event.
+        only_loopback: how a message names a peer that must be this machine; None if it may be any.
+
+    Attributes:
+        phase: how far it is; see `faults`.
+        tls_begun: whether a TLS handshake has begun.
+    """
+
+    def __init__(self, run: Callable[[Exchange[T]], T], *, only_loopback: str | None = None) -> None:
+        self.phase = faults.NOT_BEGUN
+        self.tls_begun = False
+        self._run = run
+        self._only_loopback = only_loopback
+        self._outcome: T | BaseException | None = None
+        self._noticed = 0.0  # when something was last sent, by the monotonic clock
+        self._broken_off = False
+        self._socket: socket.socket | None = None
+        self._done = threading.Event()
+        self._lock = threading.Lock()  # guards the socket and `_broken_off`
+        self._thread = threading.Thread(target=self._work, name="banno-creds exchange", daemon=True)
+
+    def within(self, seconds: float) -> T:
+        """Wait for the outcome.
+
+        Args:
+            seconds: how long at most; counted from the last piece sent, if `noticing` passes on any.
+
+        Returns:
+            The answer.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        try:
+            self._noticed = time.monotonic()
+            self._thread.start()
+            while (left := self._noticed + seconds - time.monotonic()) > 0:
+                # Not join: when Ctrl-C interrupts it, Python 3.11 and 3.12 believe that the thread has ended.
+                if self._done.wait(min(left, seconds)):
+                    break
+        finally:
+            if not self._done.is_set():
+                self._break_off()
+        self._thread.join(_CLOSING_SECONDS)
+        outcome, self._outcome = self._outcome, None
+        if self._broken_off or outcome is None:
+            if isinstance(outcome, StreamedAnswer):  # it began at the last moment
+                outcome.close()
+            raise TimeoutError
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def noticing(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass on the pieces that are sent: the time begins anew with each, and stands still while one is made."""
+        source = iter(pieces)
+        while True:
+            self._noticed = math.inf
+            piece = next(source, None)
+            self._noticed = time.monotonic()
+            if piece is None:
+                return
+            yield piece
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note how far the exchange is, and its socket as soon as there is one."""
+        name = event.partition(".")[2]
+        self.phase = _PHASES.get(name, self.phase)
+        self.tls_begun = self.tls_begun or self.phase == faults.NO_TLS
+        if name != "connect_tcp.complete":
+            return
+        stream = info["return_value"]
+        if self._only_loopback is not None:
+            # Only the name in the URL was checked, and a name may lead anywhere. Nothing has been sent yet.
+            address = stream.get_extra_info("server_addr")[0]
+            if not is_loopback(address):
+                stream.close()
+                raise faults.not_this_machine(self._only_loopback, address)
+        with self._lock:
+            if self._broken_off:
+                stream.close()
+            else:
+                # A duplicate: TLS takes the first one's descriptor away as soon as its handshake begins.
+                self._socket = stream.get_extra_info("socket").dup()
+
+    def _work(self) -> None:
+        try:
+            self._outcome = self._run(self)
+        except BaseException as failure:  # noqa: BLE001 - `within` raises it again
+            self._outcome = failure
+        finally:
+            with self._lock:
+                if self._socket is not None:
+                    self._socket.close()
+                    self._socket = None
+            self._done.set()
+
+    def _break_off(self) -> None:
+        with self._lock:
+            self._broken_off = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # it may just have ended by itself
+                    self._socket.shutdown(socket.SHUT_RDWR)
+        self._done.wait(_CLOSING_SECONDS)
+
+
+def _read(response: httpx.Response, url: str) -> bytes:
+    """Read a body, bounded in its size as it comes and when decompressed."""
+    status, reason = response.status_code, response.reason_phrase
+    content = bytearray()
+    for chunk in response.iter_raw():
+        content += chunk
+        if len(content) > MOST_ANSWER_BYTES:
+            raise faults.too_large(url, status, reason, MOST_ANSWER_BYTES)
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity") or not content:
+        return bytes(content)
+    # No compression was asked for, but some gateways compress all answers.
+    inflater = _inflater()
+    try:
+        inflated = inflater.decompress(content, MOST_ANSWER_BYTES + 1)
+    except zlib.error:
+        inflated = b""
+    if len(inflated) > MOST_ANSWER_BYTES:
+        raise faults.too_large(url, status, reason, MOST_ANSWER_BYTES)
+    if not inflater.eof:
+        raise faults.unreadable(url, status, encoding)
+    return inflated
+
+
+def _inflate(chunks: Iterator[bytes], answer: StreamedAnswer) -> Iterator[bytes]:
+    """Decompress gzip or zlib as it comes; even a bomb is never held in memory."""
+    inflater = _inflater()
+    begun = False
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if inflater.eof:  # gzip may consist of several members (RFC 1952 section 2.2)
+                inflater = _inflater()
+            try:
+                yield inflater.decompress(rest, _CHUNK_BYTES)
+            except zlib.error:
+                raise faults.unreadable(answer.url, answer.status, answer.encoding) from None
+            begun, rest = True, inflater.unconsumed_tail or inflater.unused_data
+    if begun and not inflater.eof:
+        raise faults.unreadable(answer.url, answer.status, answer.encoding)
+
+
+def _inflater() -> zlib._Decompress:
+    return zlib.decompressobj(zlib.MAX_WBITS | 32)  # detects gzip and zlib

@@ -1,0 +1,230 @@
+"""What breaks on the way to a server, as errors with rules; a request and the doctor say it in the same words."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+
+from banno_creds.errors import (
+    ConfigurationError,
+    NetworkError,
+    TimedOutError,
+    UntrustedServerError,
+    UnusableAnswerError,
+)
+from banno_creds.text import printable, setting
+
+if TYPE_CHECKING:
+    from banno_creds.errors import BannoCredsError
+
+# A dropped SYN is noticed only by waiting; waiting longer than this seldom helps.
+CONNECT_SECONDS = 10.0
+
+# How far an exchange was when it failed.
+NOT_BEGUN = "it had not begun"
+NO_CONNECTION = "there was no connection yet"
+NO_TLS = "TLS was not agreed on yet"
+NOT_SENT = "the request was not sent yet"
+NO_ANSWER = "the server had not begun to answer"
+PART_OF_ANSWER = "the answer had begun, and was not whole"
+_BEFORE_THE_REQUEST = (NOT_BEGUN, NO_CONNECTION, NO_TLS)
+
+_UNKNOWN_AUTHORITY = (
+    "a certificate authority this machine does not know (an inspecting proxy?): add it to the operating "
+    f"system's trust store, or name it with {setting('ca_bundle')} FILE"
+)
+_WRONG_HOST = "the certificate is for another host: check the URL"
+_CERTIFICATE_HINTS = {  # OpenSSL's verify codes
+    9: "the server's certificate is not valid yet: check this machine's clock",
+    10: "the server's certificate has expired: check this machine's clock, then tell the server's operator",
+    18: f"a self-signed certificate: name it with {setting('ca_bundle')} FILE if you trust it",
+    62: _WRONG_HOST,
+    64: _WRONG_HOST,
+}
+_CERTIFICATE_RULES = {
+    9: "network.tls.expired",  # or not valid yet
+    10: "network.tls.expired",
+    62: "network.tls.host",
+    64: "network.tls.host",
+}
+
+PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+_BETWEEN_HINT = "look at what stands between this machine and the server: a proxy, a gateway"
+
+
+def explain(
+    failure: httpx.HTTPError, url: str, proxy: httpx.Proxy | None, phase: str, *, tls_begun: bool
+) -> BannoCredsError:
+    """Return the error for an exchange that broke while there was time left."""
+    cause = cause_of(failure)
+    words = printable(failure) or type(failure).__name__
+    if isinstance(failure, httpx.TimeoutException):
+        error = unconnected(TimeoutError(), url, proxy, "")
+        return error.but(rule="network.timeout") if phase == NO_TLS else error
+    if isinstance(failure, httpx.ProxyError):
+        return refused_by_proxy(url, words)
+    if isinstance(cause, ssl.SSLError):
+        return untrusted(cause, urlsplit(url).netloc)
+    if isinstance(cause, (socket.gaierror, ConnectionRefusedError)) or isinstance(failure, httpx.ConnectError):
+        error = unconnected(cause, url, proxy, words)
+        # Reset during the handshake: some firewalls read the host's name in it.
+        return error.but(rule="network.tls.handshake") if phase == NO_TLS else error
+    # Through a proxy, the proxy is the only peer until TLS begins.
+    return broken(url, words, "network.connection" if proxy is None or tls_begun else "network.proxy")
+
+
+def cause_of(failure: BaseException) -> BaseException:
+    """Return the operating system's or OpenSSL's own exception beneath httpx's and httpcore's."""
+    while True:
+        deeper = failure.__cause__ or failure.__context__
+        if deeper is None:
+            return failure
+        failure = deeper
+
+
+def may_have_been_sent(phase: str) -> bool:
+    """Return whether the server may have received the request."""
+    return phase not in _BEFORE_THE_REQUEST
+
+
+def broken(url: str, words: str, rule: str) -> NetworkError:
+    """Return the error for a connection that broke before the answer was complete."""
+    return NetworkError(
+        f"the connection to {urlsplit(url).netloc} broke before the whole answer was there: {words}",
+        retryable=True,
+        hint="try again; if it stays so, look at what stands between this machine and the server",
+        rule=rule,
+    )
+
+
+def timed_out(url: str, seconds: float, phase: str) -> TimedOutError:
+    """Return the error for an exchange that was not over within the time allowed."""
+    return TimedOutError(
+        f"no whole answer from {urlsplit(url).netloc} within {seconds:g} s",
+        hint=f"try again later, or allow more with {setting('timeout')} SECONDS",
+        details=(phase,),
+        rule="network.connection" if phase == NO_CONNECTION else "network.timeout",
+    )
+
+
+def paused(url: str, seconds: float) -> TimedOutError:
+    """Return the error for an answer that paused for longer than the time allowed."""
+    return TimedOutError(
+        f"nothing more of the answer from {urlsplit(url).netloc} came for {seconds:g} s",
+        hint=f"try again later, or allow longer pauses with {setting('timeout')} SECONDS",
+        details=(PART_OF_ANSWER,),
+        rule="network.timeout",
+    )
+
+
+def unconnected(cause: BaseException, url: str, proxy: httpx.Proxy | None, words: str) -> NetworkError:
+    """Return the error for a connection that was not made.
+
+    Args:
+        cause: the operating system's reason.
+        url: the URL to ask.
+        proxy: the proxy that the connection was for, if any.
+        words: the reason in words, for a cause that has none of its own.
+    """
+    peer, look = urlsplit(url).netloc, "check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)"
+    if proxy is not None:
+        peer, look = f"the proxy {proxy.url.netloc.decode()}", PROXY_HINT
+    rule = "network.connection"
+    if isinstance(cause, TimeoutError) and cause.errno is None:  # one with a number is the operating system's
+        message = f"no connection to {peer} within {CONNECT_SECONDS:g} s"
+        return TimedOutError(message, retryable=True, hint=look, rule=rule)
+    if isinstance(cause, socket.gaierror):
+        message = f"{peer} cannot be resolved: {cause.strerror}"
+        return NetworkError(message, retryable=True, hint=look, rule="network.dns")
+    if isinstance(cause, ConnectionRefusedError):
+        return NetworkError(
+            f"{peer} refused the connection: nothing listens there",
+            retryable=True,
+            hint=PROXY_HINT if proxy else "check the host and the port, and whether the server is running",
+            rule=rule,
+        )
+    words = (isinstance(cause, OSError) and cause.strerror) or words
+    return NetworkError(f"no connection to {peer}: {words}", retryable=True, hint=look, rule=rule)
+
+
+def refused_by_proxy(url: str, words: str) -> NetworkError:
+    """Return the error for a proxy that does not connect to the server.
+
+    Args:
+        url: the URL to ask.
+        words: the proxy's status and its reason.
+    """
+    return NetworkError(
+        f"the proxy would not connect to {urlsplit(url).netloc}: {words}",
+        retryable=words.startswith("5"),  # such as 503: it could not reach the host just now
+        hint=f"{PROXY_HINT}, and at the proxy's user name and password",
+        rule="network.proxy",
+    )
+
+
+def not_this_machine(named: str, address: str) -> NetworkError:
+    """Return the error for plain http to a loopback name that leads to another machine.
+
+    Args:
+        named: the name.
+        address: the address it leads to.
+    """
+    return NetworkError(
+        f"{named} is not this machine: the name leads to {address}",
+        hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
+        rule="network.dns",
+    )
+
+
+def no_host(url: str) -> ConfigurationError:
+    """Return the error for a URL whose host is not a valid name."""
+    return ConfigurationError(
+        f"{urlsplit(url).netloc!a} cannot be a host's name",
+        hint="check the URL's spelling",
+        rule="configuration.endpoint",
+    )
+
+
+def untrusted(cause: OSError, host: str) -> UntrustedServerError:
+    """Return the error for TLS that failed.
+
+    Args:
+        cause: the exception of OpenSSL, truststore or the operating system.
+        host: the server's host and port.
+    """
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return UntrustedServerError(
+            f"the certificate of {host} is not trusted: {printable(cause.verify_message)}",
+            hint=_CERTIFICATE_HINTS.get(cause.verify_code, _UNKNOWN_AUTHORITY),
+            rule=_CERTIFICATE_RULES.get(cause.verify_code, "network.tls.untrusted"),
+        )
+    return UntrustedServerError(
+        f"TLS with {host} failed: {printable(getattr(cause, 'reason', None) or cause.strerror or cause)}",
+        hint="check that the port speaks TLS (1.2 or later), and not plain http; and what stands between this "
+        "machine and the server",
+        rule="network.tls.handshake",
+    )
+
+
+def unreadable(url: str, status: int, encoding: str) -> UnusableAnswerError:
+    """Return the error for an answer that cannot be decompressed."""
+    return UnusableAnswerError(
+        f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
+        hint=_BETWEEN_HINT,
+        details=(f"{status}, content-encoding {printable(encoding, 40)}",),
+        rule="network.answer",
+    )
+
+
+def too_large(url: str, status: int, reason: str, most: int) -> UnusableAnswerError:
+    """Return the error for an answer of more than ``most`` bytes."""
+    return UnusableAnswerError(
+        f"the answer from {url} is larger than {most // 1024} KiB and was not read further",
+        hint="check the URL: such an endpoint answers with a few kilobytes",
+        details=(f"{status} {printable(reason, 80)}",),
+        rule="network.answer",
+    )

@@ -1,0 +1,137 @@
+"""Which certificate authorities are trusted: those of a CA bundle, else those of the operating system's store."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from pathlib import Path
+
+from banno_creds.errors import ConfigurationError
+from banno_creds.text import printable, setting
+
+
+class Trust:
+    """The trusted certificate authorities, read when they are first needed.
+
+    Args:
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+    """
+
+    def __init__(self, ca_bundle: Path | None) -> None:
+        self._ca_bundle = ca_bundle
+        self._context: ssl.SSLContext | None = None
+        self._is_part = False
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether a CA bundle was given."""
+        return self._ca_bundle is not None
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context that trusts them.
+
+        Raises:
+            ConfigurationError: the CA bundle cannot be read.
+        """
+        if self._context is None:
+            if self._ca_bundle is None:
+                self._context, self._is_part = system_store()
+            else:
+                self._context = read_bundle(self._ca_bundle)
+        return self._context
+
+    def widen(self) -> bool:
+        """Trust the operating system's whole store from now on, if only a part of it was read.
+
+        Returns:
+            Whether only a part was read: a certificate that was not trusted may be trusted now.
+        """
+        was_part = self._is_part
+        if was_part:
+            self._context, self._is_part = _whole_store(), False
+        return was_part
+
+    def forget(self) -> None:
+        """Free the memory of the certificates."""
+        self._context = None
+
+    def name(self) -> str:
+        """Return the name and the place of the trust store."""
+        if self._ca_bundle is not None:
+            return f"{setting('ca_bundle')} {printable(self._ca_bundle)}"
+        if sys.platform in ("darwin", "win32"):  # they keep it in no file
+            return "the operating system's trust store"
+        paths = ssl.get_default_verify_paths()
+        named = [(name, os.environ.get(name)) for name in (paths.openssl_cafile_env, paths.openssl_capath_env)]
+        settings = [f"{name} {printable(value)}{_absence(value)}" for name, value in named if value]
+        if settings:
+            return " and ".join(settings)
+        place = paths.cafile or paths.capath
+        return f"the operating system's trust store{f' {printable(place)}' if place else ''}"
+
+
+def read_bundle(ca_bundle: Path) -> ssl.SSLContext:
+    """Return a context that trusts a CA bundle's authorities."""
+    context = _trusting_nobody()
+    fault = None
+    try:
+        if not ca_bundle.is_dir():
+            context.load_verify_locations(cafile=str(ca_bundle))
+        elif _is_hashed(ca_bundle):
+            context.load_verify_locations(capath=str(ca_bundle))
+        else:
+            fault = "it is a folder without hashed certificates"
+    except ssl.SSLError:
+        fault = "it holds no PEM certificate"
+    except OSError as failure:
+        fault = failure.strerror or str(failure)
+    if fault:
+        raise ConfigurationError(
+            f"the CA bundle {ca_bundle} cannot be read: {fault}",
+            hint="name a file of PEM certificates, or a folder made by: openssl rehash",
+            rule="configuration.invalid",
+        )
+    return context
+
+
+def system_store() -> tuple[ssl.SSLContext, bool]:
+    """Return a context that trusts the operating system's store, and whether it may be only a part of it.
+
+    Debian and Alpine keep the same certificates in one large file and, beside it, in a hashed folder. The folder is
+    tried first: it is read on demand, and reading the file costs about 20 ms at each start. It may be only a part:
+    somebody may have added an authority to the file by hand. On all other systems, and where SSL_CERT_FILE or
+    SSL_CERT_DIR is set, truststore decides.
+    """
+    paths = ssl.get_default_verify_paths()
+    named = os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env)
+    if sys.platform == "linux" and not named and paths.cafile and paths.capath:
+        folder = Path(paths.capath).resolve()
+        if Path(paths.cafile).resolve().parent == folder and _is_hashed(folder):
+            context = _trusting_nobody()
+            context.load_verify_locations(capath=str(folder))
+            return context, True
+    return _whole_store(), False
+
+
+def _whole_store() -> ssl.SSLContext:
+    import truststore
+
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _trusting_nobody() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _is_hashed(folder: Path) -> bool:
+    """Return whether a folder's certificates can be found by the hash of their subject."""
+    return any(folder.glob("????????.[0-9]"))
+
+
+def _absence(path: str) -> str:
+    return "" if os.pathsep in path or Path(path).exists() else " (which is not there)"
