@@ -28,7 +28,7 @@ from banno_creds.api import call as api
 from banno_creds.api.call import ApiRequest, Content, make_request
 from banno_creds.config import Wanted
 from banno_creds.errors import ConfigurationError, RefusedError, TimedOutError
-from banno_creds.http import client as http_client
+from banno_creds.http import exchange
 from banno_creds.http.client import HttpClient
 from banno_creds.tokens import cache as token_cache
 from banno_creds.tokens.client_credentials import ClientCredentials
@@ -486,7 +486,7 @@ def test_the_api_base_is_an_origin_that_may_be_sent_a_token(
 def test_a_name_that_is_not_loopback_gets_no_token_over_plain_http(
     call: Callable[..., Result], bank: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_client, "is_loopback", lambda _: False)  # as the connection is made, to the API too
+    monkeypatch.setattr(exchange, "is_loopback", lambda _: False)  # as the connection is made, to the API too
     monkeypatch.setattr(ClientCredentials, "fetch", lambda *_: _response(access_token(1)))
     result = call("/a/x")
     assert result.code == 5
@@ -1308,14 +1308,14 @@ def test_the_whole_may_take_longer(bank: Api, ec_pem: Path) -> None:
 
 
 def test_an_answer_that_begins_as_the_time_ends_is_closed(bank: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = http_client._Exchange._break_off
+    real = exchange.Exchange._break_off
 
-    def late(exchange: http_client._Exchange[Any]) -> None:
-        exchange._thread.join(10)  # it has its answer now
-        exchange._broken_off = True
-        real(exchange)
+    def late(under_way: exchange.Exchange[Any]) -> None:
+        under_way._thread.join(10)  # it has its answer now
+        under_way._broken_off = True
+        real(under_way)
 
-    monkeypatch.setattr(http_client._Exchange, "_break_off", late)
+    monkeypatch.setattr(exchange.Exchange, "_break_off", late)
     over = threading.Event()
 
     def talk(handler: Handler) -> None:
@@ -1323,7 +1323,7 @@ def test_an_answer_that_begins_as_the_time_ends_is_closed(bank: Api, monkeypatch
         Reply()(handler)
 
     bank.says(talk)
-    monkeypatch.setattr(http_client, "_request", _patient(http_client._request))
+    monkeypatch.setattr(exchange, "make_request", _patient(exchange.make_request))
     with HttpClient(0.2) as http, pytest.raises(TimedOutError):
         http.stream("GET", f"{bank.base}/a", [])
 

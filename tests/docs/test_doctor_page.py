@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from banno_creds.doctor.examination import MOST_REQUESTS, PROBE_PAUSE, Exchange, Setting
+from banno_creds.doctor.case import Exchange, Setting
+from banno_creds.doctor.request import MOST_REQUESTS, PROBE_PAUSE
 from banno_creds.rules.diagnosis import Cause, Diagnosis, RuledOut
 from banno_creds.rules.explanations import Explanation
 from banno_creds.rules.findings import Finding, Verdict

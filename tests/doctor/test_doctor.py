@@ -23,14 +23,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import RSAKey
 
+from banno_creds.cli.report import as_option
 from banno_creds.config import ClientConfig, KeySource
-from banno_creds.doctor import examination as doctor
-from banno_creds.doctor.examination import MOST_REQUESTS, PROBE_PAUSE, Examination, Setup, examine
+from banno_creds.doctor.case import Examination, Setup
+from banno_creds.doctor.conclusion import conclusion
+from banno_creds.doctor.examination import examine
+from banno_creds.doctor.request import MOST_REQUESTS, PROBE_PAUSE
 from banno_creds.errors import OutputError
 from banno_creds.jose import keys
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.sandbox import Client, Sandbox
+from banno_creds.steps import Run
 from tests.conftest import CLIENT_ID, write_private
 from tests.doctor.commands import ask, public_of, refused, without_chance
 from tests.http.machine import exchanges_that_stay
@@ -149,8 +153,9 @@ def look(
         None if registered is None else str(registered),
         offline=offline,
         probe=probe,
+        spell=as_option,
     )
-    examination = examine(setup, told, clock=clock, sleep=pauses.append)
+    examination = examine(setup, told, Run(clock=clock, sleep=pauses.append))
     # All that was told is found, but for what could not be told at first.
     all_told = [finding for part in parts for finding in part.findings]
     assert [finding for finding in all_told if finding in examination.findings] == list(examination.findings)
@@ -1096,7 +1101,7 @@ def test_the_refusal_is_a_finding_with_the_servers_words(bank: Bank, rsa_key: ke
 
 def shown_of(seen: Looked) -> dict[str, tuple[str, ...]]:
     """What people are told at the end, by its titles."""
-    return {part.title: part.notes for part in doctor.conclusion(seen.examination)}
+    return {part.title: part.notes for part in conclusion(seen.examination)}
 
 
 MAY_COME_FROM = "What it may come from: the likeliest first, and not to be told apart from outside"
@@ -1189,7 +1194,7 @@ def test_a_refusal_that_says_its_reason_has_one_cause_and_one_question(
     assert seen.rules("fail") == [error]
     assert seen.one(error).fix
     assert seen.code == 4
-    notes = [note for part in doctor.conclusion(seen.examination) for note in part.notes]
+    notes = [note for part in conclusion(seen.examination) for note in part.notes]
     [question] = [note for note in notes if note.endswith("?") or "Users & Groups" in note]
     assert CLIENT_ID in question
     if error == "invalid_scope":
@@ -1202,7 +1207,7 @@ def test_an_error_that_nobody_knows_is_told_as_it_is(bank: Bank, rsa_key: keys.P
     assert seen.rules("fail") == ["token.request"]  # whose id it is, is not for the server to choose
     assert "teapot — short and stout" in seen.one("token.request").received
     assert (seen.code, seen.causes) == (4, [])
-    [part] = [part for part in doctor.conclusion(seen.examination) if part.notes]
+    [part] = [part for part in conclusion(seen.examination) if part.notes]
     assert any("teapot" in note for note in part.notes)
 
 
@@ -1244,7 +1249,7 @@ def test_an_answer_that_echoes_the_assertion_is_left_out(bank: Bank, rsa_key: ke
     bank.token = lambda form: says_json(401, error="invalid_client", error_description=form["client_assertion"])
     seen = look(rsa_key, bank.url)
     [form] = bank.forms
-    everything = repr((seen.parts, seen.examination, doctor.conclusion(seen.examination)))
+    everything = repr((seen.parts, seen.examination, conclusion(seen.examination)))
     signature = form["client_assertion"].rpartition(".")[2]
     assert not any(signature[i : i + 16] in everything for i in range(len(signature) - 16))
     assert seen.code == 4

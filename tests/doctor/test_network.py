@@ -28,7 +28,9 @@ import pytest
 import trustme
 
 import banno_creds
+from banno_creds.cli.report import as_option
 from banno_creds.doctor import network
+from banno_creds.doctor.findings import spelled
 from banno_creds.doctor.network import examine
 from banno_creds.errors import (
     BannoCredsError,
@@ -39,8 +41,7 @@ from banno_creds.errors import (
     UnavailableError,
     UnusableAnswerError,
 )
-from banno_creds.http import client as http_client
-from banno_creds.http import discovery
+from banno_creds.http import discovery, faults
 from banno_creds.http.client import HttpClient
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.times import utc
@@ -101,7 +102,7 @@ def bank(authority: Authority) -> Iterator[RawServer]:
 def found(url: str, ca_bundle: Path | None = None, *, timeout: float = 20) -> list[Finding]:
     """What is found on the way; the findings but the last have passed, and nobody's password is in them."""
     with HttpClient(timeout, ca_bundle) as http:
-        findings = list(examine(url, http))
+        findings = [spelled(finding, as_option) for finding in examine(url, http)]
     assert {finding.verdict for finding in findings[:-1]} <= {Verdict.PASS}
     assert PASSWORD not in repr(findings)
     assert all(finding.received.isprintable() for finding in findings)
@@ -232,7 +233,7 @@ def test_the_operating_systems_whole_store_is_asked_after_its_folder(
 def test_a_trust_store_that_is_no_file_has_no_path(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/corp.pem")  # which is not heeded there
     monkeypatch.setattr(sys, "platform", platform)
-    assert HttpClient(1).trusted_by() == "the operating system's trust store"
+    assert HttpClient(1).trust.name() == "the operating system's trust store"
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(13, Verdict.WARN), (15, Verdict.PASS)])
@@ -734,7 +735,7 @@ def test_a_handshake_that_never_ends() -> None:
 
 
 def test_a_handshake_that_takes_its_own_time_although_there_is_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(faults, "CONNECT_SECONDS", 0.3)
     monkeypatch.setattr(network, "CONNECT_SECONDS", 0.3)
     server = RawServer(lambda *talk: server.stall(*talk), at_once=True)
     with server:
@@ -909,7 +910,8 @@ def rules_in(module: str) -> set[str]:
 
 
 def test_each_rule_that_an_error_names_is_one() -> None:
-    named = set().union(*map(rules_in, ("http/client", "http/discovery", "tokens/response", "doctor/network")))
+    rooms = ("client", "faults", "answers", "proxies", "trust", "discovery")
+    named = set().union(*(rules_in(f"http/{room}") for room in rooms), rules_in("doctor/network"))
     assert named <= set(Rule)
     assert {rule for rule in Rule if rule.startswith("network.")} <= named
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from banno_creds import __version__
-from banno_creds.doctor.examination import Examination, Exchange, Setting
+from banno_creds.doctor.case import Examination, Exchange, Setting
 from banno_creds.doctor.support_bundle import bundle
 from banno_creds.rules.diagnosis import Cause, Diagnosis, RuledOut
 from banno_creds.rules.findings import Finding, Rule, Verdict

@@ -150,7 +150,7 @@ def test_a_document_without_a_token_endpoint(
 def test_a_document_without_a_jwk_set() -> None:
     with pytest.raises(UnusableAnswerError, match="names no jwks_uri") as failure:
         discovery.endpoint({"issuer": "https://bank.example"}, "jwks_uri")
-    assert (failure.value.hint, failure.value.rule) == ("give --jwks instead", "discovery.jwks")
+    assert (failure.value.hint, failure.value.rule) == ("give jwks instead", "discovery.jwks")
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from banno_creds.errors import ConfigurationError, NetworkError, TimedOutError, UnusableAnswerError
-from banno_creds.http import client as http_client
-from banno_creds.http.client import MOST_ANSWER_BYTES, HttpClient, answer_skew
+from banno_creds.http import proxies, trust
+from banno_creds.http.client import HttpClient
+from banno_creds.http.exchange import MOST_ANSWER_BYTES, answer_skew
 from tests.conftest import CLIENT_ID, Cli, Result
 from tests.http.machine import Store, exchanges_that_stay, linux, own_address
 from tests.servers.loopback import Says
@@ -743,17 +744,17 @@ def test_what_was_checked_is_not_found_out_again(
 ) -> None:
     built: list[object] = []
 
-    def watch(name: str) -> None:
-        real = getattr(http_client, name)
+    def watch(module: object, name: str) -> None:
+        real = getattr(module, name)
 
         def build(of: object) -> object:
             built.append(of)
             return real(of)
 
-        monkeypatch.setattr(http_client, name, build)
+        monkeypatch.setattr(module, name, build)
 
-    watch("_bundle_trust")
-    watch("_proxy_for")
+    watch(trust, "read_bundle")
+    watch(proxies, "proxy_for")
     with HttpClient(20, authority.file) as http:
         http.check(secure.url())
         assert secure.connections == 0
@@ -763,7 +764,7 @@ def test_what_was_checked_is_not_found_out_again(
 
 
 def test_nothing_is_loaded_for_plain_http(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer) -> None:
-    monkeypatch.delattr(http_client, "_system_trust")
+    monkeypatch.delattr(trust, "system_store")
     server.says(Says(200, b"{}"))
     with HttpClient(20) as http:
         http.check(server.url)
@@ -775,9 +776,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(tmp_path, monkeypatch)
 
 
-def whole_store(trust: tuple[ssl.SSLContext, bool]) -> bool:
+def whole_store(found: tuple[ssl.SSLContext, bool]) -> bool:
     """Whether it is truststore that decides, and knows that it is all there is."""
-    context, is_part = trust
+    context, is_part = found
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert is_part == (type(context) is ssl.SSLContext)
     return not is_part
@@ -788,9 +789,9 @@ def test_a_systems_folder_is_read_on_demand(
     ask: Callable[..., Result], store: Store, secure: RawServer, authority: Authority
 ) -> None:
     store.fill(folder=authority, bundle=authority)
-    trust = http_client._system_trust()
-    assert not whole_store(trust)
-    assert trust[0].cert_store_stats()["x509"] == 0
+    found = trust.system_store()
+    assert not whole_store(found)
+    assert found[0].cert_store_stats()["x509"] == 0
     assert ask(secure.url()) == TOKEN
 
 
@@ -808,7 +809,7 @@ def test_an_authority_that_the_bundle_alone_has_is_trusted_too(
     store.fill(folder=other_authority, bundle=authority)
     changed = store.folder.stat().st_mtime + age
     os.utime(store.bundle, (changed, changed))
-    assert not whole_store(http_client._system_trust())
+    assert not whole_store(trust.system_store())
     # OpenSSL was built with other places than these: truststore asks it, not Python.
     monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda c: c.load_verify_locations(store.bundle))
     assert ask(secure.url()) == TOKEN
@@ -855,7 +856,7 @@ def test_a_folder_that_is_not_that_of_the_bundle_is_not_taken_for_the_whole_stor
     store.bundle.rename(tmp_path / "tls-ca-bundle.pem")
     store.file.unlink()
     store.file.symlink_to(tmp_path / "tls-ca-bundle.pem")
-    assert whole_store(http_client._system_trust())
+    assert whole_store(trust.system_store())
 
 
 def test_a_folder_without_hashes_and_another_system_are_left_to_truststore(
@@ -863,10 +864,10 @@ def test_a_folder_without_hashes_and_another_system_are_left_to_truststore(
 ) -> None:
     shutil.copy(authority.file, store.bundle)
     store.file.symlink_to(store.bundle)
-    assert whole_store(http_client._system_trust())
+    assert whole_store(trust.system_store())
     shutil.copy(authority.file, store.folder / "0a1b2c3d.0")
     monkeypatch.setattr(sys, "platform", "aix")
-    assert whole_store(http_client._system_trust())
+    assert whole_store(trust.system_store())
 
 
 # --- Plain http ---
@@ -1066,7 +1067,7 @@ def test_a_socks_proxy_without_what_speaks_to_one(
     assert ask(BANK, env={"ALL_PROXY": f"socks5://user:{PASSWORD}@127.0.0.1:1080"}) == Result(
         2,
         "",
-        "✗   The proxy from the environment is a SOCKS proxy, and what speaks to one is not installed\n"
+        "✗   The proxy from the environment is a SOCKS proxy, and the package for these is not installed\n"
         "    Next: pip install 'httpx[socks]'\n"
         "    More: banno-creds explain network.proxy\n",
     )

@@ -205,7 +205,7 @@ def test_the_faults_that_only_the_bank_can_check_have_a_question() -> None:
 
 def test_the_limits_in_the_texts_are_those_of_the_code() -> None:
     from banno_creds.config import ALGORITHMS, DEFAULT_LIFETIME, DEFAULT_TIMEOUT, MOST_LIFETIME
-    from banno_creds.doctor.examination import MOST_REQUESTS
+    from banno_creds.doctor.request import MOST_REQUESTS
     from banno_creds.jose.keys import LEAST_RSA_BITS
     from banno_creds.rules.clock import CLOCK_TOLERANCE, CLOCK_WARNS
 

@@ -15,7 +15,7 @@ import pytest
 
 from banno_creds import KeySource, TokenSource
 from banno_creds.config import ENVIRONMENTS, ClientConfig
-from banno_creds.doctor import examination as doctor
+from banno_creds.doctor import case, examination
 from banno_creds.errors import RefusedError
 from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, write_private
@@ -388,7 +388,7 @@ def configs(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Configs:
 
     def run(args: list[str], env: Mapping[str, str]) -> list[ClientConfig]:
         seen: list[ClientConfig] = []
-        fetch, examine = ClientCredentials.fetch, doctor.examine
+        fetch, examine = ClientCredentials.fetch, examination.examine
 
         def fetch_token(self: ClientCredentials, *more: Any) -> Any:
             seen.append(self.config)
@@ -397,13 +397,13 @@ def configs(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Configs:
             except RefusedError as refused:  # whatever rule has failed, it is the hint that is looked at
                 raise refused.but(hint=FIND_OUT, doctor_can_tell=True) from None
 
-        def examining(setup: doctor.Setup, *more: Any, **options: Any) -> doctor.Examination:
+        def examining(setup: case.Setup, *more: Any, **options: Any) -> case.Examination:
             seen.append(setup.config)
             return examine(setup, *more, **options)
 
         with monkeypatch.context() as patch:
             patch.setattr(ClientCredentials, "fetch", fetch_token)
-            patch.setattr(doctor, "examine", examining)
+            patch.setattr(examination, "examine", examining)
             program, *words = command_in(cli("client-assertion", "-q", *args, env=env))
             assert program == "banno-creds"
             json.loads(cli(*words, "--offline", "-o", "json", env=env).stdout)

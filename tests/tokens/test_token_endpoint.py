@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from banno_creds.errors import BannoCredsError, RefusedError
-from banno_creds.http.client import Answer
+from banno_creds.http.exchange import Answer
 from banno_creds.tokens.response import TokenResponse, read_answer
 from tests.conftest import CLIENT_ID, Cli, Result
 from tests.servers.loopback import Request, Says

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import IO, BinaryIO
 
-    from banno_creds.http.client import Answer, HttpClient, StreamedAnswer
+    from banno_creds.http.client import HttpClient
+    from banno_creds.http.exchange import Answer, StreamedAnswer
     from banno_creds.login.refresh_token import SignedIn
     from banno_creds.steps import Emit
     from banno_creds.tokens.cache import TokenCache
@@ -461,7 +462,7 @@ class _Call:
         return without(words, self.token, "the token")
 
     def _whole(self, answer: StreamedAnswer, content: bytes) -> Answer:
-        from banno_creds.http.client import Answer
+        from banno_creds.http.exchange import Answer
 
         reason = self._without_token(answer.reason)
         return Answer(answer.url, answer.status, reason, answer.headers, content, answer.seconds)

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from banno_creds.cli.inputs import check_file_or_url, expand
 from banno_creds.cli.options import key_options, request_options
 from banno_creds.cli.parameters import PROFILE, Command, Option, complete_file, option
-from banno_creds.cli.report import Report, write_result
+from banno_creds.cli.report import Report, as_option, write_result
 from banno_creds.cli.settings import client_config, endpoint, run_for
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
 from banno_creds.errors import ConfigurationError, KeyLoadError
@@ -22,7 +22,7 @@ from banno_creds.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from banno_creds.doctor.examination import Examination, Setting
+    from banno_creds.doctor.case import Examination, Setting
     from banno_creds.rules.findings import Part
 
 _VERSION = 1
@@ -112,17 +112,17 @@ def command(
     except (ConfigurationError, KeyLoadError) as failure:
         from banno_creds.doctor.examination import invalid
 
-        examination = invalid(values["client_id"], settings, failure, tell)
+        examination = invalid(values["client_id"], settings, failure, tell, as_option)
     else:
-        from banno_creds.doctor.examination import Setup, examine
+        from banno_creds.doctor.case import Setup
+        from banno_creds.doctor.examination import examine
 
-        setup = Setup(config, settings, registered, offline=offline, probe=_probe if probe else None)
-        run = run_for(context, report)
-        examination = examine(setup, tell, clock=run.clock, sleep=run.sleep)
+        setup = Setup(config, settings, registered, offline, _probe if probe else None, as_option)
+        examination = examine(setup, tell, run_for(context, report))
     if output == "json":
         write_result(dumps(_everything(examination, settings)))
     else:
-        from banno_creds.doctor.examination import conclusion
+        from banno_creds.doctor.conclusion import conclusion
 
         for part in conclusion(examination):
             report.part(part)
@@ -171,7 +171,7 @@ def _probe(count: int) -> bool:
 
 def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Setting, ...]:
     """What is configured, and where it came from; never a secret, nor what may be one."""
-    from banno_creds.doctor.examination import Setting
+    from banno_creds.doctor.case import Setting
 
     settings = []
     token_endpoint, several = None, False

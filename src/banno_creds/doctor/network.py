@@ -1,8 +1,8 @@
-"""The way to a server, step by step and with nothing asked there: the proxy, the name, the connection, TLS.
+"""The way to a server, step by step, without a request: the proxy, the name, the connection, TLS.
 
-Each step goes the very way that a request of `http_client` goes, with the same trust, and says what fails in the same
-words and under the same rule. What a request cannot tell is added: whose certificate it is that is not trusted, and
-that it was the name's resolver that never answered.
+Each step does what a request of `HttpClient` does, with the same trust, and names a fault in the same words and under
+the same rule. It adds what a request cannot tell: who issued a certificate that is not trusted, and that the name's
+resolver never answered.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from banno_creds.config import is_loopback
+from banno_creds.doctor.findings import joined, passed
 from banno_creds.errors import BannoCredsError, TimedOutError
 from banno_creds.http import proxies
 from banno_creds.http.exchange import resolve
@@ -34,7 +35,7 @@ from banno_creds.http.faults import (
     untrusted,
 )
 from banno_creds.rules.findings import Finding, Rule, Verdict
-from banno_creds.text import printable
+from banno_creds.text import printable, setting
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from banno_creds.http.client import HttpClient
     from banno_creds.times import Clock
 
-# A certificate that ends sooner should have been renewed: whoever does that by a machine does it earlier.
+# Certificates that machines renew are renewed earlier than this.
 SOON_DAYS = 14
 
 _MOST_CHARACTERS = 70  # of one fact
@@ -56,17 +57,16 @@ _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _PORTS = {"http": 80, "https": 443}  # and for SOCKS, 1080
 
 
-def examine(url: str, http: HttpClient, *, clock: Clock = time.time) -> Iterator[Finding]:
-    """Go the way to a server, and say of each step what is found there; nothing is asked of the server.
+def examine(url: str, http: HttpClient, clock: Clock = time.time) -> Iterator[Finding]:
+    """Go the way to a server without a request.
 
     Args:
-        url: what would be asked; an endpoint that `config.check_url` lets pass.
-        http: knows the proxy, whom to trust, and how much time is left; all that is done here is within it.
+        url: the URL of a request; an endpoint that `config.check_url` accepts.
+        http: the client that would send it: its proxy, its trust and its remaining time are used.
         clock: the time, in seconds since the epoch; a certificate's end is compared with it.
 
     Yields:
-        A finding for each step as soon as it is known: the proxy, the name, the connection, for https TLS. After one
-        that failed there is no more.
+        A finding for each step: the proxy, the name, the connection, and TLS for https. The first fault is the last.
     """
     looks_at = "DNS"
     try:
@@ -74,18 +74,18 @@ def examine(url: str, http: HttpClient, *, clock: Clock = time.time) -> Iterator
 
         looks_at = "proxy"
         proxy = http.proxy_for(url)
-        yield _passed(Rule.NETWORK_PROXY, looks_at, *_proxy_facts(host, proxy))
+        yield passed(Rule.NETWORK_PROXY, looks_at, *_proxy_facts(host, proxy))
 
         looks_at = "DNS"
         way = _Way(url, http, clock, host, port, proxy, _addresses(url, http, (host, port), proxy))
-        yield _passed(Rule.NETWORK_DNS, looks_at, *_address_facts(way))
+        yield passed(Rule.NETWORK_DNS, looks_at, *_address_facts(way))
 
         looks_at = "connection"
         started = time.monotonic()
         connection, address = _connect(way)
         with connection:
             milliseconds = (time.monotonic() - started) * 1000
-            yield _passed(Rule.NETWORK_CONNECTION, looks_at, _at(*address), f"{milliseconds:.0f} ms")
+            yield passed(Rule.NETWORK_CONNECTION, looks_at, _at(*address), f"{milliseconds:.0f} ms")
 
             if urlsplit(url).scheme != "https":
                 return
@@ -95,7 +95,7 @@ def examine(url: str, http: HttpClient, *, clock: Clock = time.time) -> Iterator
                     yield _beyond(proxy)
                     return
                 words = _tunnel(connection, way, proxy)
-                yield _passed(Rule.NETWORK_PROXY, looks_at, f"connects to {_at(host, port)}", words)
+                yield passed(Rule.NETWORK_PROXY, looks_at, f"connects to {_at(host, port)}", words)
             looks_at = "TLS"
             yield _tls(connection, way)
     except BannoCredsError as failure:
@@ -112,21 +112,13 @@ class _Way(NamedTuple):
     addresses: list[tuple[str, int]]  # the proxy's, where there is one
 
 
-def _passed(rule: Rule, looks_at: str, *facts: str) -> Finding:
-    return Finding(rule, Verdict.PASS, looks_at, _joined(*facts))
-
-
 def _failed(failure: BannoCredsError, looks_at: str) -> Finding:
-    received = _joined(failure.message, *failure.details)
-    return Finding(failure.rule or "", Verdict.FAIL, looks_at, received, fix=failure.hint or "")
-
-
-def _joined(*facts: str) -> str:
-    return " · ".join(fact for fact in facts if fact)
+    message, hint, details = failure.marked
+    return Finding(failure.rule or "", Verdict.FAIL, looks_at, joined(message, *details), fix=hint or "")
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
-    """Both as httpx reads them: a host without the brackets of IPv6, and a port that may be the scheme's."""
+    """Return both as httpx reads them: the host without the brackets of IPv6, the port by default the scheme's."""
     try:
         parsed = httpx.Request("GET", url).url
     except (httpx.InvalidURL, UnicodeError):
@@ -155,7 +147,7 @@ def _proxy_at(proxy: httpx.Proxy) -> tuple[str, int]:
 def _proxy_facts(host: str, proxy: httpx.Proxy | None) -> tuple[str, ...]:
     named_by = proxies.named_by()
     if proxy is not None:
-        # Put together anew: its URL may hold a user name and a password.
+        # Not its URL, which may contain a user name and a password.
         named = "with a user name and a password" if proxy.raw_auth else ""
         return f"{proxy.url.scheme}://{_at(*_proxy_at(proxy))}", f"from {named_by}", named
     if named_by is None:
@@ -171,11 +163,7 @@ def _beyond(proxy: httpx.Proxy) -> Finding:
 
 
 def _tunnel(connection: socket.socket, way: _Way, proxy: httpx.Proxy) -> str:
-    """Have a proxy connect to the server (RFC 9110 section 9.3.6), as httpx does.
-
-    Returns:
-        What the proxy said to it.
-    """
+    """Have a proxy connect to the server (RFC 9110 section 9.3.6), as httpx does; return its status."""
     target = _at(way.host, way.port)
     head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nAccept: */*\r\n".encode("ascii")
     if proxy.raw_auth is not None:
@@ -219,7 +207,7 @@ def _addresses(
         raise TimedOutError(
             f"{host} could not be resolved in the time allowed",
             retryable=True,
-            hint="check this machine's name servers, or allow more with --timeout SECONDS",
+            hint=f"check this machine's name servers, or allow more with {setting('timeout')} SECONDS",
             rule="network.dns",
         ) from None
     except OSError as failure:
@@ -252,7 +240,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _connect(way: _Way) -> tuple[socket.socket, tuple[str, int]]:
-    """Connect to the first address that can be connected to."""
+    """Connect to the first address that accepts the connection."""
     failure = OSError("it has no address")
     for address in way.addresses:
         try:
@@ -272,7 +260,7 @@ def _connect(way: _Way) -> tuple[socket.socket, tuple[str, int]]:
 
 
 def _tls(connection: socket.socket, way: _Way) -> Finding:
-    """Shake hands with whom is trusted, and send nothing after that."""
+    """Agree on TLS with the usual trust, and send nothing after that."""
     try:
         try:
             secured = _handshake(connection, way, way.http.trust.context())
@@ -288,26 +276,26 @@ def _tls(connection: socket.socket, way: _Way) -> Finding:
     vouched = f"vouched for by {way.http.trust.name()}"
     try:
         whose = _Certificate.read(secured.certificate)
-    except ValueError:  # OpenSSL forgives more than others
-        return _passed(
+    except ValueError:  # OpenSSL accepts what cryptography does not
+        return passed(
             Rule.NETWORK_TLS_UNTRUSTED, "TLS", secured.version, "a certificate that cannot be shown", vouched
         )
     facts = [secured.version, *whose.names(), f"until {utc(whose.not_after)}", vouched]
     left = whose.not_after - way.clock()
     if left >= SOON_DAYS * 86400:
-        return _passed(Rule.NETWORK_TLS_UNTRUSTED, "TLS", *facts)
+        return passed(Rule.NETWORK_TLS_UNTRUSTED, "TLS", *facts)
     return Finding(
         Rule.NETWORK_TLS_EXPIRED,
         Verdict.WARN,
         "TLS",
-        _joined(*facts),
+        joined(*facts),
         f"a certificate that does not end within {SOON_DAYS} days",
         f"tell the server's operator: it ends in {duration(left)}",
     )
 
 
 def _untrusted(way: _Way, failure: OSError) -> Finding:
-    """What is wrong with TLS, and with whom: a proxy that inspects, or a captive portal, is known by its issuer."""
+    """Return the fault, with the certificate's issuer: that shows an inspecting proxy or a captive portal."""
     error = untrusted(failure, urlsplit(way.url).netloc)
     rule = error.rule or ""
     if not isinstance(failure, ssl.SSLCertVerificationError):
@@ -321,7 +309,7 @@ def _untrusted(way: _Way, failure: OSError) -> Finding:
     if shown is not None:
         facts += [*shown.names(), f"valid {utc(shown.not_before)} to {utc(shown.not_after)}"]
         facts += [f"for {_listed(shown.hosts)}" if shown.hosts else "for no host at all"]
-    return Finding(rule, Verdict.FAIL, "TLS", _joined(*facts), expected, error.hint or "")
+    return Finding(rule, Verdict.FAIL, "TLS", joined(*facts), expected, error.marked.hint or "")
 
 
 class _Secured(NamedTuple):
@@ -330,7 +318,7 @@ class _Secured(NamedTuple):
 
 
 def _reach(way: _Way) -> socket.socket:
-    """Go the same way once more, as far as TLS."""
+    """Go the same way again, as far as TLS."""
     connection, _ = _connect(way)
     try:
         if way.proxy is not None:
@@ -343,8 +331,8 @@ def _reach(way: _Way) -> socket.socket:
 
 def _handshake(connection: socket.socket, way: _Way, context: ssl.SSLContext) -> _Secured:
     """Agree on TLS, and hang up."""
-    context.set_alpn_protocols(["http/1.1"])  # httpx says so too, and what stands in between may mind
-    # One bound for the whole handshake, however it trickles.
+    context.set_alpn_protocols(["http/1.1"])  # as httpx does: a firewall may look at it
+    # One bound for the whole handshake, even if it comes byte by byte.
     connection.settimeout(min(_left(way, NO_TLS), CONNECT_SECONDS))
     with context.wrap_socket(connection, server_hostname=way.host) as secured:
         return _Secured(secured.version() or "", secured.getpeercert(binary_form=True) or b"")
@@ -361,7 +349,7 @@ def _tls_timed_out(way: _Way) -> TimedOutError:
 
 
 def _shown_certificate(way: _Way) -> _Certificate | None:
-    """Whose certificate it is that is not trusted; no more than this is done with a server that is not."""
+    """Return the certificate that is not trusted; nothing else is done with such a server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -370,11 +358,11 @@ def _shown_certificate(way: _Way) -> _Certificate | None:
         with _reach(way) as connection:
             return _Certificate.read(_handshake(connection, way, context).certificate)
     except (OSError, ValueError, BannoCredsError):
-        return None  # nothing more can be said of it than that it is not trusted
+        return None
 
 
 class _Certificate(NamedTuple):
-    """What people want to know of a certificate; its words are from outside."""
+    """The facts of a certificate that people need; its words come from outside."""
 
     subject: str
     issuer: str
@@ -384,18 +372,11 @@ class _Certificate(NamedTuple):
 
     @classmethod
     def read(cls, der: bytes) -> _Certificate:
-        """Take a certificate apart.
-
-        Args:
-            der: the certificate.
-
-        Raises:
-            ValueError: it is none, or none that RFC 5280 allows.
-        """
+        """Read a certificate; raise a ValueError if it is none, or breaks RFC 5280."""
         from cryptography import x509
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is allowed no longer: here it is only shown
+            warnings.simplefilter("ignore")  # about outdated features: it is only shown here
             try:
                 certificate = x509.load_der_x509_certificate(der)
             except x509.InvalidVersion as fault:
@@ -422,7 +403,7 @@ class _Certificate(NamedTuple):
 
 
 def _called(name: x509.Name) -> str:
-    """A common name, with the organization that bears it; empty if there is none."""
+    """Return the common name with its organization; empty if there is none."""
     from cryptography.x509.oid import NameOID
 
     common, organization = (

@@ -1,6 +1,6 @@
-"""What was found, as a text for a support case: to be read by whoever sends it, and pasted into a ticket.
+"""The findings as a text for a support case. Its sender reads it, and pastes it into a ticket.
 
-No secret comes this way: the findings hold none, and of settings that may hold one only the name is known here.
+It contains no secret: the findings contain none, and of a setting that may be one only the name is given.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from banno_creds import __version__
-from banno_creds.doctor.examination import NEXT, conclusion
+from banno_creds.doctor.conclusion import NEXT, conclusion
 from banno_creds.rules.findings import Verdict
 from banno_creds.text import printable
 from banno_creds.times import utc
@@ -21,26 +21,26 @@ from banno_creds.times import utc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from banno_creds.doctor.examination import Examination, Setting
+    from banno_creds.doctor.case import Examination, Setting
     from banno_creds.rules.findings import Finding
     from banno_creds.times import Clock
 
 _LIBRARIES = ("cryptography", "httpx", "httpcore", "certifi", "pyjwt", "truststore", "click", "rich")
-_MOST_CHARACTERS = 1000  # of one thing said
+_MOST_CHARACTERS = 1000  # of one text
 _NUMBERED = re.compile(r"\d+\. ")
 
 
 def bundle(examination: Examination, settings: Sequence[Setting], *, clock: Clock = time.time) -> str:
-    """Put together what was found.
+    """Write the support bundle.
 
     Args:
-        examination: what was found.
-        settings: what was configured, and where it came from.
+        examination: the result of an examination.
+        settings: the settings, and where each came from.
         clock: the time, in seconds since the epoch.
 
     Returns:
-        Markdown, which is as readable as plain text; ends with a line end. What may have come from outside stands in
-        code spans, where nothing is a link, a picture or anybody's name.
+        Markdown that reads as plain text, with a line end at its end. Text that may come from outside is in code
+        spans, where it cannot be a link, a picture or a mention.
     """
     return "\n".join(_lines(examination, settings, int(clock()))) + "\n"
 
@@ -101,7 +101,7 @@ def _said(finding: Finding) -> Iterator[str]:
 
 
 def _code(text: str) -> str:
-    """A code span: one line, and nothing in it ends it (CommonMark 0.31, section 6.1)."""
+    """Return a code span of one line, with nothing in it that would end it (CommonMark 0.31, section 6.1)."""
     shown = printable(text, _MOST_CHARACTERS).replace("`", "'")
     return f"`{shown or '(blank)'}`"
 

@@ -14,7 +14,7 @@ from banno_creds.times import http_date
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.http.client import Answer
+    from banno_creds.http.exchange import Answer
 
 _URL_HINT = "check the token endpoint's URL"
 NOT_HERE = (404, 405, 410)  # whatever stands there, a token endpoint it is not

@@ -15,7 +15,7 @@ import httpx
 
 from banno_creds.errors import BannoCredsError, NetworkError
 from banno_creds.http import exchange, faults, proxies
-from banno_creds.http.exchange import Answer, Exchange, StreamedAnswer, answer_skew
+from banno_creds.http.exchange import Exchange
 from banno_creds.http.trust import Trust
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from banno_creds.errors import TimedOutError
-
-__all__ = ["Answer", "HttpClient", "StreamedAnswer", "answer_skew"]
+    from banno_creds.http.exchange import Answer, StreamedAnswer
 
 T = TypeVar("T")
 

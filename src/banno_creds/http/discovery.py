@@ -15,7 +15,8 @@ from banno_creds.text import printable, setting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.http.client import Answer, HttpClient
+    from banno_creds.http.client import HttpClient
+    from banno_creds.http.exchange import Answer
     from banno_creds.steps import Run
 
 WELL_KNOWN = "/.well-known/openid-configuration"

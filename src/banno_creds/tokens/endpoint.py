@@ -13,7 +13,7 @@ from banno_creds.config import ENVIRONMENTS
 from banno_creds.errors import BannoCredsError, RefusedError
 from banno_creds.http.answers import NOT_HERE
 from banno_creds.http.attempts import persistently
-from banno_creds.http.client import answer_skew
+from banno_creds.http.exchange import answer_skew
 from banno_creds.steps import AnswerReceived, TokenRequested
 from banno_creds.text import without
 from banno_creds.tokens.response import read_answer
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from banno_creds.client_authentication.methods import Authenticated, Authentication, Form
     from banno_creds.client_authentication.signer import KeySigner
     from banno_creds.config import ClientConfig
-    from banno_creds.http.client import Answer, HttpClient
+    from banno_creds.http.client import HttpClient
+    from banno_creds.http.exchange import Answer
     from banno_creds.steps import Run
     from banno_creds.tokens.response import TokenResponse
 

@@ -14,7 +14,7 @@ from banno_creds.text import printable, setting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.http.client import Answer
+    from banno_creds.http.exchange import Answer
 
 # RFC 6749 appendix A.12: access-token = 1*VSCHAR. A space or a line end would change the meaning of a header.
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")

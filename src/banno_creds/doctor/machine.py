@@ -1,0 +1,129 @@
+"""The stages on this machine: configuration, private key, registration, client assertion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from banno_creds.client_authentication.private_key import read_key
+from banno_creds.client_authentication.signer import KeySigner, choose_alg
+from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
+from banno_creds.doctor.case import ASSERTION, CONFIGURATION, KEY, REGISTRATION
+from banno_creds.doctor.findings import passed, unknown, warning_of
+from banno_creds.errors import BannoCredsError
+from banno_creds.jose.keys import form_of, load_private_key
+from banno_creds.rules.client_id import judge_client_id
+from banno_creds.rules.findings import Finding, Part, Rule, Verdict
+from banno_creds.rules.lint import load_registration
+from banno_creds.rules.registration import judge_key
+from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
+from banno_creds.text import setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from banno_creds.doctor.case import Case, Setting
+
+# The path of an institution's own server, which signs people in and knows no client credentials.
+_CONSUMER_API = "/a/consumer/"
+
+
+def look_at_configuration(case: Case) -> None:
+    """Tell the settings, and judge the client ID and the endpoint."""
+    case.tell(settings_part(case.setup.settings))
+    case.find(CONFIGURATION, *judge_client_id(case.config.client_id), _judge_endpoint(case))
+
+
+def settings_part(settings: Iterable[Setting]) -> Part:
+    """Return the settings as lines, in columns."""
+    width = max((len(setting.name) for setting in settings), default=0)
+    notes = tuple(f"{name:<{width}}  {value}  ({source})" for name, value, source in settings)
+    return Part(CONFIGURATION, notes=notes)
+
+
+def _judge_endpoint(case: Case) -> Finding:
+    rule, looks_at, url = Rule.CONFIGURATION_ENDPOINT, "endpoint", case.token_endpoint
+    if url is None:
+        return passed(rule, looks_at, f"the one that {case.issuer} names")
+    named = next((name for name, known in ENVIRONMENTS.items() if known == url), None)
+    if named is not None:
+        return passed(rule, looks_at, f"the environment {named}")
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host):
+        return passed(rule, looks_at, "on this machine")
+    near = next((known for known in ENVIRONMENTS.values() if urlsplit(known).hostname == host.lower()), None)
+    if near is None and parts.path.endswith("/token") and _CONSUMER_API not in parts.path:
+        return passed(rule, looks_at, f"{url}, which no environment has")
+    expected = near or "the URL of a token endpoint, such as " + ENVIRONMENTS[DEFAULT_ENVIRONMENT]
+    return Finding(rule, Verdict.WARN, looks_at, url, expected)
+
+
+def look_at_key(case: Case) -> None:
+    """Read the private key, and check it thoroughly; other commands leave that out because it takes long."""
+    source, looks_at = case.config.private_key, "private key"
+    try:
+        content, warnings = read_key(source)
+        key = load_private_key(content, source.origin, case.config.passphrase, thorough=True)
+        # The key that was examined is the one that signs: a pipe can be read only once.
+        case.config = replace(case.config, private_key=replace(source, path=None, content=content))
+        case.signer = KeySigner(key, choose_alg(key, case.config.alg))
+    except BannoCredsError as failure:
+        case.find_error(KEY, failure, Rule.KEY_UNUSABLE, looks_at)
+        return
+    case.find(
+        KEY,
+        passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, form_of(content), _mode_of_key(case)),
+        passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
+    )
+    for message, hint in warnings:
+        case.find(KEY, Finding(Rule.KEY_PERMISSIONS, Verdict.WARN, "permissions", message, "its owner's alone", hint))
+
+
+def _mode_of_key(case: Case) -> str:
+    path = case.setup.config.private_key.path
+    if path is None or not MODES_MEAN_SOMETHING or not path.is_file():
+        return ""
+    return f"mode {path.stat().st_mode & 0o777:04o}"
+
+
+def look_at_registration(case: Case) -> None:
+    """Compare the key with the one that the bank has."""
+    if case.signer is None:
+        return
+    registered, looks_at = case.setup.registered, "registered key"
+    if registered is None:
+        reason = f"whether the bank has this key: {setting('registered')} FILE|URL names what it has"
+        case.find(REGISTRATION, unknown(Rule.REGISTRATION_KEY_MISMATCH, looks_at, reason))
+        return
+    if is_url(registered) and case.setup.offline:
+        reason = f"the JWK Set is not fetched with {setting('offline')}"
+        case.find(REGISTRATION, unknown(Rule.REGISTRATION_KEY_MISMATCH, looks_at, reason))
+        return
+    try:
+        registration = load_registration(registered, case.config.timeout, case.config.ca_bundle, case.run)
+    except BannoCredsError as failure:
+        if not is_url(registered):
+            case.find_error(REGISTRATION, failure, Rule.REGISTRATION_UNREADABLE, looks_at)
+            return
+        # The bank fetches it too, and may be able to reach it.
+        case.find(REGISTRATION, warning_of(failure, Rule.REGISTRATION_UNREACHABLE, looks_at))
+        return
+    findings = registration.findings
+    if registration.keys:
+        case.registration = registration
+        mine = judge_key(registration, case.signer.key.public)
+        # That finding names the key and its place; the others need not.
+        findings = (*(_without_received(finding) for finding in findings), mine)
+    case.find(REGISTRATION, *findings)
+
+
+def _without_received(finding: Finding) -> Finding:
+    return finding._replace(received="") if finding.verdict is Verdict.PASS else finding
+
+
+def look_at_assertion(case: Case) -> None:
+    """Judge the assertion that would be sent now."""
+    if case.signer is not None:
+        case.find(ASSERTION, *case.judge_assertion())
