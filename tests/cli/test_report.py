@@ -14,7 +14,8 @@ import pytest
 from rich.cells import cell_len
 
 from banno_creds import steps
-from banno_creds.cli.report import Report, describe, shorten, write_result
+from banno_creds.cli.lines import describe, shorten
+from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import BannoCredsError, OutputError
 from banno_creds.jose.encoding import base64url
 from banno_creds.login import steps as login_steps
