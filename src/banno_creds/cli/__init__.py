@@ -2,5 +2,6 @@
 
 Its door is `main.run`. Each command has one file, imported when it runs. The others are shared: `groups` and
 `parameters` (click's classes), `options` (declarations), `settings` (what a command is to do), `inputs` (files,
-standard input, questions), `forms` and `obtained` (results), `report` (the one place that prints) with `lines` (its words), `browser`.
+standard input, questions), `forms` and `obtained` (results), `browser`, `report` (the one place that prints) and its
+words, `lines`.
 """
