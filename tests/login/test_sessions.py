@@ -992,13 +992,13 @@ def test_keyrings_entry_has_one_of_two_names_however_often_the_tokens_are_renewe
     assert [name[-2:] for name in sorted(set(names))] == [" a", " b"]
 
 
-def test_entry_that_the_keyring_does_not_let_go_of_is_named(keyring: Keyring, tool: Tool) -> None:
+def test_entry_that_the_keyring_does_not_remove_is_named(keyring: Keyring, tool: Tool) -> None:
     keyring.keeps_all = True
     [(service, user)] = keyring.entries
     result = tool.run("logout", "--only-here")
     assert result.code == 0
     said = one_line(result.stderr)
-    assert "does not let go of the refresh token: nothing is removed here" in said
+    assert "does not remove the refresh token: nothing is removed here" in said
     assert f"remove the entry '{user}' of {service} from the keyring" in said
     assert kept() == []
 
@@ -1244,7 +1244,8 @@ def test_what_a_killed_process_wrote_of_this_login_is_removed(command: str, tool
 
 
 def test_session_shows_no_secret(tool: Tool, provider: OpenIdProvider) -> None:
-    from banno_creds.login.sessions import Owner, SessionStore
+    from banno_creds.login.session import Owner
+    from banno_creds.login.session_store import SessionStore
 
     members = session()["owner"]
     store = SessionStore(str(kept()[0].parent), Owner(**members))

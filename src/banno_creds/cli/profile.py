@@ -178,7 +178,8 @@ def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
 @CONFIG
 def remove(name: str, config: str | None) -> None:
     """Take a profile out of the file, with the comment right above it. The key's file stays where it is."""
-    from banno_creds.login.sessions import Owner, SessionStore
+    from banno_creds.login.session import Owner
+    from banno_creds.login.session_store import SessionStore
     from banno_creds.profiles.edits import remove_profile
 
     file, was_default = remove_profile(name, config)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from banno_creds.cli.groups import Invocation
     from banno_creds.client_authentication.methods import Client
     from banno_creds.login.refresh_token import SignedIn
-    from banno_creds.login.sessions import SessionStore
+    from banno_creds.login.session_store import SessionStore
     from banno_creds.profiles.lookup import Profile
     from banno_creds.tokens.client_credentials import ClientCredentials
 
@@ -161,7 +161,8 @@ def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionS
     folder = own_files.state_folder()
     if folder is None:
         return None
-    from banno_creds.login.sessions import Owner, SessionStore
+    from banno_creds.login.session import Owner
+    from banno_creds.login.session_store import SessionStore
 
     profile: Profile | None = context.meta.get(PROFILE)
     token_endpoint, issuer = endpoint(context, values)

@@ -16,7 +16,7 @@ from banno_creds.login.authorization_request import read_code, with_query
 from banno_creds.login.id_token import Expected, verified_claims
 from banno_creds.login.provider import HINTS, discover, post, provider_of, warn_of_other_hosts
 from banno_creds.login.refresh_token import forget_in, refresh_token_of, without_refresh_token
-from banno_creds.login.sessions import Session
+from banno_creds.login.session import Session
 from banno_creds.login.steps import AuthorizationRequested, BrowserReturned, LoginKept, RequestPushed
 from banno_creds.steps import Run
 from banno_creds.storage import own_files
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from banno_creds.client_authentication.methods import Authentication, Client, Form
     from banno_creds.login.authorization_request import AuthorizationRequest
-    from banno_creds.login.sessions import SessionStore
+    from banno_creds.login.session_store import SessionStore
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.response import TokenResponse
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from banno_creds.http.client import HttpClient
     from banno_creds.jose.jwks import VerificationKey
-    from banno_creds.login.sessions import Provider
+    from banno_creds.login.session import Provider
     from banno_creds.steps import Run
     from banno_creds.tokens.response import TokenResponse
 

@@ -10,7 +10,7 @@ from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.http import discovery
 from banno_creds.http.answers import read_object
 from banno_creds.http.attempts import persistently
-from banno_creds.login.sessions import Provider
+from banno_creds.login.session import Provider
 from banno_creds.steps import EndpointDiscovered
 from banno_creds.text import printable, setting
 from banno_creds.tokens.endpoint import secrets_of

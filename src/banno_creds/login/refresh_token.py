@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from banno_creds.client_authentication.methods import Authentication, Client
     from banno_creds.config import Wanted
-    from banno_creds.login.sessions import Provider, Session, SessionStore
+    from banno_creds.login.session import Provider, Session
+    from banno_creds.login.session_store import SessionStore
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.cache_entry import Request
     from banno_creds.tokens.response import TokenResponse

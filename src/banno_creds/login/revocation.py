@@ -15,7 +15,7 @@ from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from banno_creds.login.refresh_token import SignedIn
-    from banno_creds.login.sessions import Provider, Session
+    from banno_creds.login.session import Provider, Session
     from banno_creds.tokens.cache import TokenCache
 
 

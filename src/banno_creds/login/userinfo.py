@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from banno_creds.login.refresh_token import SignedIn
-    from banno_creds.login.sessions import Session
+    from banno_creds.login.session import Session
     from banno_creds.tokens.cache import TokenCache
 
 
