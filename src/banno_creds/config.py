@@ -1,6 +1,7 @@
-"""What a run is to do: the client, its key, the endpoint, the request. Plain values, checked once.
+"""The configuration of a run: the client, its key, the endpoint, the request. Plain values, checked once.
 
-The command line and a profile fill these in; the flow reads them and decides nothing twice.
+The command line, a profile or a Python program fills them in. The checks name a setting by its field, see
+`text.setting`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from urllib.parse import urlsplit
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     Location = str | os.PathLike[str]
 
 CONFIG_VARIABLE = "BANNO_CREDS_CONFIG"
 KEY_VARIABLE = "BANNO_CREDS_PRIVATE_KEY_PEM"
-"""The variable that holds a private key itself, as a CI job has it from a secret."""
+"""The variable with the private key itself, which a CI job gets from a secret."""
 SECRET_VARIABLE = "BANNO_CREDS_CLIENT_SECRET"  # noqa: S105 - a variable's name
-"""The variable that holds a client secret itself."""
+"""The variable with the client secret itself."""
 
 ENVIRONMENTS: Mapping[str, str] = {
     "production": "https://login.jackhenry.com/a/oidc-provider/api/v0/token",
@@ -35,13 +37,13 @@ ENVIRONMENTS: Mapping[str, str] = {
 """The named token endpoints."""
 
 ALGORITHMS = ("PS256", "RS256", "ES256")
-"""What the provider takes a signature of."""
+"""The signature algorithms that the provider accepts."""
 
 DEFAULT_ENVIRONMENT = "production"
 DEFAULT_API_BASE = "https://banno.com"
 DEFAULT_SCOPE = "openid"
 DEFAULT_LOGIN_SCOPE = ("openid", "profile")
-DEFAULT_REDIRECT_URI = "https://localhost:8080/auth/cb"  # that of the vendor's own example
+DEFAULT_REDIRECT_URI = "https://localhost:8080/auth/cb"  # the vendor's own example
 MOST_MAX_AGE = 10 * 365 * 24 * 3600
 DEFAULT_LIFETIME = 60
 MOST_LIFETIME = 300  # the vendor's limit: exp at most 5 minutes ahead
@@ -49,16 +51,15 @@ DEFAULT_TIMEOUT = 30.0
 MOST_TIMEOUT = 3600
 DEFAULT_MIN_TTL = 60  # how long a token from the cache must still be good, in seconds
 MOST_MIN_TTL = 24 * 3600
-MOST_LEEWAY = 3600  # more would no longer be a difference between clocks
+MOST_LEEWAY = 3600  # clocks do not differ by more
 
-# What the assertion and the request say by themselves, and the option for it where there is one; a --claim or
-# --param of the same name would contradict.
+# Claims and form parameters that banno-creds sends itself, each with the field that sets it, if there is one.
 RESERVED_CLAIMS: Mapping[str, str] = {
-    "iss": "--client-id",
-    "sub": "--client-id",
-    "aud": "--aud",
-    "exp": "--lifetime",
-    "iat": "--iat",
+    "iss": "client_id",
+    "sub": "client_id",
+    "aud": "aud",
+    "exp": "lifetime",
+    "iat": "iat",
     "jti": "",
 }
 RESERVED_PARAMS: Mapping[str, str] = {
@@ -66,14 +67,14 @@ RESERVED_PARAMS: Mapping[str, str] = {
     "client_assertion": "",
     "client_assertion_type": "",
     "client_secret": "",  # a secret has no place in an argument
-    "scope": "--scope",
-    "resource": "--resource",
+    "scope": "scope",
+    "resource": "resource",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where the private key is: a file's path, or what was read from elsewhere already."""
+    """Where the private key is: a file's path, or its content if it was read already."""
 
     origin: str
     path: Path | None = None
@@ -88,7 +89,7 @@ class KeySource:
             path: the file; a relative path counts from the current folder.
 
         Returns:
-            The key's source, named by its path in messages.
+            The source; messages call it by its path.
         """
         from pathlib import Path
 
@@ -116,20 +117,20 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenChecks:
-    """What to make sure of when a token is decoded; by default nothing.
+    """The checks of a token that is decoded; by default none.
 
     Attributes:
-        public_key: a file with the public key, certificate, JWK or JWK Set that may have signed it.
+        public_key: a file with the issuer's public key, certificate, JWK or JWK Set.
         jwks: a JWK Set's file or URL.
-        issuer: what ``iss`` must be; without a key, also whose discovery document names the JWK Set.
-        audience: what ``aud`` must be or contain.
-        expiry: whether it must be in its time. A verified token always must.
-        leeway: by how many seconds the clocks may differ.
-        timeout: how long fetching keys may take, in seconds.
+        issuer: the expected ``iss``; without a key, its discovery document names the JWK Set.
+        audience: the value that ``aud`` must be or contain.
+        expiry: whether to refuse an expired token. One whose signature is verified is always refused.
+        leeway: the seconds by which clocks may differ.
+        timeout: the seconds that fetching keys may take.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
 
     Raises:
-        ConfigurationError: the values do not go together.
+        ConfigurationError: a value is invalid, or contradicts another.
     """
 
     public_key: Path | None = None
@@ -142,20 +143,18 @@ class TokenChecks:
     ca_bundle: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check the values."""
         if self.public_key is not None and self.jwks is not None:
             raise ConfigurationError(
-                "--public-key and --jwks exclude each other", hint="give the one that holds the issuer's key"
+                f"{setting('public_key')} and {setting('jwks')} exclude each other",
+                hint="give the one that holds the issuer's key",
             )
         if self.audience is not None and not self.signature:
             raise ConfigurationError(
-                "--audience alone proves nothing: without a key anybody can have written the token",
-                hint="add --issuer URL, --jwks FILE|URL or --public-key FILE",
+                f"{setting('audience')} alone proves nothing: without a key anybody can have written the token",
+                hint=f"add {setting('issuer')}, {setting('jwks')} or {setting('public_key')}",
             )
-        if not 0 <= self.leeway <= MOST_LEEWAY:
-            raise ConfigurationError(
-                f"a leeway of {self.leeway} s cannot be: 0 to {MOST_LEEWAY} s", hint="leave --leeway out for 0 s"
-            )
+        _check_seconds("leeway", self.leeway, 0, MOST_LEEWAY, 0)
         check_timeout(self.timeout)
         if self.jwks is not None and is_url(self.jwks):
             check_url(self.jwks, "the JWK Set's URL")
@@ -164,7 +163,7 @@ class TokenChecks:
 
     @property
     def signature(self) -> bool:
-        """Whether the signature is to be verified."""
+        """Whether to verify the signature."""
         return self.public_key is not None or self.jwks is not None or self.issuer is not None
 
 
@@ -173,25 +172,25 @@ class ClientConfig:
     """One client and one token request.
 
     Attributes:
-        client_id: as Users & Groups gave it.
+        client_id: the client ID that Users & Groups shows.
         private_key: where the key is.
-        passphrase: called if the key is encrypted; None means there is none.
-        token_endpoint: its exact URL; None means to ask the issuer's discovery document.
+        passphrase: called if the key is encrypted; None means there is no passphrase.
+        token_endpoint: its exact URL; None means that the issuer's discovery document names it.
         issuer: the issuer whose discovery document names the token endpoint.
-        alg: PS256, RS256 or ES256; None means what fits the key.
+        alg: PS256, RS256 or ES256; None means the one that fits the key.
         kid: a key ID for the JOSE header; ``thumbprint`` means the key's own (RFC 7638).
         aud: the audience; None means the token endpoint's URL.
-        lifetime: how long the assertion is good, in seconds, 1 to 300.
+        lifetime: how long the assertion is valid, in seconds, 1 to 300.
         iat: whether to send the claim ``iat``.
         claims: further claims.
-        scope: the scope values asked for; none means to send no ``scope``.
+        scope: the requested scope values; none means to send no ``scope``.
         resource: resource indicators (RFC 8707).
         params: further form parameters.
         timeout: how long the whole exchange may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
 
     Raises:
-        ConfigurationError: a value cannot be meant.
+        ConfigurationError: a value is invalid, or contradicts another.
     """
 
     client_id: str
@@ -212,7 +211,7 @@ class ClientConfig:
     ca_bundle: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could only be refused later, less clearly, by the server."""
+        """Check the values here, because the server would refuse them later and less clearly."""
         check_client_id(self.client_id)
         if not isinstance(self.private_key, KeySource):
             raise ConfigurationError(
@@ -225,14 +224,13 @@ class ClientConfig:
                 raise ConfigurationError(
                     f"{name} is one text, and has to be a tuple of texts", hint=f'write {name}=("…",)'
                 )
-        texts = (self.kid, self.aud, *self.scope, *self.resource, *(text for pair in self.params for text in pair))
-        if any(text is not None and not text.isprintable() for text in texts):
-            raise ConfigurationError(
-                "a control character, such as a line end, is in --kid, --aud, --scope, --resource or --param",
-                hint="take it out; in CI, look at the last character of a variable",
-            )
-        _check_names("claim", self.claims, RESERVED_CLAIMS)
-        _check_names("param", [name for name, _ in self.params], RESERVED_PARAMS)
+        check_texts("kid", [self.kid])
+        check_texts("aud", [self.aud])
+        check_texts("scope", self.scope)
+        check_texts("resource", self.resource)
+        check_texts("params", [text for pair in self.params for text in pair])
+        check_names("claims", self.claims, RESERVED_CLAIMS)
+        check_names("params", [name for name, _ in self.params], RESERVED_PARAMS)
         if self.token_endpoint is not None:
             check_url(self.token_endpoint, "the token endpoint")
         if self.issuer is not None:
@@ -258,37 +256,58 @@ def find_config_file(named: Location | None) -> str | None:
 
 
 def absolute(path: Location) -> str:
-    """A path that means the same from every folder.
+    """Return an absolute path; links in it are kept.
 
     Args:
-        path: the path; a relative one counts from the current folder. Links in it are kept.
+        path: the path; a relative one counts from the current folder.
 
     Returns:
-        The whole path.
+        The absolute path.
 
     Raises:
-        ConfigurationError: it is relative, and the current folder is gone.
+        ConfigurationError: it is relative, and the current folder was removed.
     """
     try:
         return os.path.abspath(path)  # noqa: PTH100
     except FileNotFoundError:
         raise ConfigurationError(
-            f"{path} counts from the current folder, and that is gone", hint="cd to a folder that is there"
+            f"{path} counts from the current folder, which was removed", hint="cd to an existing folder"
         ) from None
 
 
+def is_url(text: str) -> bool:
+    """Return whether a value that may be a file or a URL is a URL."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name means this machine: ``localhost``, 127.0.0.0/8 or ::1.
+
+    Names under ``.localhost`` do not: some resolvers ask the network for them.
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# --- Checks of single values ----------------------------------------------------------------------------------------
+
+
 def check_url(url: str, what: str) -> str:
-    """Make sure that a URL may be sent credentials: https, or plain http to this very machine.
+    """Check that credentials may be sent to a URL: https, or plain http to this machine.
 
     Args:
         url: the URL.
-        what: how the message names it.
+        what: the URL's name in a message.
 
     Returns:
         The same URL.
 
     Raises:
-        ConfigurationError: naming all its faults at once.
+        ConfigurationError: it names all faults at once.
     """
     faults = []
     try:
@@ -304,7 +323,7 @@ def check_url(url: str, what: str) -> str:
     elif not host:
         faults.append("it names no host")
     elif parts.scheme == "http" and not is_loopback(host):
-        faults.append("plain http is for loopback only; what is sent there could be read on the way")
+        faults.append("plain http is for loopback only; others could read on the way what is sent there")
     if parts.username is not None or parts.password is not None:
         faults.append("it carries a user name or password")
     if parts.fragment or url.endswith("#"):
@@ -319,14 +338,14 @@ def check_url(url: str, what: str) -> str:
 
 
 def check_origin(url: str, what: str) -> str:
-    """Make sure that a URL names no more than where a token may go: scheme, host and port (RFC 6454 section 4).
+    """Check that a URL is an origin: scheme, host and port (RFC 6454 section 4), and credentials may be sent there.
 
     Args:
         url: the URL.
-        what: how the message names it.
+        what: the URL's name in a message.
 
     Returns:
-        The same without a slash at its end.
+        The URL without a slash at its end.
 
     Raises:
         ConfigurationError: it cannot be used, or has a path.
@@ -341,16 +360,16 @@ def check_origin(url: str, what: str) -> str:
 
 
 def check_redirect_uri(url: str) -> str:
-    """Make sure that a redirect URI is absolute, and has no fragment (RFC 6749 section 3.1.2).
+    """Check that a redirect URI is absolute and has no fragment (RFC 6749 section 3.1.2).
 
     Args:
-        url: as it was registered.
+        url: the redirect URI.
 
     Returns:
         The same.
 
     Raises:
-        ConfigurationError: it cannot be one.
+        ConfigurationError: it is not, or has one.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+", url) or "#" in url:
         raise ConfigurationError(
@@ -360,74 +379,35 @@ def check_redirect_uri(url: str) -> str:
     return url
 
 
-def is_url(text: str) -> bool:
-    """Whether a value that may be a file or a URL is a URL."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine: ``localhost``, 127.0.0.0/8 or ::1.
-
-    Names under ``.localhost`` are not taken: some resolvers ask the network for them.
-    """
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def check_timeout(timeout: float) -> None:
-    """Make sure that an exchange can have so many seconds.
-
-    Args:
-        timeout: the seconds.
-
-    Raises:
-        ConfigurationError: nothing could be done in them, or they are without an end.
-    """
-    if not 0 < timeout <= MOST_TIMEOUT:  # a NaN is not, either
-        raise ConfigurationError(
-            f"a time-out of {timeout:g} s cannot be: more than 0 and at most {MOST_TIMEOUT} s",
-            hint=f"leave --timeout out for {DEFAULT_TIMEOUT:g} s",
-        )
+    """Check the seconds that an exchange may take; ConfigurationError if they are no time, or have no end."""
+    if not 0 < timeout <= MOST_TIMEOUT:  # also refuses NaN
+        raise _not_seconds("timeout", f"{timeout:g}", f"more than 0 s and at most {MOST_TIMEOUT} s", DEFAULT_TIMEOUT)
 
 
 def check_lifetime(lifetime: int) -> None:
-    """Make sure that the provider takes an assertion which is good so long.
-
-    Args:
-        lifetime: the seconds.
-
-    Raises:
-        ConfigurationError: it does not.
-    """
-    if not 1 <= lifetime <= MOST_LIFETIME:
-        raise ConfigurationError(
-            f"a lifetime of {lifetime} s cannot be: the provider takes 1 to {MOST_LIFETIME} s",
-            hint=f"leave --lifetime out for {DEFAULT_LIFETIME} s",
-        )
+    """Check an assertion's lifetime in seconds; ConfigurationError if the provider would not accept it."""
+    _check_seconds("lifetime", lifetime, 1, MOST_LIFETIME, DEFAULT_LIFETIME)
 
 
 def check_min_ttl(min_ttl: int) -> None:
-    """Make sure that a token can be asked to be good for so long.
+    """Check how long a token must still be good, in seconds; ConfigurationError if no token is good for so long."""
+    _check_seconds("min_ttl", min_ttl, 0, MOST_MIN_TTL, DEFAULT_MIN_TTL)
 
-    Args:
-        min_ttl: the seconds.
 
-    Raises:
-        ConfigurationError: no token is.
-    """
-    if not 0 <= min_ttl <= MOST_MIN_TTL:
-        raise ConfigurationError(
-            f"a token that is good for another {min_ttl} s cannot be asked for: 0 to {MOST_MIN_TTL} s",
-            hint=f"leave --min-ttl out for {DEFAULT_MIN_TTL} s",
-        )
+def _check_seconds(name: str, seconds: int, least: int, most: int, default: int) -> None:
+    if not least <= seconds <= most:
+        raise _not_seconds(name, str(seconds), f"{least} to {most} s", default)
+
+
+def _not_seconds(name: str, seconds: str, range_: str, default: float) -> ConfigurationError:
+    return ConfigurationError(
+        f"{setting(name)} must be {range_}, not {seconds} s", hint=f"leave {setting(name)} out for {default:g} s"
+    )
 
 
 def check_client_id(client_id: str) -> None:
-    """Make sure that a client ID is one as it was copied.
+    """Check that a client ID is complete and nothing else was copied with it.
 
     Args:
         client_id: the client ID.
@@ -439,7 +419,7 @@ def check_client_id(client_id: str) -> None:
         raise ConfigurationError(
             "the client ID is empty", hint="Users & Groups shows it after the application was saved"
         )
-    # RFC 6749 appendix A.1: VSCHAR. White space around it is a copied line end, never meant.
+    # RFC 6749 appendix A.1: VSCHAR. White space around it is a line end that was copied by mistake.
     if client_id != client_id.strip(" \t\r\n\"'`") or not re.fullmatch(r"[\x20-\x7e]+", client_id):
         raise ConfigurationError(
             f"the client ID {client_id!a} has white space or quotation marks around it, or characters outside ASCII "
@@ -448,10 +428,37 @@ def check_client_id(client_id: str) -> None:
         )
 
 
-def _check_names(option: str, names: Mapping[str, Any] | list[str], reserved: Mapping[str, str]) -> None:
-    for name in names:
-        if name in reserved:
+def check_texts(name: str, texts: Iterable[str | None]) -> None:
+    """Check that the texts of a setting can be sent.
+
+    Args:
+        name: the setting's name.
+        texts: its texts.
+
+    Raises:
+        ConfigurationError: one has a control character in it.
+    """
+    if any(text is not None and not text.isprintable() for text in texts):
+        raise ConfigurationError(
+            f"{setting(name)} has a control character in it, such as a line end",
+            hint="take it out; in CI, look at the last character of a variable",
+        )
+
+
+def check_names(name: str, names: Iterable[str], reserved: Mapping[str, str]) -> None:
+    """Check that further claims or parameters contradict nothing that banno-creds sends itself.
+
+    Args:
+        name: the setting's name.
+        names: the names of the claims or parameters.
+        reserved: the names that are not allowed, each with the field that sets it, if there is one.
+
+    Raises:
+        ConfigurationError: one is not allowed.
+    """
+    for each in names:
+        if each in reserved:
             raise ConfigurationError(
-                f"--{option} {name}=… would contradict what this tool sends itself",
-                hint=f"use {reserved[name]}" if reserved[name] else "leave it out",
+                f"{setting(name)} {each}=… would contradict what banno-creds sends itself",
+                hint=f"use {setting(reserved[each])}" if reserved[each] else "leave it out",
             )

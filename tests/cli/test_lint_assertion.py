@@ -528,7 +528,7 @@ def test_time_out_ends_what_is_fetched(lint: Cli, made: str) -> None:
         (["--token-endpoint", "http://example.com/token"], "plain http is for loopback only"),
         (["--issuer", "example.com"], "it does not start with https://"),
         (["--jwks", "http://example.com/jwks"], "plain http is for loopback only"),
-        (["--timeout", "0"], "a time-out of 0 s cannot be"),
+        (["--timeout", "0"], "--timeout must be more than 0 s"),
         (["--jwks", "https://127.0.0.1:1/jwks", "--ca-bundle", "missing.pem"], "The CA bundle missing.pem"),
         (["--issuer", "https://a.example", "--token-endpoint", "https://a.example/token"], "--issuer"),
         (["-o", "xml"], "xml"),

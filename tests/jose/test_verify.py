@@ -839,7 +839,7 @@ def test_signature_is_judged_before_anything_the_token_claims(cli: Cli, public: 
     [
         (["--audience", "x"], "--audience alone proves nothing: without a key anybody can have written the token"),
         (["--public-key", "x", "--jwks", "{jwks}"], "--public-key and --jwks exclude each other"),
-        (["--public-key", "x", "--leeway", "-1"], "A leeway of -1 s cannot be: 0 to 3600 s"),
+        (["--public-key", "x", "--leeway", "-1"], "--leeway must be 0 to 3600 s, not -1 s"),
         (["--jwks", "missing"], "No such file: missing"),
         (["--public-key", "missing"], "No such file: missing"),
         (["--jwks", "http://jwks.example/"], "The JWK Set's URL 'http://jwks.example/' cannot be used: plain http"),

@@ -13,6 +13,7 @@ import pytest
 
 from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError
+from banno_creds.profiles import file as profile_file
 from banno_creds.profiles import lookup as profiles
 from banno_creds.storage import own_files
 from tests.profiles.files import HAND_WRITTEN, own_file, write
@@ -246,8 +247,8 @@ def test_what_cannot_be_added_is_left_to_the_user(cli: Cli, text: str, args: lis
         2,
         "",
         (
-            f"✗   {file} is written in a way that cannot be changed without changing more, nothing was changed\n"
-            "    Next: edit it by hand; with one [profiles.NAME] for each profile it can be changed\n"
+            f"✗   {file} is written in a way that banno-creds cannot edit safely, nothing was changed\n"
+            "    Next: edit it by hand; banno-creds can edit a file with one [profiles.NAME] for each profile\n"
         ),
     )
     assert file.read_text() == text
@@ -269,7 +270,7 @@ def test_an_editor_that_fails_or_changes_more_changes_nothing(cli: Cli, monkeypa
             context.setattr(*patch)
             result = cli(*args)
         assert (result.code, result.stdout) == (2, "")
-        assert "cannot be changed without changing more, nothing was changed" in result.stderr
+        assert "cannot edit safely, nothing was changed" in result.stderr
         assert file.read_text() == HAND_WRITTEN
 
 
@@ -285,37 +286,31 @@ def test_an_editor_that_fails_or_changes_more_changes_nothing(cli: Cli, monkeypa
             ["--private-key", "-"],
             (
                 "✗   --private-key is -, and a profile cannot hold what comes from standard input\n"
-                "    Next: name a file, or leave it out and say --private-key -\n"
+                "    Next: name a file; or leave it out of the profile, and give - on the command line\n"
             ),
         ),
         (
             ["--lifetime", "999"],
-            (
-                "✗   --lifetime: a lifetime of 999 s cannot be: the provider takes 1 to 300 s\n"
-                "    Next: leave --lifetime out for 60 s\n"
-            ),
+            ("✗   --lifetime must be 1 to 300 s, not 999 s\n    Next: leave --lifetime out for 60 s\n"),
         ),
         (
             ["--timeout", "99999"],
             (
-                "✗   --timeout: a time-out of 99999 s cannot be: more than 0 and at most 3600 s\n"
+                "✗   --timeout must be more than 0 s and at most 3600 s, not 99999 s\n"
                 "    Next: leave --timeout out for 30 s\n"
             ),
         ),
         (
             ["--timeout", "1e30"],
-            "✗   --timeout is too large a number\n    Next: for example: --timeout 30\n",
+            "✗   --timeout is too large a number\n    Next: leave --timeout out for its default\n",
         ),
         (
             ["--client-id", ""],
-            (
-                "✗   --client-id: the client ID is empty\n"
-                "    Next: Users & Groups shows it after the application was saved\n"
-            ),
+            ("✗   The client ID is empty\n    Next: Users & Groups shows it after the application was saved\n"),
         ),
         (
             ["--kid", ""],
-            "✗   --kid is empty\n    Next: give it a value, or take it out; for example: --kid VALUE\n",
+            "✗   --kid is empty\n    Next: give --kid a value, or leave it out\n",
         ),
         (
             ["--aud", "a\nb"],
@@ -323,15 +318,15 @@ def test_an_editor_that_fails_or_changes_more_changes_nothing(cli: Cli, monkeypa
         ),
         (
             ["--claim", "exp=1"],
-            "✗   --claim exp would contradict what this tool sends itself\n    Next: use --lifetime\n",
+            "✗   --claim exp would contradict what banno-creds sends itself\n    Next: use --lifetime\n",
         ),
         (
             ["--param", "resource=x"],
-            "✗   --param resource would contradict what this tool sends itself\n    Next: use --resource\n",
+            "✗   --param resource would contradict what banno-creds sends itself\n    Next: use --resource\n",
         ),
         (
             ["--param", "a=b\nc"],
-            "✗   --param a must be text on one line\n    Next: for example: --param a=text\n",
+            "✗   --param a has a control character in it, such as a line end\n    Next: take it out\n",
         ),
         (
             ["--param", "password=hunter2"],
@@ -343,23 +338,19 @@ def test_an_editor_that_fails_or_changes_more_changes_nothing(cli: Cli, monkeypa
         (
             ["--claim", "kty=RSA", "--claim", "d=hunter2"],
             (
-                "✗   '--claim' holds what looks like a private key (not shown here)\n"
-                "    Next: the key belongs into a file of its own, mode 0600, which a profile names: "
-                "--private-key FILE\n"
+                "✗   --claim holds what looks like a private key (not shown here)\n"
+                "    Next: put the key into a file of its own, mode 0600, and name that file: --private-key\n"
             ),
         ),
         (
             ["--claim", "a:=null"],
-            (
-                "✗   --claim a has a value in it that JSON and TOML do not share\n"
-                "    Next: write it as text: --claim a=text\n"
-            ),
+            ("✗   --claim a has a value in it that JSON and TOML do not share\n    Next: write it as text\n"),
         ),
         (
             ["--environment", "legacy", "--issuer", "https://a.example"],
             (
                 "✗   --issuer and --environment exclude each other: only one of them can name the endpoint\n"
-                "    Next: leave one of them\n"
+                "    Next: leave one of them out\n"
             ),
         ),
     ],
@@ -376,7 +367,7 @@ def test_a_url_that_cannot_be_kept_is_told_as_its_option(cli: Cli, name: str) ->
         check_url("nope", "it")
     result = cli("profile", "add", "a", f"--{name}", "nope")
     assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"✗   --{name}: the ")
+    assert result.stderr.startswith(f"✗   --{name} 'nope' cannot be used: ")
     assert result.stderr.endswith(f"    Next: {caught.value.hint}\n")
 
 
@@ -431,7 +422,7 @@ def test_a_write_that_fails_changes_nothing(cli: Cli, monkeypatch: pytest.Monkey
 def test_where_files_have_no_modes_none_is_set_or_judged(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write("[profiles.a]\n")
     file.chmod(0o666)
-    monkeypatch.setattr(profiles, "os", _Windows())
+    monkeypatch.setattr(profile_file, "os", _Windows())
     monkeypatch.setattr(own_files, "os", _Windows())
     monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
     assert cli("profile", "add", "b", "--kid", "b").code == 0

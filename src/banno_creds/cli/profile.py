@@ -15,7 +15,8 @@ from banno_creds.cli.parameters import Command, Option, complete_profile, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute
 from banno_creds.errors import ConfigurationError
-from banno_creds.profiles.lookup import PATHS, SETTINGS, command_on, find_profile, list_profiles, no_default_in
+from banno_creds.profiles.lookup import command_on, find_profile, list_profiles, no_default_in
+from banno_creds.profiles.settings import PATHS, SETTINGS
 from banno_creds.storage import own_files
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
-"""Changing the user's ``config.toml``: a profile is written, replaced or taken out.
+"""Changing the user's ``config.toml``: adding, replacing or removing a profile.
 
-It is done with tomlkit, which keeps what the user wrote. Whatever it comes to is parsed again before it is written:
-nothing but what was asked for may have changed.
+tomlkit keeps what the user wrote. The result is parsed again before it is written: nothing else may have changed.
 """
 
 from __future__ import annotations
@@ -18,18 +17,13 @@ import tomlkit
 
 from banno_creds.config import find_config_file
 from banno_creds.errors import ConfigurationError, OutputError
-from banno_creds.profiles.lookup import (
-    check_name,
-    check_settings,
-    line_of,
-    no_file_for,
-    parse,
-    read_text,
-    split_tables,
-    unknown_profile,
-)
+from banno_creds.profiles.file import ConfigFile, line_of, read_text, split_tables
+from banno_creds.profiles.lookup import no_file_for, unknown_profile
+from banno_creds.profiles.names import check_name
+from banno_creds.profiles.settings import check_settings
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,20 +41,20 @@ def add_profile(
     replace: bool = False,
     default: bool = False,
 ) -> str:
-    """Put a profile into the file, which is made if it is missing.
+    """Add a profile to the file, or replace one; the file is made if it is missing.
 
     Args:
         name: the profile's name.
         settings: its settings.
-        config: the file; None means the user's own.
-        replace: whether one of this name is replaced.
-        default: whether it becomes the default.
+        config: the file; None for the user's own.
+        replace: whether to replace a profile of this name.
+        default: whether to make it the default.
 
     Returns:
         The file's path.
 
     Raises:
-        ConfigurationError: a name or a setting cannot be meant, or there is such a profile already.
+        ConfigurationError: a name or a setting is invalid, or there is such a profile already.
         OutputError: the file could not be written.
     """
     check_name(name)
@@ -83,17 +77,17 @@ def add_profile(
 
 
 def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool]:
-    """Take a profile out of the file, and out of its place as the default.
+    """Remove a profile from the file; if it is the default, there is none afterwards.
 
     Args:
         name: the profile's name.
-        config: the file; None means the user's own.
+        config: the file; None for the user's own.
 
     Returns:
         The file's path, and whether the profile was the default.
 
     Raises:
-        ConfigurationError: there is no such profile, or the file cannot be meant.
+        ConfigurationError: there is no such profile, or the file has a fault.
         OutputError: the file could not be written.
     """
     check_name(name)
@@ -117,17 +111,17 @@ def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool
 
 
 def set_default(name: str | None, config: Location | None = None) -> str:
-    """Make a profile the default, or have none.
+    """Make a profile the default, or have no default.
 
     Args:
-        name: the profile's name; None means that there is no default from now on.
-        config: the file; None means the user's own.
+        name: the profile's name; None for no default.
+        config: the file; None for the user's own.
 
     Returns:
         The file's path.
 
     Raises:
-        ConfigurationError: there is no such profile, or the file cannot be meant.
+        ConfigurationError: there is no such profile, or the file has a fault.
         OutputError: the file could not be written.
     """
     if name is not None:
@@ -146,18 +140,20 @@ def set_default(name: str | None, config: Location | None = None) -> str:
 
 
 def _must_be_there(name: str | None, config: Location | None) -> None:
-    """Where there is no file, none is made only to say that there is nothing in it."""
+    """Refuse to make a file only to report that it has no profile."""
     file = find_config_file(config)
     if file is not None and not os.path.lexists(file):
         raise no_file_for(name, file)
 
 
 def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], tuple[str, dict[str, Any]]]) -> str:
-    """Read the file, change it and put it back, with nobody else doing the same meanwhile."""
+    """Read the file, change it and write it, one process at a time."""
     file = find_config_file(config)
     if file is None:
-        raise ConfigurationError("there is no home folder to keep profiles in", hint="name the file: --config FILE")
-    # A link is followed, and stays: it is how people keep such files under version control.
+        raise ConfigurationError(
+            "there is no home folder to keep profiles in", hint=f"name the file: {setting('config')} FILE"
+        )
+    # A link is followed, and stays: people keep such files under version control this way.
     target = os.path.realpath(file)
     folder = os.path.dirname(target)
     try:
@@ -167,7 +163,7 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
             raise ConfigurationError(f"there is no folder {folder}", hint="make it first, or name another file")
         with _locked(target):
             text = read_text(target, named=True) or ""
-            text, wanted = change(file, text, parse(file, text))
+            text, wanted = change(file, text, ConfigFile(file, text).parse())
             _make_sure(file, text, wanted)
             _write(target, text)
     except OSError as failure:
@@ -179,13 +175,13 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
 
 
 def _make_sure(file: str, text: str, wanted: dict[str, Any]) -> None:
-    """Write nothing that does not say what it should, whatever was in the file and whoever edited it."""
+    """Refuse a text that, once parsed, differs from the wanted content."""
 
-    def meant(data: dict[str, Any]) -> dict[str, Any]:
+    def without_empty(data: dict[str, Any]) -> dict[str, Any]:
         return data if data.get("profiles") else {key: data[key] for key in data if key != "profiles"}
 
     try:
-        same = meant(tomllib.loads(text)) == meant(wanted)
+        same = without_empty(tomllib.loads(text)) == without_empty(wanted)
     except ValueError:
         same = False
     if not same:
@@ -194,26 +190,26 @@ def _make_sure(file: str, text: str, wanted: dict[str, Any]) -> None:
 
 def _by_hand(file: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{file} is written in a way that cannot be changed without changing more, nothing was changed",
-        hint="edit it by hand; with one [profiles.NAME] for each profile it can be changed",
+        f"{file} is written in a way that banno-creds cannot edit safely, nothing was changed",
+        hint="edit it by hand; banno-creds can edit a file with one [profiles.NAME] for each profile",
     )
 
 
 def _appended(text: str, name: str, settings: Mapping[str, Any]) -> str:
-    """Add a profile at the end. What was there stays as it is, to the letter."""
+    """Add a profile at the end; nothing before it changes."""
     before = text.rstrip("\n")
     return (f"{before}\n\n" if before else "") + profile_toml(name, settings)
 
 
 def profile_toml(name: str, settings: Mapping[str, Any]) -> str:
-    """A profile as it stands in a file.
+    """Return a profile as TOML.
 
     Args:
         name: its name.
         settings: its settings.
 
     Returns:
-        TOML, with its last line end.
+        The text, which ends with a line end.
     """
     table = tomlkit.table()
     for key, value in settings.items():
@@ -226,7 +222,7 @@ def profile_toml(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def _replaced(file: str, text: str, name: str, settings: Mapping[str, Any]) -> str:
-    """Change a profile where it stands; comments on what stays are kept."""
+    """Change a profile in its place; the comments on unchanged settings stay."""
 
     def change(document: Any) -> None:
         table = document["profiles"][name]
@@ -252,7 +248,7 @@ def _with_default(file: str, text: str, name: str, before: Mapping[str, Any]) ->
 def _with_first_default(text: str, name: str) -> str:
     """Put ``default`` at the top, in a paragraph of its own.
 
-    Right under the comment that opens the file, where tomlkit has it, it would read as what that comment is about.
+    tomlkit would put it right under the comment that opens the file, as if that comment were about it.
     """
     opening = re.match(r"\n*(#.*\n)+", text)
     before, after = (f"{opening[0]}\n", text[opening.end() :]) if opening else ("", text)
@@ -261,7 +257,7 @@ def _with_first_default(text: str, name: str) -> str:
 
 
 def _without_default(file: str, text: str) -> str:
-    """Take ``default`` out, and one of the blank lines around it."""
+    """Remove ``default``, and one of the blank lines around it."""
     number = line_of(text, None, "default")
     if number is None:
 
@@ -281,14 +277,14 @@ def _with_tomlkit(file: str, text: str, change: Callable[[Any], None]) -> str:
         document = tomlkit.parse(text)
         change(document)
         return tomlkit.dumps(document)
-    except Exception:  # noqa: BLE001 - in odd files it fails in many ways, and none has changed anything
+    except Exception:  # noqa: BLE001 - with odd files it fails in many ways; nothing was changed yet
         raise _by_hand(file) from None
 
 
 def _without(file: str, text: str, name: str) -> str:
-    """Take a profile out, with the comment that stands right above it.
+    """Remove a profile, with the comment right above it.
 
-    tomlkit would take the comment above the next one: to it, that is the end of this one.
+    tomlkit would remove the comment above the next profile, which it takes for the end of this one.
     """
     top, tables = split_tables(text) or (text, [])
     if not tables or "profiles" in top:
@@ -312,7 +308,7 @@ def _without(file: str, text: str, name: str) -> str:
 
 
 def _drop_comment(lines: list[str]) -> None:
-    """Drop the comment at the end, unless it opens the file: then it is about all of it."""
+    """Drop the comment at the end, unless it opens the file: then it is about the whole file."""
     first = len(lines)
     while first and lines[first - 1].startswith("#"):
         first -= 1
@@ -358,5 +354,5 @@ def _locked(target: str) -> Iterator[None]:
         except OSError as failure:
             if failure.filename is not None:
                 raise
-            # The file system has no locks: that two people change the file at the same moment is unlikely.
+            # The file system has no locks; two people seldom change the file at the same moment.
         yield

@@ -1,0 +1,329 @@
+"""Reading ``config.toml``: its text, its outline, and the line of a fault.
+
+Of a large file only the top level and the one profile are parsed (`ConfigFile.load`): with 1,000 profiles tomllib
+needs 40 ms for the whole file, a fifth of a run that asks for a token. A mistake in another profile therefore stops
+nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from banno_creds.config import find_config_file
+from banno_creds.errors import ConfigurationError
+from banno_creds.profiles.names import RULE, is_name, nearest, quoted
+from banno_creds.profiles.settings import SETTINGS
+from banno_creds.text import setting
+
+if TYPE_CHECKING:
+    from banno_creds.config import Location
+
+_TOP = ("default", "profiles")
+_MOST_BYTES = 4 * 1024 * 1024
+
+_HEADER = re.compile(
+    r"\n\[profiles\.(?:([A-Za-z0-9_][A-Za-z0-9_-]*)|\"([A-Za-z0-9._][A-Za-z0-9._-]*)\")(?:\.[A-Za-z0-9_-]+)*\]"
+    r"[ \t]*(?=[\n#]|\Z)"
+)
+
+
+class ConfigFile(NamedTuple):
+    """A configuration file: its path, and its text."""
+
+    path: str
+    text: str
+
+    def load(self, name: str | None) -> dict[str, Any]:
+        """Return the top level and at least one profile.
+
+        Args:
+            name: the profile's name; None for the default.
+
+        Returns:
+            The parsed TOML.
+
+        Raises:
+            ConfigurationError: see `parse`.
+        """
+        data = _load_part(self.text, name)
+        return self.parse() if data is None else self._checked(data)
+
+    def parse(self) -> dict[str, Any]:
+        """Parse the whole file and check its outline, but not the settings in the profiles.
+
+        Returns:
+            The parsed TOML.
+
+        Raises:
+            ConfigurationError: it is not valid TOML, or something in it does not belong there.
+        """
+        from tomllib import loads
+
+        try:
+            data = loads(self.text)
+        except RecursionError:
+            raise ConfigurationError(
+                f"{self.path} is nested too deep", hint="check that it is the file you mean"
+            ) from None
+        except ValueError as failure:
+            raise ConfigurationError(
+                f"{self.path} is not valid TOML: {failure}", hint=_remedy(self.text, str(failure))
+            ) from None
+        return self._checked(data)
+
+    def names(self) -> list[str]:
+        """Return the names of the profiles in their order; ConfigurationError as by `parse`."""
+        top, tables = split_tables(self.text) or (self.text, [])
+        if tables and "profiles" not in top:
+            return list(dict.fromkeys(owner for owner, _ in tables))
+        return list(self.parse().get("profiles", {}))
+
+    def place_of(self, key: str, profile: str | None = None) -> str:
+        """Say where a setting stands, for a message.
+
+        Args:
+            key: the setting's name.
+            profile: the profile that it is in; None for the top level.
+
+        Returns:
+            The words, with the line's number if that is certain.
+        """
+        line = line_of(self.text, profile, key)
+        where = self.path if profile is None else f"profile {profile} of {self.path}"
+        return f"in {where}" + (f", line {line}" if line else "")
+
+    def _checked(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Check the outline of a parsed file."""
+        for key, value in data.items():
+            if key not in _TOP:
+                what = "a table" if isinstance(value, dict | list) else "a key"
+                words = f"{quoted(key)} means nothing there: {what} at the top of the file"
+                raise ConfigurationError(words, hint=_remedy_for_key(key), details=(self.place_of(key),))
+        default, profiles = data.get("default", "a"), data.get("profiles", {})
+        if not isinstance(default, str) or not is_name(default):
+            raise self._fault_at_top("default", "default must be a profile's name, in quotes")
+        if not isinstance(profiles, dict):
+            raise self._fault_at_top("profiles", "profiles must be tables: [profiles.NAME]")
+        for name, profile in profiles.items():
+            if not is_name(name):
+                raise ConfigurationError(f"{quoted(name)} in {self.path} cannot be a profile's name", hint=RULE)
+            if not isinstance(profile, dict):
+                raise ConfigurationError(
+                    f"profiles.{name} in {self.path} is no table", hint=f"settings stand under [profiles.{name}]"
+                )
+        return data
+
+    def _fault_at_top(self, key: str, words: str) -> ConfigurationError:
+        return ConfigurationError(words, hint="correct it there", details=(self.place_of(key),))
+
+
+# --- Reading --------------------------------------------------------------------------------------------------------
+
+
+def read(config: Location | None) -> ConfigFile | None:
+    """Read the configuration file.
+
+    Args:
+        config: the file; None for the user's own, which may be missing.
+
+    Returns:
+        The file; None if none was named and the user has none.
+
+    Raises:
+        ConfigurationError: it was named and is missing; or see `read_text`.
+    """
+    path = find_config_file(config)
+    if path is None:
+        return None
+    text = read_text(path, named=config is not None)
+    if text is None and config is not None:
+        raise ConfigurationError(
+            f"there is no file {path}",
+            hint=f"check {setting('config')}; a relative path counts from the current folder",
+        )
+    return None if text is None else ConfigFile(path, text)
+
+
+def read_text(path: str, *, named: bool) -> str | None:
+    """Read a configuration file's text, without a byte order mark and with plain line ends.
+
+    Args:
+        path: the file.
+        named: whether the user named it.
+
+    Returns:
+        The text; None if there is no such file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or others can change it.
+    """
+    try:
+        # A named file may be a pipe; in the usual place, every run would wait for it.
+        if not named and stat.S_ISFIFO(os.stat(path).st_mode):
+            raise ConfigurationError(
+                f"{path} is a pipe and no file", hint=f"take it away, or name it with {setting('config')}"
+            )
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            content = stream.read(_MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as failure:
+        # In another user's home we cannot see whether there is a file, and nobody asked for one.
+        if isinstance(failure, PermissionError) and not named and not os.path.lexists(path):
+            return None
+        raise ConfigurationError(
+            f"cannot read {path}: {failure.strerror or failure}", hint="check what it is, who owns it and its mode"
+        ) from None
+    _refuse_what_others_write(path, status)
+    if len(content) > _MOST_BYTES:
+        raise ConfigurationError(
+            f"{path} is larger than {_MOST_BYTES // 1024} KiB", hint="check that it is the file you mean"
+        )
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as failure:
+        line = content.count(b"\n", 0, failure.start) + 1
+        raise ConfigurationError(
+            f"{path}, line {line}, is not UTF-8 text", hint="save it as UTF-8; PowerShell's > writes UTF-16"
+        ) from None
+
+
+def _refuse_what_others_write(path: str, status: os.stat_result) -> None:
+    """Refuse a file that others can change: it decides where an assertion goes, and which key signs it."""
+    # The mode of a pipe or a device means nothing; on Windows no mode does.
+    if os.name != "posix" or not stat.S_ISREG(status.st_mode):
+        return
+    from shlex import quote
+
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(
+            f"others can write {path} (mode {stat.S_IMODE(status.st_mode):04o}), and it decides where an assertion "
+            "goes",
+            hint=f"read what it says, then: chmod go-w {quote(path)}",
+        )
+    # As with keys: root reads other users' files on purpose, and only root can change root's files.
+    if os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
+        raise ConfigurationError(
+            f"{path} belongs to another user, who can change where an assertion goes",
+            hint=f"make a copy of your own, and name it with {setting('config')}",
+        )
+
+
+# --- Parsing a part -------------------------------------------------------------------------------------------------
+
+
+def _load_part(text: str, name: str | None) -> dict[str, Any] | None:
+    """Parse the top level and the tables of one profile; None if the result might differ from that of the whole file.
+
+    For a valid file the result is the same, as far as that profile is concerned. In an invalid one, a syntax error in
+    another profile is found when that profile is used.
+    """
+    parts = split_tables(text)
+    if parts is None:
+        return None
+    from tomllib import loads
+
+    top, tables = parts
+    try:
+        data = loads(top)
+        wanted = data.get("default") if name is None else name
+        if wanted is None or not tables:
+            return data
+        own = [table for owner, table in tables if owner == wanted]
+        return loads(top + "".join(own)) if own else None
+    except (ValueError, RecursionError):
+        return None  # parsing the whole file reports the fault with the right line
+
+
+def split_tables(text: str) -> tuple[str, list[tuple[str, str]]] | None:
+    r"""Split a file's text into its top level and its tables.
+
+    A line that starts with [ is a header, unless it is in a string or an array of several lines. There are no such
+    strings here. In an array, a line that looks like a profile's header makes the file invalid, because ``profiles``
+    is no value. So if every line that starts with [ looks like such a header, these are all headers of the file.
+
+    Args:
+        text: the file's text.
+
+    Returns:
+        The top level's text, and each table's text with the name of its profile; None if a line that starts with [
+        is no such header.
+    """
+    lines = f"\n{text}"
+    if '"""' in text or "'''" in text or re.search(r"\n[ \t]+\[", lines):
+        return None
+    found = list(_HEADER.finditer(lines))
+    if len(found) != lines.count("\n["):
+        return None
+    starts = [match.start() for match in found] + [len(text)]
+    tables = [
+        (match[1] or match[2], text[start:end]) for match, (start, end) in zip(found, pairwise(starts), strict=True)
+    ]
+    return text[: starts[0]], tables
+
+
+# --- Faults ---------------------------------------------------------------------------------------------------------
+
+_SINGLE_QUOTES = "a path with \\ in it goes in 'single quotes'"
+_REMEDIES = {
+    r"Unescaped|Escaped|Invalid hex": _SINGLE_QUOTES,
+    r"Cannot ": "the same table or key can stand there only once: leave one",
+    r"Expected '\]": "a header is [profiles.NAME], alone on its line",
+    r"Unclosed array": "close it: ]",
+    r"Unclosed inline table": "close it on the same line: }",
+    r"Illegal character '\\n'|Unterminated|Expected [\"']{3}": "close the quotes",
+    r"Illegal character": "take it out",
+    r"Invalid value": 'a value is "text", a number, true or false',
+}
+
+
+def _remedy(text: str, words: str) -> str:
+    """Return a hint for a syntax error, by tomllib's words for it."""
+    place = re.search(r"\(at line (\d+)", words)
+    lines = text.rstrip().split("\n")
+    line = lines[int(place[1]) - 1] if place and int(place[1]) <= len(lines) else lines[-1]
+    if re.match(r"[^#']*\\", line):  # neither in single quotes already, nor in a comment
+        return _SINGLE_QUOTES
+    fitting = (hint for pattern, hint in _REMEDIES.items() if re.match(pattern, words))
+    return next(fitting, 'a line is one [profiles.NAME] or one setting, with text in quotes: client_id = "ID"')
+
+
+def _remedy_for_key(key: str) -> str:
+    """Return a hint for a key or table that does not belong at the top level."""
+    if key in SETTINGS:
+        return "put it under the [profiles.NAME] it belongs to"
+    near = nearest(key, _TOP)
+    if near is not None:
+        return f"did you mean {near}?"
+    return "profiles stand under [profiles.NAME]; the only other thing at the top is default"
+
+
+def line_of(text: str, profile: str | None, key: str) -> int | None:
+    """Return the number of the line with a key, or with a table of that name.
+
+    Args:
+        text: the file's text.
+        profile: the profile that the key is in; None for the top level.
+        key: its name.
+
+    Returns:
+        The number, from 1; None if it is not certain.
+    """
+    if '"""' in text or "'''" in text:
+        return None
+    table, found = "", []
+    wanted = f"profiles.{profile}.{key}" if profile else key
+    for number, line in enumerate(text.split("\n"), 1):
+        bare = line.replace(" ", "").replace("\t", "").replace('"', "").replace("'", "").partition("#")[0]
+        if bare.startswith("["):
+            table = bare.strip("[]")
+            if table == wanted or (profile is None and table.startswith(f"{wanted}.")):
+                found.append(number)
+        elif "=" in bare and f"{table}.{bare.partition('=')[0]}".removeprefix(".") == wanted:
+            found.append(number)
+    return found[0] if found and (profile is None or len(found) == 1) else None
