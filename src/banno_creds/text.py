@@ -108,6 +108,20 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"
 
 
+# The first words of our messages, except for those that begin with the name of a file or setting.
+_FIRST_WORDS = frozenset(
+    (
+        *("a", "an", "another", "both", "cannot", "it", "no", "nobody", "nothing", "others", "port", "standard"),
+        *("the", "there", "this", "two", "what"),
+    )
+)
+
+
+def sentence(message: str) -> str:
+    """Start a message with a capital letter, unless it begins with the name of a file or setting."""
+    return message[0].upper() + message[1:] if message.partition(" ")[0] in _FIRST_WORDS else message
+
+
 # --- Settings by their names ----------------------------------------------------------------------------------------
 
 # Private-use characters: `printable` removes them from all text that comes from outside, so only we write them.

@@ -1,4 +1,4 @@
-"""The certificate for localhost: made on the spot, kept, and made anew only where it must be."""
+"""The certificate for localhost: made at the first login, kept, and replaced only when it must be."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.redirection.certificate import LocalhostCertificate, localhost_certificate
+from banno_creds.steps import Run
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock
 from tests.openssl import openssl
@@ -62,7 +63,7 @@ def test_it_is_for_localhost_and_loopback_alone_and_no_authority(folder: str) ->
 
 def test_it_is_good_from_an_hour_ago_for_397_days(folder: str) -> None:
     now = 1_795_276_861
-    certificate = load(localhost_certificate(folder, clock=lambda: now))
+    certificate = load(localhost_certificate(folder, Run(clock=lambda: now)))
     assert certificate.not_valid_before_utc.timestamp() == now - 3600
     assert certificate.not_valid_after_utc - certificate.not_valid_before_utc == dt.timedelta(days=397)
 
@@ -120,8 +121,8 @@ def test_its_private_key_is_in_no_repr(folder: str) -> None:
 @pytest.mark.parametrize(("days", "made"), [(0, False), (366, False), (368, True), (398, True), (-1, True)])
 def test_it_is_made_anew_where_it_ends_within_30_days_or_is_not_good_yet(folder: str, days: int, made: bool) -> None:
     now = time.time()
-    localhost_certificate(folder, clock=lambda: now)
-    then = localhost_certificate(folder, clock=lambda: now + days * DAY)
+    localhost_certificate(folder, Run(clock=lambda: now))
+    then = localhost_certificate(folder, Run(clock=lambda: now + days * DAY))
     assert then.made is made
 
 
@@ -185,6 +186,7 @@ def test_a_folder_that_cannot_be_used_is_said_with_what_to_do(tmp_path: Path, wh
 MAKE = """
 import sys, time
 from banno_creds.redirection import certificate
+from banno_creds.steps import Run
 
 def make(curve, generate=certificate.generate_private_key):
     print("makes", flush=True)
@@ -197,7 +199,7 @@ def sleep(seconds, said=[]):
     time.sleep(seconds)
 
 certificate.generate_private_key = make
-made = certificate.localhost_certificate(sys.argv[1], sleep=sleep)
+made = certificate.localhost_certificate(sys.argv[1], Run(sleep=sleep))
 print(made.made, made.fingerprint, flush=True)
 """
 
@@ -226,7 +228,7 @@ def test_one_that_another_process_never_finishes_is_not_waited_for_without_end(f
     assert other.take()
     pauses: list[float] = []
     with pytest.raises(ConfigurationError, match="another process has been at it for 10 s"):
-        localhost_certificate(folder, sleep=pauses.append)
+        localhost_certificate(folder, Run(sleep=pauses.append))
     assert sum(pauses) == pytest.approx(10, abs=0.1)
     other.free()
     assert localhost_certificate(folder).made

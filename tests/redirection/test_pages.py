@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from banno_creds.cli import report
 from banno_creds.redirection import pages
 
 CLAIMS: dict[str, object] = {
@@ -216,7 +215,6 @@ def test_a_failure_begins_as_it_does_in_the_terminal() -> None:
         message: Page(pages.failed(message)).texts["p"][0] for message in ("the server refused", "iss is", "key")
     }
     assert shown == {"the server refused": "The server refused", "iss is": "iss is", "key": "key"}
-    assert pages._FIRST_WORDS == report._FIRST_WORDS
 
 
 def test_what_a_server_says_of_a_failure_stays_text() -> None:

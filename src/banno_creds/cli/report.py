@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self, TextIO
 from banno_creds import steps
 from banno_creds.cli.lines import DIM, INDENT, Line, describe, hang, rows
 from banno_creds.errors import BannoCredsError, OutputError
-from banno_creds.text import printable, spelled
+from banno_creds.text import printable, sentence, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from banno_creds.rules.findings import Part
 
 _LEAST_WIDTH = 20
-
-# What our messages start with, where they do not start with the name of the thing that they are about.
-_FIRST_WORDS = frozenset(
-    (
-        *("a", "an", "another", "both", "cannot", "it", "no", "nobody", "nothing", "others", "port", "standard"),
-        *("the", "there", "this", "two", "what"),
-    )
-)
 
 
 def write_result(text: str) -> None:
@@ -320,6 +312,4 @@ def _encodable(text: str, stream: TextIO) -> str:
 
 
 def _sentence(message: str) -> str:
-    """A message starts a line, and so with a capital letter; not where a file's name comes first."""
-    text = printable(message, 1000)
-    return text[0].upper() + text[1:] if text.partition(" ")[0] in _FIRST_WORDS else text
+    return sentence(printable(message, 1000))

@@ -1,7 +1,7 @@
-"""The certificate with which `redirection_endpoint` speaks https: made on the spot, for localhost, and kept.
+"""The certificate for localhost, with which `endpoint` speaks https: made at the first login, and kept.
 
-No authority vouches for it, so the browser asks once whether it is to be trusted. It is kept so that the answer
-holds; its private key never leaves this machine, and is for no other name than localhost.
+It is self-signed, so the browser asks whether to trust it; it is kept so that the browser asks only once. Its private
+key never leaves this machine, and is for no other name than localhost.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import ipaddress
-import time
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -29,20 +27,16 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from banno_creds.errors import ConfigurationError
+from banno_creds.steps import Run
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock
 from banno_creds.text import printable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from banno_creds.times import Clock
-
-# Browsers refuse a certificate that is good for more than 398 days.
+# Browsers refuse a certificate that is valid for more than 398 days.
 _LIFETIME = dt.timedelta(days=397)
 _LEAST_LEFT = dt.timedelta(days=30)
 _CLOCKS_DIFFER = dt.timedelta(hours=1)
-_PATIENCE = 10.0  # seconds; to make one takes milliseconds
+_PATIENCE = 10.0  # seconds to wait for another process; making a certificate takes milliseconds
 
 _HINT = (
     "name a folder of yours with BANNO_CREDS_STATE_DIR, or register a redirect URI with http://localhost and use that"
@@ -55,9 +49,9 @@ class LocalhostCertificate:
 
     Attributes:
         path: the PEM file.
-        fingerprint: the certificate's SHA-256, as a browser shows it: ``SHA256:`` and hexadecimal with colons.
+        fingerprint: the certificate's SHA-256, as browsers show it: ``SHA256:`` and hexadecimal with colons.
         spki: the base64 of the SHA-256 of its SubjectPublicKeyInfo (RFC 7469 section 2.4).
-        made: whether it was made just now, by this process or another: no browser knows it yet.
+        made: True if this process or another has just made it, so that no browser knows it yet.
     """
 
     path: str
@@ -66,33 +60,29 @@ class LocalhostCertificate:
     made: bool
 
 
-def localhost_certificate(
-    folder: str, *, clock: Clock = time.time, sleep: Callable[[float], None] = time.sleep
-) -> LocalhostCertificate:
-    """The certificate for localhost: the one that is kept, or a new one where that cannot be used any longer.
+def localhost_certificate(folder: str, run: Run = Run()) -> LocalhostCertificate:
+    """Return the certificate for localhost, and make a new one if the kept one is missing or unusable.
 
     Args:
-        folder: where it is kept, see `own_files.state_folder`; made if need be.
-        clock: the time, in seconds since the epoch.
-        sleep: called with the seconds to pause while another process makes it.
+        folder: the folder for it, see `own_files.state_folder`; made if it is missing.
+        run: the clock, and the pauses while another process makes the certificate.
 
     Returns:
-        The certificate. It is made anew if it is missing, broken, for another key, not valid yet, or for less than 30
-        days more.
+        The certificate. It is replaced if it is broken, for another key, not valid yet, or ends within 30 days.
 
     Raises:
-        ConfigurationError: it cannot be kept there.
+        ConfigurationError: the certificate cannot be kept in the folder.
     """
     path = str(Path(folder) / own_files.CERTIFICATE)
-    now = dt.datetime.fromtimestamp(clock(), dt.UTC)
+    now = dt.datetime.fromtimestamp(run.clock(), dt.UTC)
     try:
         own_files.make_folder(folder)
         own_files.check_folder(folder)
         certificate = _kept(path, now)
         made = certificate is None
         if certificate is None:
-            # Of two first logins at once, both show the fingerprint of the one that is served.
-            with Lock(path + own_files.LOCK, _PATIENCE, sleep) as lock:
+            # Two first logins at the same time must both show the fingerprint of the certificate that is served.
+            with Lock(path + own_files.LOCK, _PATIENCE, run.sleep) as lock:
                 lock.wait()
                 certificate = _kept(path, now) or _make(path, now)
     except OSError as failure:
@@ -119,7 +109,7 @@ def _kept(path: str, now: dt.datetime) -> x509.Certificate | None:
 
 
 def _make(path: str, now: dt.datetime) -> x509.Certificate:
-    key = generate_private_key(SECP256R1())  # browsers take no Ed25519 here
+    key = generate_private_key(SECP256R1())  # browsers do not accept Ed25519 here
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     begins = now - _CLOCKS_DIFFER
     names = x509.SubjectAlternativeName(
@@ -138,7 +128,7 @@ def _make(path: str, now: dt.datetime) -> x509.Certificate:
         .not_valid_before(begins)
         .not_valid_after(begins + _LIFETIME)
         .add_extension(names, critical=False)
-        # It can vouch for nothing but itself: whoever trusts it, or gets hold of its key, has no authority.
+        # It can sign no other certificate, so trusting it, or stealing its key, gives nobody an authority.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_DIGITAL_SIGNATURE, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -1,8 +1,8 @@
-"""Where the browser comes back to after signing in (RFC 6749 section 3.1.2): a listener on loopback, for one answer.
+"""The redirection endpoint (RFC 6749 section 3.1.2): it listens on loopback for one authorization response.
 
-Anything on this machine can knock here, and any web page can have the browser do so. Nothing is believed but a
-request for the very redirect URI with the very ``state``; everything else gets a page and changes nothing (RFC 8252
-sections 7.3, 8.3 and 8.9).
+Every program on this machine can connect to it, and every web page can make the browser do so. It accepts only a
+request for the exact redirect URI with the right ``state``; any other request gets a page and changes nothing
+(RFC 8252 sections 7.3, 8.3 and 8.9).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from banno_creds.errors import ConfigurationError, TimedOutError
 from banno_creds.redirection import pages
 from banno_creds.redirection.listeners import ADDRESSES, is_of_another_user, listen
 from banno_creds.redirection.loopback_server import Answer, LoopbackServer, plain
-from banno_creds.text import printable
+from banno_creds.text import printable, setting
 from banno_creds.times import duration
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _PORTS = {"http": 80, "https": 443}
 _MOST_PARAMETERS = 50
-_SLICE_SECONDS = 0.2  # on Windows, Ctrl-C is noticed only between two waits
+_SLICE_SECONDS = 0.2  # Windows notices Ctrl-C only between two waits
 _COOKIE = "banno_creds_login"
 _COOKIE_SECONDS = 300
 
@@ -57,12 +57,12 @@ _HEADERS = (
 
 _ANOTHER_USER = (
     "This answer came from a program of another user of this machine, and was not used. If both that browser and "
-    "banno-creds are yours, sign in with --manual."
+    "banno-creds are yours, sign in with: banno-creds login --manual"
 )
 
 
 class RedirectUri(NamedTuple):
-    """A redirect URI on loopback, taken apart; the host without brackets, the path as the browser will ask for it."""
+    """The parts of a redirect URI on loopback: the host without brackets, the path as the browser requests it."""
 
     scheme: str
     host: str
@@ -71,21 +71,21 @@ class RedirectUri(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """Host and port as a URL has them (RFC 3986 section 3.2)."""
+        """Host and port, as a URL writes them (RFC 3986 section 3.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_redirect_uri(redirect_uri: str) -> RedirectUri:
-    """Take a redirect URI apart for which there can be a listener here.
+    """Take a redirect URI apart, and check that a program can listen on it here.
 
     Args:
-        redirect_uri: exactly as it is registered; nothing in it is changed.
+        redirect_uri: the redirect URI, exactly as it is registered.
 
     Returns:
         Its parts.
 
     Raises:
-        ConfigurationError: naming all its faults at once.
+        ConfigurationError: it is unsuitable; the message names all faults.
     """
     faults = []
     hint = "give it exactly as it is registered, such as https://localhost:8080/auth/cb"
@@ -96,18 +96,18 @@ def parse_redirect_uri(redirect_uri: str) -> RedirectUri:
         shown = "(not shown)" if "@" in redirect_uri else ascii(redirect_uri)
         raise ConfigurationError(f"the redirect URI {shown} is no URL", hint=hint) from None
     if re.search(r"[^\x21-\x7e]", redirect_uri):
-        faults.append("it has white space or characters outside ASCII in it")
+        faults.append("it has white space or characters outside ASCII")
     if parts.scheme not in _PORTS:
         faults.append("it starts with neither https:// nor http://")
     elif not host:
         faults.append("it names no host")
     elif host not in ADDRESSES:
         faults.append(
-            "its host is neither localhost nor 127.0.0.1 nor [::1], where the browser could find this command"
+            "its host is neither localhost nor 127.0.0.1 nor [::1], and the browser would not find banno-creds there"
         )
-        hint = "sign in with --manual, and paste the address that the browser ended on"
+        hint = f"sign in with {setting('manual')}, and paste the address at which the browser ends"
     if port == 0:
-        faults.append("port 0 is none")
+        faults.append("port 0 is not a port")
     if parts.username is not None or parts.password is not None:
         faults.append("it carries a user name or password")
     if parts.fragment or redirect_uri.endswith("#"):
@@ -121,7 +121,7 @@ def parse_redirect_uri(redirect_uri: str) -> RedirectUri:
 
 
 class _Page(NamedTuple):
-    """What is shown to the browser that signed in, and to no other."""
+    """The page for the browser that signed in; no other browser gets it."""
 
     path: str
     cookie: str
@@ -129,21 +129,21 @@ class _Page(NamedTuple):
 
 
 class RedirectionEndpoint:
-    """Waits on loopback for the browser that comes back. Use it in a ``with`` statement.
+    """Waits on loopback until the browser comes back. Use it in a ``with`` statement.
 
-    The port is taken at once, so that what stands in the way is known before a browser is opened.
+    The constructor binds the port, so that a problem is known before a browser is opened.
 
     Args:
-        redirect_uri: exactly as it is registered.
-        state: what the answer must carry (RFC 6749 section 10.12).
-        certificate: for https, see `certificate.localhost_certificate`.
+        redirect_uri: the redirect URI, exactly as it is registered.
+        state: the ``state`` that the answer must have (RFC 6749 section 10.12).
+        certificate: the certificate for https, see `certificate.localhost_certificate`.
 
     Attributes:
         url: ``scheme://host:port/`` of this endpoint.
-        strangers: how many answers with another ``state``, or without one, came here.
+        strangers: the number of answers with another ``state``, or without one.
 
     Raises:
-        ConfigurationError: the redirect URI cannot be listened on, or its port is not to be had.
+        ConfigurationError: the redirect URI is unsuitable, or its port is not available.
     """
 
     def __init__(self, redirect_uri: str, state: str, *, certificate: LocalhostCertificate | None = None) -> None:
@@ -159,9 +159,9 @@ class RedirectionEndpoint:
         self.strangers = 0
         self._strangers_told = False
         self._parameters: dict[str, str] | None = None
-        self._answer: Future[Answer] = Future()  # to the browser that came back
+        self._answer: Future[Answer] = Future()  # for the browser that came back
         self._page: _Page | None = None
-        self._fetched: bool | None = None  # whether the page was, as soon as that is known
+        self._fetched: bool | None = None  # whether the browser fetched the page; None until that is known
         self._news = threading.Event()
         self._server = LoopbackServer(listen(at.host, at.port), self._respond, headers=_HEADERS, tls=tls)
 
@@ -173,28 +173,28 @@ class RedirectionEndpoint:
         self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not self._answer.done():
-            page = pages.failed("The login was broken off before it was complete", hint="look at the terminal")
+            page = pages.failed("The login was stopped before it was complete", hint="look at the terminal")
             self._answer.set_result(Answer(503, page))
         self._server.stop()
 
     def wait(self, seconds: float, on_stranger: Callable[[], None] = lambda: None) -> dict[str, str]:
-        """Wait for the authorization response (RFC 6749 section 4.1.2). The browser then waits for `finish`.
+        """Wait for the authorization response (RFC 6749 section 4.1.2). Afterwards the browser waits for `finish`.
 
         Args:
-            seconds: how long.
-            on_stranger: called when the first answer came that belongs to another login; `strangers` has them all.
+            seconds: the time to wait.
+            on_stranger: called at the first answer that belongs to another login; `strangers` counts all of them.
 
         Returns:
-            The query parameters as the server sent them, of a success or a failure. They hold the authorization code.
+            The query parameters from the server, of a success or a failure. They may contain the authorization code.
 
         Raises:
-            TimedOutError: nobody came.
+            TimedOutError: no browser came.
         """
         end = time.monotonic() + seconds
         while True:
             in_time = self._wait_for_news(end)
             if self.strangers and not self._strangers_told:
-                self._strangers_told = True  # once: any web page can send thousands of them
+                self._strangers_told = True  # only once: any web page can send thousands of them
                 on_stranger()
             if self._parameters is not None:
                 return dict(self._parameters)
@@ -202,23 +202,23 @@ class RedirectionEndpoint:
                 raise self._nobody_came(seconds)
 
     def finish(self, page: str, path: str, *, status: int = 200, seconds: float = 5.0) -> bool:
-        """Send the browser that waits on to a page, so that what it came with leaves its address bar.
+        """Redirect the waiting browser to a page, so that the code and the state leave its address bar.
 
         Args:
             page: the HTML.
-            path: where it is shown, such as ``/me``; nobody else sees it there.
-            status: its HTTP status.
-            seconds: how long to wait for the browser to fetch it.
+            path: the page's path, such as ``/me``; no other browser can see the page there.
+            status: the page's HTTP status.
+            seconds: the time to wait until the browser has fetched it.
 
         Returns:
-            Whether it was fetched, whole.
+            True if the browser fetched the whole page.
         """
         if self._parameters is None or self._answer.done():
             return False
         if path == self._at.path:
             path = path.rstrip("/") + "/done"
         self._page = _Page(path, secrets.token_urlsafe(32), Answer(status, page, then=self._tell))
-        # Lax, for a Strict one is not sent after a redirect that began at another site: the authorization server's.
+        # Lax: a Strict cookie is not sent after a redirect that began at another site, the authorization server.
         cookie = f"{_COOKIE}={self._page.cookie}; Path={path}; Max-Age={_COOKIE_SECONDS}; HttpOnly; SameSite=Lax"
         if self._at.scheme == "https":
             cookie += "; Secure"
@@ -230,7 +230,7 @@ class RedirectionEndpoint:
         return self._fetched is True
 
     def _wait_for_news(self, end: float) -> bool:
-        """Wait until something may have changed; whether there was time left."""
+        """Wait until something may have changed; return False if the time is over."""
         left = end - time.monotonic()
         if left > 0:
             self._news.wait(min(left, _SLICE_SECONDS))
@@ -240,28 +240,28 @@ class RedirectionEndpoint:
         return left > 0
 
     def _nobody_came(self, seconds: float) -> TimedOutError:
-        details = [f"the browser was to come back to {self._redirect_uri}"]
+        details = [f"the browser should have come back to {self._redirect_uri}"]
         if self.strangers:
             answers = "1 answer" if self.strangers == 1 else f"{self.strangers} answers"
-            details.append(f"{answers} of other logins came, from older tabs perhaps")
+            details.append(f"{answers} of other logins came, perhaps from older tabs")
         return TimedOutError(
             f"nobody signed in within {duration(seconds)}",
-            hint="look at what the browser shows: the redirect URI must be registered exactly so, and its warning of "
-            "the certificate accepted; --wait SECONDS allows more time",
+            hint="look at the browser: the redirect URI must be registered exactly, and the warning about the "
+            f"certificate accepted; a larger {setting('wait')} allows more time",
             details=tuple(details),
         )
 
-    # What follows runs in the server's thread.
+    # The methods below run in the server's thread.
 
     def _respond(self, request: Request) -> Answer | Future[Answer]:
-        # A foreign name that was made to mean this machine (DNS rebinding) is told apart by this alone.
+        # Only this detects a foreign name that resolves to this machine (DNS rebinding).
         hosts = request.values("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._authorities:
             return plain(421, "This is not the host that you asked for.")
         path, _, query = request.target.partition("?")
         is_callback = path == self._at.path
         if request.method != "GET" and (request.method != "HEAD" or is_callback):
-            return plain(405, "Only GET is understood here.", f"Allow: {'GET' if is_callback else 'GET, HEAD'}")
+            return plain(405, "Only GET is allowed here.", f"Allow: {'GET' if is_callback else 'GET, HEAD'}")
         if is_callback:
             return self._authorization_response(query, request)
         if self._page is not None and path == self._page.path and _has_cookie(request, self._page.cookie):
@@ -272,17 +272,18 @@ class RedirectionEndpoint:
         try:
             pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
         except ValueError:
-            return Answer(400, pages.failed("The answer to the login cannot be read; nothing was done with it"))
+            return Answer(400, pages.failed("The answer to the login cannot be read, and was not used"))
         parameters = dict(pairs)
         if len(parameters) < len(pairs):  # RFC 6749 section 3.1
-            return Answer(400, pages.failed("The answer to the login says something twice; nothing was done with it"))
+            return Answer(400, pages.failed("The answer to the login has a parameter twice, and was not used"))
         if not hmac.compare_digest(parameters.get("state", "").encode(), self._state):
             self.strangers += 1
             self._news.set()
             return Answer(400, pages.not_ours())
-        # Whoever sees our authorization request in the list of processes knows the state, and could sign in as
-        # himself: the victim would go on as the attacker. Looked up for the right state alone, so that no flood of
-        # wrong ones makes us read the kernel's tables; the page is guarded by its cookie.
+        # Another user can read the state in our authorization request, in the list of processes, and could sign in
+        # with an account of his own: the victim would then act with the attacker's account. This check comes after
+        # that of the state, so that a flood of wrong states does not make us read the kernel's tables. The page needs
+        # no such check: its cookie protects it.
         if is_of_another_user(request.connection):
             return plain(403, _ANOTHER_USER)
         if self._parameters is not None:
@@ -291,8 +292,8 @@ class RedirectionEndpoint:
         self._news.set()
         return self._answer
 
-    def _tell(self, fetched: bool) -> None:  # noqa: FBT001 - called by its place, as an answer's `then`
-        # Looked at once more, it is still fetched, though the second look may be broken off.
+    def _tell(self, fetched: bool) -> None:  # noqa: FBT001 - an answer's `then` is called with it
+        # The page stays fetched even if the browser breaks off a second request for it.
         self._fetched = self._fetched or fetched
         self._news.set()
 
@@ -302,13 +303,13 @@ def _tls(certificate: LocalhostCertificate | None) -> ssl.SSLContext:
         raise ValueError("https needs a certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.num_tickets = 0  # nobody comes back with one
+    context.num_tickets = 0  # no browser will resume a session
     try:
         context.load_cert_chain(certificate.path)
     except OSError as failure:
         raise ConfigurationError(
             f"the certificate in {certificate.path} cannot be used: {printable(failure.strerror or failure)}",
-            hint="remove that file: another is made then",
+            hint="remove that file: the next login makes a new one",
         ) from None
     return context
 

@@ -1,4 +1,4 @@
-"""Sockets that listen on loopback, who holds a port that is taken, and whose program knocked."""
+"""Listen on loopback; name the program that holds a taken port; tell whose program is at the other end."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.text import printable
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BACKLOG = 1024  # with fewer, a crowd has the browser's own knock dropped, and tried again a second later
+_BACKLOG = 1024  # with a shorter queue, a flood could drop the browser's connection, which retries a second later
 ADDRESSES: Mapping[str, tuple[str, ...]] = {
     "localhost": ("127.0.0.1", "::1"),
     "127.0.0.1": ("127.0.0.1",),
     "::1": ("::1",),
 }
-"""What each host of a redirect URI means (RFC 8252 section 7.3)."""
+"""The addresses of each host that a redirect URI may have (RFC 8252 section 7.3)."""
 
-# A machine without IPv6, or with IPv6 and none of its addresses.
+# The machine has no IPv6, or no IPv6 address.
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
-# Windows calls a port that another program has for itself alone forbidden.
+# Windows reports a port that another program holds exclusively as forbidden.
 _TAKEN = (errno.EADDRINUSE, errno.EACCES) if sys.platform == "win32" else (errno.EADDRINUSE,)
-_LISTENING = "0A"  # TCP_LISTEN, as /proc/net/tcp writes it
-_ESTABLISHED = 1  # TCP_ESTABLISHED, as TCP_INFO has it
-_LOOKS = 3  # the kernel lists its sockets piece by piece, and may leave one out while others come and go
+_LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
+_ESTABLISHED = 1  # TCP_ESTABLISHED in TCP_INFO
+_LOOKS = 3  # the kernel lists its sockets in pieces, and may omit one while others come and go
 _ROOT = 0
-_WHO = {
+_LIST_COMMANDS = {
     "linux": "ss -ltnp 'sport = :{}'",
     "darwin": "lsof -nP -iTCP:{} -sTCP:LISTEN",
     "win32": "netstat -ano | findstr :{}",
@@ -40,19 +40,19 @@ _WHO = {
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Listen on loopback alone (RFC 8252 section 8.3).
+    """Listen on loopback only (RFC 8252 section 8.3).
 
     Args:
-        host: ``localhost``, which means both 127.0.0.1 and ::1 as far as the machine has them, or one of these.
+        host: 127.0.0.1, ::1, or ``localhost``, which means each of the two that the machine has.
         port: the port.
 
     Returns:
-        The sockets, one an address, which do not block.
+        One non-blocking socket for each address.
 
     Raises:
-        ConfigurationError: the port is not to be had; on Linux it says who has it.
+        ConfigurationError: the port is not available; on Linux the message names the program that holds it.
     """
-    # A browser takes whichever address answers: with one of them left to somebody else, the code could go there.
+    # A browser uses whichever address answers: another program on one of them could receive the code.
     listeners: list[socket.socket] = []
     failed = None
     for address in ADDRESSES[host]:
@@ -74,9 +74,9 @@ def _listener(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if sys.platform == "win32":  # there SO_REUSEADDR would let another program take the port from us
+        if sys.platform == "win32":  # here SO_REUSEADDR would let another program take over the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:  # the connections of a login that ended just now still linger
+        else:  # connections of a login that has just ended may linger
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -91,34 +91,33 @@ def _listener(address: str, port: int) -> socket.socket:
 
 def _unavailable(address: str, port: int, failure: OSError) -> ConfigurationError:
     shown = f"[{address}]" if ":" in address else address
-    elsewhere = "or register a redirect URI with another port and give it with --redirect-uri"
+    elsewhere = f"or register a redirect URI with another port and give it with {setting('redirect_uri')}"
     if failure.errno in _TAKEN:
         holder = _holder(address, port)
         by = f", by {holder}" if holder else ""
-        look = f"see who has it with `{_WHO.get(sys.platform, _WHO['darwin']).format(port)}` and stop it"
-        return ConfigurationError(
-            f"port {port} on {shown} is taken{by}", hint=f"{'stop that program' if holder else look}, {elsewhere}"
-        )
+        command = _LIST_COMMANDS.get(sys.platform, _LIST_COMMANDS["darwin"]).format(port)
+        stop = "stop that program" if holder else f"find the program with `{command}` and stop it"
+        return ConfigurationError(f"port {port} on {shown} is taken{by}", hint=f"{stop}, {elsewhere}")
     if failure.errno == errno.EACCES:
         return ConfigurationError(
-            f"port {port} on {shown} is not allowed: ports below 1024 are often for the system alone",
-            hint="register a redirect URI with a port of 1024 or more, and give it with --redirect-uri",
+            f"port {port} on {shown} is not allowed: ports below 1024 are often reserved for the system",
+            hint=f"register a redirect URI with a port of 1024 or more, and give it with {setting('redirect_uri')}",
         )
     return ConfigurationError(
         f"cannot listen on {shown}, port {port}: {printable(failure.strerror or failure)}",
-        hint="sign in with --manual, and paste the address that the browser ended on",
+        hint=f"sign in with {setting('manual')}, and paste the address at which the browser ends",
     )
 
 
 class _Socket(NamedTuple):
-    """A listening socket, as the kernel lists it."""
+    """A socket in the kernel's list."""
 
     inode: str
     owner: int
 
 
 def _holder(address: str, port: int) -> str:
-    """The process that listens there, in words; empty where the system does not tell."""
+    """Name the process that listens there; empty if the system does not tell."""
     if sys.platform != "linux":
         return ""
     found = [each for table in ("tcp", "tcp6") for each in _listening(table, address, port)]
@@ -126,25 +125,25 @@ def _holder(address: str, port: int) -> str:
     if not inodes:
         return ""
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # another user's, or it has ended
-            if any(os.readlink(each) in inodes for each in (process / "fd").iterdir()):  # noqa: PTH115 - it is no path
+        with suppress(OSError):  # another user's process, or it has ended
+            if any(os.readlink(each) in inodes for each in (process / "fd").iterdir()):  # noqa: PTH115 - not a path
                 name = (process / "comm").read_text("utf-8", "replace")
                 return f"{printable(name, 40)} (process {process.name})"
     return f"a process of the user with the id {found[0].owner}"
 
 
 def is_of_another_user(connection: socket.socket) -> bool:
-    """Whether the program at the other end of a connection on this machine is another user's.
+    """Check whether another user's program is at the other end of a connection from this machine.
 
-    Root's is nobody else's: root can do as any user anyway, and forwards ports for others (WSL). Whoever hung up
-    already has nobody's name any more, and counts as another.
+    Root does not count as another user: root can act as any user, and forwards ports for others (WSL). A program that
+    has already closed its end can no longer be identified, and counts as another user's.
 
     Args:
-        connection: a TCP connection that was accepted.
+        connection: an accepted TCP connection.
 
     Returns:
-        Whether it is. False where the system does not tell: elsewhere than on Linux, without /proc, and where the
-        other end is outside of what this process sees of the network, as with some containers.
+        True if it is another user's. False if the system does not tell: on other systems than Linux, without /proc,
+        and if this process cannot see the other end, as in some containers.
     """
     if sys.platform != "linux":
         return False
@@ -153,39 +152,39 @@ def is_of_another_user(connection: socket.socket) -> bool:
         for _ in range(_LOOKS):
             found = _other_end(near, far)
             if found is not None:
-                # Of a socket that its program has closed the kernel says that it is root's, with no inode.
+                # The kernel lists a socket that its program has closed as root's, with the inode 0.
                 return found.inode == "0" or found.owner not in _ours()
-        # Asked last: as long as the other end is not closed, it was listed, if it is ever listed here.
+        # This comes last: if the other end is still open now, it was open before, and the list does not have it.
         return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED
-    except OSError:  # it was reset
+    except OSError:  # the connection was reset
         return True
 
 
 def _ours() -> set[int]:
     users = {_ROOT, os.geteuid()}
     behind = os.environ.get("SUDO_UID", "")
-    if os.geteuid() == _ROOT and behind.isascii() and behind.isdigit():  # whose screen and browser it is
+    if os.geteuid() == _ROOT and behind.isascii() and behind.isdigit():  # the screen and the browser are that user's
         users.add(int(behind))
     return users
 
 
 def _other_end(near: tuple[str, int], far: tuple[str, int]) -> _Socket | None:
-    """The other end of a connection, as the kernel lists it: its remote address is ours."""
-    # A program may speak IPv4 by a socket for IPv6.
+    """Find the other end of a connection in the kernel's list; its remote address is our local one."""
+    # A program may use an IPv6 socket for IPv4.
     for prefix, table in (("", "tcp"), ("", "tcp6"), ("::ffff:", "tcp6")):
         local, remote = (f"{_as_listed(prefix + address)}:{port:04X}" for address, port in (far, near))
         try:
             lines = Path("/proc/net", table).read_text("ascii").splitlines()
         except OSError:
             continue
-        # Looked for as text, for there may be tens of thousands of others.
+        # This searches text, because there may be tens of thousands of lines.
         for fields in (line.split() for line in lines if f" {local} {remote} " in line):
             return _Socket(fields[9], int(fields[7]))
     return None
 
 
 def _listening(table: str, address: str, port: int) -> list[_Socket]:
-    # Whoever has all addresses of its family, or of both, has this one.
+    # A socket for all addresses of its family, or of both families, has this address too.
     forms = {_as_listed(each) for each in (address, "0.0.0.0", "::", "::ffff:0.0.0.0", f"::ffff:{address}")}  # noqa: S104
     try:
         lines = Path("/proc/net", table).read_text("ascii").splitlines()[1:]
@@ -193,7 +192,7 @@ def _listening(table: str, address: str, port: int) -> list[_Socket]:
         return []
     found = []
     for line in lines:
-        # Its number, the local and the remote address, the state, …, the user's id, …, the inode.
+        # The fields: number, local address, remote address, state, …, user id, …, inode.
         fields = line.split()
         local, _, hexadecimal = fields[1].partition(":")
         if fields[3] == _LISTENING and int(hexadecimal, 16) == port and local in forms:
@@ -202,10 +201,10 @@ def _listening(table: str, address: str, port: int) -> list[_Socket]:
 
 
 def _as_listed(address: str) -> str:
-    """An address as /proc/net/tcp has it: words of 32 bits, each in this machine's own order."""
+    """Write an address as /proc/net/tcp does: 32-bit words, each in this machine's byte order."""
     try:
         packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-    except OSError:  # there is no IPv6 address that holds another
+    except OSError:  # such as an IPv6 address inside an IPv6 address
         return ""
     words = (packed[i : i + 4] for i in range(0, len(packed), 4))
     return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)

@@ -1,7 +1,10 @@
-"""A small HTTP server for this machine alone: one request a connection, and everything bounded.
+"""A small HTTP server for this machine: one request per connection, and every resource bounded.
 
-Whoever holds connections open, sends a byte a second or never ends its head costs a place among sixty-four for ten
-seconds at the most, and loses it sooner to whoever comes next. It runs in a thread, and prints nothing.
+A client that stays silent, sends a byte a second or never ends its request can hold one of 64 connections for ten
+seconds, or less if others come. The server runs in a thread, and prints nothing.
+
+It parses the request itself: h11 would accept more (folded headers, bare LF, HTTP/2.0, a head above the limit that
+arrives in one piece), and what it accepts we would have to refuse again.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ if TYPE_CHECKING:
 
 _MOST_HEAD_BYTES = 16 * 1024
 _MOST_CONNECTIONS = 64
-_REQUEST_SECONDS = 10.0  # for TLS and the request's head
-_ANSWER_SECONDS = 5.0  # until the answer was taken
-_CLOSING_SECONDS = 1.0  # for the other side to close
-_PARTING_SECONDS = 0.5  # what those whose answer was kept back get when the server stops
-_PAUSE_SECONDS = 0.01  # while there is no descriptor to be had
+_REQUEST_SECONDS = 10.0  # for the TLS handshake and the request's head
+_ANSWER_SECONDS = 5.0  # for sending the answer
+_CLOSING_SECONDS = 1.0  # for the client to close
+_PARTING_SECONDS = 0.5  # for sending the last delayed answers when the server stops
+_PAUSE_SECONDS = 0.01  # while no file descriptor is free
 
-# RFC 9112 sections 2 to 5: a whole head, with nothing in it that two readers could read differently.
+# RFC 9112 sections 2 to 5: a whole head, without anything that two parsers could read differently.
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _HEAD = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/1\.[01]\r\n((?:%b:[^\r\n\0]*\r\n)*)\r\n" % (_TOKEN, _TOKEN))
 _END_OF_HEAD = b"\r\n\r\n"
@@ -46,10 +49,10 @@ _REASONS = {
 
 
 class Request(NamedTuple):
-    """A request's head (RFC 9112 section 3); the names of its headers in lower case.
+    """A request's head (RFC 9112 section 3), with lower-case header names.
 
     Attributes:
-        connection: what it came by, for who is at its other end; not to be read from.
+        connection: the socket, for asking who is at its other end; do not read from it.
     """
 
     method: str
@@ -58,19 +61,19 @@ class Request(NamedTuple):
     connection: socket.socket
 
     def values(self, name: str) -> list[str]:
-        """The values of all headers of that name."""
+        """Return the values of all headers of a name."""
         return [value for each, value in self.headers if each == name]
 
 
 class Answer(NamedTuple):
-    """What a request gets.
+    """The answer to a request.
 
     Attributes:
         status: the HTTP status.
         body: the text.
-        headers: further header lines.
-        media_type: of the text, which is UTF-8.
-        then: called in the server's thread with whether all of it was taken; not after a HEAD.
+        headers: additional header lines.
+        media_type: the media type of the text, which is sent as UTF-8.
+        then: called in the server's thread after sending, with True if the client took all of it; not after a HEAD.
     """
 
     status: int
@@ -81,7 +84,7 @@ class Answer(NamedTuple):
 
 
 def plain(status: int, words: str, *headers: str) -> Answer:
-    """An answer to a program rather than to a person."""
+    """Make an answer in plain text, for a program."""
     return Answer(status, words + "\n", headers, "text/plain")
 
 
@@ -89,14 +92,14 @@ class LoopbackServer:
     """Serves in a thread from `start` to `stop`.
 
     Args:
-        listeners: sockets that listen and do not block; closed in the end.
-        respond: called in the thread; an answer that it gives as a future is kept back until it is there, and its
-            connection is nobody's to take.
-        headers: header lines of every answer.
+        listeners: non-blocking sockets that listen; `stop` closes them.
+        respond: called in the thread for each request. It may return a future; until that has the answer, the
+            connection waits, and is not closed to make room for others.
+        headers: header lines for every answer.
         tls: for https.
 
     Attributes:
-        failure: what ended the thread before its time.
+        failure: the exception that ended the thread, if one did.
     """
 
     def __init__(
@@ -118,29 +121,29 @@ class LoopbackServer:
                 "ssl_shutdown_timeout": _CLOSING_SECONDS,
             }
         self.failure: BaseException | None = None
-        # Those that are open, the oldest first, and whether each has sent a whole request.
+        # The open connections, the oldest first, and whether each has sent a whole request.
         self._open: dict[asyncio.Task[None], bool] = {}
-        self._kept: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None]] = set()  # for an answer that is not ready yet
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loopback server", daemon=True)
 
     def start(self) -> None:
-        """Begin to serve; who knocked since the sockets listen has waited."""
+        """Begin to serve, also the connections that came since the sockets began to listen."""
         self._thread.start()
         self._started.wait()
         if self.failure is not None:
             raise self.failure
 
     def stop(self) -> None:
-        """Close everything, at once but for answers that were kept back and have come now."""
-        with contextlib.suppress(RuntimeError):  # its loop has ended already
+        """Close everything; delayed answers that are ready now are sent first."""
+        with contextlib.suppress(RuntimeError):  # the loop has already ended
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
     def _run(self) -> None:
         try:
             asyncio.run(self._serve_until_stopped(), debug=False)
-        except BaseException as failure:  # noqa: BLE001 - a thread's own is printed; whoever waits raises this one
+        except BaseException as failure:  # noqa: BLE001 - the thread would print it; `start` or the endpoint raises it
             self.failure = failure
         finally:
             for listener in self._listeners:
@@ -149,15 +152,15 @@ class LoopbackServer:
 
     async def _serve_until_stopped(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(lambda _loop, _context: None)  # the one that is there prints
+        self._loop.set_exception_handler(lambda _loop, _context: None)  # the default handler prints
         self._stopping = asyncio.Event()
         accepting = [asyncio.create_task(self._accept(listener)) for listener in self._listeners]
         self._started.set()
         await self._stopping.wait()
         for task in accepting:
             task.cancel()
-        if self._kept:
-            await asyncio.wait(self._kept, timeout=_PARTING_SECONDS)
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=_PARTING_SECONDS)
         for task in self._open:
             task.cancel()
         await asyncio.gather(*accepting, *self._open, return_exceptions=True)
@@ -166,21 +169,21 @@ class LoopbackServer:
         while True:
             try:
                 connection, _ = await self._loop.sock_accept(listener)
-            except OSError:  # who knocked is gone, or this process has no descriptor left
+            except OSError:  # the client is gone, or no file descriptor is free
                 if not await self._close_oldest():
                     await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             task = asyncio.create_task(self._serve(connection))
             self._open[task] = False
             task.add_done_callback(self._open.pop)
-            # So that it has begun: a task that is cancelled before that never closes what it was given.
+            # Let the task begin: one that is cancelled before that never closes its connection.
             await asyncio.sleep(0)
             while len(self._open) > _MOST_CONNECTIONS:
                 await self._close_oldest()
 
     async def _close_oldest(self) -> bool:
-        """Make room: the oldest that has sent no whole request goes, else the oldest; the last to come may stay."""
-        others = [task for task in self._open if task not in self._kept]
+        """Make room: close the oldest connection without a whole request, or else the oldest, but not the newest."""
+        others = [task for task in self._open if task not in self._waiting]
         if not others:
             return False
         oldest = min(others[:-1] or others, key=self._open.__getitem__)
@@ -202,7 +205,7 @@ class LoopbackServer:
             answer = await self._answer(head, connection)
             if head.startswith(b"HEAD "):
                 answer = answer._replace(then=lambda _taken: None)
-            # Only a kept one can have waited so long that the other side went.
+            # The client may have gone while it waited for a delayed answer.
             taken = not reader.at_eof() and await self._send(
                 asyncio.StreamWriter(transport, protocol, reader, self._loop),
                 reader,
@@ -211,7 +214,7 @@ class LoopbackServer:
             )
             answer.then(taken)
         except (OSError, EOFError):
-            pass  # whoever it was went away, took too long, or spoke no TLS
+            pass  # the client went away, took too long, or did not speak TLS
         finally:
             if transport is not None:
                 transport.abort()
@@ -223,27 +226,27 @@ class LoopbackServer:
             raise RuntimeError
         self._open[task] = True
         if not head:
-            return plain(431, "This request is too large: this browser may have too many cookies for localhost.")
+            return plain(431, "This request is too large: the browser may have too many cookies for localhost.")
         request = _read(head, connection)
         if request is None:
             return plain(400, "This request cannot be read.")
         answer = self._respond(request)
         if isinstance(answer, Answer):
             return answer
-        self._kept.add(task)
-        task.add_done_callback(self._kept.discard)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
         return await asyncio.wrap_future(answer)
 
     async def _send(
         self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader, content: bytes, *, more_may_come: bool
     ) -> bool:
-        """Send all, and close when it was taken; whether it was."""
+        """Send an answer and close the connection; return False if the client did not take all of it."""
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 writer.write(content)
                 await writer.drain()
-                # Closed with something unread left, the connection would be reset, and what was sent be lost. TLS
-                # waits by itself until the other side closes, though not for one that goes on sending.
+                # Closing a connection with unread data resets it, and the answer could be lost. TLS waits for the
+                # client to close, but not for a client that continues to send.
                 without_tls = writer.can_write_eof()
                 if without_tls:
                     writer.write_eof()
@@ -251,9 +254,9 @@ class LoopbackServer:
                     await _rest(reader)
                 writer.close()
         except OSError:
-            writer.transport.abort()  # a writer that is left open says so on standard error
+            writer.transport.abort()  # an open writer would complain on standard error
             return False
-        with contextlib.suppress(OSError):  # it went without a word, as many do
+        with contextlib.suppress(OSError):  # many clients close without TLS's goodbye
             await writer.wait_closed()
         return True
 
@@ -282,7 +285,7 @@ def _on_the_wire(answer: Answer, headers: Sequence[str], *, with_body: bool) -> 
 
 
 async def _rest(reader: asyncio.StreamReader) -> None:
-    """Drop what still comes, until the other side has closed or had its time."""
+    """Discard further data until the client closes or its time is over."""
     with contextlib.suppress(OSError):
         async with asyncio.timeout(_CLOSING_SECONDS):
             while await reader.read(_MOST_HEAD_BYTES):
@@ -290,9 +293,9 @@ async def _rest(reader: asyncio.StreamReader) -> None:
 
 
 async def _closed(connection: socket.socket) -> None:
-    """Wait until the transport has closed its socket: only then is the descriptor free again."""
+    """Wait until the transport has closed its socket, which frees the file descriptor."""
     with contextlib.suppress(OSError):
-        # A TLS transport that is broken off before its first turn does not close; of this it learns.
+        # A TLS transport that is aborted before it has begun does not close its socket; this makes it notice.
         connection.shutdown(socket.SHUT_RDWR)
     for _ in range(100):
         if connection.fileno() == -1:

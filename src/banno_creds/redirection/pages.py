@@ -1,7 +1,7 @@
-"""What the browser shows when it has come back from signing in: whole pages of HTML, each one string.
+"""The pages that the browser shows after signing in: whole HTML pages, each one string.
 
-No script, no image, nothing from elsewhere, and everything that came from outside is escaped. What a page may hold is
-what a person may see over another's shoulder: claims, never a token, a code or a state.
+They have no script, no image and nothing from another server, and all text from outside is escaped. Others may look
+over a person's shoulder, so a page shows claims, but never a token, a code or a state.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from html import escape
 from typing import TYPE_CHECKING
 
-from banno_creds.text import printable
+from banno_creds.text import printable, sentence
 from banno_creds.times import utc
 
 if TYPE_CHECKING:
@@ -20,19 +20,11 @@ _MOST_CLAIMS = 50
 _MOST_CHARACTERS = 300  # of one value
 _MOST_NAME_CHARACTERS = 100
 
-# It has done its work when the id_token was verified, and says nothing to a person.
+# Used when the id_token is verified, and meaningless to a person.
 _LEFT_OUT = frozenset({"nonce"})
 # OpenID Connect Core sections 2 and 5.1, RFC 7519: NumericDates.
 _TIMES = frozenset({"auth_time", "exp", "iat", "nbf", "updated_at"})
 _NAMES = ("name", "preferred_username", "email", "sub")
-
-# As `report` has them, which would bring rich along.
-_FIRST_WORDS = frozenset(
-    (
-        *("a", "an", "another", "both", "cannot", "it", "no", "nobody", "nothing", "others", "port", "standard"),
-        *("the", "there", "this", "two", "what"),
-    )
-)
 
 _CLOSE = "You may close this window: the terminal goes on by itself."
 
@@ -72,14 +64,14 @@ footer { max-width: 46rem; margin: 1rem auto 0; font-size: .8125rem; text-align:
   dl { display: block; } dt { padding: .5rem 0 0; border: 0; } dd { padding-top: 0; }
 }
 """
-"""All that the pages look like; a Content-Security-Policy can name it by its hash."""
+"""The style of all pages; a Content-Security-Policy allows it by its hash."""
 
 
 def me(claims: Mapping[str, object]) -> str:
-    """The page after a login: who signed in, and the claims of the id_token (OpenID Connect Core section 2).
+    """Make the page after a login: who signed in, and the claims of the id_token (OpenID Connect Core section 2).
 
     Args:
-        claims: of an id_token that was verified; ``nonce`` is not shown.
+        claims: the claims of a verified id_token; ``nonce`` is not shown.
 
     Returns:
         The page.
@@ -100,7 +92,7 @@ def me(claims: Mapping[str, object]) -> str:
 
 
 def failed(message: str, details: Sequence[str] = (), hint: str | None = None) -> str:
-    """The page after a login that came to nothing.
+    """Make the page after a failed login.
 
     Args:
         message: what failed; never a secret.
@@ -111,7 +103,7 @@ def failed(message: str, details: Sequence[str] = (), hint: str | None = None) -
         The page.
     """
     lines = "\n".join(f"<li dir=auto>{escape(printable(detail))}</li>" for detail in details)
-    body = f"<p dir=auto>{escape(_sentence(printable(message)))}</p>\n"
+    body = f"<p dir=auto>{escape(sentence(printable(message)))}</p>\n"
     body += f"<ul>\n{lines}\n</ul>\n" if lines else ""
     body += f"<p class=next>Next: {escape(printable(hint))}</p>\n" if hint else ""
     return _page(
@@ -122,35 +114,35 @@ def failed(message: str, details: Sequence[str] = (), hint: str | None = None) -
 
 
 def signed_out() -> str:
-    """The page after a logout (OpenID Connect RP-Initiated Logout 1.0 section 3)."""
+    """Make the page after a logout (OpenID Connect RP-Initiated Logout 1.0 section 3)."""
     return _page("You are signed out", "good", f"<p>{_CLOSE}</p>\n")
 
 
 def not_found() -> str:
-    """The page for any address that is none here."""
+    """Make the page for an unknown address."""
     return _page(
         "There is nothing here",
         "note",
-        "<p>This is where the browser comes back to after signing in, and no more.</p>\n",
+        "<p>The browser only comes back here after signing in.</p>\n",
     )
 
 
 def not_ours() -> str:
-    """The page for the answer to another login than the one under way: its ``state`` is not ours."""
+    """Make the page for the answer to another login, which has another ``state``."""
     return _page(
-        "This is not the login that is under way",
+        "This is an answer to another login",
         "note",
-        "<p>This answer belongs to another login, perhaps in an older tab. Nothing was done with it.</p>\n"
+        "<p>It may come from an older tab. It was not used.</p>\n"
         "<p class=next>Next: go back to the newest tab, or run the command once more.</p>\n",
     )
 
 
 def used() -> str:
-    """The page for the second answer to a login that was answered already."""
+    """Make the page for a second answer to the same login."""
     return _page(
         "This login was answered already",
         "note",
-        "<p>Each answer counts once, and this one came before. Look at the terminal for what came of it.</p>\n",
+        "<p>Only the first answer counts. The terminal shows what came of it.</p>\n",
     )
 
 
@@ -184,13 +176,8 @@ def _row(name: str, value: object) -> str:
     return f"<dt>{escape(_shown(name, _MOST_NAME_CHARACTERS))}</dt><dd dir=auto>{shown}</dd>"
 
 
-def _sentence(message: str) -> str:
-    """A message with a capital letter, as the terminal has it; not where a file's name comes first."""
-    return message[0].upper() + message[1:] if message.partition(" ")[0] in _FIRST_WORDS else message
-
-
 def _shown(text: str, most: int) -> str:
-    # What is not printable could reorder the line or hide in it: its JSON escape is seen instead. Only so much is
-    # looked at as can be shown.
+    # An unprintable character could reorder the line or hide in it, so its JSON escape is shown. No more text is
+    # processed than can be shown.
     seen = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text[: most * 4])
     return printable(seen, most)
