@@ -22,7 +22,7 @@ from banno_creds.sandbox.authorization_request import (
 from banno_creds.sandbox.browsers import Browsers, expired, redirect, refusal_page
 from banno_creds.sandbox.exchange import browser_parameters, faults, machine_now, now, say, with_values
 from banno_creds.sandbox.memory import Authorization, Remembered, Session
-from banno_creds.sandbox.refusals import SignInRefusalError, described
+from banno_creds.sandbox.refusals import LoginError, described
 from banno_creds.sandbox.tokens import OTHER_ISSUER
 from banno_creds.sandbox.users import INSTITUTION_ZERO, User
 
@@ -67,14 +67,14 @@ class AuthorizationEndpoint:
         try:
             parameters, pushed = self._unpack(parameters)
             client, redirect_uri = read_client(parameters, self._state.clients)
-        except SignInRefusalError as refusal:
+        except LoginError as refusal:
             return refusal_page(refusal, "This login cannot begin", explain=self._state.settings.explain)
         try:
             if not pushed and (
                 self._state.settings.require_pushed_authorization_requests
                 or client.client.require_pushed_authorization_requests
             ):
-                raise SignInRefusalError(
+                raise LoginError(
                     "Pushed Authorization Request must be used",
                     "the parameters themselves",
                     "a request_uri (RFC 9126)",
@@ -94,7 +94,7 @@ class AuthorizationEndpoint:
         Its ``client_id``, if sent, is that of the authenticated client: client authentication has checked it.
         """
         if "request_uri" in parameters:
-            raise SignInRefusalError(
+            raise LoginError(
                 "request_uri must not be used here",
                 "a request_uri in a pushed request",
                 "the parameters themselves",
@@ -112,7 +112,7 @@ class AuthorizationEndpoint:
         if request_uri is None:
             return parameters, False
         if not request_uri.startswith(REQUEST_URI_PREFIX):
-            raise SignInRefusalError(
+            raise LoginError(
                 "request_uri parameter is not supported",
                 "a request_uri of another form",
                 "one that the endpoint of pushed authorization requests gave",
@@ -121,7 +121,7 @@ class AuthorizationEndpoint:
             )
         pushed = self._pushed.take(request_uri, machine_now())
         if pushed is None or parameters.getlist("client_id") != [pushed[0]]:
-            raise SignInRefusalError(
+            raise LoginError(
                 "request_uri is invalid or expired",
                 "a request_uri that is unknown, was used before, or belongs to another client",
                 "the newest one, within a minute, with its client_id",
@@ -271,7 +271,7 @@ def _institution(asked: AuthorizationRequest, user: User) -> str | None:
     return own[0] if len(own) == 1 else None
 
 
-def _denied(error: str, description: str, received: str) -> SignInRefusalError:
-    return SignInRefusalError(
+def _denied(error: str, description: str, received: str) -> LoginError:
+    return LoginError(
         described(description), received, "the user's consent", error=error, fix="let the user try again"
     )

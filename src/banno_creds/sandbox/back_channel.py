@@ -11,7 +11,7 @@ from banno_creds.rules.shown import shown
 from banno_creds.sandbox.authorization_endpoint import PUSHED_LIFETIME, AuthorizationEndpoint
 from banno_creds.sandbox.authorization_request import PROMPTS, SIGN_IN_SCOPES
 from banno_creds.sandbox.exchange import body_parameters, in_json, machine_now, now, reject_repeated, say
-from banno_creds.sandbox.refusals import SignInRefusalError
+from banno_creds.sandbox.refusals import LoginError
 from banno_creds.sandbox.users import INSTITUTION_CLAIM, SCOPE_CLAIMS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def userinfo(state: State) -> Response:
     """Answer with the claims about the token's user (OpenID Connect Core section 5.3)."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise SignInRefusalError(
+        raise LoginError(
             "no access token provided",
             "no Bearer token in the Authorization header",
             "Authorization: Bearer and an access token (RFC 6750 section 2.1)",
@@ -69,7 +69,7 @@ def userinfo(state: State) -> Response:
     known = state.authorizations.access_tokens.find(token.strip(), machine_now())
     if known is None or not known.authorization.alive or now() >= known.exp:
         fault = "unknown here, or revoked" if known is None else "expired, revoked or of a login that has ended"
-        raise SignInRefusalError(
+        raise LoginError(
             "invalid token provided",
             f"an access token that is {fault}",
             "a valid one of a user's login",
@@ -78,7 +78,7 @@ def userinfo(state: State) -> Response:
             status_code=401,
         )
     if "openid" not in known.scopes:
-        raise SignInRefusalError(
+        raise LoginError(
             "access token missing openid scope",
             f"a token with the scopes {shown(list(known.scopes))}",
             "a token with the scope openid",
@@ -98,7 +98,7 @@ def revocation(state: State) -> Response:
     reject_repeated(parameters, ("token", "token_type_hint"))
     token = parameters.get("token")
     if token is None:
-        raise SignInRefusalError(
+        raise LoginError(
             "missing required parameter 'token'",
             "no token",
             "token, form-encoded in the body",
@@ -108,7 +108,7 @@ def revocation(state: State) -> Response:
     access_token = state.authorizations.access_tokens.find(token, machine_now())
     found = refresh_token or access_token
     if found is not None and found.authorization.client_id != client_id:
-        raise SignInRefusalError(
+        raise LoginError(
             "this token does not belong to you",
             f"a token of {shown(found.authorization.client_id)}",
             f"a token of {shown(client_id)}",

@@ -17,7 +17,7 @@ from banno_creds.rules.request import judge_authentication, judge_client_paramet
 from banno_creds.rules.shown import shown
 from banno_creds.sandbox.exchange import body_parameters, machine_now, now, reject_repeated
 from banno_creds.sandbox.memory import UsedJtis
-from banno_creds.sandbox.refusals import RefusalError, SignInRefusalError
+from banno_creds.sandbox.refusals import LoginError, RefusalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ class ClientAuthentication:
 
         Raises:
             RefusalError: the client breaks a rule.
-            SignInRefusalError: the client secret is wrong.
+            LoginError: the client secret is wrong.
         """
         parameters, headers = body_parameters(), request.headers
         reject_repeated(parameters, _PARAMETERS)
@@ -71,8 +71,8 @@ class ClientAuthentication:
         if compact is None:
             raise RefusalError(
                 Rule.CLIENT_ASSERTION_MISSING,
-                received=_instead_of_an_assertion(parameters, headers),
-                expected="client_assertion and client_assertion_type, form-encoded in the body",
+                _instead_of_an_assertion(parameters, headers),
+                "client_assertion and client_assertion_type, form-encoded in the body",
             )
         sent = parameters.to_dict(flat=False)
         authenticating = {name: values for name, values in sent.items() if name in _PARAMETERS}
@@ -83,14 +83,12 @@ class ClientAuthentication:
         refuse_the_first(judge_client_parameters(sent, sub))
         client = self._clients.get(sub)
         if client is None:
-            raise RefusalError(
-                Rule.CLIENT_UNKNOWN, received=f'"sub" {shown(sub)}', expected="the client ID of a registered client"
-            )
+            raise RefusalError(Rule.CLIENT_UNKNOWN, f'"sub" {shown(sub)}', "the client ID of a registered client")
         if not client.keys:
             raise RefusalError(
                 Rule.REGISTRATION_AUTH_METHOD,
-                received="a client assertion",
-                expected="the client secret: no public key is registered for this client",
+                "a client assertion",
+                "the client secret: no public key is registered for this client",
             )
         known = Known(
             now=now(),
@@ -113,33 +111,31 @@ class ClientAuthentication:
             if client_secret is not None:
                 raise RefusalError(
                     Rule.CLIENT_AUTHENTICATION_SEVERAL,
-                    received="a client_secret together with an Authorization header",
-                    expected="one of them (RFC 6749 section 2.3)",
+                    "a client_secret together with an Authorization header",
+                    "one of them (RFC 6749 section 2.3)",
                 )
             method = "client_secret_basic"
             named = client_id
             client_id, client_secret = _basic(authorization)
             if named not in {None, client_id}:
                 raise RefusalError(
-                    Rule.CLIENT_ID_MISMATCH,
-                    received=f"client_id {shown(named)}",
-                    expected="the user name of the Authorization header",
+                    Rule.CLIENT_ID_MISMATCH, f"client_id {shown(named)}", "the user name of the Authorization header"
                 )
         client = self._clients.get(client_id or "")
         if client is None:
             raise RefusalError(
                 Rule.CLIENT_UNKNOWN,
-                received=f"client_id {shown(client_id)}" if client_id else "no client_id",
-                expected="the client ID of a registered client",
+                f"client_id {shown(client_id)}" if client_id else "no client_id",
+                "the client ID of a registered client",
             )
         if client.secret_digest is None:
             raise RefusalError(
                 Rule.REGISTRATION_AUTH_METHOD,
-                received=f"a client secret, as {method}",
-                expected="a client assertion: this client is registered with a public key",
+                f"a client secret, as {method}",
+                "a client assertion: this client is registered with a public key",
             )
         if not client.has_secret(client_secret or ""):
-            raise SignInRefusalError(
+            raise LoginError(
                 "client authentication failed",
                 f"{method} with another secret for {shown(client.client.client_id)}",
                 "the secret that is registered",
@@ -158,7 +154,7 @@ def _basic(authorization: str) -> tuple[str, str]:
     except ValueError:
         user = colon = password = ""
     if scheme.lower() != "basic" or not colon:
-        raise SignInRefusalError(
+        raise LoginError(
             "invalid authorization header value format",
             "an Authorization header that is not HTTP Basic",
             "Basic and the base64 of client_id:client_secret, each URL-encoded",
@@ -171,9 +167,7 @@ def refuse_the_first(findings: Iterable[Finding]) -> None:
     """Raise `RefusalError` for the first broken rule; the rules after it are not judged."""
     for finding in findings:
         if finding.verdict is Verdict.FAIL:
-            raise RefusalError(
-                Rule(finding.rule), received=finding.received, expected=finding.expected, fix=finding.fix
-            )
+            raise RefusalError(Rule(finding.rule), finding.received, finding.expected, finding.fix)
 
 
 def _instead_of_an_assertion(parameters: MultiDict[str, str], headers: Headers) -> str:

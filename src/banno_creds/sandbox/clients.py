@@ -92,17 +92,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A checked registration. Authlib asks it what the client may do.
-
-    Attributes:
-        client: the registration, without the client secret.
-        keys: its public keys.
-        secret_digest: the SHA-256 of its client secret; None if it has none.
-    """
+    """A checked registration, without the client secret. Authlib asks it what the client may do."""
 
     client: Client
     keys: tuple[RegisteredKey, ...]
-    secret_digest: bytes | None = field(default=None, repr=False)
+    secret_digest: bytes | None = field(default=None, repr=False)  # SHA-256
 
     @classmethod
     def register(cls, client: Client) -> RegisteredClient:

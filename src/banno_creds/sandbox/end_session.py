@@ -13,7 +13,7 @@ from banno_creds.sandbox.browsers import Browsers, expired, redirect, refusal_pa
 from banno_creds.sandbox.exchange import browser_parameters, machine_now, say, with_values
 from banno_creds.sandbox.memory import Remembered
 from banno_creds.sandbox.pages import message
-from banno_creds.sandbox.refusals import SignInRefusalError
+from banno_creds.sandbox.refusals import LoginError
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
@@ -46,7 +46,7 @@ class EndSessionEndpoint:
             return self._browsers.refused(sent) or self._take_form(sent)
         try:
             leaving = self._read(with_values(sent))
-        except SignInRefusalError as refusal:
+        except LoginError as refusal:
             return refusal_page(refusal, "Signing out is not possible", explain=self._state.settings.explain)
         session = self._browsers.session()
         name = secrets.token_urlsafe(24)
@@ -63,28 +63,28 @@ class EndSessionEndpoint:
     def _read(self, parameters: MultiDict[str, str]) -> _Leaving:
         for name in parameters:
             if len(parameters.getlist(name)) > 1:
-                raise SignInRefusalError(
+                raise LoginError(
                     "a parameter must not be provided twice", f"{shown(name)} more than once", "each parameter once"
                 )
         client_id = parameters.get("client_id")
         if (hint := parameters.get("id_token_hint")) is not None:
             audience = self._audience(hint)
             if client_id not in {None, audience}:
-                raise SignInRefusalError(
+                raise LoginError(
                     "client_id mismatch", f"client_id {shown(client_id)}", "the aud of the id_token_hint"
                 )
             client_id = audience
         client = None if client_id is None else self._state.clients.get(client_id)
         if client_id is not None and client is None:
-            raise SignInRefusalError("client is invalid", f"client_id {shown(client_id)}", "a registered client")
+            raise LoginError("client is invalid", f"client_id {shown(client_id)}", "a registered client")
         redirect_uri = parameters.get("post_logout_redirect_uri")
         if redirect_uri is not None:
             if client is None:
-                raise SignInRefusalError(
+                raise LoginError(
                     "post_logout_redirect_uri needs a client_id or an id_token_hint", "neither", "one of them"
                 )
             if redirect_uri not in client.client.post_logout_redirect_uris:
-                raise SignInRefusalError(
+                raise LoginError(
                     "post_logout_redirect_uri not registered",
                     f"post_logout_redirect_uri {shown(redirect_uri)}",
                     f"one of {shown(list(client.client.post_logout_redirect_uris))}, to the character",
@@ -98,7 +98,7 @@ class EndSessionEndpoint:
         except (JoseError, ValueError, KeyError):
             audience = None
         if not isinstance(audience, str):
-            raise SignInRefusalError(
+            raise LoginError(
                 "could not decode id_token_hint",
                 "an id_token_hint that this sandbox did not sign",
                 "an ID token of this run",

@@ -59,9 +59,7 @@ def reject_repeated(parameters: MultiDict[str, str], names: Iterable[str]) -> No
     for name in names:
         if len(parameters.getlist(name)) > 1:
             raise RefusalError(
-                Rule.PARAMETER_REPEATED,
-                received=f"{name} more than once",
-                expected="each parameter once (RFC 6749 section 3.2)",
+                Rule.PARAMETER_REPEATED, f"{name} more than once", "each parameter once (RFC 6749 section 3.2)"
             )
 
 

@@ -56,19 +56,12 @@ class _OneOf(NamedTuple):
 
 
 class _Sort(NamedTuple):
-    """A kind of fault.
-
-    Attributes:
-        value: the values it may have; None if it takes none.
-        answers: whether it is the whole answer.
-        everywhere: whether it affects every request; otherwise only token requests.
-        callback: whether it affects only the redirect back from a login.
-    """
+    """A kind of fault; by default it takes no value, and changes the answers to token requests."""
 
     value: _Number | _OneOf | None = None
-    answers: bool = False
-    everywhere: bool = False
-    callback: bool = False
+    answers: bool = False  # it is the whole answer
+    everywhere: bool = False  # it affects every request
+    callback: bool = False  # it affects only the redirect back from a login
 
 
 _ANSWER: Final = _Sort(answers=True)
@@ -104,15 +97,8 @@ FAULTS: Final[Mapping[str, _Sort]] = {
     "id-token": _Sort(
         _OneOf(
             (
-                "none",
-                "hs256",
-                "other-key",
-                "other-client",
-                "other-issuer",
-                "expired",
-                "no-nonce",
-                "wrong-nonce",
-                "wrong-at-hash",
+                *("none", "hs256", "other-key", "other-client", "other-issuer", "expired"),
+                *("no-nonce", "wrong-nonce", "wrong-at-hash"),
             )
         )
     ),
@@ -130,12 +116,7 @@ FAULTS: Final[Mapping[str, _Sort]] = {
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The faults that were asked for.
-
-    Attributes:
-        asked: their values by name; 0 for a fault without a value.
-        by: where they were asked for, for the log.
-    """
+    """The faults that were asked for: their values by name (0 without a value), and where they were asked for."""
 
     asked: Mapping[str, float | str] = field(default_factory=dict)
     by: str = "--fault"

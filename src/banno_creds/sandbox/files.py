@@ -27,15 +27,8 @@ _MOST_SECRET_BYTES: Final = 4096
 
 _USER_HINT: Final = 'a user is a table [users.riley] with a password = "sandbox"'
 _USER_TEXTS: Final = (
-    "sub",
-    "name",
-    "given_name",
-    "family_name",
-    "middle_name",
-    "preferred_username",
-    "picture",
-    "email",
-    "phone_number",
+    *("sub", "name", "given_name", "family_name", "middle_name", "preferred_username"),
+    *("picture", "email", "phone_number"),
 )
 _USER_MEMBERS: Final = ("password", *_USER_TEXTS, "institutions", "claims")
 _INSTITUTIONS_HINT: Final = 'write institutions = [{ id = "3f85ce95-…", name = "Garden Credit Union" }]'

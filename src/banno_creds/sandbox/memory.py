@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from banno_creds.sandbox.users import INSTITUTION_CLAIM, User
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 OFFLINE_SCOPES: Final = ("offline_access", "https://api.banno.com/consumer/auth/offline_access")
 """The scopes that ask for a refresh token: that of OpenID Connect Core section 11, and the vendor's."""
@@ -65,16 +65,16 @@ class Remembered(Generic[V]):
 
     def find(self, secret: str, now: float) -> V | None:
         """Return the value; None if there is none, or it has expired."""
-        with self._lock:
-            self._forget(now)
-            kept = self._values.get(_digest(secret))
-        return None if kept is None else kept[1]
+        return self._look(self._values.get, secret, now)
 
     def take(self, secret: str, now: float) -> V | None:
         """Return the value and forget it, in one step: if two threads try, only one gets it."""
+        return self._look(self._values.pop, secret, now)
+
+    def _look(self, how: Callable[[bytes, None], tuple[float, V] | None], secret: str, now: float) -> V | None:
         with self._lock:
             self._forget(now)
-            kept = self._values.pop(_digest(secret), None)
+            kept = how(_digest(secret), None)
         return None if kept is None else kept[1]
 
     def _forget(self, now: float) -> None:
@@ -124,13 +124,7 @@ def _digest(secret: str) -> bytes:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """A user's login in one browser.
-
-    Attributes:
-        user: the user.
-        auth_time: when the user signed in, in seconds.
-        ended: whether the user has signed out since.
-    """
+    """A user's login in one browser; it has ended when the user has signed out."""
 
     user: User
     auth_time: int
@@ -139,25 +133,14 @@ class Session:
 
 @dataclass(eq=False, slots=True)
 class Authorization:
-    """What a user has allowed a client to do.
-
-    Attributes:
-        client_id: the client.
-        session: the login in which the user allowed it.
-        institution_id: the institution that the user chose.
-        scopes: the granted scopes.
-        audience: the ``aud`` of access tokens.
-        claims: the names of the requested claims, for ``id_token`` and for ``userinfo``.
-        nonce: the ``nonce`` of the authorization request.
-        revoked: whether all its tokens are revoked.
-    """
+    """What a user has allowed a client to do."""
 
     client_id: str
     session: Session
     institution_id: str
     scopes: tuple[str, ...]
-    audience: str | list[str]
-    claims: Mapping[str, tuple[str, ...]]
+    audience: str | list[str]  # the aud of access tokens
+    claims: Mapping[str, tuple[str, ...]]  # the names of the requested claims, for id_token and for userinfo
     nonce: str | None = field(repr=False)
     revoked: bool = False
 

@@ -25,47 +25,39 @@ _MOST_OF_EVIDENCE: Final = 120
 
 
 class _Answer(NamedTuple):
-    status: int
-    error: str
     description: str
+    error: str = "invalid_request"
+    status: int = 400
 
 
 # Every rule that is not listed is a failed authentication: so a new rule reveals nothing unless it is listed.
-_AUTHENTICATION_FAILED: Final = _Answer(401, "invalid_client", "client authentication failed")
-_NO_JWT: Final = _Answer(400, "invalid_request", "invalid client_assertion format")
+_AUTHENTICATION_FAILED: Final = _Answer("client authentication failed", "invalid_client", 401)
+_NO_JWT: Final = _Answer("invalid client_assertion format")
 _ANSWERS: Final = {
-    Rule.CLIENT_ASSERTION_MISSING: _Answer(400, "invalid_request", "no client authentication mechanism provided"),
-    Rule.CLIENT_AUTHENTICATION_SEVERAL: _Answer(
-        400, "invalid_request", "client authentication must only be provided using one mechanism"
-    ),
+    Rule.CLIENT_ASSERTION_MISSING: _Answer("no client authentication mechanism provided"),
+    Rule.CLIENT_AUTHENTICATION_SEVERAL: _Answer("client authentication must only be provided using one mechanism"),
     Rule.ASSERTION_PRIVATE_KEY: _NO_JWT,
     Rule.ASSERTION_MALFORMED: _NO_JWT,
-    Rule.CLIENT_ASSERTION_TYPE_MISSING: _Answer(400, "invalid_request", "client_assertion_type must be provided"),
+    Rule.CLIENT_ASSERTION_TYPE_MISSING: _Answer("client_assertion_type must be provided"),
     Rule.CLIENT_ASSERTION_TYPE_UNSUPPORTED: _Answer(
-        400,
-        "invalid_request",
-        "client_assertion_type must have value urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion_type must have value urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     ),
-    Rule.CLIENT_ID_MISMATCH: _Answer(400, "invalid_request", "client_id mismatch"),
-    Rule.PARAMETER_REPEATED: _Answer(400, "invalid_request", "a parameter must not be provided twice"),
-    Rule.GRANT_TYPE_MISSING: _Answer(400, "invalid_request", "missing required parameter 'grant_type'"),
-    Rule.GRANT_TYPE_UNSUPPORTED: _Answer(400, "unsupported_grant_type", "unsupported grant_type requested"),
-    Rule.SCOPE_NOT_ALLOWED: _Answer(400, "invalid_scope", "requested scope is not allowed"),
-    Rule.RESOURCE_MALFORMED: _Answer(400, "invalid_target", "resource must be an absolute URI without a fragment"),
+    Rule.CLIENT_ID_MISMATCH: _Answer("client_id mismatch"),
+    Rule.PARAMETER_REPEATED: _Answer("a parameter must not be provided twice"),
+    Rule.GRANT_TYPE_MISSING: _Answer("missing required parameter 'grant_type'"),
+    Rule.GRANT_TYPE_UNSUPPORTED: _Answer("unsupported grant_type requested", "unsupported_grant_type"),
+    Rule.SCOPE_NOT_ALLOWED: _Answer("requested scope is not allowed", "invalid_scope"),
+    Rule.RESOURCE_MALFORMED: _Answer("resource must be an absolute URI without a fragment", "invalid_target"),
 }
 
 
 class RefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no types
     """A request that breaks one of the rules that `banno_creds.rules` judges by.
 
-    Args:
-        rule: the rule.
-        received: what came, in words that are safe to log; see `findings.shown`.
-        expected: what would have passed.
-        fix: what to do; by default the fix of the rule's explanation.
+    What was received must be safe to log, see `shown`. Without a fix, that of the rule's explanation is taken.
     """
 
-    def __init__(self, rule: Rule, *, received: str, expected: str, fix: str = "") -> None:
+    def __init__(self, rule: Rule, received: str, expected: str, fix: str = "") -> None:
         answer = _ANSWERS.get(rule, _AUTHENTICATION_FAILED)
         super().__init__(error=answer.error, description=answer.description, status_code=answer.status)
         self.rule = rule
@@ -90,16 +82,10 @@ class RefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no typ
         return described(f"{self.rule}: received {received}; expected {expected}; fix: {self.fix}")
 
 
-class SignInRefusalError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no types
+class LoginError(OAuth2Error):  # type: ignore[misc]  # Authlib carries no types
     """A refusal that no rule of a client assertion covers; most belong to a user's login.
 
-    Args:
-        description: the ``error_description``, in the vendor's words where they are known.
-        received: what came, in words that are safe to log.
-        expected: what would have passed.
-        error: the error code (RFC 6749 sections 4.1.2.1 and 5.2, and the specifications that extend them).
-        fix: what to do.
-        status_code: the HTTP status, unless the error is sent by a redirect.
+    The description is in the vendor's words where they are known. What was received must be safe to log.
     """
 
     def __init__(

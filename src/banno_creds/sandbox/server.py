@@ -138,7 +138,6 @@ def _bind(port: int) -> socket.socket:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a port number"
         raise ConfigurationError(
-            f"the port {port} on {_HOST} cannot be used: {reason}",
-            hint="give --port 0, which takes any free port",
+            f"the port {port} on {_HOST} cannot be used: {reason}", hint="give --port 0, which takes any free port"
         ) from error
     return listener

@@ -99,8 +99,7 @@ def register(clients: Iterable[Client]) -> dict[str, RegisteredClient]:
     for client in clients:
         if client.client_id in registered:
             raise ConfigurationError(
-                f"the client {client.client_id} is registered twice",
-                hint="give each client a client ID of its own",
+                f"the client {client.client_id} is registered twice", hint="give each client a client ID of its own"
             )
         registered[client.client_id] = RegisteredClient.register(client)
     return registered

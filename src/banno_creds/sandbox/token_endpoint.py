@@ -20,7 +20,7 @@ from banno_creds.rules.shown import shown
 from banno_creds.sandbox.client_authentication import refuse_the_first
 from banno_creds.sandbox.exchange import body_parameters, faults, machine_now, now, reject_repeated, say
 from banno_creds.sandbox.memory import AccessToken, Authorization
-from banno_creds.sandbox.refusals import RefusalError, SignInRefusalError
+from banno_creds.sandbox.refusals import LoginError, RefusalError
 
 if TYPE_CHECKING:
     from authlib.oauth2 import OAuth2Error
@@ -91,11 +91,7 @@ class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]  # Authli
         requested = parameters.get("scope", "").split() or [DEFAULT_SCOPE]
         allowed = self.client.client.scopes
         if refused := [scope for scope in requested if scope not in allowed]:
-            raise RefusalError(
-                Rule.SCOPE_NOT_ALLOWED,
-                received=f"scope {shown(refused)}",
-                expected=f"some of {shown(list(allowed))}",
-            )
+            raise RefusalError(Rule.SCOPE_NOT_ALLOWED, f"scope {shown(refused)}", f"some of {shown(list(allowed))}")
         self.request.scope = " ".join(dict.fromkeys(requested))
 
     def create_token_response(self) -> _Answer:
@@ -126,8 +122,8 @@ def read_audience(resources: list[str]) -> str | list[str] | None:
         if not absolute or "#" in resource:
             raise RefusalError(
                 Rule.RESOURCE_MALFORMED,
-                received=f"resource {shown(resource)}",
-                expected="an absolute URI without a fragment (RFC 8707 section 2)",
+                f"resource {shown(resource)}",
+                "an absolute URI without a fragment (RFC 8707 section 2)",
             )
     distinct = list(dict.fromkeys(resources))
     return distinct[0] if len(distinct) == 1 else distinct or None
@@ -145,7 +141,7 @@ class _UsersGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]  # Authl
         parameters: MultiDict[str, str] = self.request.payload.data
         reject_repeated(parameters, ("grant_type", "scope", *self.PARAMETERS))
         if not self.client.check_grant_type(self.GRANT_TYPE):
-            raise SignInRefusalError(
+            raise LoginError(
                 "requested grant type is not allowed for this client",
                 f"grant_type {shown(self.GRANT_TYPE)} from {shown(self.client.client.client_id)}",
                 "client_credentials: no redirect URI is registered for this client",
@@ -154,7 +150,7 @@ class _UsersGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]  # Authl
             )
         for name in self.PARAMETERS:
             if name not in parameters:
-                raise SignInRefusalError(
+                raise LoginError(
                     f"missing required parameter '{name}'",
                     f"no {name}",
                     f"{', '.join(self.PARAMETERS)} with the grant_type {self.GRANT_TYPE}",
@@ -245,7 +241,7 @@ class RefreshTokens(_UsersGrant):
             raise _invalid_grant(f"a refresh token of {shown(authorization.client_id)}", "one of this client")
         scopes = tuple(dict.fromkeys(parameters.get("scope", "").split())) or authorization.scopes
         if refused := [scope for scope in scopes if scope not in authorization.scopes]:
-            raise SignInRefusalError(
+            raise LoginError(
                 "refresh token missing requested scope",
                 f"scope {shown(refused)}",
                 f"some of {shown(list(authorization.scopes))}, which were granted",
@@ -263,11 +259,9 @@ class RefreshTokens(_UsersGrant):
         return 200, body, self.TOKEN_RESPONSE_HEADER
 
 
-def _invalid_grant(received: str, expected: str) -> SignInRefusalError:
+def _invalid_grant(received: str, expected: str) -> LoginError:
     """Make the one refusal for all these cases: as at the vendor's, an attacker learns nothing from it."""
-    return SignInRefusalError(
-        "grant request is invalid", received, expected, error="invalid_grant", fix="log in again"
-    )
+    return LoginError("grant request is invalid", received, expected, error="invalid_grant", fix="log in again")
 
 
 def _s256(code_verifier: str) -> str:

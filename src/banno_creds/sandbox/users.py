@@ -18,17 +18,8 @@ INSTITUTION_CLAIM: Final = "https://api.banno.com/consumer/claim/institution_id"
 
 SCOPE_CLAIMS: Final[Mapping[str, tuple[str, ...]]] = {
     "profile": (
-        "family_name",
-        "given_name",
-        "middle_name",
-        "name",
-        "nickname",
-        "picture",
-        "preferred_username",
-        "birthdate",
-        "zoneinfo",
-        "locale",
-        "updated_at",
+        *("family_name", "given_name", "middle_name", "name", "nickname", "picture", "preferred_username"),
+        *("birthdate", "zoneinfo", "locale", "updated_at"),
     ),
     "email": ("email", "email_verified"),
     "phone": ("phone_number", "phone_number_verified"),
