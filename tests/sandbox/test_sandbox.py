@@ -991,6 +991,11 @@ def test_port_is_free_again_where_a_client_cannot_be_registered() -> None:
     Sandbox([], port=first.port).shutdown()
 
 
+def test_a_wrong_key_is_told_even_if_the_port_is_taken() -> None:
+    with Sandbox([], log=lambda _: None) as first, pytest.raises(ConfigurationError, match="not a public key"):
+        Sandbox([Client("a", "x")], port=first.port)
+
+
 def test_only_the_loopback_interface_is_bound() -> None:
     with Sandbox([]) as sandbox:
         assert sandbox._server.server_address[0] == "127.0.0.1"

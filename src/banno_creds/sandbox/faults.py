@@ -281,7 +281,7 @@ class FaultsOnDemand:
         return own.over(at_start).of(token_request=token_request, login=login)
 
     def end(self, name: str) -> None:
-        """Forget a fault that has just happened, if it shall happen only once."""
+        """Forget a fault that has just happened, if it is to happen only once."""
         if self._once:
             with self._lock:
                 left = {other: value for other, value in self._at_start.asked.items() if other != name}

@@ -146,12 +146,12 @@ class Authorization:
 
     @property
     def offline(self) -> bool:
-        """Whether it has refresh tokens, and outlives the session."""
+        """True if it has refresh tokens, and so outlives the session."""
         return any(scope in OFFLINE_SCOPES for scope in self.scopes)
 
     @property
     def alive(self) -> bool:
-        """Whether its tokens are valid."""
+        """True as long as its tokens are valid."""
         return not self.revoked and (self.offline or not self.session.ended)
 
     def told(self, where: str, scopes: tuple[str, ...]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class Settings:
     """How a sandbox behaves.
 
     Attributes:
-        faults: what shall go wrong.
-        once: whether it goes wrong only for the first token request.
+        faults: the faults of all requests.
+        once: whether only the first token request meets them.
         explain: whether the client is told which rule it broke, as the log is.
         token_lifetime: how long an access token lives, in seconds.
         users: the users who may sign in.
