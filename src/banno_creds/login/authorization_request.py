@@ -13,46 +13,46 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from banno_creds.config import DEFAULT_LOGIN_SCOPE, DEFAULT_REDIRECT_URI, check_redirect_uri
+from banno_creds.config import DEFAULT_LOGIN_SCOPE, DEFAULT_REDIRECT_URI, check_names, check_redirect_uri, check_texts
 from banno_creds.errors import ConfigurationError, RefusedError, TokenError
 from banno_creds.jose.encoding import base64url, parse_json_object
-from banno_creds.text import printable
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What the request says by itself, and the option for it where there is one; a --param of the same name would
-# contradict.
+# Parameters that banno-creds sends itself, each with the setting that is for it, if there is one.
 RESERVED_PARAMS: Mapping[str, str] = {
     **dict.fromkeys(("response_type", "response_mode", "state", "nonce", "request", "request_uri"), ""),
     **dict.fromkeys(("code_challenge", "code_challenge_method", "code_verifier", "client_secret"), ""),
     **dict.fromkeys(("client_assertion", "client_assertion_type", "grant_type", "code"), ""),
-    "client_id": "--client-id",
-    "redirect_uri": "--redirect-uri",
-    "scope": "--scope",
-    "resource": "--resource",
-    "claims": "--claims or --claim-request",
-    "prompt": "--prompt",
-    "login_hint": "--login-hint",
-    "max_age": "--max-age",
+    **{name: name for name in ("client_id", "redirect_uri", "scope", "resource", "prompt", "login_hint", "max_age")},
+    "claims": "claims_file",
 }
 
-_SECRET_BYTES = 32  # 43 characters: the least that RFC 7636 section 4.1 takes of a verifier
+_SECRET_BYTES = 32  # 43 characters: the fewest that RFC 7636 section 4.1 allows for a verifier
 
+_SILENT = f"nobody may be asked, because {setting('prompt')} is none: leave it out"
 _HINTS = {
-    "access_denied": "somebody pressed Cancel, or this user may not use the application or what --param asks for",
-    "login_required": "nobody is signed in, and --prompt none forbids to ask: leave it out",
-    "interaction_required": "the server has something to ask, and --prompt none forbids it: leave it out",
-    "consent_required": "the user has to consent, and --prompt none forbids to ask: leave it out",
-    "account_selection_required": "the user has to choose an account, and --prompt none forbids it: leave it out",
-    "invalid_scope": "ask the administrator which scopes the application was given, and name them with --scope",
+    "access_denied": "somebody pressed Cancel, or this user may not use the application or the values of "
+    f"{setting('params')}",
+    "login_required": f"nobody is signed in, and {_SILENT}",
+    "interaction_required": f"the server has a question, and {_SILENT}",
+    "consent_required": f"the user has to consent, and {_SILENT}",
+    "account_selection_required": f"the user has to choose an account, and {_SILENT}",
+    "invalid_scope": "ask the administrator which scopes the application was given, "
+    f"and name them with {setting('scope')}",
     "unauthorized_client": "the application must be one for users' logins; ask the administrator",
     "unsupported_response_type": "the application must be one for users' logins; ask the administrator",
-    "invalid_request": "look at the words of the server, and at your --param, --prompt and other options",
-    "invalid_target": "leave --resource out, or name one the application may use",
+    "invalid_request": "look at the words of the server, and at your "
+    f"{setting('params')}, {setting('prompt')} and other settings",
+    "invalid_target": f"leave {setting('resource')} out, or name one that the application may use",
     "server_error": "try again later; the vendor asks for the date and the client ID in a support case",
     "temporarily_unavailable": "try again later",
 }
+_CLAIMS_HINT = (
+    'it is a JSON object such as {"id_token": {"email": null}, "userinfo": {"address": {"essential": true}}}'
+)
 
 
 def _fresh() -> str:
@@ -64,21 +64,21 @@ class AuthorizationRequest:
     """One authorization request, good for one login.
 
     Attributes:
-        client_id: as it was registered.
-        redirect_uri: where the browser is to come back to, to the character as it was registered.
+        client_id: the client ID.
+        redirect_uri: the URI that the browser returns to, exactly as it was registered.
         scope: the scope values asked for; ``openid`` must be among them.
         resource: resource indicators (RFC 8707).
         params: further parameters, such as the vendor's for an institution.
-        claims: the member ``claims`` of OpenID Connect Core 1.0 section 5.5.
+        claims: the parameter ``claims`` of OpenID Connect Core 1.0 section 5.5.
         prompt: ``none``, ``login``, ``consent`` and the like, separated by blanks.
-        login_hint: whom the login page is to suggest.
+        login_hint: the user that the login page suggests.
         max_age: how long ago the person may have signed in, in seconds.
-        state: what the answer must bring back.
-        nonce: what the id_token must have in it.
-        code_verifier: what proves, with the code, that whoever redeems it began the login.
+        state: the value that the answer must bring back.
+        nonce: the value that the id_token must contain.
+        code_verifier: the secret that proves, together with the code, who began the login.
 
     Raises:
-        ConfigurationError: a value cannot be meant.
+        ConfigurationError: a value is invalid, or contradicts another.
     """
 
     client_id: str
@@ -95,34 +95,30 @@ class AuthorizationRequest:
     code_verifier: str = field(default_factory=_fresh, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what could only be refused later, less clearly, by the server."""
+        """Check the values here, because the server would refuse them later and less clearly."""
         check_redirect_uri(self.redirect_uri)
         if "openid" not in self.scope:
             raise ConfigurationError(
                 "a login needs the scope openid: without it there is no id_token, and nobody knows who signed in",
-                hint="add --scope openid",
+                hint=f"add openid to {setting('scope')}",
             )
-        for name, _ in self.params:
-            if name in RESERVED_PARAMS:
-                raise ConfigurationError(
-                    f"--param {name}=… would contradict what this tool sends itself",
-                    hint=f"use {RESERVED_PARAMS[name]}" if RESERVED_PARAMS[name] else "leave it out",
-                )
-        texts = [self.prompt, self.login_hint, *self.scope, *self.resource]
-        texts += [text for pair in self.params for text in pair]
-        if any(text is not None and not text.isprintable() for text in texts):
-            raise ConfigurationError(
-                "a control character, such as a line end, is in --scope, --resource, --param, --prompt or "
-                "--login-hint",
-                hint="take it out; in CI, look at the last character of a variable",
-            )
+        check_names("params", [name for name, _ in self.params], RESERVED_PARAMS)
+        check_texts("prompt", [self.prompt])
+        check_texts("login_hint", [self.login_hint])
+        check_texts("scope", self.scope)
+        check_texts("resource", self.resource)
+        check_texts("params", [text for pair in self.params for text in pair])
         if self.prompt is not None and "none" in (words := self.prompt.split()) and len(words) > 1:
-            raise ConfigurationError("--prompt none goes with no other", hint="leave the others out")
+            raise ConfigurationError(
+                f"{setting('prompt')} has none and another value", hint="leave none out, or the others"
+            )
         if self.max_age is not None and self.max_age < 0:
-            raise ConfigurationError(f"--max-age {self.max_age} cannot be", hint="give seconds, 0 or more")
+            raise ConfigurationError(
+                f"{setting('max_age')} is {self.max_age}, and has to be 0 or more", hint="give seconds"
+            )
 
     def parameters(self) -> tuple[tuple[str, str], ...]:
-        """All parameters, names and values, in the order they are sent."""
+        """Return all parameters in the order in which they are sent."""
         challenge = base64url(sha256(self.code_verifier.encode("ascii")).digest())
         parameters = [
             ("response_type", "code"),
@@ -143,14 +139,7 @@ class AuthorizationRequest:
         return (*parameters, *self.params)
 
     def token_form(self, code: str) -> tuple[tuple[str, str], ...]:
-        """The form that redeems the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
-
-        Args:
-            code: the authorization code.
-
-        Returns:
-            Names and values, without what proves who the client is.
-        """
+        """Return the form that redeems the code, without the client's proof (RFC 6749 section 4.1.3, RFC 7636)."""
         return (
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -159,28 +148,28 @@ class AuthorizationRequest:
         )
 
     def is_answered_by(self, answer: Mapping[str, str]) -> bool:
-        """Whether an answer brings back this request's ``state``."""
+        """Return whether an answer brings back this request's ``state``."""
         return compare_digest(answer.get("state", "").encode("utf-8", "replace"), self.state.encode("ascii"))
 
 
 def with_query(endpoint: str, parameters: tuple[tuple[str, str], ...]) -> str:
-    """An endpoint's URL with parameters added to its query, whatever it has already (RFC 6749 section 3.1)."""
+    """Return an endpoint's URL with parameters added to its query, which is kept (RFC 6749 section 3.1)."""
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
 def claims_parameter(content: bytes | None, names: tuple[str, ...], origin: str = "") -> Mapping[str, Any] | None:
-    """The member ``claims`` of the request (OpenID Connect Core 1.0 section 5.5).
+    """Return the request's parameter ``claims`` (OpenID Connect Core 1.0 section 5.5).
 
     Args:
-        content: a JSON object, as it is to be sent; None where there is none.
-        names: claims that the id_token is to have, added to it.
-        origin: how messages name where the JSON is from.
+        content: the JSON object to send; None if there is none.
+        names: claims to add to those of the id_token.
+        origin: the JSON object's name in messages.
 
     Returns:
-        What to send; None where nothing is asked for.
+        The parameter; None if no claims are asked for.
 
     Raises:
-        ConfigurationError: it is no such JSON object.
+        ConfigurationError: it is not such a JSON object.
     """
     if content is None and not names:
         return None
@@ -189,12 +178,12 @@ def claims_parameter(content: bytes | None, names: tuple[str, ...], origin: str 
         try:
             claims = parse_json_object(content)
         except ValueError as failure:
-            raise ConfigurationError(f"{origin} is no claims parameter: {failure}", hint=_CLAIMS_HINT) from None
+            raise ConfigurationError(f"{origin} is not a claims parameter: {failure}", hint=_CLAIMS_HINT) from None
         wrong = [name for name in ("id_token", "userinfo") if not isinstance(claims.get(name, {}), dict)]
         if wrong or not claims.keys() & {"id_token", "userinfo"}:
             raise ConfigurationError(
-                f"{origin} is no claims parameter: "
-                + (f"{wrong[0]} is no object" if wrong else "it asks for nothing"),
+                f"{origin} is not a claims parameter: "
+                + (f"{wrong[0]} is not an object" if wrong else "it asks for nothing"),
                 hint=_CLAIMS_HINT,
             )
     for name in names:
@@ -202,17 +191,12 @@ def claims_parameter(content: bytes | None, names: tuple[str, ...], origin: str 
     return claims
 
 
-_CLAIMS_HINT = (
-    'it is a JSON object such as {"id_token": {"email": null}, "userinfo": {"address": {"essential": true}}}'
-)
-
-
 def read_address(address: str, request: AuthorizationRequest) -> dict[str, str]:
-    """Read the answer from an address that was pasted, where the browser ended.
+    """Read the answer from a pasted address.
 
     Args:
-        address: the whole address, or the query of it.
-        request: the request that it should answer.
+        address: the address where the browser ended, or only its query.
+        request: the request that it answers.
 
     Returns:
         The answer's parameters.
@@ -229,7 +213,7 @@ def read_address(address: str, request: AuthorizationRequest) -> dict[str, str]:
     answer = dict(pairs)
     if not answer.keys() & {"code", "error"}:
         raise TokenError(
-            "what was pasted is no address that a login ends on: there is neither a code nor an error in it",
+            "the pasted text is not the address where a login ends: it has neither a code nor an error in it",
             hint="after the login, copy the whole address from the browser's address bar, whatever the page says",
         )
     if len(answer) != len(pairs):
@@ -241,23 +225,17 @@ def read_address(address: str, request: AuthorizationRequest) -> dict[str, str]:
     if not request.is_answered_by(answer):
         raise TokenError(
             "the address is the answer to another login: its state is not this one's",
-            hint="begin again, and use the newest browser tab; if nobody began another login, somebody tries to make "
-            "you use theirs",
+            hint="begin again, and use the newest browser tab; if nobody began another login, somebody may be trying to "
+            "make you use theirs",
             rule="authorization.state.unexpected",
         )
     return answer
 
 
 def read_code(answer: Mapping[str, str], issuer: str, *, names_issuer: bool) -> str:
-    """Take the code from the answer to an authorization request (RFC 6749 section 4.1.2).
+    """Take the code from an answer whose ``state`` was compared (RFC 6749 section 4.1.2).
 
-    Args:
-        answer: the parameters, whose ``state`` was compared.
-        issuer: whom the request was made to.
-        names_issuer: whether this issuer says that its answers name it (RFC 9207 section 3).
-
-    Returns:
-        The authorization code.
+    With ``names_issuer`` the issuer says that its answers name it (RFC 9207 section 3).
 
     Raises:
         TokenError: the answer is another issuer's (RFC 9207 section 2.4), or has no code.
@@ -266,7 +244,7 @@ def read_code(answer: Mapping[str, str], issuer: str, *, names_issuer: bool) -> 
     named = answer.get("iss")
     if named != issuer and (named is not None or names_issuer):
         raise TokenError(
-            "the answer comes from another issuer than the one that was asked; its code was not used"
+            "the answer comes from another issuer than the request went to; its code was not used"
             if named is not None
             else "the answer does not say which issuer it comes from, as this one always does; its code was not used",
             details=(
@@ -282,7 +260,7 @@ def read_code(answer: Mapping[str, str], issuer: str, *, names_issuer: bool) -> 
         uri = answer.get("error_uri")
         hint = _HINTS.get(code, "look the error up in the vendor's documentation")
         if code == "invalid_request" and "pushed" in description.lower():
-            hint = "add --par: this client has to push its authorization requests"
+            hint = f"add {setting('par')}: this client has to push its authorization requests"
         raise RefusedError(
             f"the login was refused: {code}{f' — {description}' if description else ''}",
             error=code,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.jose.decode import DecodedToken, take_apart
 from banno_creds.jose.encoding import base64url
-from banno_creds.text import printable
+from banno_creds.text import printable, setting
 from banno_creds.times import looks_like_milliseconds, until, utc
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def verify(compact: str, keys: Sequence[VerificationKey]) -> tuple[DecodedToken,
         return token, verify_signature(token, keys)
     except TokenError as failure:
         raise failure.but(
-            message=f"the id_token is not to be relied on: {failure.message}",
+            message=f"the id_token is not to be relied on: {failure.marked.message}",
             hint=_BEGIN_AGAIN,
             rule="id_token.signature.unverified",
         ) from None
@@ -223,7 +223,7 @@ def read(compact: object) -> DecodedToken:
         return take_apart(compact)
     except TokenError as failure:
         raise TokenError(
-            f"the id_token cannot be read: {failure.message}", hint=_BEGIN_AGAIN, rule="id_token.missing"
+            f"the id_token cannot be read: {failure.marked.message}", hint=_BEGIN_AGAIN, rule="id_token.missing"
         ) from None
 
 
@@ -249,13 +249,14 @@ def _check_times(claims: Mapping[str, Any], expected: Expected, now: int) -> Non
     if expected.max_age is None:
         return
     if "auth_time" not in claims:
-        raise _failed("auth_time", "it does not say when the person signed in, and --max-age asked for it")
+        asked = f"it does not say when the person signed in, and {setting('max_age')} asked for it"
+        raise _failed("auth_time", asked)
     signed_in = _seconds(claims, "auth_time")
     if now - TOLERANCE - expected.max_age > signed_in:
         raise _failed(
             "auth_time",
-            f"the person signed in {until(signed_in, now)}, and --max-age allows {expected.max_age} s",
-            "sign in anew: --prompt login",
+            f"the person signed in {until(signed_in, now)}, and {setting('max_age')} allows {expected.max_age} s",
+            f"sign in anew, with {setting('prompt')} login",
         )
 
 
