@@ -54,8 +54,7 @@ def test_request_without_more_has_what_a_login_needs_and_nothing_else() -> None:
     assert made.code_verifier not in json.dumps(sent)
 
 
-def test_challenge_is_the_verifiers_sha_256(monkeypatch: pytest.MonkeyPatch) -> None:
-    del monkeypatch
+def test_challenge_is_the_verifiers_sha_256() -> None:
     # The example of RFC 7636 appendix B.
     made = parameters(code_verifier="dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
     assert made["code_challenge"] == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -100,7 +99,7 @@ def test_scope_without_openid_is_refused(scope: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", RESERVED_PARAMS)
 def test_parameter_that_would_contradict_the_request_is_refused_without_its_value(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"--param {name}=") as failure:
+    with pytest.raises(ConfigurationError, match=f"params {name}=") as failure:
         request(params=((name, "s3cret"),))
     assert "s3cret" not in f"{failure.value} {failure.value.hint}"
     if RESERVED_PARAMS[name]:
@@ -125,7 +124,7 @@ def test_every_parameter_of_the_request_and_of_the_token_request_is_reserved() -
         {"params": (("a", "b\n"),)},
     ],
 )
-def test_value_that_cannot_be_meant_is_refused(values: Mapping[str, Any]) -> None:
+def test_invalid_value_is_refused_with_a_hint(values: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as failure:
         request(**values)
     assert failure.value.hint
@@ -176,7 +175,7 @@ def test_claims_of_the_file_and_those_by_name_are_one_object() -> None:
     [b"", b"[]", b"{", b"{}", b'{"email": null}', b'{"id_token": []}', b'{"id_token": {}, "userinfo": 1}', b"\xff"],
 )
 def test_claims_that_are_none_are_refused_by_the_files_name(content: bytes) -> None:
-    with pytest.raises(ConfigurationError, match=r"claims\.json is no claims parameter") as failure:
+    with pytest.raises(ConfigurationError, match=r"claims\.json is not a claims parameter") as failure:
         claims_parameter(content, (), "claims.json")
     assert "id_token" in str(failure.value.hint)
 

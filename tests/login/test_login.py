@@ -630,12 +630,12 @@ def test_each_login_has_a_state_a_nonce_and_a_verifier_of_its_own(tool: Tool, pr
         (["--scope", "profile"], "openid"),
         (["--param", "state=x"], "--param state"),
         (["--param", "redirect_uri=x"], "--redirect-uri"),
-        (["--prompt", "none login"], "--prompt none"),
+        (["--prompt", "none login"], "--prompt has none and another value"),
         (["--claims", "/nowhere/claims.json"], "claims.json"),
         (["--redirect-uri", "https://bank.example/cb"], "--manual"),
     ],
 )
-def test_request_that_cannot_be_meant_is_exit_2_before_anything_is_asked(
+def test_invalid_request_is_exit_2_before_anything_is_asked(
     more: list[str], said: str, tool: Tool, provider: OpenIdProvider
 ) -> None:
     result = tool.log_in(*more)

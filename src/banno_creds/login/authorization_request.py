@@ -225,8 +225,8 @@ def read_address(address: str, request: AuthorizationRequest) -> dict[str, str]:
     if not request.is_answered_by(answer):
         raise TokenError(
             "the address is the answer to another login: its state is not this one's",
-            hint="begin again, and use the newest browser tab; if nobody began another login, somebody may be trying to "
-            "make you use theirs",
+            hint="begin again, and use the newest browser tab; if nobody began another login, somebody may want you "
+            "to use theirs",
             rule="authorization.state.unexpected",
         )
     return answer
