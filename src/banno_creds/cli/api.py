@@ -29,7 +29,7 @@ _STDIN = "-"
 
 
 class Pair(click.ParamType[tuple[str, str]]):
-    """Two texts with something between them."""
+    """Two texts with a separator, such as ``name=value``."""
 
     # In a variable: one a line, for values may hold blanks.
     envvar_list_splitter = "\n"
@@ -39,7 +39,7 @@ class Pair(click.ParamType[tuple[str, str]]):
         self.name = name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Split at the first sign between them. What was given is not shown: it may be a secret."""
+        """Split at the first separator. The text is not shown in an error: it may be a secret."""
         name, between, text = str(value).partition(self.between)
         if not between or not name.strip():
             self.fail(f"write it as {self.name!r}", param, ctx)
@@ -179,7 +179,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
 
 
 def status_line(answer: AnswerReceived) -> str:
-    """What was answered, and the name a support case needs."""
+    """Return the status of an answer, and the request id that a support case needs."""
     request_id = f" · x-request-id {answer.request_id}" if answer.request_id else ""
     status = f"{answer.status} {answer.reason}".rstrip()
     return f"{status} in {answer.seconds * 1000:.0f} ms{request_id}"
@@ -232,7 +232,7 @@ def _open(file: str, report: Report, stack: ExitStack) -> tuple[BinaryIO, str]:
 
 
 def _standard_input(report: Report) -> BinaryIO:
-    """Standard input without a buffer: what waits for it in a thread must not hold a lock when the program ends."""
+    """Return standard input without its buffer, whose lock a waiting thread would hold when the program ends."""
     if sys.stdin is None:
         raise ConfigurationError("standard input is closed, and --input or a field wants it", hint="give a file")
     if sys.stdin.isatty():
@@ -242,7 +242,7 @@ def _standard_input(report: Report) -> BinaryIO:
 
 
 def _check_standard_input(values: Mapping[str, Any]) -> None:
-    """Refuse to read two things from it: neither would be whole."""
+    """Refuse to read two things from standard input: neither would be whole."""
     wanted = ["the private key"] if values["private_key"] == _STDIN else []
     wanted += ["the passphrase"] if values["passphrase_file"] == _STDIN else []
     wanted += ["the client secret"] if values["client_secret_file"] == _STDIN else []

@@ -13,16 +13,7 @@ if TYPE_CHECKING:
 
 
 def show(url: str, report: Report, *, opens: bool) -> bool:
-    """Have the address of a login opened in the browser, or else by the user.
-
-    Args:
-        url: the address.
-        report: where it is shown.
-        opens: whether to open a browser, if there is one.
-
-    Returns:
-        Whether a browser was opened.
-    """
+    """Open the address of a login in the browser, or ask the user to; return whether a browser was opened."""
     if opens and open_browser(url):
         # What it does with it is not known here: some programs fail long after they were started.
         if not report.quiet:
@@ -34,14 +25,7 @@ def show(url: str, report: Report, *, opens: bool) -> bool:
 
 
 def open_browser(url: str) -> bool:
-    """Have an address opened in the browser, by a program that may well fail later.
-
-    Args:
-        url: the address.
-
-    Returns:
-        Whether there is a screen and a browser, and the program was started.
-    """
+    """Start a browser with an address; return whether one was found. It may still fail later."""
     if _is_headless():
         return False
     import subprocess
@@ -68,7 +52,7 @@ def open_browser(url: str) -> bool:
 
 
 def _is_headless() -> bool:
-    """Whether there is no screen: what could be opened then is a browser in this very terminal."""
+    """Return whether there is no screen: only a browser in this very terminal could be opened."""
     if sys.platform in ("win32", "darwin") or os.environ.get("BROWSER"):
         return False
     return not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

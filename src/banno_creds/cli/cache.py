@@ -73,7 +73,7 @@ def clear() -> None:
 
 
 def _open() -> TokenCache | None:
-    """The cache if there is one; none is made for a look."""
+    """Return the cache if there is one; looking at it makes none."""
     from banno_creds.tokens.cache import TokenCache
 
     folder = own_files.cache_folder()

@@ -65,19 +65,10 @@ def command(context: click.Context, /, output: str, *, curl: bool, **values: Any
 def curl_command(
     config: ClientConfig, request: TokenRequested, passphrase_file: str | None, *, without_profile: bool
 ) -> str:
-    """The equivalent for a POSIX shell and curl: two commands, for curl must not be run if signing fails.
+    """Return the same for a POSIX shell and curl, without a secret: two commands, so that curl needs the first one.
 
-    The assertion is in a shell variable and reaches curl on standard input; ``printf`` is the shell's own, so no
-    process has it as an argument.
-
-    Args:
-        config: the client.
-        request: the request that is made the same.
-        passphrase_file: the file with the key's passphrase, where one was given.
-        without_profile: whether there is a profile to be kept out: what it says is written out here.
-
-    Returns:
-        The commands, one option a line; no secret is in them.
+    The assertion is in a shell variable and reaches curl on standard input; ``printf`` is built into the shell, so no
+    process has it as an argument. With ``without_profile`` the profile's settings are written out as options.
     """
     sign: list[tuple[str, ...]] = [("--client-id", config.client_id)]
     if without_profile:

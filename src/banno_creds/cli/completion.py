@@ -89,10 +89,10 @@ complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
 
 
 class _WholeWords(ShellComplete):
-    """Offers whole words: click leaves the option out of ``--option=value``."""
+    """Completion that offers whole words: click leaves out the option of ``--option=value``."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        """Complete as click does, and put the option back; what is faulty is told of when it runs, not now."""
+        """Complete as click does, and put the option back. Errors are told when the command runs, not now."""
         try:
             items = super().get_completions(args, incomplete)
         except BannoCredsError:
@@ -106,10 +106,10 @@ class _WholeWords(ShellComplete):
 
 @add_completion_class
 class Bash(_WholeWords, BashComplete):
-    """Completion for bash, which has ``--option=value`` for three words and completes the last."""
+    """Completion for bash, which takes ``--option=value`` for three words and completes the last."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Undo bash's splitting; where a blank was before the cursor, a new word begins."""
+        """Undo bash's splitting; after a blank before the cursor, a new word begins."""
         args, word = super().get_completion_args()
         if not word:
             return _joined(args), ""
@@ -117,7 +117,7 @@ class Bash(_WholeWords, BashComplete):
         return args, incomplete
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        """Leave out of each what bash has for words of their own."""
+        """Remove from each candidate the part that bash takes for other words."""
         items = super().get_completions(args, incomplete)
         _, word = super().get_completion_args()
         before = len(incomplete) - len(word.lstrip(_BREAKS))
@@ -160,10 +160,7 @@ def command(context: click.Context, /, shell: str) -> None:
 
 
 def _joined(words: list[str]) -> list[str]:
-    """The words as they were typed: a break, such as ``=``, belongs to what is on both sides of it.
-
-    Bash does not tell whether there was a blank. Before an option there was: ``--profile= --output``.
-    """
+    """Return the words as they were typed: a break such as ``=`` belongs to both its neighbours."""
     joined: list[str] = []
     behind_break = False
     for word in words:

@@ -132,7 +132,7 @@ def command(
 
 
 def _free_place(file: Path) -> Path:
-    """Where the bundle goes: before anybody is asked anything, and never in another file's place."""
+    """Check where the bundle goes, before anybody is asked anything: it never replaces a file."""
     from banno_creds.storage.secret_files import check_places
 
     if str(file) == "-":
@@ -154,7 +154,7 @@ def _ignore(_: Part) -> None:
 
 
 def _probe(count: int) -> bool:
-    """Whether to make so many further requests: asked at a terminal, said by the option elsewhere."""
+    """Return whether to make so many further requests: asked at a terminal, elsewhere the option is enough."""
     import sys
 
     if sys.stdin is None or not sys.stdin.isatty():
@@ -170,7 +170,7 @@ def _probe(count: int) -> bool:
 
 
 def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Setting, ...]:
-    """What is configured, and where it came from; never a secret, nor what may be one."""
+    """List the settings and their sources; never a secret, nor what may be one."""
     from banno_creds.doctor.case import Setting
 
     settings = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Arguments(click.Argument):
-    """The command, explained in the help before the options that stand before it."""
+    """The command, explained in the help before the options."""
 
     section = "Command"
 
@@ -64,10 +64,7 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
 
 
 def _before_the_command(context: click.Context) -> tuple[str, ...]:
-    """What decides which token the command gets: all up to ``--``, if that is what the command stands behind.
-
-    It may be otherwise: a command that needed no ``--`` has one of its own, or an option took it for its value.
-    """
+    """Return the arguments that decide which token the command gets: all up to ``--``, if the command follows it."""
     typed: tuple[str, ...] = context.find_root().obj.arguments
     begin = typed.index("--") + 1 if "--" in typed else len(typed)
     return typed[:begin] if typed[begin:] == context.params["arguments"] else ()

@@ -22,33 +22,13 @@ FORMS_HELP = (
 
 
 def check_form(form: str) -> None:
-    """Make sure that a result can be given in a form, before anything is done for it.
-
-    Args:
-        form: one of `FORMS`.
-
-    Raises:
-        ConfigurationError: it is ``github``, and this is no job of GitHub Actions.
-    """
+    """Refuse a form that cannot be given here: ``github`` outside a job of GitHub Actions."""
     if form == "github":
         _githubs_files()
 
 
 def write_token(response: TokenResponse, form: str) -> str:
-    """Write the result to stdout and, for ``github``, to GitHub's files.
-
-    Args:
-        response: the token response.
-        form: one of `FORMS`.
-
-    Returns:
-        What was written to stdout.
-
-    Raises:
-        UnusableAnswerError: the form says Bearer, and the token is of another type (RFC 6749 section 7.1).
-        ConfigurationError: the form is ``github``, and this is no job of GitHub Actions.
-        OutputError: it could not be written.
-    """
+    """Write the result to stdout and, for ``github``, to GitHub's files; return what went to stdout."""
     if form != "github":
         text = format_result(response, form)
         write_result(text)
@@ -65,17 +45,9 @@ def write_token(response: TokenResponse, form: str) -> str:
 
 
 def format_result(response: TokenResponse, form: str) -> str:
-    """The result as it goes to stdout.
+    """Return the one line of the result for stdout, in a form other than ``github``.
 
-    Args:
-        response: the token response.
-        form: one of `FORMS`, but ``github``.
-
-    Returns:
-        One line. The access token was checked to hold no blank and no line end.
-
-    Raises:
-        UnusableAnswerError: the form says Bearer, and the token is of another type (RFC 6749 section 7.1).
+    The access token was checked: it has no blank and no line end.
     """
     if form == "json":
         return dumps(response.raw)
@@ -88,18 +60,9 @@ def format_result(response: TokenResponse, form: str) -> str:
 
 
 def token_variables(response: TokenResponse) -> dict[str, str]:
-    """The environment variables that tell another program of a token.
+    """Return the environment variables that tell another program of a token.
 
-    All three in any case: one that an earlier token left behind would speak of another token.
-
-    Args:
-        response: the token response.
-
-    Returns:
-        Names and values, without any line end.
-
-    Raises:
-        UnusableAnswerError: the token is no Bearer token (RFC 6749 section 7.1).
+    Always all three: one that an earlier token left behind would speak of another token.
     """
     from banno_creds.tokens.response import bearer_token
 

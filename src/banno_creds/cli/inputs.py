@@ -1,4 +1,4 @@
-"""What a command is given beside its options' values: on standard input, in files, at the terminal."""
+"""Input besides the options' values: standard input, files, questions at the terminal."""
 
 from __future__ import annotations
 
@@ -25,23 +25,13 @@ if TYPE_CHECKING:
 
 
 class StandardInput:
-    """Standard input, which can be asked for one thing only."""
+    """Standard input, which can be read for one purpose only."""
 
     def __init__(self) -> None:
         self._taken_for: str | None = None
 
     def read(self, what: str) -> bytes:
-        """Read all of it.
-
-        Args:
-            what: what it is read for.
-
-        Returns:
-            What came, of bounded size.
-
-        Raises:
-            ConfigurationError: it was asked for before, or there is none.
-        """
+        """Read all of it, up to a bound; ``what`` names the purpose in errors."""
         if self._taken_for is not None:
             raise ConfigurationError(
                 f"standard input cannot be both {self._taken_for} and {what}", hint="give one of them as a file"
@@ -69,25 +59,12 @@ class Argument(click.Argument):
 
 
 def pasted(what: str) -> str:
-    """What the help says of an argument that is pasted, and can be replaced by an option or standard input."""
+    """Return the help of an argument that is pasted."""
     return f"The {what} itself; - or nothing to read it from standard input."
 
 
 def read_pasted(command: str, what: str, arguments: tuple[str, ...], file: Path | None) -> str:
-    """Read what was given as an argument, in a file or on standard input.
-
-    Args:
-        command: the command's name, as messages say it.
-        what: what it should be, such as ``token``.
-        arguments: the arguments.
-        file: the value of ``--file``.
-
-    Returns:
-        What was given, as text whatever it is.
-
-    Raises:
-        ConfigurationError: it was given twice or not at all, or cannot be read.
-    """
+    """Read the token or assertion that was given as an argument, in a file or on standard input."""
     article = "an" if what[0] in "aeiou" else "a"
     if file is not None and arguments:
         raise ConfigurationError(f"{article} {what} and --file exclude each other", hint="give one of them")
@@ -129,20 +106,7 @@ _MOST_PASTED_BYTES = 64 * 1024 * 1024
 def key_source(
     context: click.Context, private_key: str | None, stdin: StandardInput, *, allow_writable: bool
 ) -> KeySource:
-    """Where the private key is: option, else environment, else profile.
-
-    Args:
-        context: the command's context.
-        private_key: the value of ``--private-key``.
-        stdin: standard input.
-        allow_writable: whether a file that others can write is taken.
-
-    Returns:
-        The key's source.
-
-    Raises:
-        ConfigurationError: there is none, or two.
-    """
+    """Return where the private key is: by the option, else the environment, else the profile."""
     source = context.get_parameter_source("private_key")
     in_variable = "" if source is ParameterSource.COMMANDLINE else os.environ.get(KEY_VARIABLE, "")
     if private_key and in_variable and source is ParameterSource.ENVIRONMENT:
@@ -169,16 +133,7 @@ def key_source(
 
 
 def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None = None) -> Callable[[], bytes | None]:
-    """How to come by the passphrase, if the key needs one.
-
-    Args:
-        file: the value of ``--passphrase-file``.
-        stdin: standard input.
-        profile: the profile that names the file, where one does.
-
-    Returns:
-        What `keys.load_private_key` may call: it reads the file, or asks at a terminal.
-    """
+    """Return the function that gets the passphrase if the key needs one: from the file, or asked at a terminal."""
 
     def ask() -> bytes | None:
         if file is not None and profile is not None and not os.path.exists(file):  # noqa: PTH110 - as above
@@ -197,18 +152,7 @@ def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None =
 
 
 def prompt(question: str, again: str | None = None) -> bytes:
-    """Ask for a passphrase at the terminal, without showing what is typed.
-
-    Args:
-        question: what is asked.
-        again: what is asked the second time, if it is to be typed twice.
-
-    Returns:
-        The passphrase.
-
-    Raises:
-        ConfigurationError: it is not text as this terminal should send it.
-    """
+    """Ask for a secret at the terminal without showing it; twice if ``again`` is a second question."""
     try:
         answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again or False, err=True)
         return answer.encode("utf-8")
@@ -220,7 +164,7 @@ def prompt(question: str, again: str | None = None) -> bytes:
 
 
 def expand(path: str | Path) -> Path:
-    """A path with ``~`` resolved. Unlike Path's own method it takes an unknown user's ``~name`` as it is."""
+    """Return a path with ``~`` resolved. Unlike Path's own method it leaves an unknown user's ``~name`` as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
@@ -230,20 +174,7 @@ def read_passphrase(file: str, stdin: StandardInput) -> bytes:
 
 
 def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> bytes:
-    """Read a secret from a file or, for ``-``, standard input.
-
-    Args:
-        file: the file's path, or ``-``.
-        stdin: standard input.
-        what: what it is.
-        option: what names the file.
-
-    Returns:
-        Its first and only line, without the line end.
-
-    Raises:
-        ConfigurationError: it cannot be read, or is empty.
-    """
+    """Read a secret of one line from a file or, for ``-``, standard input; ``option`` is named in errors."""
     if file == "-":
         secret = stdin.read(f"the {what}")
     elif not os.path.exists(expand(file)):  # noqa: PTH110 - unlike Path's, it never raises
@@ -269,16 +200,7 @@ def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> byt
 
 
 def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> SecretSource | None:
-    """Where the client secret is: a file, else a variable, else the terminal.
-
-    Args:
-        file: the value of ``--client-secret-file``; None where it was not given, or the variable is nearer.
-        stdin: standard input.
-        asks: whether to ask at a terminal, where nothing else was given.
-
-    Returns:
-        What reads it, once; None where there is none.
-    """
+    """Return where the client secret is: a file, else the variable, else the terminal if ``asks``; else None."""
     from banno_creds.client_authentication.methods import SecretSource
 
     origin = file if file is not None else SECRET_VARIABLE
@@ -312,7 +234,7 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
 
 
 def check_file_or_url(value: str) -> str:
-    """Make sure that a file which is named exists; URLs are checked elsewhere."""
+    """Refuse a file that does not exist; URLs are checked elsewhere."""
     if not is_url(value) and not os.path.exists(value):  # noqa: PTH110 - unlike Path's, it never raises
         raise ConfigurationError(f"no such file: {value}", hint="give a file's path, or a URL with https://")
     return value

@@ -34,10 +34,10 @@ _MARKS = {
 
 
 def rows(findings: Iterable[Finding]) -> Iterable[tuple[Line, str, int]]:
-    """Findings as lines, each with its indent and how much further in it goes on.
+    """Return findings as lines, each with its indent and its further indent when it wraps.
 
-    The rules about one thing make one row, unless some of them found a fault: then each of those makes its own. What
-    is as it should be and not there, such as ``nbf``, makes none.
+    The rules about one thing make one row, but each fault makes a row of its own. A thing that is absent and need not
+    be there, such as ``nbf``, makes none.
     """
     from banno_creds.rules.findings import NO_ASSERTION, Verdict
 
@@ -75,15 +75,7 @@ def _row(verdict: Verdict, looks_at: str, said: Line) -> tuple[Line, str, int]:
 
 
 def describe(step: steps.Happened | LoginStep, *, show_secrets: bool = False) -> tuple[str, list[Line]]:
-    """What a step says to a person: a title, and lines beneath it.
-
-    Args:
-        step: the step.
-        show_secrets: whether assertions and tokens are shown whole.
-
-    Returns:
-        The title and the lines.
-    """
+    """Return a step in words: a title, and the lines below it."""
     match step:
         case steps.KeyLoaded():
             return "Private key", [
@@ -244,7 +236,7 @@ def _token(step: steps.TokenReceived, show_secrets: bool) -> list[Line]:  # noqa
 
 
 def shorten(token: str) -> str:
-    """A token's first characters, enough to recognise one and too few to use it."""
+    """Return a token's first characters: enough to recognise it, too few to use it."""
     return f"{token[:8]}… ({len(token)} characters, shortened)" if len(token) > 32 else "(not shown: it is short)"
 
 
@@ -296,13 +288,13 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _header(members: Mapping[str, Any]) -> Iterable[Line]:
-    """A JOSE header: on one line, if it is as short as most."""
+    """Return a JOSE header, on one line if it is short."""
     inline = _shown(members)
     return [_plain(inline)] if len(inline) <= 60 else _json(members)
 
 
 def _json(members: Mapping[str, Any], now: int | None = None) -> Iterable[Line]:
-    """A JSON object for reading; with ``now``, ``exp`` is said in words too."""
+    """Return a JSON object as lines; with ``now``, ``exp`` is explained."""
     last = len(members) - 1
     yield _plain("{")
     for number, (name, value) in enumerate(islice(members.items(), _MOST_MEMBERS)):
@@ -317,13 +309,13 @@ def _json(members: Mapping[str, Any], now: int | None = None) -> Iterable[Line]:
 
 
 def _shown(value: object, most: int = 500) -> str:
-    """JSON on one line. What is not printable is escaped as JSON allows, so that it can be seen."""
+    """Return JSON on one line, with characters that are not printable escaped."""
     encoded = dumps(value, ensure_ascii=False)[: most * 4]
     return printable("".join(c if c.isprintable() else dumps(c)[1:-1] for c in encoded), most)
 
 
 def hang(line: Line) -> int:
-    """How much further in than its first row a line goes on: two more than it is indented itself."""
+    """Return the further indent of a wrapped line: two more than its own."""
     text = line[0][0]
     return len(text) - len(text.lstrip(" ")) + 2
 

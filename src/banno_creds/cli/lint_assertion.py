@@ -104,7 +104,7 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
 
 
 def _more(values: Mapping[str, Any]) -> Iterator[str]:
-    """What would have told more."""
+    """Name the options that would have told more."""
     missing = [] if values["client_id"] else ["--client-id ID"]
     if not values["public_key"] and not values["jwks"]:
         missing.append("--public-key FILE or --jwks FILE|URL")

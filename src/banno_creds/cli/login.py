@@ -160,17 +160,7 @@ def _request(values: Mapping[str, Any]) -> AuthorizationRequest:
 
 
 def certificate_for(redirect_uri: str) -> LocalhostCertificate | None:
-    """The certificate for localhost, where the redirect URI is https; None where it is not.
-
-    Args:
-        redirect_uri: where the browser comes back to.
-
-    Returns:
-        The certificate, made if there was none.
-
-    Raises:
-        ConfigurationError: it cannot be kept, or the redirect URI cannot be listened on.
-    """
+    """Return the certificate for localhost, made if there was none; None if the redirect URI is not https."""
     from banno_creds.redirection.endpoint import parse_redirect_uri
 
     if parse_redirect_uri(redirect_uri).scheme != "https":

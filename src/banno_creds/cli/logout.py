@@ -94,16 +94,7 @@ def command(
 
 
 def show(url: str, report: Report, *, opens: bool) -> bool:
-    """Have the provider's login ended in the browser, and show the address: nobody can be signed out a second time.
-
-    Args:
-        url: the address.
-        report: where it is shown.
-        opens: whether to open a browser, if there is one.
-
-    Returns:
-        Whether a browser was opened.
-    """
+    """End the provider's login in the browser, and show the address: this command works only once."""
     opened = opens and open_browser(url)
     if not opened:
         report.note("Open this address in a browser, to end the login there too:")

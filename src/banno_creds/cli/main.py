@@ -1,4 +1,4 @@
-"""The command line: parses, calls the flow, turns an error into text and an exit code. Once, and here.
+"""The entry of the command line: runs a command, and turns an error into text and an exit code.
 
 A command's module is imported when the command runs, and imports the rooms it needs when it needs them.
 """
@@ -121,7 +121,7 @@ def _help(error: click.exceptions.NoArgsIsHelpError) -> int:
 
 
 def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
-    """A usage error in our form, without surplus arguments: a secret may have slipped in among them."""
+    """Return click's usage error as ours, without surplus arguments: one of them may be a secret."""
     where = "banno-creds"
     if error.ctx is not None:
         where = error.ctx.command_path
@@ -146,7 +146,7 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
 
 
 def _or_a_profile(context: click.Context, hint: str) -> str:
-    """The same hint, with the profiles that would help, where there are some and none is in use."""
+    """Add the names of profiles to a hint, if there are some and none is in use."""
     from banno_creds.profiles.lookup import profile_names
 
     names = profile_names(context.params.get("config"))
@@ -160,7 +160,7 @@ _MOST_NAMES = 5
 
 
 def _bug(bug: Exception) -> BannoCredsError:
-    """An error of ours. Its own words are left out: nobody has looked whether they hold a secret."""
+    """Return the error for a bug in banno-creds. The exception's own words are left out: they may hold a secret."""
     place = bug.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

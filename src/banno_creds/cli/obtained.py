@@ -1,4 +1,4 @@
-"""A token as the options say, and what the same command line can be answered with the next time; see `recall`."""
+"""A token as the options say, and the answer that is kept for the same command line; see `recall`."""
 
 from __future__ import annotations
 
@@ -23,36 +23,19 @@ if TYPE_CHECKING:
 
 
 class Obtained(NamedTuple):
-    """A token, and what the same command line can be answered with the next time."""
+    """A token, and what its answer depends on; None if the answer cannot be kept."""
 
     response: TokenResponse
     recallable: Recallable | None
 
     def remember(self, arguments: Sequence[str], text: str) -> None:
-        """Keep an answer with this token for `recall`, if it can be given again.
-
-        Args:
-            arguments: the command line, or as much of it as decides the answer.
-            text: the answer.
-        """
+        """Keep an answer with this token for the arguments that decide it."""
         if self.recallable is not None:
             self.recallable.remember(self.response, arguments, text)
 
 
 def obtain(context: click.Context, values: Mapping[str, Any], report: Report) -> Obtained:
-    """Obtain a token as the options say.
-
-    Args:
-        context: the command's context.
-        values: the values of `cache_options`.
-        report: where the steps are shown.
-
-    Returns:
-        The token.
-
-    Raises:
-        BannoCredsError: see `ClientCredentials.obtain` and `SignedIn.obtain`.
-    """
+    """Obtain a token as the options say."""
     from banno_creds.tokens.cache import open_cache
 
     whose, run = credentials(context, values), run_for(context, report)
@@ -68,7 +51,7 @@ def obtain(context: click.Context, values: Mapping[str, Any], report: Report) ->
 def _look_at_files(
     context: click.Context, values: Mapping[str, Any], whose: ClientCredentials | SignedIn
 ) -> tuple[str, ...] | None:
-    """Look at the files that the answer depends on, see `recall.look`; None if they cannot be looked at again."""
+    """Look at the files that the answer depends on (`recall.look`); return None if one cannot be looked at again."""
     from banno_creds import recall
     from banno_creds.config import find_config_file
 
@@ -92,7 +75,7 @@ def _look_at_files(
 
 
 class Recallable(NamedTuple):
-    """What an answer with a token depends on, all of it looked at before the token was obtained."""
+    """What an answer with a token depends on, looked at before the token was obtained."""
 
     credentials: ClientCredentials | SignedIn
     cache: TokenCache
@@ -100,13 +83,7 @@ class Recallable(NamedTuple):
     min_ttl: int
 
     def remember(self, response: TokenResponse, arguments: Sequence[str], text: str) -> None:
-        """Keep an answer, if the entry of this very key or login has the token that was obtained.
-
-        Args:
-            response: the token.
-            arguments: the command line, or as much of it as decides the answer.
-            text: the answer.
-        """
+        """Keep an answer, if the cache's entry of this key or login has the token that was obtained."""
         from banno_creds import recall
 
         good_for = (response.expires_in or 0) - self.min_ttl

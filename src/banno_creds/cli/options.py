@@ -361,7 +361,7 @@ def network_options(function: F) -> F:
 
 
 def cache_options(function: F) -> F:
-    """The options of a command that takes a token from the cache where it can; its steps are shown on request."""
+    """The options of a command that takes a token from the cache if possible; it shows steps on request."""
     return _add(function, *_PERSONS_CLIENT, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
 
 
@@ -372,24 +372,24 @@ def login_options(function: F) -> F:
 
 
 def person_options(function: F) -> F:
-    """The options of a command that is about a login which was made before."""
+    """The options of a command about an existing login."""
     return _add(function, *_PERSONS_CLIENT, *_NETWORK)
 
 
 def lint_options(function: F) -> F:
-    """The options of a command that looks at somebody else's assertion: a client ID is of use, and not needed."""
+    """The options of a command that looks at another program's assertion; the client ID is optional."""
     return _add(function, *_PROFILES, _CLIENT_ID_IF_KNOWN, *_ENDPOINT, *_NETWORK)
 
 
 def setting_options(function: F) -> F:
-    """The options for what a profile can hold, of the command that writes one."""
+    """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, _SECRET, *_ASSERTION, *_ENDPOINT, *_NETWORK)
     settings = (*client, *_REQUEST, _MIN_TTL, _REDIRECT_URI, _API_BASE)
     return _add(function, *settings, cls=Setting)
 
 
 def steps_options(function: F) -> F:
-    """How the steps are shown."""
+    """The options about the steps."""
     return _add(function, *_STEPS)
 
 

@@ -38,7 +38,7 @@ GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSour
 
 
 class Option(click.Option):
-    """An option that stands under a heading in the help, and that takes no private key for its value."""
+    """An option that stands under a heading in the help, and refuses a private key as its value."""
 
     def __init__(self, *args: Any, section: str = "Options", setting_help: str = "", **kwargs: Any) -> None:
         del setting_help  # what it says as a `Setting`
@@ -46,7 +46,7 @@ class Option(click.Option):
         self.section = section
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """Take the variable; one that is set to nothing must not switch a check off."""
+        """Read the variable; an empty one must not switch a check off."""
         value = super().resolve_envvar_value(ctx)
         if value is None and self.section == VERIFICATION and str(self.envvar) in os.environ:
             raise ConfigurationError(
@@ -55,14 +55,14 @@ class Option(click.Option):
         return value
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """Leave out what is said in words, or would not be true: a profile may have what is required here."""
+        """Leave out what the text says anyway, and "required": a profile may have it."""
         extra = super().get_help_extra(ctx)
         extra.pop("required", None)
         extra.pop("range", None)
         return extra
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
-        """Refuse a private key before anything can show it, such as the message that there is no such file."""
+        """Refuse a private key before anything can show it, such as the message "no such file"."""
         texts = value if isinstance(value, tuple | list) else [value]
         if any(isinstance(text, str) and is_private_key(text) for text in texts):
             raise _key_in_the_wrong_place(self, ctx)
@@ -70,7 +70,7 @@ class Option(click.Option):
 
 
 class Setting(Option):
-    """The same option where a profile is written: what was typed, with no variable and no default behind it."""
+    """The same option where a profile is written: only what was typed, with no variable and no default."""
 
     def __init__(self, *args: Any, setting_help: str = "", **kwargs: Any) -> None:
         kwargs["help"] = setting_help or kwargs["help"]
@@ -112,14 +112,7 @@ class Command(click.Command):
 
 
 def spelling(context: click.Context | None) -> Callable[[str], str]:
-    """Say how messages spell a setting: by its variable or the profile's key where its value came from there.
-
-    Args:
-        context: the command's context; None if none was found.
-
-    Returns:
-        The spelling of a setting's name.
-    """
+    """Return how messages spell a setting: as the option, the variable or the profile's key that gave its value."""
     parameters = {} if context is None else {str(parameter.name): parameter for parameter in context.command.params}
 
     def spell(name: str) -> str:
@@ -137,7 +130,7 @@ def spelling(context: click.Context | None) -> Callable[[str], str]:
 
 
 def doctor_for(context: click.Context) -> str:
-    """The command line that looks into the same set-up: what was typed of it, for the rest comes to the same."""
+    """Return the doctor's command line for the same set-up, with the options that were typed."""
     import shlex
 
     words = ["banno-creds", "doctor"]
@@ -199,16 +192,7 @@ class Declaration(Protocol):
 
 
 def option(*names: str, command: str = "", **attributes: Any) -> Declaration:
-    """An option with its environment variable, shown in the help.
-
-    Args:
-        names: as for `click.option`.
-        command: the command it belongs to, where it belongs to one alone.
-        attributes: as for `click.option`, and ``section``.
-
-    Returns:
-        The decorator.
-    """
+    """Declare an option with its environment variable; with ``command``, the variable is of that command alone."""
     long = next(name for name in names if name.startswith("--")).partition("/")[0]
     words = [word for word in (command, long.removeprefix("--")) if word]
     variable = "BANNO_CREDS_" + "_".join(words).replace("-", "_").upper()
@@ -221,16 +205,7 @@ def option(*names: str, command: str = "", **attributes: Any) -> Declaration:
 
 
 def complete_file(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Leave it to the shell to complete a file.
-
-    Args:
-        context: the command line so far.
-        parameter: what is completed.
-        incomplete: what was typed of it.
-
-    Returns:
-        What click tells the shell so.
-    """
+    """Leave it to the shell to complete a file."""
     del context, parameter
     from click.shell_completion import CompletionItem
 
@@ -238,16 +213,7 @@ def complete_file(context: click.Context, parameter: click.Parameter, incomplete
 
 
 def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Complete a profile's name.
-
-    Args:
-        context: the command line so far.
-        parameter: what is completed.
-        incomplete: what was typed of it.
-
-    Returns:
-        The names that begin so.
-    """
+    """Complete a profile's name."""
     del parameter
     from banno_creds.profiles.lookup import profile_names
 

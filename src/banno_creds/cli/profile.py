@@ -89,7 +89,7 @@ def add(
 
 
 def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What was typed, in the form that the file has it."""
+    """Return what was typed, as the file has it."""
     settings: dict[str, Any] = {}
     for name in SETTINGS:
         value = values[name]
@@ -111,7 +111,7 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, An
 
 
 def _whole(path: str) -> str:
-    """A path that means the same from every folder."""
+    """Return a path that means the same from every folder."""
     return path if path == "-" or path.startswith("~") else absolute(path)
 
 

@@ -50,7 +50,7 @@ def write_result(text: str) -> None:
 
 
 class ResultStream:
-    """Standard output, for bytes of any kind; what else comes to the same place begins a line of its own."""
+    """Standard output for bytes. Where standard error goes to the same place, it begins a line of its own."""
 
     def __init__(self) -> None:
         self._last = b"\n"
@@ -102,7 +102,7 @@ class ResultStream:
 
 
 def _is_one_place() -> bool:
-    """Whether standard output and standard error are the same terminal, file or pipe."""
+    """Return whether standard output and standard error are the same terminal, file or pipe."""
     try:
         return os.path.samestat(os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno()))
     except (OSError, ValueError, AttributeError):  # closed, or no file at all
@@ -137,7 +137,7 @@ class Report:
         self._print = self._stderr.print
 
     def step(self, step: steps.Step | LoginStep) -> None:
-        """Show a step; this is what the flow is given to emit to."""
+        """Show a step."""
         if isinstance(step, steps.Warned):
             self.warning(step.message, step.hint)
         elif not self.quiet:
@@ -148,7 +148,7 @@ class Report:
                 self._print(line, indent=INDENT, hang=hang(line))
 
     def part(self, part: Part) -> None:
-        """Show on stdout what came of looking at one part of a set-up, under its title unless that was just shown."""
+        """Show the findings about one part of a set-up on stdout, under its title unless that was just shown."""
         if part.title != self._part:
             if self._stdout.used:
                 self._stdout.print(())
@@ -161,7 +161,7 @@ class Report:
             self._stdout.print(((note, ""),), indent=INDENT, hang=3)
 
     def note(self, title: str, *lines: str) -> None:
-        """Show something that was asked for and is no step of the flow, such as what to do next."""
+        """Show something that is not a step, such as what to do next."""
         self._print(((title, "bold"),))
         for line in lines:
             self._print(((line, ""),), indent=INDENT)
@@ -198,12 +198,7 @@ class Report:
             self._print(((printable(spelled(hint, self._spell), 1000), ""),), indent=INDENT)
 
     def error(self, error: BannoCredsError, doctor: str = "") -> None:
-        """Show what failed, the server's words, and what to do next.
-
-        Args:
-            error: the error.
-            doctor: the command line that finds out more, where the doctor can; never wrapped, so it can be copied.
-        """
+        """Show what failed, the server's words, and what to do next; ``doctor`` is the command line to copy."""
         words = error.words(self._spell)
         self._print((("✗   ", "bold red"), (_sentence(words.message), "bold red")), hang=4)
         for detail in words.details:
@@ -221,11 +216,9 @@ class Report:
 
 
 class _Stream:
-    """One of the two streams, as a place for lines that people read.
+    """One of the two streams, for lines that people read.
 
-    Args:
-        name: stdout or stderr. What cannot be written to stdout is an error, for a result is lost; on stderr the work
-            goes on.
+    A failed write to stdout is an error, for a result is lost; after one to stderr the work goes on.
     """
 
     def __init__(self, name: Literal["stdout", "stderr"]) -> None:
@@ -234,7 +227,7 @@ class _Stream:
         self._console: Console | None = None
 
     def print(self, line: Line, *, indent: str = "", hang: int = 0, wraps: bool = True) -> None:
-        """Print one line; at a terminal wrapped to its width, what follows the first row ``hang`` further in."""
+        """Print one line; at a terminal wrapped to its width, with further rows indented by ``hang``."""
         stream = sys.stdout if self._name == "stdout" else sys.stderr
         console = self._console = self._console or _console(stream)
         self.used = True
@@ -274,7 +267,7 @@ class _Stream:
 
 
 def _console(stream: TextIO | None) -> Console | None:
-    """Rich's console for a stream; NO_COLOR means no escape sequences at all."""
+    """Return Rich's console for a stream; NO_COLOR means no escape sequences at all."""
     if stream is None:
         return None
     from rich.console import Console

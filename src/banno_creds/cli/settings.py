@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def _from_profile(context: click.Context, name: str) -> Profile | None:
-    """The profile that an option's value came from; None where it came from elsewhere."""
+    """Return the profile that gave an option's value; None if it came from elsewhere."""
     profile: Profile | None = context.meta.get(PROFILE)
     return profile if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP else None
 
@@ -42,19 +42,7 @@ def _from_profile(context: click.Context, name: str) -> Profile | None:
 def client_config(
     context: click.Context, values: Mapping[str, Any], stdin: StandardInput | None = None
 ) -> ClientConfig:
-    """What the shared options come to.
-
-    Args:
-        context: the command's context, which knows where each value came from.
-        values: the options' values by name; those of `request_options` may be missing.
-        stdin: standard input, where something else may come from it too.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        ConfigurationError: the values contradict each other or cannot be meant.
-    """
+    """Return the client's configuration, checked."""
     _warn_of_unknown_variables(context)
     token_endpoint, issuer = endpoint(context, values)
     _check_paths(context, values)
@@ -83,18 +71,7 @@ def client_config(
 
 
 def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials | SignedIn:
-    """Whose token a command uses: a person's, where somebody signed in to this profile or client, else the client's.
-
-    Args:
-        context: the command's context.
-        values: the values of `cache_options`.
-
-    Returns:
-        The login, or the client's own.
-
-    Raises:
-        ConfigurationError: see `client_config`.
-    """
+    """Return whose token a command uses: that of a person who signed in to this profile or client, else the client's."""
     folder = own_files.state_folder()
     # Most users have no such folder, and are not to pay for what looks into it.
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, it never raises
@@ -122,7 +99,7 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCred
 
 
 def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials:
-    """The client's own credentials, unless it is one that has a token only where somebody signs in."""
+    """Return the client's own credentials; a client with a secret alone has a token only if somebody signs in."""
     has_key = values["private_key"] or os.environ.get(KEY_VARIABLE)
     if not has_key and (values["client_secret_file"] or os.environ.get(SECRET_VARIABLE)):
         store = session_store(context, values)
@@ -134,18 +111,7 @@ def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientCre
 
 
 def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
-    """The login of this profile or client, whether or not there is one.
-
-    Args:
-        context: the command's context.
-        values: the values of `person_options`.
-
-    Returns:
-        The login.
-
-    Raises:
-        ConfigurationError: there is no home, and so none can be kept; or see `persons_client`.
-    """
+    """Return the login of this profile or client, whether or not there is one."""
     from banno_creds.login.refresh_token import SignedIn
 
     store = session_store(context, values)
@@ -157,7 +123,7 @@ def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
 
 
 def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionStore | None:
-    """Where the login of this profile or client is kept, whether or not there is one; None where there is no home."""
+    """Return where the login of this profile or client is kept; None if there is no home folder."""
     folder = own_files.state_folder()
     if folder is None:
         return None
@@ -171,18 +137,7 @@ def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionS
 
 
 def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
-    """The client that people sign in to, and what proves who it is: the nearest to the user of key and secret.
-
-    Args:
-        context: the command's context, which knows where each value came from.
-        values: the options' values by name.
-
-    Returns:
-        The client. Neither key nor secret is read yet.
-
-    Raises:
-        ConfigurationError: the values contradict each other or cannot be meant.
-    """
+    """Return the client that people sign in to, with the key or the secret that was given nearer to the user."""
     from banno_creds.client_authentication.methods import Client
 
     _warn_of_unknown_variables(context)
@@ -216,7 +171,7 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
 
 
 def _rank(context: click.Context, name: str, value: str | None, variable: str) -> int:
-    """How near to the user something was given that may be a file or a variable: 0 is nearest."""
+    """Return how near to the user a value was given, by its option or by a variable that holds it: 0 is nearest."""
     ranks = [GIVEN.index(ParameterSource.ENVIRONMENT)] if os.environ.get(variable) else []
     source = context.get_parameter_source(name)
     if value and source in GIVEN:
@@ -225,7 +180,7 @@ def _rank(context: click.Context, name: str, value: str | None, variable: str) -
 
 
 def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
-    """Say where a path comes from that leads nowhere: nobody typed it, and it counts from another folder."""
+    """Name the profile of a path that does not exist: nobody typed it, and it counts from another folder."""
     for name, what, error in (
         ("private_key", "private key", KeyLoadError),
         ("ca_bundle", "CA bundle", ConfigurationError),
@@ -242,7 +197,7 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
 
 
 def _warn_of_unknown_variables(context: click.Context) -> None:
-    """Name a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
+    """Warn of a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
     if VARIABLES_CHECKED in context.meta:  # a login is looked at as such, and its key once more
         return
     context.meta[VARIABLES_CHECKED] = True
@@ -278,7 +233,7 @@ _OWN_VARIABLES = {
 
 
 def _variables_of(context: click.Context) -> set[str]:
-    """The variables of a group's commands, and of theirs."""
+    """Return the variables of a group's commands, and of their commands."""
     group, found = context.command, set()
     if isinstance(group, click.Group):
         for name in group.list_commands(context):
@@ -290,18 +245,7 @@ def _variables_of(context: click.Context) -> set[str]:
 
 
 def endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The token endpoint or the issuer: the one that was given nearest to the user.
-
-    Args:
-        context: the command's context, which knows where each value came from.
-        values: the options' values by name.
-
-    Returns:
-        The token endpoint and the issuer, of which one is None.
-
-    Raises:
-        ConfigurationError: several were given.
-    """
+    """Return token endpoint and issuer, one of them None: the one that was given nearest to the user counts."""
     names = [name for name in ("token_endpoint", "issuer", "environment") if name in values]
     for source in GIVEN:
         given = [name for name in names if context.get_parameter_source(name) == source]
@@ -323,7 +267,7 @@ def endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | N
 
 
 def report_for(values: Mapping[str, Any]) -> Report:
-    """The report that `steps_options` ask for."""
+    """Return the report that `steps_options` ask for."""
     spell = spelling(click.get_current_context(silent=True))
     return Report(quiet=values["quiet"], show_secrets=values["show_secrets"], spell=spell)
 
