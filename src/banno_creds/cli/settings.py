@@ -71,7 +71,7 @@ def client_config(
 
 
 def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials | SignedIn:
-    """Return whose token a command uses: that of a person who signed in to this profile or client, else the client's."""
+    """Return whose token a command uses: a person's who signed in to this profile or client, else the client's."""
     folder = own_files.state_folder()
     # Most users have no such folder, and are not to pay for what looks into it.
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, it never raises
