@@ -9,14 +9,16 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # A run is over before garbage could gather; collecting during the imports costs 5 % of it.
-    gc.disable()
+    # A run is over before garbage gathers, and collecting during the imports costs 5 % of it. So many objects are
+    # only left over by what runs for days, such as the sandbox.
+    gc.set_threshold(250_000)
     try:
         code = _recall(sys.argv[1:])
         if code is None:
-            # What httpx has for asynchronous programs, which this is not: anyio costs 5 ms, trio 70 where it is
-            # installed. Said to be missing, they are left out; that is httpx's own way of doing without.
-            sys.modules.update(dict.fromkeys(("anyio", "trio")))  # type: ignore[arg-type]
+            # httpx imports what it needs for asynchronous programs, and its own command line with click, rich and
+            # pygments: anyio costs 5 ms, trio 70, httpx._main 45 ms and 6 MiB. Declared missing, they are left out;
+            # httpx itself allows for that. Only this process does it, never a program that imports banno_creds.
+            sys.modules.update(dict.fromkeys(("anyio", "trio", "httpx._main")))  # type: ignore[arg-type]
             from banno_creds.cli.main import run
 
             code = run(sys.argv[1:])
@@ -24,17 +26,17 @@ def main() -> None:
         code = 130
     except SystemExit as end:  # SIGTERM
         code = int(end.code or 0)
-    # What remains is Python taking its modules apart one by one: 7 ms, for memory that the system takes back anyway.
+    # Python would now take its modules apart one by one: 7 ms, for memory that the system takes back anyway.
     for stream in (sys.stdout, sys.stderr):
         try:  # noqa: SIM105 - contextlib would have to be imported, for an answer that needs nothing else
             stream.flush()
-        except (OSError, ValueError, AttributeError):  # whoever read it has gone; it is closed; it is None
+        except (OSError, ValueError, AttributeError):  # its reader has gone; it is closed; it is None
             pass
     os._exit(code)
 
 
 def _recall(arguments: list[str]) -> int | None:
-    """Answer a command line that was answered before; None if it has to be read."""
+    """Answer a command line that was answered before; None if it must be parsed."""
     if arguments[:1] == ["exec"] and "--" in arguments:
         return _recall_for_command(arguments, arguments.index("--") + 1)
     if arguments[:1] != ["token"] or sys.stdout is None:
@@ -47,13 +49,13 @@ def _recall(arguments: list[str]) -> int | None:
         while text and written < len(text):
             written += os.write(sys.stdout.fileno(), text[written:])
     except (OSError, ValueError) as failure:
-        # Nothing was written: it is left to those who know how to say so. Half of it is not to be followed by all.
+        # If nothing was written, the command line reports the fault. Nothing may follow half an answer.
         return _cut_off(failure) if written else None
     return 0 if written else None
 
 
 def _recall_for_command(arguments: list[str], begin: int) -> int | None:
-    """Run a command with the token that another was given; None if the options before it have to be read."""
+    """Run a command with the token of an earlier run; None if the options before it must be parsed."""
     from banno_creds.recall import answer
 
     text = answer(arguments[:begin])
@@ -64,7 +66,7 @@ def _recall_for_command(arguments: list[str], begin: int) -> int | None:
     try:
         return run(arguments[begin:], dict(line.split("=", 1) for line in text.decode("ascii").splitlines()))
     except (OSError, ValueError):
-        return None  # it cannot be run, which is left to those who know how to say so
+        return None  # it cannot be run; the command line reports why
 
 
 def _cut_off(failure: Exception) -> int:

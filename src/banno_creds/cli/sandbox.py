@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -221,8 +220,6 @@ def command(
     many = clients if clients is not None and _uses_the_file(context) else None
     registered = [_one_client(context)] if many is None else read_clients(many)
     test_users = DEFAULT_USERS if users is None else read_users(users)
-    # `__main__` switched it off for short runs; this one may last for days.
-    gc.enable()
     report = Report()
     server = Sandbox(
         registered,
