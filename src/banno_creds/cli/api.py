@@ -153,7 +153,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
     report = report_for(values)
     _check_standard_input(values)
     whose = credentials(context, values)
-    # Without the steps is the default; without the status, only for who says so.
+    # The steps are left out by default; the status only if --quiet is given.
     silent = values["quiet"] and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
 
     def answered(answer: AnswerReceived) -> None:
@@ -223,7 +223,7 @@ def _open(file: str, report: Report, stack: ExitStack) -> tuple[BinaryIO, str]:
         return _standard_input(report), "standard input"
     try:
         return stack.enter_context(expand(file).open("rb")), file
-    except FileNotFoundError:  # in the words of `files.read_file`, which a field's file has
+    except FileNotFoundError:  # in the words of `secret_files.read_file`, which a field's file gets
         raise ConfigurationError(
             f"no such file: {file}", hint="check the path; a relative one counts from the current folder"
         ) from None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def show(url: str, report: Report, *, opens: bool) -> bool:
     """Open the address of a login in the browser, or ask the user to; return whether a browser was opened."""
     if opens and open_browser(url):
-        # What it does with it is not known here: some programs fail long after they were started.
+        # Whether it works is not known here: some browsers fail long after they were started.
         if not report.quiet:
             report.note("If no browser opens: Ctrl-C, then --no-browser shows the address.")
         return True
@@ -35,8 +35,8 @@ def open_browser(url: str) -> bool:
         webbrowser.get()
     except webbrowser.Error:
         return False
-    # By a process of its own: some browsers write to standard output, which is the result's, and some keep whoever
-    # opens them waiting until they are closed. Isolated, for it must not load what lies in the current folder.
+    # In a process of its own: some browsers write to standard output, which is for the result, and some keep the
+    # caller waiting until they are closed. Isolated, so that it loads nothing from the current folder.
     try:
         subprocess.Popen(  # it outlives us
             [sys.executable, "-I", "-m", "webbrowser", url],

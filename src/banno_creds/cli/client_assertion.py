@@ -89,7 +89,7 @@ def curl_command(
         sign.append(("--iat",))
     sign += [("--claim", f"{name}:={dumps(value)}") for name, value in config.claims.items()]
 
-    # Brackets in a URL mean something to curl; and to loopback nothing goes through a proxy.
+    # curl interprets brackets in a URL; and requests to loopback use no proxy.
     curl: list[tuple[str, ...]] = [("--globoff",), ("--max-time", f"{config.timeout:g}")]
     if is_loopback(urlsplit(request.url).hostname or ""):
         curl.append(("--noproxy", "*"))

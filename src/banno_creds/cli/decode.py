@@ -96,7 +96,7 @@ def command(
         ca_bundle=values["ca_bundle"],
     )
     if token and context.get_parameter_source("file") is not ParameterSource.COMMANDLINE:
-        file = None  # what was typed is meant, whatever the variable says
+        file = None  # an argument beats the variable
     inspected = inspect_token(_read(token, file), checks, run_for(context, report_for(values)))
     write_result(dumps(_everything(inspected) if full else inspected.token.payload, indent=2))
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 
-# What a setting may hold beside its name: of these, only the names are shown.
+# Settings whose values may be secret: only the names are shown.
 _NAMES_ONLY = ("claims", "params")
 _URLS = ("token_endpoint", "issuer", "aud", "resource")
-# A user name and a password in a URL: refused as an endpoint, and told of all the same.
+# A user name and a password in a URL: refused as an endpoint, but reported.
 _ALWAYS_SHOWN = ("client_id", "private_key", "token_endpoint", "issuer", "environment", "scope")
 _ANOTHER_FILE = "choose another file for --bundle"
 _NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle", "output")

@@ -12,7 +12,7 @@ from banno_creds.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What each is for, in the order a newcomer needs them. Listing them imports none of them.
+# The purpose of each, in the order a newcomer needs them. Listing them imports none of them.
 COMMANDS = {
     "keygen": "Make a key pair, or the public half of a key.",
     "client-assertion": "Get an access token, and see every step.",

@@ -92,14 +92,14 @@ def _text(content: bytes) -> str:
     from banno_creds.jose.decode import MOST_CHARACTERS
 
     if len(content) > MOST_CHARACTERS:
-        return content.decode("latin-1")  # too large whatever it says: a character for each byte shows that
+        return content.decode("latin-1")  # too large in any encoding: one character for each byte shows that
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
         return content.decode("utf-16", "replace")
-    # What is no UTF-8 stays what it is, as in arguments: a private key in DER is known by its bytes.
+    # Bytes that are not UTF-8 are kept, as in arguments: a private key in DER is recognised by its bytes.
     return content.decode("utf-8", "surrogateescape")
 
 
-# So much more than a token can have that what is too large is told apart from what is not a token.
+# Much more than any token has, so that "too large" and "not a token" are told apart.
 _MOST_PASTED_BYTES = 64 * 1024 * 1024
 
 

@@ -50,7 +50,7 @@ def rows(findings: Iterable[Finding]) -> Iterable[tuple[Line, str, int]]:
             yield _row(finding.verdict, looks_at, ((finding.rule, _MARKS[finding.verdict][1]),))
             for name in ("received", "expected", "fix"):
                 if text := getattr(finding, name):
-                    # Every word of it may come from outside.
+                    # Every word may come from outside.
                     line = ((f"{name:<10}", DIM), (printable(text, 1000), ""))
                     yield line, INDENT * 2, 10
         if faults:

@@ -94,9 +94,9 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
         members = {"version": _VERSION, "verdict": "fail" if failed else "pass"}
         write_result(dumps(members | {"findings": [finding._asdict() for finding in findings]}))
     else:
-        # Of what is no assertion, nothing could tell more.
+        # If it is no assertion, no option would tell more.
         is_one = not any(finding.reason == NO_ASSERTION for finding in findings)
-        # The server's first reason stands first: rules about one thing make one row, and are asked far apart.
+        # Faults first: the rules about one thing make one row, although the server checks them far apart.
         in_rows = sorted(findings, key=lambda finding: finding.verdict != "fail")
         report.part(Part("", tuple(in_rows), tuple(_more(values)) if is_one else ()))
     if failed:

@@ -112,7 +112,7 @@ def command(
     with ExitStack() as stack:
         endpoint, certificate = None, None
         if not manual:
-            # Before anything is asked: what stands in the way is known at once.
+            # First of all: a port that is in use is known at once.
             from banno_creds.redirection.endpoint import RedirectionEndpoint
 
             certificate = certificate_for(request.redirect_uri)

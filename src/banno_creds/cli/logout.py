@@ -77,7 +77,7 @@ def command(
     with ExitStack() as stack:
         endpoint = None
         if post_logout_redirect_uri is not None and not only_here:
-            # Before anything is revoked: what stands in the way is known while there is a login to try it again with.
+            # Before anything is revoked: if the port is in use, the command can be tried again.
             endpoint = stack.enter_context(_endpoint(post_logout_redirect_uri, state))
         provider = log_out(login, open_cache(run), run, only_here=only_here)
         done = "Forgotten on this machine, and nobody was told" if only_here else "Signed out"

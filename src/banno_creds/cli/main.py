@@ -64,11 +64,11 @@ def run(
     Returns:
         The exit code.
     """
-    # So that files half made are taken away again, as after Ctrl-C.
+    # So that unfinished files are removed, as after Ctrl-C.
     signal.signal(signal.SIGTERM, _terminate)
     try:
         if "_BANNO_CREDS_COMPLETE" in os.environ:
-            import_module("banno_creds.cli.completion")  # has click find our classes for the shells
+            import_module("banno_creds.cli.completion")  # registers our completion classes with click
             cli.main(list(args), prog_name="banno-creds", complete_var="_BANNO_CREDS_COMPLETE")
         with cli.make_context("banno-creds", list(args), obj=Invocation(tuple(args), clock, sleep)) as context:
             try:
@@ -100,7 +100,7 @@ def _fail(error: BannoCredsError, cause: Exception | None = None, speaker: click
     if os.environ.get("BANNO_CREDS_DEBUG", "") not in ("", "0"):
         from traceback import format_tb
 
-        # The places alone: an exception's own words pass through nothing that would look for secrets in them.
+        # Only the places in the code: nothing has looked for secrets in the exception's words.
         cause = cause or error
         report.log("Traceback (most recent call last):")
         for line in "".join(format_tb(cause.__traceback__)).splitlines():
@@ -125,7 +125,7 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
     where = "banno-creds"
     if error.ctx is not None:
         where = error.ctx.command_path
-    elif args and args[0] in COMMANDS:  # click does not tell of an option without its value where it stood
+    elif args and args[0] in COMMANDS:  # click does not say which command an option without its value belongs to
         where = f"banno-creds {args[0]}"
     message = error.format_message().rstrip(".")
     if message.startswith("Got unexpected extra argument"):

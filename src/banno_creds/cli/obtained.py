@@ -42,7 +42,7 @@ def obtain(context: click.Context, values: Mapping[str, Any], report: Report) ->
     looked = _look_at_files(context, values, whose) if values["quiet"] and not values["force_refresh"] else None
     cache = None if values["no_cache"] else open_cache(run)
     response = whose.obtain(cache, wanted(values), run)
-    # A warning on standard error would have to be given again.
+    # A kept answer could not repeat the warning on standard error.
     if cache is None or looked is None or report.warned or WARNED in context.meta:
         return Obtained(response, None)
     return Obtained(response, Recallable(whose, cache, looked, values["min_ttl"]))

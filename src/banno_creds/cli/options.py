@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 def _use_profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Put a profile's settings behind options and variables, once both --profile and --config are known."""
     if value is None and parameter.name == "profile":
-        value = os.environ.get(PROFILE_VARIABLE)  # one that is set to nothing means something, to us
+        value = os.environ.get(PROFILE_VARIABLE)  # an empty variable counts: it means no profile
     if value == "" and parameter.name == "config":
         raise ConfigurationError("--config names no file", hint="give a file's path, or leave it out")
     known: dict[str, str | None] = context.meta.setdefault(_CHOSEN, {})
@@ -62,13 +62,13 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
     file = find_config_file(known["config"])
     context.meta[CONFIG_FILE] = "" if file is None else own_files.identity(file)
     if known["profile"] is None and known["config"] is None and not context.meta[CONFIG_FILE]:
-        return value  # as most users have it: nothing more is imported
+        return value  # most users have no profiles: nothing more is imported
     from banno_creds.profiles.lookup import find_profile
 
     profile = find_profile(known["profile"], known["config"])
     if profile is not None:
         context.meta[PROFILE] = profile
-        # A table comes to what the option that stands for it does: pairs.
+        # A table becomes pairs, as the option gives them.
         settings = profile.settings
         tables = {name: list(settings[name].items()) for name in ("claims", "params") if name in settings}
         context.default_map = {**settings, **tables}

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 VERIFICATION = "Verification"
 SPEAKER = "banno_creds.speaker"  # the context of the command whose options messages name
-# What a context's meta tells of: what the file with the profiles was like before it was read, the profile in use,
-# that a variable was warned of, and that they were looked at.
+# Keys of a context's meta: the identity of the file with the profiles before it was read, the profile in use,
+# whether a variable was warned of, and whether the variables were checked.
 CONFIG_FILE = "banno_creds.config_file"
 PROFILE = "banno_creds.profile"
 WARNED = "banno_creds.warned"
@@ -41,7 +41,7 @@ class Option(click.Option):
     """An option that stands under a heading in the help, and refuses a private key as its value."""
 
     def __init__(self, *args: Any, section: str = "Options", setting_help: str = "", **kwargs: Any) -> None:
-        del setting_help  # what it says as a `Setting`
+        del setting_help  # only a `Setting` uses it
         super().__init__(*args, **kwargs)
         self.section = section
 
@@ -150,7 +150,7 @@ def doctor_for(context: click.Context) -> str:
 
 
 def _typed(value: Any) -> str:
-    # Of a further claim or parameter the name alone: an error ends in a log, and nobody knows what the value is.
+    # Only the name of a claim or parameter: errors end in logs, and its value may be secret.
     return f"{value[0]}=…" if isinstance(value, tuple) else str(value)
 
 
@@ -161,7 +161,7 @@ class NameValue(click.ParamType[tuple[str, Any]]):
     """``name=value``, and where ``typed`` also ``name:=JSON``."""
 
     name = "name=value"
-    # In a variable: one a line, for values may hold blanks.
+    # In a variable: one a line, since values may have blanks.
     envvar_list_splitter = "\n"
 
     def __init__(self, *, typed: bool = False) -> None:

@@ -71,7 +71,7 @@ class ResultStream:
         The line end goes to standard error: the result stays what it is.
         """
         if not self._last.endswith(b"\n") and _is_one_place():
-            with suppress(OSError):  # nobody reads it, and what follows neither
+            with suppress(OSError):  # nobody reads it, nor what follows
                 sys.stderr.write("\n")
                 sys.stderr.flush()
             self._last = b"\n"

@@ -73,7 +73,7 @@ def client_config(
 def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials | SignedIn:
     """Return whose token a command uses: a person's who signed in to this profile or client, else the client's."""
     folder = own_files.state_folder()
-    # Most users have no such folder, and are not to pay for what looks into it.
+    # Most users have no such folder, and should not pay for looking into it.
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, it never raises
         return _clients_own(context, values)
     store = session_store(context, values)
@@ -87,7 +87,7 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCred
         if name not in values or source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             continue
         if name == "scope" and session is not None and set(" ".join(values[name]).split()) == set(session.scope):
-            continue  # a variable that was there at the login too
+            continue  # the same value as at the login
         option = next(parameter for parameter in context.command.params if parameter.name == name)
         Report().warning(
             f"{option.opts[0] if source is ParameterSource.COMMANDLINE else option.envvar} has no effect here: the "
@@ -187,7 +187,7 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
     ):
         profile = _from_profile(context, name)
         if name == "private_key" and os.environ.get(KEY_VARIABLE):
-            continue  # that comes before it
+            continue  # the variable with the key itself comes first
         if profile is not None and not os.path.exists(values[name]):  # noqa: PTH110 - unlike Path's, it never raises
             raise error(
                 f"there is no {what} {values[name]}",
@@ -198,18 +198,18 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
 
 def _warn_of_unknown_variables(context: click.Context) -> None:
     """Warn of a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
-    if VARIABLES_CHECKED in context.meta:  # a login is looked at as such, and its key once more
+    if VARIABLES_CHECKED in context.meta:  # a login's key is configured in a second step
         return
     context.meta[VARIABLES_CHECKED] = True
     known = {str(parameter.envvar) for parameter in context.command.params} | _OWN_VARIABLES
     unknown = {name for name in os.environ if name.startswith(_PREFIX)} - known
     if unknown:
-        # Only now, for it means to import them all: what is another command's is no mistake.
+        # Only now, since it imports all commands: a variable of another command is no mistake.
         known |= _variables_of(context.find_root())
     for name in sorted(unknown - known):
         from difflib import get_close_matches
 
-        # Without what all of them begin with, which would make any two of them look alike.
+        # Without the common prefix, which would make any two look alike.
         word = name.removeprefix(_PREFIX)
         near = get_close_matches(word, [other.removeprefix(_PREFIX) for other in known], 1, 0.7)
         meant = _MEANT.get(word) or next(iter(near), None)
@@ -218,14 +218,14 @@ def _warn_of_unknown_variables(context: click.Context) -> None:
 
 
 _PREFIX = "BANNO_CREDS_"
-# What other tools call it, where a word alike would be another thing.
+# The names that other tools use, where the most similar name would mean something else.
 _MEANT = {
     **dict.fromkeys(("KEY", "KEY_FILE", "KEY_PATH", "PRIVATE_KEY_FILE", "PRIVATE_KEY_PATH"), "PRIVATE_KEY"),
     **dict.fromkeys(("PEM", "KEY_PEM"), "PRIVATE_KEY_PEM"),
     **dict.fromkeys(("URL", "TOKEN_URL"), "TOKEN_ENDPOINT"),
     **dict.fromkeys(("PASSWORD", "PASSPHRASE"), "PASSPHRASE_FILE"),
 }
-# Those that stand for no option.
+# Variables without an option.
 _OWN_VARIABLES = {
     *(KEY_VARIABLE, SECRET_VARIABLE, "BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_STATE_DIR", "BANNO_CREDS_DEBUG"),
     *("BANNO_CREDS_REQUIRE_INTEROP", "BANNO_CREDS_REQUIRE_BROWSER"),
@@ -249,7 +249,7 @@ def endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | N
     names = [name for name in ("token_endpoint", "issuer", "environment") if name in values]
     for source in GIVEN:
         given = [name for name in names if context.get_parameter_source(name) == source]
-        if len(given) > 1:  # in a profile it was found before
+        if len(given) > 1:  # two in a profile were refused when it was read
             if source is ParameterSource.COMMANDLINE:
                 options = " and ".join(f"--{name.replace('_', '-')}" for name in given)
                 raise ConfigurationError(f"{options} exclude each other", hint="give one of them")

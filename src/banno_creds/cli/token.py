@@ -40,5 +40,5 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
     obtained = obtain(context, values, report)
     report.end()
     text = write_token(obtained.response, output)
-    if output not in ("github", "json"):  # the one writes files as well, the other tells how long the token lives
+    if output not in ("github", "json"):  # `github` writes files too, and `json` tells how long the token lives
         obtained.remember(context.find_root().obj.arguments, text + "\n")
