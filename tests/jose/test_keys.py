@@ -347,7 +347,7 @@ def curve(name: str) -> bytes:
 
 
 def traditional_dsa() -> bytes:
-    return dsa.generate_private_key(2048).private_bytes(
+    return dsa.generate_private_key(1024).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
 
@@ -610,7 +610,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
         ),
         sort_of_key("an Ed25519"),
     ),
-    "DSA": (lambda _: other(dsa.generate_private_key(2048)), sort_of_key("a DSA")),
+    "DSA": (lambda _: other(dsa.generate_private_key(1024)), sort_of_key("a DSA")),
     "DSA, traditional": (lambda _: traditional_dsa(), sort_of_key("a DSA")),
     "OpenSSH, encrypted": (
         encrypted_openssh,
