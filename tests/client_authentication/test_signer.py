@@ -119,7 +119,7 @@ def test_es256_with_the_key_of_rfc_7515() -> None:
     key = keys.load_private_key(json.dumps(RFC_EC_JWK).encode(), "RFC 7515")
     signing_input = f"eyJhbGciOiJFUzI1NiJ9.{RFC_PAYLOAD}"
     token = f"{signing_input}.{base64url(KeySigner(key, 'ES256').sign(signing_input.encode()))}"
-    # ECDSA draws lots, so it is another signature than the RFC's: whoever accepts that one must accept this.
+    # ECDSA is randomised, so this is another signature than the RFC's: a verifier must accept both.
     rfc = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
     public = jwt.PyJWK({name: value for name, value in RFC_EC_JWK.items() if name != "d"} | {"alg": "ES256"})
     for accepted in (token, f"{signing_input}.{rfc}"):

@@ -1,4 +1,4 @@
-"""Keys as users really have them: every form, everything that is none, and the names a key goes by."""
+"""Private keys in every form that users have, everything that is no usable key, and the names of a key."""
 
 from __future__ import annotations
 

@@ -228,5 +228,5 @@ def test_the_other_pages_say_what_to_do() -> None:
     assert "answered already" in Page(ALL["used"]).texts["h1"][0]
     assert "signed out" in Page(ALL["signed out"]).texts["h1"][0]
     assert "nothing here" in Page(ALL["not found"]).texts["h1"][0]
-    # Whoever is told so did not fail to sign in: the login under way may well go on.
+    # These pages must not say that the login failed: it may still go on.
     assert not re.search("not signed in", ALL["not ours"] + ALL["used"] + ALL["not found"])

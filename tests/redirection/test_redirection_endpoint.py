@@ -915,7 +915,7 @@ def test_silent_connections_are_closed_before_answered_ones_and_the_browser_neve
             answered(plain, stack)
         # Sixty-five: the silent one goes, though it is not the oldest.
         assert silent.recv(1) == b""
-        # One more, and none is silent: whoever goes, it is not the browser.
+        # One more, and none is silent: another connection is closed, but not the browser's.
         answered(plain, stack)
         plain.endpoint.finish(PAGE, "/me", seconds=0)
         assert reply.result(SECONDS).status == 303

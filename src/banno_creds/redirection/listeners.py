@@ -40,17 +40,9 @@ _LIST_COMMANDS = {
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Listen on loopback only (RFC 8252 section 8.3).
+    """Listen on loopback only (RFC 8252 section 8.3), with one non-blocking socket for each address of the host.
 
-    Args:
-        host: 127.0.0.1, ::1, or ``localhost``, which means each of the two that the machine has.
-        port: the port.
-
-    Returns:
-        One non-blocking socket for each address.
-
-    Raises:
-        ConfigurationError: the port is not available; on Linux the message names the program that holds it.
+    If the port is not available, the error names the program that holds it, on Linux.
     """
     # A browser uses whichever address answers: another program on one of them could receive the code.
     listeners: list[socket.socket] = []
@@ -136,14 +128,9 @@ def is_of_another_user(connection: socket.socket) -> bool:
     """Check whether another user's program is at the other end of a connection from this machine.
 
     Root does not count as another user: root can act as any user, and forwards ports for others (WSL). A program that
-    has already closed its end can no longer be identified, and counts as another user's.
-
-    Args:
-        connection: an accepted TCP connection.
-
-    Returns:
-        True if it is another user's. False if the system does not tell: on other systems than Linux, without /proc,
-        and if this process cannot see the other end, as in some containers.
+    has already closed its end can no longer be identified, and counts as another user's. False if the system does not
+    tell: on other systems than Linux, without /proc, and if this process cannot see the other end, as in some
+    containers.
     """
     if sys.platform != "linux":
         return False
