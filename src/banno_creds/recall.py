@@ -1,12 +1,12 @@
-"""The answer to a command line that was answered before, given before anything else is loaded.
+"""The answer to a repeated command line, given before anything else is loaded.
 
-``banno-creds token`` in a loop asks the same again and again. What it was answered is kept in the cache beside the
-token, under a hash of all that decided it: the arguments, our environment variables, the folder it was asked in. The
-second time, the answer is given as it is, if nothing has changed: the key, the configuration, the token's entry in
-the cache, and if the token is good for long enough. In any doubt there is no answer, and the command line is read as
-ever. There is no second parser here: arguments are compared and not understood.
+``banno-creds token`` in a loop asks for the same token again and again. The cache keeps the answer beside the token,
+under a hash of everything that decides it: the arguments, our environment variables, the current folder. The next
+time, the answer is given as it is if the key, the configuration and the token's entry in the cache have not changed,
+and the token is good for long enough. In any doubt there is no answer, and the command line is parsed as usual. This
+is no second parser: arguments are compared, and their meaning does not matter.
 
-It saves importing click, dataclasses, pathlib and json, which is three quarters of such a run.
+It saves importing click, dataclasses, pathlib and json, which take half of such a run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import time
 from banno_creds import __version__
 from banno_creds.storage import own_files
 
-TYPE_CHECKING = False  # typing itself is one of the imports that this module does without
+TYPE_CHECKING = False  # this module does not even import typing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Life = tuple[str, str, str, str]
 
-# hashlib would load OpenSSL for it. This is what it falls back to itself, and where `random` has its own from.
+# hashlib would load OpenSSL. These modules are its own fallback, and `random` uses them as well.
 try:
     from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12 and later
 except ImportError:
@@ -36,20 +36,20 @@ except ImportError:
 _FORMAT = f"banno-creds {__version__} answer 2"
 _VARIABLES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
 _MOST_BYTES = 1024 * 1024
-_MOST_ANSWERS = 100  # each folder, each variable and each option makes another one
+_MOST_ANSWERS = 100  # another folder, variable or option makes another answer
 _STALE = 3600  # seconds
 _NO_CLOCK = "-"
-_CLOCK_SET = 2  # seconds; less is a clock that is kept right all the time
+_CLOCK_SET = 2  # seconds; a smaller step is only a correction of the clock
 
 
 def answer(arguments: Sequence[str]) -> bytes | None:
-    """Answer a command line as it was answered before.
+    """Return the kept answer to a command line.
 
     Args:
         arguments: the command line, without the program's name.
 
     Returns:
-        What goes to stdout; None if nothing is known, or anything has changed.
+        The text for stdout; None if there is no answer, or if anything has changed.
     """
     try:
         folder = own_files.cache_folder()
@@ -59,14 +59,14 @@ def answer(arguments: Sequence[str]) -> bytes | None:
         asked = _name(arguments)
         head, text = _parts(own_files.read(os.path.join(folder, asked)))
         form, name, entry, identity, began, started, seconds, good_for, *files = head
-        # What was renamed is the answer to another question.
+        # A file that was renamed holds the answer to another command line.
         if form != _FORMAT or name != asked:
             return None
         now = time.time()
         age = own_files.age(now, float(began), (started, float(seconds)))
         if age is None or age > float(good_for):
             return None
-        # The clock was set back, and the answer may name a time: it would now be one that is too late.
+        # The clock was set back: a time that the answer names would be too late by now.
         if age - (now - float(began)) > _CLOCK_SET:
             return None
         if own_files.identity(os.path.join(folder, entry)) != identity:
@@ -81,15 +81,15 @@ def answer(arguments: Sequence[str]) -> bytes | None:
 def remember(
     arguments: Sequence[str], entry: str, identity: str, life: Life, files: Sequence[str], text: str
 ) -> None:
-    """Keep what a command line was answered; if that cannot be done, the next one is answered less quickly.
+    """Keep the answer to a command line; if that fails, the next run is slower, and nothing else.
 
     Args:
         arguments: the command line, without the program's name.
-        entry: the path of the token's entry in the cache, whose folder is there.
-        identity: what `own_files.identity` said of it, before it was read.
-        life: when the token was asked for, and how long the answer is good.
-        files: what `look` said of what else the answer depends on, before that was read: the key, the configuration.
-        text: what went to stdout, the last line end included.
+        entry: the path of the token's entry in the cache; the folder exists.
+        identity: the entry's `own_files.identity`, from before it was read.
+        life: see `life_of`.
+        files: the `look` at each file that the answer depends on (key, configuration), from before it was read.
+        text: the text for stdout, with the last line end.
     """
     folder, entry_name = os.path.split(entry)
     try:
@@ -105,7 +105,7 @@ def remember(
 
 
 def sweep(folder: str) -> None:
-    """Remove the answers that nobody will be given any more, and of the others the oldest where they are many.
+    """Remove the answers that are no longer valid, and the oldest if there are too many.
 
     Args:
         folder: the cache's folder.
@@ -133,7 +133,7 @@ def sweep(folder: str) -> None:
 
 
 def _has_entry(path: str, folder: str) -> bool:
-    """Whether an answer's token is still the one that is kept."""
+    """Return whether an answer's token is still in the cache."""
     try:
         form, _, entry, identity, *_ = _parts(own_files.read(path))[0]
         return form == _FORMAT and own_files.identity(os.path.join(folder, entry)) == identity
@@ -142,21 +142,21 @@ def _has_entry(path: str, folder: str) -> bool:
 
 
 def life_of(requested_at: float, good_for: float) -> Life:
-    """When a token was asked for by two clocks, and for how long from then an answer with it is good.
+    """Return when a token was requested, by two clocks, and how long an answer with it is valid.
 
     Args:
-        requested_at: in seconds since the epoch.
-        good_for: in seconds.
+        requested_at: the time of the request, in seconds since the epoch.
+        good_for: how long from then the answer is valid, in seconds.
 
     Returns:
-        What `remember` wants.
+        The value for `remember`.
     """
     started, seconds = own_files.uptime()
     return repr(requested_at), started or _NO_CLOCK, repr(seconds - (time.time() - requested_at)), repr(good_for)
 
 
 def _parts(content: bytes) -> tuple[list[str], bytes]:
-    """The lines at the head of an answer, and its text; ValueError if it is broken."""
+    """Return the lines at the head of an answer's file, and its text; ValueError if it is broken."""
     digest, _, kept = content.partition(b"\n")
     if digest.decode("ascii") != sha256(kept).hexdigest():
         raise ValueError("it is broken")
@@ -165,7 +165,7 @@ def _parts(content: bytes) -> tuple[list[str], bytes]:
 
 
 def _name(arguments: Sequence[str]) -> str:
-    """The name of an answer's file: a hash of everything that decides what a command line means."""
+    """Return the name of an answer's file: a hash of everything that decides what a command line means."""
     environment = sorted(
         f"{name}={value}"
         for name, value in os.environ.items()
@@ -177,14 +177,13 @@ def _name(arguments: Sequence[str]) -> str:
 
 
 def look(path: str) -> str:
-    """Look at a file that an answer depends on.
+    """Describe a file that an answer depends on.
 
     Args:
         path: the file; it may be missing.
 
     Returns:
-        A line: the SHA-256 of what is in it, who may read and write it, who may put another into its folder, and its
-        path.
+        A line with the SHA-256 of its content, its mode and owner, those of its folder, and its path.
 
     Raises:
         OSError: it cannot be read.
@@ -195,7 +194,7 @@ def look(path: str) -> str:
         status = os.stat(path)
     except FileNotFoundError:
         return f"missing {path}"
-    # Before it is opened: what was written into a pipe is for somebody else.
+    # Checked before it is opened: the content of a pipe is for another reader.
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is no file")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.once  # the shells are what differs
 
-# Completes; anything else that it is to run it shows instead.
+# Completes, prints a script that `banno-creds completion` printed before, and shows anything else that it should run.
 PROGRAM = """#!/bin/sh
-[ -n "$_BANNO_CREDS_COMPLETE" ] || [ "$1" = completion ] || {{ echo "runs: $*"; exit; }}
-exec "{python}" -m banno_creds "$@"
+[ -z "$_BANNO_CREDS_COMPLETE" ] || exec "{python}" -m banno_creds "$@"
+[ "$1" = completion ] || {{ echo "runs: $*"; exit; }}
+cat "{scripts}/$2"
 """
 PROFILES = '[profiles.garden]\nclient_id = "a"\n\n[profiles.granite]\nclient_id = "b"\n'
 
@@ -38,18 +39,36 @@ def _shell(name: str) -> str:
     return found
 
 
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each shell's script as `banno-creds completion` prints it, and zsh's own table of completions."""
+    folder = tmp_path_factory.mktemp("scripts")
+    for shell in SHELLS:
+        done = subprocess.run(
+            [sys.executable, "-m", "banno_creds", "completion", shell], capture_output=True, timeout=60, check=True
+        )
+        (folder / shell).write_bytes(done.stdout)
+    if shutil.which("zsh") is not None:
+        # It takes zsh a second to make, and each test would wait for it again.
+        load = "autoload -Uz compinit && compinit -i"
+        subprocess.run(["zsh", "-f", "-c", load], env={**os.environ, "HOME": str(folder)}, timeout=60, check=True)
+    return folder
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, scripts: Path) -> Path:
     """A home with the program on its path, two profiles, another file with one, and a key's file."""
     program = tmp_path / "bin" / "banno-creds"
     program.parent.mkdir()
-    program.write_text(PROGRAM.format(python=sys.executable))
+    program.write_text(PROGRAM.format(python=sys.executable, scripts=scripts))
     program.chmod(0o755)
     config = tmp_path / ".config" / "banno-creds" / "config.toml"
     config.parent.mkdir(parents=True)
     config.write_text(PROFILES)
     (tmp_path / "a=b:c.toml").write_text('[profiles.solo]\nclient_id = "c"\n')
     (tmp_path / "private.pem").touch()
+    if (scripts / ".zcompdump").exists():
+        shutil.copy(scripts / ".zcompdump", tmp_path)
     return tmp_path
 
 

@@ -265,7 +265,7 @@ class TestPassphrase:
         result = cli("keygen", "--type", "ec", "--force", "--passphrase-file", "-", stdin=b"x" * 1024)
         assert (result.code, result.stdout) == (2, "")
         assert result.stderr == error(
-            "The passphrase is longer than 1023 bytes, which nobody could read the key with",
+            "The passphrase is longer than 1023 bytes, and OpenSSL could not read the key",
             "choose a shorter one; 20 random characters are plenty",
         )
 

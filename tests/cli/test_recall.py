@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from banno_creds import __main__, child, recall
+from banno_creds.cli.main import run
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID, Result, write_private
 
@@ -448,6 +450,36 @@ def command(tmp_path: Path, issuer: Issuer, ec_pem: Path) -> Command:
     return Command(ask, {"BANNO_CREDS_CACHE_DIR": str(folder)}, folder)
 
 
+class Quick(Command):
+    """The same in this process: as `main` does it, but without its end. For tests of many runs."""
+
+    def __init__(self, of: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        super().__init__(of.arguments, of.env, of.folder)
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+        self._recalled = False
+
+    def __call__(self, *more: str, stdin: bytes = b"", **env: str) -> Result:
+        arguments = [*self.arguments, *more]
+        with self._monkeypatch.context() as patch:
+            for name, value in (self.env | env).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+            code = __main__._recall(arguments)
+            self._recalled = code is not None
+            if code is None:
+                code = run(arguments)
+        return Result(code, *self._capfd.readouterr())
+
+    def was_recalled(self) -> bool:
+        return self._recalled
+
+
+@pytest.fixture
+def quick(command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Quick:
+    return Quick(command, monkeypatch, capfd)
+
+
 GOOD = Result(0, "openid.1\n", "")
 HEAVY = ("httpx", "cryptography", "jwt", "rich", "tomlkit")
 EARLY = ("click", "dataclasses", "pathlib", "json", "re", "typing", "contextlib", "hashlib", "logging", "socket")
@@ -467,9 +499,9 @@ def test_the_second_run_loads_next_to_nothing_and_one_with_other_arguments_nothi
     assert command.was_recalled()
 
 
-def test_what_is_not_to_be_recalled_is_not(command: Command, issuer: Issuer, ec_pem: Path, tmp_path: Path) -> None:
+def test_what_is_not_to_be_recalled_is_not(quick: Quick, ec_pem: Path) -> None:
     key = ec_pem.read_bytes()
-    command()
+    quick()
     for more, stdin in (
         (["-v"], b""),
         (["-o", "json"], b""),
@@ -479,11 +511,11 @@ def test_what_is_not_to_be_recalled_is_not(command: Command, issuer: Issuer, ec_
         (["--no-cache"], b""),
     ):
         for _ in range(2):
-            assert command(*more, stdin=stdin).code == 0
-            assert not command.was_recalled(), more
-    tokens = [command(*more).stdout for more in ([], ["-o", "token"]) for _ in range(2)]
+            assert quick(*more, stdin=stdin).code == 0
+            assert not quick.was_recalled(), more
+    tokens = [quick(*more).stdout for more in ([], ["-o", "token"]) for _ in range(2)]
     assert tokens == ["openid.5\n"] * 4
-    assert command.was_recalled()
+    assert quick.was_recalled()
 
 
 @pytest.fixture
@@ -547,38 +579,38 @@ def test_two_dashes_that_are_an_options_value_end_nothing(execute: Command) -> N
     assert not execute.was_recalled()
 
 
-def test_whatever_a_variable_says_holds_when_it_is_said(command: Command) -> None:
-    command()
-    assert command(BANNO_CREDS_SCOPE="full").stdout == "full.2\n"
-    assert command(BANNO_CREDS_SCOPE="full").stdout == "full.2\n"
-    assert command.was_recalled()
-    assert command() == GOOD
-    assert command.was_recalled()
+def test_whatever_a_variable_says_holds_when_it_is_said(quick: Quick) -> None:
+    quick()
+    assert quick(BANNO_CREDS_SCOPE="full").stdout == "full.2\n"
+    assert quick(BANNO_CREDS_SCOPE="full").stdout == "full.2\n"
+    assert quick.was_recalled()
+    assert quick() == GOOD
+    assert quick.was_recalled()
 
 
-def test_a_run_that_warned_warns_again(command: Command, ec_pem: Path) -> None:
-    command()
+def test_a_run_that_warned_warns_again(quick: Quick, ec_pem: Path) -> None:
+    quick()
     ec_pem.chmod(0o644)
-    results = [command() for _ in range(2)]
+    results = [quick() for _ in range(2)]
     warning = f"!   Others can read {ec_pem} (mode 0644)\n    chmod 600 {ec_pem}\n"
     assert results == [Result(0, "openid.1\n", warning)] * 2
     ec_pem.chmod(0o600)
-    assert command() == GOOD
+    assert quick() == GOOD
 
 
-def test_a_run_with_a_misspelt_variable_warns_each_time(command: Command) -> None:
-    results = [command(BANNO_CREDS_SCOPES="full") for _ in range(3)]
+def test_a_run_with_a_misspelt_variable_warns_each_time(quick: Quick) -> None:
+    results = [quick(BANNO_CREDS_SCOPES="full") for _ in range(3)]
     warning = "!   BANNO_CREDS_SCOPES means nothing here\n    did you mean BANNO_CREDS_SCOPE?\n"
     assert results == [Result(0, "openid.1\n", warning)] * 3
 
 
-def test_a_forced_refresh_by_another_command_line_is_everybodys(command: Command) -> None:
-    assert [command().stdout for _ in range(2)] == ["openid.1\n"] * 2
-    assert command("--force-refresh", "--timeout", "29").stdout == "openid.2\n"
-    assert command().stdout == "openid.2\n"
-    assert not command.was_recalled()
-    assert command().stdout == "openid.2\n"
-    assert command.was_recalled()
+def test_a_forced_refresh_by_another_command_line_is_everybodys(quick: Quick) -> None:
+    assert [quick().stdout for _ in range(2)] == ["openid.1\n"] * 2
+    assert quick("--force-refresh", "--timeout", "29").stdout == "openid.2\n"
+    assert quick().stdout == "openid.2\n"
+    assert not quick.was_recalled()
+    assert quick().stdout == "openid.2\n"
+    assert quick.was_recalled()
 
 
 def test_a_cleared_cache_answers_nothing(command: Command, process: Cli) -> None:
@@ -587,17 +619,17 @@ def test_a_cleared_cache_answers_nothing(command: Command, process: Cli) -> None
     assert command().stdout == "openid.2\n"
 
 
-def test_another_key_in_the_same_file_has_another_token(command: Command, ec_pem: Path, rsa_pem: Path) -> None:
+def test_another_key_in_the_same_file_has_another_token(quick: Quick, ec_pem: Path, rsa_pem: Path) -> None:
     ec = ec_pem.read_bytes()
-    assert [command().stdout for _ in range(2)] == ["openid.1\n"] * 2
+    assert [quick().stdout for _ in range(2)] == ["openid.1\n"] * 2
     ec_pem.write_bytes(rsa_pem.read_bytes())
-    assert [command().stdout for _ in range(2)] == ["openid.2\n"] * 2
+    assert [quick().stdout for _ in range(2)] == ["openid.2\n"] * 2
     ec_pem.write_bytes(ec)
-    assert [command().stdout for _ in range(2)] == ["openid.1\n"] * 2
+    assert [quick().stdout for _ in range(2)] == ["openid.1\n"] * 2
 
 
 def test_two_profiles_that_differ_only_in_scope_never_get_each_others_token(
-    command: Command, tmp_path: Path, ec_pem: Path, issuer: Issuer
+    quick: Quick, tmp_path: Path, ec_pem: Path, issuer: Issuer
 ) -> None:
     config = tmp_path / "config.toml"
 
@@ -612,25 +644,25 @@ def test_two_profiles_that_differ_only_in_scope_never_get_each_others_token(
         config.chmod(0o600)
 
     profiles("a", "b")
-    command.arguments = ["token", "--config", str(config)]
+    quick.arguments = ["token", "--config", str(config)]
     for _ in range(3):
-        assert command("--profile", "one") == Result(0, "a.1\n", "")
-        assert command("--profile", "two") == Result(0, "b.2\n", "")
-    assert command.was_recalled()
+        assert quick("--profile", "one") == Result(0, "a.1\n", "")
+        assert quick("--profile", "two") == Result(0, "b.2\n", "")
+    assert quick.was_recalled()
     profiles("b", "a")
     for _ in range(2):
-        assert command("--profile", "one") == Result(0, "b.2\n", "")
-        assert command(BANNO_CREDS_PROFILE="two") == Result(0, "a.1\n", "")
+        assert quick("--profile", "one") == Result(0, "b.2\n", "")
+        assert quick(BANNO_CREDS_PROFILE="two") == Result(0, "a.1\n", "")
 
 
-def test_a_config_file_that_appears_is_heeded(command: Command, tmp_path: Path, ec_pem: Path) -> None:
+def test_a_config_file_that_appears_is_heeded(quick: Quick, tmp_path: Path, ec_pem: Path) -> None:
     config = tmp_path / "config"
-    command.env["XDG_CONFIG_HOME"] = str(config)
-    assert [command().stdout for _ in range(2)] == ["openid.1\n"] * 2
-    assert command.was_recalled()
+    quick.env["XDG_CONFIG_HOME"] = str(config)
+    assert [quick().stdout for _ in range(2)] == ["openid.1\n"] * 2
+    assert quick.was_recalled()
     (config / "banno-creds").mkdir(parents=True)
     (config / "banno-creds" / "config.toml").write_text('default = "a"\n[profiles.a]\nscope = ["full"]\n')
-    assert command().stdout == "full.2\n"
+    assert quick().stdout == "full.2\n"
 
 
 @pytest.mark.parametrize("seconds", [-300, 300])
@@ -682,18 +714,18 @@ def test_a_standard_output_that_takes_nothing_is_told_of_as_ever(
     assert command("-o", form).code == 0
     assert command("-o", form).code == 0
     assert command.was_recalled()
-    run = shlex.join([sys.executable, "-m", "banno_creds", *command.arguments, "-o", form])
+    line = shlex.join([sys.executable, "-m", "banno_creds", *command.arguments, "-o", form])
     if redirection.startswith("|"):
         # The reader has gone before anything is written.
         reading, writing = os.pipe()
         os.close(reading)
         done = subprocess.run(
-            shlex.split(run), stdout=writing, stderr=subprocess.PIPE, env={**os.environ, **command.env}, check=False
+            shlex.split(line), stdout=writing, stderr=subprocess.PIPE, env={**os.environ, **command.env}, check=False
         )
         os.close(writing)
     else:
         done = subprocess.run(
-            ["sh", "-c", f"{run} {redirection}"],
+            ["sh", "-c", f"{line} {redirection}"],
             stderr=subprocess.PIPE,
             env={**os.environ, **command.env},
             timeout=60,
@@ -758,13 +790,13 @@ def test_only_token_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_entry_point_hands_the_command_its_variables(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[object] = []
 
-    def run(*what: object) -> int:
+    def become(*what: object) -> int:
         ran.extend(what)
         if what[0] == ["missing"]:
             raise FileNotFoundError
         return 7
 
-    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(child, "run", become)
     assert __main__._recall(["exec", "--", "x", "--", "y"]) is None
     kept.remember(arguments=("exec", "--"), text="BANNO_ACCESS_TOKEN=a=\nBANNO_TOKEN_TYPE=Bearer\n")
     assert __main__._recall(["exec", "--", "x", "--", "y"]) == 7

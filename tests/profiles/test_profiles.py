@@ -1190,9 +1190,9 @@ def test_names_are_found_in_odd_files_too(text: str) -> None:
     assert profiles.profile_names() == ["a", "b"]
 
 
-def test_the_demo_reads_no_profiles_of_its_user(process: Cli) -> None:
+def test_the_demo_reads_no_profiles_of_its_user(cli: Cli) -> None:
     write('default = "a"\n[profiles.a]\nlifetime = 9999\n')
-    assert process("demo").code == 0
+    assert cli("demo").code == 0
 
 
 # --- docs/profiles.md ---------------------------------------------------------------------------------------------

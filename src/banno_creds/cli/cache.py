@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """See or clear the cache of tokens.
 
-    It is in your cache folder, or where BANNO_CREDS_CACHE_DIR says; the folder and its files are yours alone.
+    It is in your cache folder, or where BANNO_CREDS_CACHE_DIR says; nobody else can read the folder or its files.
     """
 
 

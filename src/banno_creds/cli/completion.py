@@ -1,8 +1,8 @@
-"""``banno-creds completion``: what a shell reads to complete our commands, options, profiles and files.
+"""``banno-creds completion``: a script for a shell that completes our commands, options, profiles and files.
 
-click's own classes do most of it. Ours mend what they do to ``--option=value``, to files behind it, to a zsh that has
-not loaded its completion yet, and to fish's descriptions. `banno_creds.cli.run` imports this module before it
-completes, and so has click find them.
+click's own classes do most of it. Ours correct ``--option=value``, files behind it, a zsh that has not loaded its
+completion yet, and fish's descriptions. `banno_creds.cli.main.run` imports this module before
+it completes, so that click finds them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Where bash ends a word, besides blanks and what a command line ends at.
 _BREAKS = "=:"
 
-# compset: what a file is matched against begins behind the first =, and what is before it stays.
+# compset: a file is matched from behind the first =, and the text before it stays.
 _ZSH = """\
 #compdef %(prog_name)s
 
@@ -63,8 +63,8 @@ else
 fi
 """
 
-# A description may have commas too. Files are what fish itself would offer for the argument of a command '', which
-# knows of ~ and quotes; a candidate counts only if it begins with the whole word, option and all.
+# A description may have commas too. For files, fish itself completes the argument of a command '', because it knows
+# ~ and quotes; a candidate counts only if it begins with the whole word, including the option.
 _FISH = """\
 function %(complete_func)s
     set -l response (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) \

@@ -144,7 +144,7 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
             raise ConfigurationError("--bits is for RSA; a P-256 key has its size", hint="leave --bits out")
         if _same(private_key, public_key):
             raise ConfigurationError("both keys cannot go into one file", hint="choose another --public-key")
-        # Looked at before anybody is asked for a passphrase, and once more when the files are written.
+        # Checked before asking for a passphrase, and again when the files are written.
         check_places([private_key, public_key], replace=values["force"])
         secret = _new_passphrase(values["passphrase_file"], stdin, ask=values["encrypt"])
         key = _new(values["key_type"], int(values["bits"] or _DEFAULT_BITS))
@@ -198,7 +198,7 @@ def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -
     if source == "-":
         found = KeySource("standard input", content=stdin.read("the private key"))
     else:
-        # Others who can write it could have put a key of theirs there, for the bank to be given its public half.
+        # Somebody who can write it could have put a key of their own there, and the bank would get its public half.
         found = KeySource(source, path=expand(source), allow_writable=values["allow_writable"])
     ask = passphrase(values["passphrase_file"], stdin)
     return load_key(found, ask, Run(report.step), thorough=True)
@@ -216,7 +216,7 @@ def _new_passphrase(file: str | None, stdin: StandardInput, *, ask: bool) -> byt
     secret = _ask_twice() if file is None else read_passphrase(file, stdin)
     if len(secret) > _MOST_PASSPHRASE_BYTES:
         raise ConfigurationError(
-            f"the passphrase is longer than {_MOST_PASSPHRASE_BYTES} bytes, which nobody could read the key with",
+            f"the passphrase is longer than {_MOST_PASSPHRASE_BYTES} bytes, and OpenSSL could not read the key",
             hint="choose a shorter one; 20 random characters are plenty",
         )
     return secret
