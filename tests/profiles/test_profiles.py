@@ -9,12 +9,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from random import Random, randrange
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from banno_creds.config import ClientConfig, find_config_file
 from banno_creds.errors import ConfigurationError
@@ -965,12 +964,8 @@ _KEYS = (
     *("client_id", "kid", "scope", "default", "claims.n", "profiles.a.kid", '"kid"', "profiles", "a.kid", "a"),
     "profiles.b",
 )
-_line = st.one_of(
-    st.sampled_from(_HEADERS),
-    st.tuples(st.sampled_from(_KEYS), st.sampled_from(_VALUES)).map(" = ".join),
-    st.sampled_from(("", "# [profiles.a]", "  # x", 'default = "a"', 'default = "b" # "', "\r")),
-)
-# Any lines at all are seldom a file that can be read. Most are made of tables that differ, with keys that differ.
+_OTHER_LINES = ("", "# [profiles.a]", "  # x", 'default = "a"', 'default = "b" # "', "\r")
+# Files of any lines are seldom valid. Most files here have tables that differ, with keys that differ.
 _SPELLINGS = (
     ("[profiles.a]", "[profiles.a]", "[profiles.a] # [profiles.b]", '[profiles."a"]', "[ profiles.'a' ]"),
     ("[profiles.b]", "[profiles.b]", "[profiles.b]\t", "  [profiles.b]", '["profiles".b]'),
@@ -979,23 +974,31 @@ _SPELLINGS = (
     ("[profiles.a.claims]", "[profiles.a.claims]", '[profiles.a."c d"]', '[profiles."a".claims]'),
     ("[profiles.b.claims.deep]", "[profiles.b.claims.deep]", "[profiles.b . claims]", "[other]", "[profiles]"),
 )
-_value = st.sampled_from([*_VALUES[:7] * 6, *_VALUES])
-_table = st.builds(
-    lambda spellings, members, end: [*spellings, *(f"{name} = {value}" for name, value in members.items()), end],
-    st.sampled_from(_SPELLINGS).flatmap(lambda spellings: st.sampled_from(spellings).map(lambda one: [one])),
-    st.dictionaries(st.sampled_from(("client_id", "kid", "scope", "n")), _value, max_size=2),
-    st.sampled_from(("", "# [profiles.a]")),
+_TOPS: tuple[list[str], ...] = (
+    [],
+    ['default = "a"'],
+    ["# x", "default = 'b' # [profiles.a]"],
+    ['profiles.a.kid = "x"'],
 )
-_tables = st.builds(
-    lambda top, tables: [*top, *(line for table in tables for line in table)],
-    st.sampled_from(([], ['default = "a"'], ["# x", "default = 'b' # [profiles.a]"], ['profiles.a.kid = "x"'])),
-    st.lists(_table, max_size=5, unique_by=lambda table: re.sub(r"[^abx.]|claims.*|#.*", "", table[0])),
-)
-_file = st.builds(
-    lambda lines, end: "\n".join(lines).replace("\n", end),
-    st.sampled_from([_tables] * 5 + [st.lists(_line, max_size=12)]).flatmap(lambda lines: lines),
-    st.sampled_from(("\n", "\r\n")),
-)
+
+
+def _any_line(random: Random) -> str:
+    header, member = random.choice(_HEADERS), f"{random.choice(_KEYS)} = {random.choice(_VALUES)}"
+    return random.choice((header, member, random.choice(_OTHER_LINES)))
+
+
+def _any_table(random: Random, spellings: tuple[str, ...]) -> list[str]:
+    keys = random.sample(("client_id", "kid", "scope", "n"), random.randint(0, 2))
+    values = random.choices([*_VALUES[:7] * 6, *_VALUES], k=len(keys))
+    members = (f"{key} = {value}" for key, value in zip(keys, values, strict=True))
+    return [random.choice(spellings), *members, random.choice(("", "# [profiles.a]"))]
+
+
+def _any_file(random: Random) -> str:
+    if random.random() < 1 / 6:
+        return "\n".join(_any_line(random) for _ in range(random.randint(0, 12)))
+    tables = random.sample(_SPELLINGS, random.randint(0, 5))
+    return "\n".join([*random.choice(_TOPS), *(line for table in tables for line in _any_table(random, table))])
 
 
 def _outcome(load: Callable[[], dict[str, Any]], name: str | None) -> object:
@@ -1007,38 +1010,51 @@ def _outcome(load: Callable[[], dict[str, Any]], name: str | None) -> object:
     return data.get("default"), data.get("profiles", {}).get(wanted)
 
 
-@settings(max_examples=1000, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-@given(_file, st.sampled_from((*"aaaab", None, *_NAMES)))
-@example('[profiles.b]\nkid = """\n[profiles.a]\nkid = "inside" # """\n', "a")
-@example("[profiles.b]\nkid = '''\n[profiles.a]\nkid = 'inside' # '''\n[profiles.a]\niat = true\n", "a")
-@example('x = """\n[profiles.a]\nkid = "inside"\n"""\n', "a")
-@example("[profiles.a]\nkid = 'x'\n  [profiles.b]\niat = true\n", "a")
-@example("[profiles.a]\nkid = 'x'\n[profiles.'b']\niat = true\n[profiles.'a'.claims]\nn = 1\n", "a")
-@example('[profiles.b]\nscope = [\n[profiles.a]\n]\nkid = "x"\n', "a")
-@example('[profiles.a]\nscope = [\n["x"],\n]\nkid = "after"\n', "a")
-@example('[profiles.a]\nkid = "1"\n[profiles]\na.iat = true\n', "a")
-@example("[profiles.a]\nkid = 'x'\n[profiles.b]\n  [profiles.a.claims]\n  n = 1\n", "a")
-@example("profiles.a.kid = 'x'\n[profiles.b]\n[profiles.a.claims]\nn = 1\n", "a")
-@example("profiles.a.kid = 'x'\n[profiles.b]\niat = true\n", "b")
-@example("profiles = 3\n[profiles.b]\niat = true\n", "b")
-@example('profiles.a.kid = "1"\n[profiles.b]\n', "a")
-@example('[profiles.a]\nkid="1"\n\n[profiles.b]\n[profiles.a.claims]\nn=1\n', "a")
-def test_the_short_way_comes_to_what_parsing_everything_does(text: str, name: str | None) -> None:
-    text = text.replace("\r\n", "\n")
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('[profiles.b]\nkid = """\n[profiles.a]\nkid = "inside" # """\n', "a"),
+        ("[profiles.b]\nkid = '''\n[profiles.a]\nkid = 'inside' # '''\n[profiles.a]\niat = true\n", "a"),
+        ('x = """\n[profiles.a]\nkid = "inside"\n"""\n', "a"),
+        ("[profiles.a]\nkid = 'x'\n  [profiles.b]\niat = true\n", "a"),
+        ("[profiles.a]\nkid = 'x'\n[profiles.'b']\niat = true\n[profiles.'a'.claims]\nn = 1\n", "a"),
+        ('[profiles.b]\nscope = [\n[profiles.a]\n]\nkid = "x"\n', "a"),
+        ('[profiles.a]\nscope = [\n["x"],\n]\nkid = "after"\n', "a"),
+        ('[profiles.a]\nkid = "1"\n[profiles]\na.iat = true\n', "a"),
+        ("[profiles.a]\nkid = 'x'\n[profiles.b]\n  [profiles.a.claims]\n  n = 1\n", "a"),
+        ("profiles.a.kid = 'x'\n[profiles.b]\n[profiles.a.claims]\nn = 1\n", "a"),
+        ("profiles.a.kid = 'x'\n[profiles.b]\niat = true\n", "b"),
+        ("profiles = 3\n[profiles.b]\niat = true\n", "b"),
+        ('profiles.a.kid = "1"\n[profiles.b]\n', "a"),
+        ('[profiles.a]\nkid="1"\n\n[profiles.b]\n[profiles.a.claims]\nn=1\n', "a"),
+    ],
+)
+def test_loading_a_part_comes_to_what_parsing_everything_does(text: str, name: str | None) -> None:
+    _compare(text, name)
 
-    def whole() -> dict[str, Any]:
-        return ConfigFile("f", text).parse()
 
+def test_loading_a_part_of_any_file_comes_to_what_parsing_everything_does() -> None:
+    seed = randrange(2**32)
+    random = Random(seed)
+    print(f"seed {seed}")  # pytest shows it if this fails
+    valid = sum(_compare(_any_file(random), random.choice((*"aaaab", None, *_NAMES))) for _ in range(2000))
+    assert valid > 500
+
+
+def _compare(text: str, name: str | None) -> bool:
+    """Compare the two ways; return whether the text is valid TOML."""
+    file = ConfigFile("f", text)
     try:
         tomllib.loads(text)
     except ValueError:
-        # Of a file that is no TOML, a profile may be used whose own part is right, and no more than that.
+        # A valid profile may be used in an invalid file.
         if profile_file._load_part(text, name) is None:
-            assert _outcome(lambda: ConfigFile("f", text).load(name), name) == _outcome(whole, name)
+            assert _outcome(lambda: file.load(name), name) == _outcome(file.parse, name), text
         else:
-            assert profile_file.split_tables(text) is not None
-        return
-    assert _outcome(lambda: ConfigFile("f", text).load(name), name) == _outcome(whole, name)
+            assert profile_file.split_tables(text) is not None, text
+        return False
+    assert _outcome(lambda: file.load(name), name) == _outcome(file.parse, name), text
+    return True
 
 
 # --- looking ------------------------------------------------------------------------------------------------------
