@@ -25,7 +25,8 @@ import trustme
 
 from banno_creds import config
 from banno_creds.api import call as api
-from banno_creds.api.call import ApiRequest, Content, make_request
+from banno_creds.api.body import Content
+from banno_creds.api.request import ApiRequest, make_request
 from banno_creds.config import Wanted
 from banno_creds.errors import ConfigurationError, RefusedError, TimedOutError
 from banno_creds.http import exchange
@@ -356,7 +357,7 @@ def test_a_reader_that_has_gone_ends_it_as_a_shell_expects(bank: Api, ec_pem: Pa
 # --- where the token goes ---
 
 
-NOT_OURS = "    Next: give the path alone, such as /a/…, or the API it belongs to with --api-base URL\n"
+NOT_OURS = "    Next: give only the path, such as /a/…, or its API with --api-base URL\n"
 
 
 @pytest.mark.parametrize(
@@ -383,7 +384,7 @@ def test_the_token_goes_to_no_other_origin(call: Callable[..., Result], bank: Ap
     path = path.format(port=bank.port)
     shown = "This URL" if "@" in path else f"'{path}'"
     assert call(path) == Result(
-        2, "", f"✗   {shown} is not of {bank.base}, and the token is for that alone\n{NOT_OURS}"
+        2, "", f"✗   {shown} is not of {bank.base}, and the token is only for that\n{NOT_OURS}"
     )
     assert (bank.asked, bank.granted) == ([], 0)
 
@@ -408,7 +409,7 @@ def test_a_path_with_signs_that_no_url_has_is_refused(call: Callable[..., Result
         2,
         "",
         "✗   The path has white space, a backslash, a # or characters outside ASCII in it\n"
-        "    Next: percent-encode them, or give a query parameter as a field: -X GET -f name=value\n",
+        "    Next: percent-encode them, or give a query parameter as a field: --method GET --raw-field name=value\n",
     )
     assert (bank.asked, bank.granted) == ([], 0)
 
@@ -440,7 +441,7 @@ def test_a_path_that_a_shell_rewrote_is_said_to_be_one(call: Callable[..., Resul
     assert call(path) == Result(
         2,
         "",
-        f"✗   The path {path!r} is one of this machine, not of the API\n"
+        f"✗   The path {path!r} is a path on this machine, not of the API\n"
         "    Next: Git Bash rewrites what starts with /: set MSYS_NO_PATHCONV=1, or give the whole URL\n",
     )
 
@@ -533,7 +534,7 @@ def test_a_redirect_elsewhere_is_refused(call: Callable[..., Result], bank: Api,
     result = call("/a")
     assert (result.code, result.stdout, len(bank.asked)) == (5, "", 1)
     assert result.stderr == (
-        f"✗   The API redirects to {location or '(nowhere)'}, and the token is for {bank.base} alone\n"
+        f"✗   The API redirects to {location or '(nowhere)'}, and the token is only for {bank.base}\n"
         f"    302 Found from {bank.base}/a · x-request-id 7c1e-4a\n"
         "    Next: check the path; a redirect often means a login page or a retired address\n"
     )
@@ -551,9 +552,9 @@ def test_a_redirect_of_what_changes_something_is_not_followed(call: Callable[...
     result = call("/a", "-X", "DELETE")
     assert (result.code, result.stdout, len(bank.asked)) == (5, "", 1)
     assert result.stderr == (
-        f"✗   The API redirects to {bank.base}/b, and a DELETE is not sent a second time unasked\n"
+        f"✗   The API redirects to {bank.base}/b, and a DELETE is not sent twice without being asked for\n"
         f"    307 Temporary Redirect from {bank.base}/a · x-request-id 7c1e-4a\n"
-        "    Next: call that path, if it is the one you mean\n"
+        "    Next: call that path, if it is the right one\n"
     )
 
 
@@ -599,7 +600,7 @@ def test_a_claim_is_one_part_of_the_path(call: Callable[..., Result], bank: Api,
         2,
         "",
         "✗   The token's claim 'institutionId' has a slash in it, and would be several parts of the path\n"
-        "    Next: write the value into the path, as the API's documentation has it\n",
+        "    Next: write the value into the path, as the API's documentation shows it\n",
     )
     assert bank.asked == []
     assert call("/a?x={institutionId}").code == 0  # in the query it separates nothing
@@ -610,8 +611,8 @@ def test_a_brace_that_is_no_place_is_said_to_be_none(call: Callable[..., Result]
     assert call(path) == Result(
         2,
         "",
-        f"✗   The path '{path}' has a brace that is no place such as {{institutionId}}\n"
-        "    Next: close it; for a { that is meant write %7B, for a } %7D\n",
+        f"✗   The path '{path}' has a brace outside of places such as {{institutionId}}\n"
+        "    Next: close it; for a literal { write %7B, for a } %7D\n",
     )
     assert (bank.asked, bank.granted) == ([], 0)
 
@@ -623,7 +624,7 @@ def test_a_claim_that_cannot_stand_in_a_path_is_none(call: Callable[..., Result]
         2,
         "",
         "✗   The token has no claim 'institutionId' to fill the path with\n"
-        "    Next: those it has: accountId, rate, clientName, jti\n",
+        "    Next: its claims: accountId, rate, clientName, jti\n",
     )
     assert bank.asked == []
 
@@ -638,7 +639,7 @@ def test_an_opaque_token_has_no_claims(call: Callable[..., Result], bank: Api) -
     result = call("/a/{institutionId}")
     assert (result.code, bank.asked) == (2, [])
     assert result.stderr == (
-        "✗   The places in the path cannot be filled, for the token has no claims to read: this is no JWT: it has no "
+        "✗   The places in the path cannot be filled, as the token has no claims to read: this is no JWT: it has no "
         "dots, so it may be an opaque token, which only the server can read\n"
         "    Next: write the values into the path\n"
     )
@@ -706,7 +707,8 @@ def test_fields_that_cannot_be_meant(
         2,
         "",
         f"✗   The field '{name}' {fault}\n"
-        "    Next: write name=value, name[member]=value or name[]=value; for any other JSON there is --input FILE\n",
+        "    Next: write name=value, name[member]=value or name[]=value; for any other JSON give a file with "
+        "--input\n",
     )
     assert bank.granted == 0
 
@@ -723,7 +725,7 @@ def test_a_field_s_value_from_a_file_and_from_standard_input(
     ("args", "stdin", "message"),
     [
         (["-F", "f=@/nowhere/at/all"], b"", "No such file: /nowhere/at/all"),
-        (["-F", "f=@-"], b"\xff", "What @- names is not text in UTF-8, and a field is"),
+        (["-F", "f=@-"], b"\xff", "The content of @- is not text in UTF-8, and a field must be"),
         (["-f", "novalue"], b"", "--raw-field: write it as 'name=value'"),
         (["-f", "=x"], b"", "--raw-field: write it as 'name=value'"),
         (["-F", "x=\udcff"], b"", "--field: it is not text in UTF-8"),
@@ -948,7 +950,7 @@ def test_a_private_key_is_not_sent(
     result = call("/a", how, name if how == "--input" else f"f=@{name}", stdin=content)
     assert result.stderr == (
         f"✗   There is a private key in {name if way == 'file' else way}, and nothing was sent\n"
-        "    Next: give what you mean; a private key has no business at the API\n"
+        "    Next: name another file: the API never needs a private key\n"
     )
     assert (result.code, result.stdout, bank.asked, bank.granted) == (2, "", [], 0)
 
@@ -1019,11 +1021,11 @@ def test_a_second_401_is_a_refusal(call: Callable[..., Result], bank: Api) -> No
         4,
         '{"error": "nope"}',
         "401 Unauthorized in N ms · x-request-id 7c1e-4a\n"
-        "✗   The API refused another token as well: 401 Unauthorized\n"
+        "✗   The API refused another token too: 401 Unauthorized\n"
         f"    GET {bank.base}/a\n"
         "    the server says: nope\n"
         '    www-authenticate: Bearer error="invalid_token"\n'
-        "    Next: check that --api-base and the token endpoint belong together, and what the token says: "
+        "    Next: check that --api-base and the token endpoint belong together, and what the token contains: "
         "banno-creds token | banno-creds decode\n",
     )
     assert (len(bank.asked), bank.granted) == (2, 2)
@@ -1080,11 +1082,11 @@ def test_where_there_is_no_other_token_the_401_stands(
     result = kept("/a")
     assert (result.code, result.stdout, len(bank.asked)) == (4, '{"error": "nope"}', 1)
     assert result.stderr.partition("\n")[2] == (
-        "✗   The API refused the token, and there is no other for the moment: 401 Unauthorized\n"
+        "✗   The API refused the token, and there is no other at the moment: 401 Unauthorized\n"
         f"    GET {bank.base}/a\n"
         "    the server says: nope\n"
-        "    it was got a moment ago, after another 401, or the server gave the same one again\n"
-        "    Next: check that --api-base and the token endpoint belong together, and what the token says: "
+        "    it was fetched a moment ago, after another 401, or the server gave the same one again\n"
+        "    Next: check that --api-base and the token endpoint belong together, and what the token contains: "
         "banno-creds token | banno-creds decode\n"
     )
 
@@ -1146,9 +1148,10 @@ LOOK = "look at what the API says on standard output, and at its documentation"
          ["www-authenticate: Bearer scope=a", f"Next: {SCOPE}"]),
         (Reply(404, b""), 4, "The API refused the request: 404 Not Found",
          ["Next: check the path, and that the institution in it is the token's"]),
-        (Reply(405, b"{"), 4, "The API refused the request: 405 Method Not Allowed", ["Next: check the method (-X)"]),
+        (Reply(405, b"{"), 4, "The API refused the request: 405 Method Not Allowed",
+         ["Next: check the method (--method)"]),
         (Reply(415, b"[" * 5000), 4, "The API refused the request: 415 Unsupported Media Type",
-         ["Next: name the type of what is sent: -H 'Content-Type: …'"]),
+         ["Next: name the type of the body: --header 'Content-Type: …'"]),
         (Reply(418, b"", reason=""), 4, "The API refused the request: 418", [f"Next: {LOOK}"]),
         (Reply(429, b"slow", {"retry-after": "30"}), 5,
          "The server asks to slow down: 429 Too Many Requests; it asks to wait 30 s",
@@ -1421,8 +1424,8 @@ def test_an_empty_page_before_the_end_is_an_error(call: Callable[..., Result], b
     result = call("--paginate", "/a")
     assert (result.code, len(bank.asked)) == (5, 2)
     assert result.stderr == (
-        f"{OK}{OK}✗   The page with offset=2 is empty, although it counts 5 in all\n"
-        "    Next: look at limit and offset; the pages before it were passed on\n"
+        f"{OK}{OK}✗   The page with offset=2 is empty, although its totalCount is 5\n"
+        "    Next: check limit and offset; the pages before it were passed on\n"
     )
 
 
@@ -1467,8 +1470,8 @@ def test_pages_are_bounded_whatever_the_count_says(
     assert [asked.path.partition("=")[2] for asked in bank.asked[2:]] == ["1" + "0" * 18, "1" + "0" * 17 + "2"]
     assert result.code == 5
     assert result.stderr == (
-        f"{OK * 3}✗   The answers count more than 3 pages\n"
-        "    Next: ask for larger ones with limit, or go on with offset=1000000000000000004\n"
+        f"{OK * 3}✗   There are more than 3 pages\n"
+        "    Next: ask for larger pages with limit, or go on with offset=1000000000000000004\n"
     )
 
 
@@ -1483,7 +1486,7 @@ def test_for_all_pages_one_other_token_is_asked_for(call: Callable[..., Result],
     bank.says(pages(8), Reply(401), pages(8), Reply(401))
     result = call("--paginate", "/a")
     assert (result.code, bank.granted, len(bank.asked)) == (4, 2, 4)
-    assert "✗   The API refused another token as well: 401 Unauthorized\n" in result.stderr
+    assert "✗   The API refused another token too: 401 Unauthorized\n" in result.stderr
 
 
 def test_an_error_on_a_later_page_ends_it(call: Callable[..., Result], bank: Api) -> None:

@@ -147,6 +147,6 @@ def test_an_api_that_trusts_another_issuer_refuses_twice(
     call: Callable[..., Result], provider: Provider, resource_server: ResourceServer
 ) -> None:
     resource_server.key_set = KeySet.generate_key_set("RSA", 2048, count=1)
-    message = "✗   The API refused another token as well: 401 Unauthorized"
+    message = "✗   The API refused another token too: 401 Unauthorized"
     assert refused(call(USERS)) == (4, {"error": "invalid_token"}, message)
     assert grants(provider) == ["grant.success"] * 2

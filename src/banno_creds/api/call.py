@@ -1,280 +1,52 @@
 """Call the API with an access token: one request, and its answer passed on as it comes.
 
-The last room of the flow. The token goes to the configured origin alone: what is asked is a path there, whatever it
-was written as, and neither a claim nor a redirect leads elsewhere.
+The token goes to the configured origin only, and no redirect leads elsewhere.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
-from io import SEEK_END, BytesIO
-from json import dumps, loads
+from contextlib import ExitStack, suppress
+from json import loads
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, unquote_plus, urlencode, urljoin, urlsplit
+from urllib.parse import urljoin
 
-from banno_creds.config import DEFAULT_API_BASE, Wanted, check_origin
-from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError, TokenError, UnusableAnswerError
-from banno_creds.steps import AnswerReceived, Run, TryingAgain, Warned, ignore
-from banno_creds.text import is_private_key_file, printable, without
+from banno_creds.api.request import SAFE_METHODS, offset_of, own_url
+from banno_creds.config import Wanted
+from banno_creds.errors import BannoCredsError, RefusedError, UnusableAnswerError
+from banno_creds.steps import AnswerReceived, Run, TryingAgain, ignore
+from banno_creds.text import printable, setting, without
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import IO, BinaryIO
+    from collections.abc import Mapping
 
+    from banno_creds.api.request import ApiRequest
     from banno_creds.http.client import HttpClient
     from banno_creds.http.exchange import Answer, StreamedAnswer
     from banno_creds.login.refresh_token import SignedIn
-    from banno_creds.steps import Emit
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.client_credentials import ClientCredentials
 
 MOST_REDIRECTS = 3
-MOST_PAGES = 10_000  # a totalCount may be anything
-MOST_PAGE_BYTES = 16 * 1024 * 1024  # a page is read for what it says of the next one
-_MOST_WORDS_BYTES = 64 * 1024  # an error's words stand at its beginning
-
-_CHUNK_BYTES = 64 * 1024
-_HEAD_BYTES = 1024 * 1024  # of a pipe that ends within it the length is known before it is sent
-
-_SAFE_METHODS = ("GET", "HEAD")
-_METHOD = re.compile(r"[A-Z][A-Z-]*")
-# CONNECT asks for a tunnel, and TRACE for the token to be sent back (RFC 9110 section 9.3).
-_NO_METHODS = ("CONNECT", "TRACE")
-
-# RFC 9110 section 5.6.2.
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NOT_YOURS = {
-    "authorization": "the token is put there",
-    "host": "it follows from --api-base",
-    **dict.fromkeys(
-        ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect"),
-        "it belongs to the connection",
-    ),
-    **dict.fromkeys(("proxy-authorization", "proxy-connection"), "it belongs to the proxy"),
-    "accept-encoding": "the answer is passed on as it is meant, never compressed",
-}
-
-_VISIBLE = re.compile(r"[\x21-\x7e]*")
-_PLACE = re.compile(r"\{([^{}]+)\}")
-_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
-_DOTS = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|$)")
-_PORTS = {"http": 80, "https": 443}
+MOST_PAGES = 10_000  # a totalCount may be any number
+MOST_PAGE_BYTES = 16 * 1024 * 1024  # a page is kept in memory, to find whether another follows
+_MOST_WORDS_BYTES = 64 * 1024  # an error's words are at its beginning
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 _HINTS = {
     400: "compare the fields with the API's documentation",
-    403: "check that the token has the scope this call needs (--scope), and that the institution is the token's",
+    403: f"check that the token has the scope this call needs ({setting('scope')}), and that the institution is the "
+    "token's",
     404: "check the path, and that the institution in it is the token's",
-    405: "check the method (-X)",
-    415: "name the type of what is sent: -H 'Content-Type: …'",
+    405: f"check the method ({setting('method')})",
+    415: f"name the type of the body: {setting('headers')} 'Content-Type: …'",
 }
-# The vendor's own code for it.
+# The vendor's own code.
 _NO_PERMISSION = 40
-
-_SUBSCRIPT = re.compile(r"\[([^\[\]]*)\]")
 
 Write = Callable[[bytes], None]
 Answered = Callable[[AnswerReceived], None]
-
-
-class Content:
-    """A request's body, read as it is sent, and again from its beginning for another attempt.
-
-    Of a pipe, what was read is kept: in memory while it is short, then in a temporary file that has no name.
-
-    Args:
-        source: where the body is, a file or a pipe. It is not closed.
-        origin: how a message names it.
-
-    Attributes:
-        length: how many bytes it has; None for a long pipe.
-
-    Raises:
-        ConfigurationError: it cannot be read, or is a private key.
-    """
-
-    def __init__(self, source: BinaryIO, origin: str) -> None:
-        self._source = source
-        self._origin = origin
-        self._kept: IO[bytes] | None = None
-        self._ended = False
-        self._begin = 0
-        self.length: int | None = None
-        with self._readable():
-            if not self._measure():
-                self._keep_head()
-        refuse_key(next(self.pieces(), b""), origin)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Its bytes, from the first one each time this is called.
-
-        Yields:
-            Its pieces.
-
-        Raises:
-            ConfigurationError: it cannot be read.
-        """
-        with self._readable():
-            if self._kept is None:
-                self._source.seek(self._begin)
-                yield from iter(partial(self._source.read, _CHUNK_BYTES), b"")
-            else:
-                self._kept.seek(0)
-                yield from iter(partial(self._kept.read, _CHUNK_BYTES), b"")
-                while piece := self._read_on(self._kept):
-                    yield piece
-
-    def close(self) -> None:
-        """Forget what was kept."""
-        if self._kept is not None:
-            self._kept.close()
-
-    def _measure(self) -> bool:
-        """Whether it is a file that says how long it is; a terminal or a file under /proc may say 0, or nothing."""
-        with suppress(OSError):
-            self._begin = self._source.tell()
-            self.length = self._source.seek(0, SEEK_END) - self._begin or None
-        return self.length is not None
-
-    def _keep_head(self) -> None:
-        """Read the beginning of a pipe: of a short one the length is then known, and some servers want it."""
-        from tempfile import SpooledTemporaryFile
-
-        self._kept = kept = SpooledTemporaryFile(max_size=_HEAD_BYTES)  # noqa: SIM115 - `close` closes it
-        size = 0
-        while size < _HEAD_BYTES and (piece := self._read_on(kept)):
-            size += len(piece)
-        if self._ended:
-            self.length = size
-
-    def _read_on(self, kept: IO[bytes]) -> bytes:
-        piece = b"" if self._ended else self._source.read(_CHUNK_BYTES)
-        self._ended = not piece
-        kept.write(piece)
-        return piece
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as failure:
-            raise ConfigurationError(
-                f"{self._origin} cannot be read: {failure.strerror or failure}", hint="give another --input"
-            ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class ApiRequest:
-    """What to ask of the API; see `make_request`.
-
-    Attributes:
-        path: a path with a query or without, perhaps with places such as ``{institutionId}``; or a whole URL.
-        base: the API's scheme, host and port.
-        method: such as ``GET``.
-        headers: further headers.
-        query: further query parameters.
-        content: the body.
-        include: whether to pass on the status line and the headers as well.
-        paginate: whether to ask for the pages that follow.
-
-    Raises:
-        ConfigurationError: a value cannot be meant, or the path leads to another host.
-    """
-
-    path: str
-    base: str = DEFAULT_API_BASE
-    method: str = "GET"
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    content: Content | None = field(default=None, repr=False)
-    include: bool = False
-    paginate: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant before there is a token that could go astray."""
-        check_origin(self.base, "the API base")
-        _target(self.path, self.base)
-        if not _METHOD.fullmatch(self.method) or self.method in _NO_METHODS:
-            raise ConfigurationError(
-                f"the method {self.method!a} cannot be used", hint="such as GET, POST, PUT, PATCH or DELETE"
-            )
-        for name, value in self.headers:
-            _check_header(name, value)
-        if self.paginate and self.method != "GET":
-            raise ConfigurationError(
-                f"--paginate is for GET, and this is a {self.method}", hint="add -X GET, or leave --paginate out"
-            )
-
-    @property
-    def origin(self) -> str:
-        """Where the token may go."""
-        return self.base.rstrip("/")
-
-    def url(self, access_token: str, offset: int | None) -> str:
-        """The URL to ask.
-
-        Args:
-            access_token: its claims fill the path's places.
-            offset: the offset of a further page.
-
-        Returns:
-            The URL, of the API base's origin in any case.
-
-        Raises:
-            ConfigurationError: a place cannot be filled.
-        """
-        path, _, query = _fill(_target(self.path, self.base), access_token).partition("?")
-        pairs = [pair for pair in (query, urlencode(self.query)) if pair]
-        if offset is not None:
-            pairs = [pair for pair in "&".join(pairs).split("&") if pair and _name(pair) != "offset"]
-            pairs.append(f"offset={offset}")
-        return self.origin + path + ("?" + "&".join(pairs) if pairs else "")
-
-
-def make_request(
-    path: str,
-    *,
-    base: str = DEFAULT_API_BASE,
-    method: str | None = None,
-    fields: Sequence[tuple[str, Any]] = (),
-    headers: Sequence[tuple[str, str]] = (),
-    content: Content | None = None,
-    include: bool = False,
-    paginate: bool = False,
-) -> ApiRequest:
-    """Put a request together as ``gh api`` does.
-
-    Fields go into the query of a GET and of a request that has another body, else into a JSON body. Without a
-    method, it is POST where there is a body or a field.
-
-    Args:
-        path: see `ApiRequest`.
-        base: see `ApiRequest`.
-        method: see `ApiRequest`.
-        fields: names and values; in a body, ``a[b]`` is a member of an object and ``a[]`` one of an array.
-        headers: see `ApiRequest`.
-        content: the body.
-        include: see `ApiRequest`.
-        paginate: see `ApiRequest`.
-
-    Returns:
-        The request.
-
-    Raises:
-        ConfigurationError: something cannot be meant.
-    """
-    method = (method or ("POST" if fields or content is not None else "GET")).upper()
-    query: tuple[tuple[str, str], ...] = ()
-    if content is not None or method in _SAFE_METHODS:
-        query = tuple((name, _text(value)) for name, value in fields)
-    elif fields:
-        content = Content(BytesIO(dumps(_nested(fields), ensure_ascii=False).encode()), "the fields")
-    return ApiRequest(path, base, method, tuple(headers), query, content, include, paginate)
 
 
 def call(
@@ -287,12 +59,12 @@ def call(
     answered: Answered = ignore,
     wanted: Wanted = Wanted(),
 ) -> None:
-    """Call the API, and pass its answer on as it comes; after the first 401 with another token, if there is one.
+    """Call the API, and pass its answer on as it comes. After the first 401, try another token, if there is one.
 
     Args:
-        credentials: the client's own, or a login's. Their time-out is how long an answer may take to begin, and may
-            pause.
-        request: what to ask.
+        credentials: the client's own, or a login's. Their time-out is how long an answer may take to begin, and how
+            long it may pause.
+        request: the request.
         token_cache: where tokens are kept.
         run: how the way to a token goes.
         write: called with each piece of the answer.
@@ -313,7 +85,7 @@ def call(
 
     with HttpClient(credentials.timeout, credentials.ca_bundle) as http:
         token = bearer_token(credentials.obtain(token_cache, wanted, run))
-        under_way = _Call(request, http, token, another, run.emit, write, answered)
+        under_way = _Call(request, http, token, another, run, write, answered)
         try:
             under_way.run()
         except BannoCredsError as failure:
@@ -321,7 +93,7 @@ def call(
 
 
 class _Call:
-    """One call, its pages and its one second attempt; ``token`` is the last one that was sent."""
+    """One call with its pages and its one second attempt; ``token`` is the last one that was sent."""
 
     def __init__(
         self,
@@ -329,7 +101,7 @@ class _Call:
         http: HttpClient,
         token: str,
         another: Callable[[str], str],
-        emit: Emit,
+        run: Run,
         write: Write,
         answered: Answered,
     ) -> None:
@@ -339,12 +111,12 @@ class _Call:
         self._another = another
         self._first_token = token
         self._asked_for_another = False
-        self._emit = emit
+        self._run = run
         self._write = write
         self._answered = answered
 
     def run(self) -> None:
-        """Ask, and as long as there are further pages, for those."""
+        """Ask, and go on as long as there are further pages."""
         offset: int | None = None
         for _ in range(MOST_PAGES):
             with self._ask(offset) as answer:
@@ -354,26 +126,26 @@ class _Call:
                 raise _failure(self._request.method, self._whole(answer, kept), is_another_token=is_another)
             if not self._request.paginate:
                 return
-            # Counted from what was asked, which no redirect changes; see `_redirected`.
-            offset = _next_offset(_offset(answer.url) if offset is None else offset, kept, self._emit)
+            # Counted from the offset that was asked for; no redirect changes it, see `_redirected`.
+            offset = _next_offset(offset_of(answer.url) if offset is None else offset, kept, self._run)
             if offset is None:
                 return
             if not kept.endswith(b"\n"):
                 self._write(b"\n")
         raise UnusableAnswerError(
-            f"the answers count more than {MOST_PAGES:,} pages",
-            hint=f"ask for larger ones with limit, or go on with offset={offset}",
+            f"there are more than {MOST_PAGES:,} pages",
+            hint=f"ask for larger pages with limit, or go on with offset={offset}",
         )
 
     def _ask(self, offset: int | None) -> StreamedAnswer:
-        """Ask; where the token is refused for the first time, once more with another one, if there is one."""
+        """Ask; when the token is refused for the first time, ask again with another one, if there is one."""
         answer = self._follow(offset)
         if answer.status != 401 or self._asked_for_another:
             return answer
         self._asked_for_another = True
         with ExitStack() as stack:
             stack.enter_context(answer)
-            self._emit(TryingAgain(self._why_again(answer), 0.0, 2, 2))
+            self._run.emit(TryingAgain(self._why_again(answer), 0.0, 2, 2))
             token = self._another(self.token)
             if token == self.token:
                 stack.pop_all()  # the answer stands
@@ -389,7 +161,7 @@ class _Call:
         return f"{reason}; now with another token"
 
     def _follow(self, offset: int | None) -> StreamedAnswer:
-        """Ask, and follow redirects that stay where the token may go."""
+        """Ask, and follow redirects within the API's origin."""
         request = self._request
         url = request.url(self.token, offset)
         for _ in range(MOST_REDIRECTS + 1):
@@ -415,22 +187,22 @@ class _Call:
         return headers
 
     def _redirected(self, answer: StreamedAnswer) -> str:
-        """Where a redirect leads; the token is for one origin alone."""
+        """Return the URL that a redirect leads to, or raise an error if it must not be followed."""
         location = answer.headers.get("location", "")
         url = None
         if location:
             with suppress(ValueError):  # it is no URL
-                url = _own_url(urljoin(answer.url, location), self._request.base)
+                url = own_url(urljoin(answer.url, location), self._request.base)
         if url is None:
             where = f"to {printable(location or '(nowhere)', 200)}"
             hint = "check the path; a redirect often means a login page or a retired address"
-            raise self._no_redirect(answer, f"{where}, and the token is for {self._request.origin} alone", hint)
-        if self._request.method not in _SAFE_METHODS:
-            what = f"to {printable(url, 200)}, and a {self._request.method} is not sent a second time unasked"
-            raise self._no_redirect(answer, what, "call that path, if it is the one you mean")
-        if self._request.paginate and _offset(url) != _offset(answer.url):
+            raise self._no_redirect(answer, f"{where}, and the token is only for {self._request.origin}", hint)
+        if self._request.method not in SAFE_METHODS:
+            what = f"to {printable(url, 200)}, and a {self._request.method} is not sent twice without being asked for"
+            raise self._no_redirect(answer, what, "call that path, if it is the right one")
+        if self._request.paginate and offset_of(url) != offset_of(answer.url):
             what = f"to {printable(url, 200)}, without the offset that was asked for"
-            raise self._no_redirect(answer, what, "call that path, or leave --paginate out")
+            raise self._no_redirect(answer, what, f"call that path, or leave {setting('paginate')} out")
         return url
 
     def _no_redirect(self, answer: StreamedAnswer, what: str, hint: str) -> UnusableAnswerError:
@@ -440,7 +212,7 @@ class _Call:
         return UnusableAnswerError(f"the API redirects {what}", hint=hint, details=details)
 
     def _pass_on(self, answer: StreamedAnswer) -> bytes:
-        """Pass an answer on, and keep as much of it as is still to be looked at."""
+        """Pass an answer on; return as much of it as is still needed."""
         self._answered(self._status(answer))
         if self._request.include:
             self._write(_head(answer))
@@ -469,229 +241,19 @@ class _Call:
 
 
 def _head(answer: StreamedAnswer) -> bytes:
-    """The status line and the headers, as they came; those that speak of a compression that was undone left out."""
+    """Return the status line and headers as they came, without those of a compression that was undone."""
     undone = (b"content-encoding", b"content-length") if answer.encoding else ()
-    # Never the phrase as it is shown to people: this is the result, and it is whole.
+    # The raw phrase: this is part of the result, and must be complete.
     lines = [f"{answer.version} {answer.status} {answer.raw_reason}".rstrip().encode("latin-1", "replace")]
     lines += [b"%s: %s" % pair for pair in answer.raw_headers if pair[0].lower() not in undone]
     return b"".join(line + b"\r\n" for line in (*lines, b""))
 
 
-# --- the URL ---
-
-
-def _origin(url: str) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port (RFC 6454 section 4); None for what names no host, or a user as well."""
-    if not _VISIBLE.fullmatch(url) or "\\" in url:
-        return None
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if "@" in parts.netloc or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, _PORTS.get(parts.scheme) if port is None else port
-
-
-def _own_url(url: str, base: str) -> str | None:
-    """A URL of the API's own origin, rewritten with the base so that it can lead nowhere else; None for another."""
-    if _origin(url) is None or _origin(url) != _origin(base):
-        return None
-    parts = urlsplit(url)
-    return base.rstrip("/") + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _target(path: str, base: str) -> str:
-    """The path and query of what was given."""
-    if _DRIVE.match(path):
-        raise ConfigurationError(
-            f"the path {path!a} is one of this machine, not of the API",
-            hint="Git Bash rewrites what starts with /: set MSYS_NO_PATHCONV=1, or give the whole URL",
-        )
-    if not _VISIBLE.fullmatch(path) or "\\" in path or "#" in path:
-        raise ConfigurationError(
-            "the path has white space, a backslash, a # or characters outside ASCII in it",
-            hint="percent-encode them, or give a query parameter as a field: -X GET -f name=value",
-        )
-    if path.startswith("/") and not path.startswith("//"):
-        target = path
-    elif "://" in path or path.startswith("//"):
-        url = _own_url(path, base)
-        if url is None:
-            shown = "this URL" if "@" in path else ascii(path)
-            raise ConfigurationError(
-                f"{shown} is not of {base.rstrip('/')}, and the token is for that alone",
-                hint="give the path alone, such as /a/…, or the API it belongs to with --api-base URL",
-            )
-        target = url.removeprefix(base.rstrip("/"))
-    else:
-        raise ConfigurationError(f"the path {path!a} does not start with /", hint="write it as /a/…")
-    _check_dots(target)
-    if re.search(r"[{}]", _PLACE.sub("", target)):
-        raise ConfigurationError(
-            f"the path {printable(target, 200)!a} has a brace that is no place such as {{institutionId}}",
-            hint="close it; for a { that is meant write %7B, for a } %7D",
-        )
-    return target
-
-
-def _check_dots(target: str) -> None:
-    """Refuse a path that is not what it looks like; a server may take %2e for a dot and %2f for a slash."""
-    if _DOTS.search(unquote(target.partition("?")[0])):
-        raise ConfigurationError(
-            f"the path {printable(target, 200)!a} has a part that is . or ..", hint="write the path that it leads to"
-        )
-
-
-def _fill(target: str, access_token: str) -> str:
-    """Fill places such as ``{institutionId}`` from the token's claims."""
-    if not _PLACE.search(target):
-        return target
-    claims = _claims(access_token)
-    path, mark, query = target.partition("?")
-    filled = _PLACE.sub(lambda place: _part_of_path(claims, place[1]), path)
-    _check_dots(filled)
-    return filled + mark + _PLACE.sub(lambda place: quote(_claim(claims, place[1]), safe="", errors="replace"), query)
-
-
-def _claims(access_token: str) -> Mapping[str, object]:
-    from banno_creds.jose.decode import decode
-
-    try:
-        return decode(access_token).payload
-    except TokenError as failure:
-        raise ConfigurationError(
-            f"the places in the path cannot be filled, for the token has no claims to read: {failure.message}",
-            hint="write the values into the path",
-        ) from None
-
-
-def _claim(claims: Mapping[str, object], name: str) -> str:
-    value = claims.get(name)
-    if not _fits(value):
-        usable = [name for name, value in claims.items() if _fits(value)]
-        raise ConfigurationError(
-            f"the token has no claim {printable(name, 80)!a} to fill the path with",
-            hint=f"those it has: {printable(', '.join(usable) or 'none', 500)}",
-        )
-    return _text(value)
-
-
-def _part_of_path(claims: Mapping[str, object], name: str) -> str:
-    """A claim as one part of the path; percent-encoded, a slash would still be one for some servers."""
-    value = _claim(claims, name)
-    if "/" in value or "\\" in value:
-        raise ConfigurationError(
-            f"the token's claim {printable(name, 80)!a} has a slash in it, and would be several parts of the path",
-            hint="write the value into the path, as the API's documentation has it",
-        )
-    return quote(value, safe="", errors="replace")
-
-
-def _fits(value: object) -> bool:
-    """Whether a claim can stand in a path; nothing empty, for that would take a part out of it."""
-    return isinstance(value, str | int | float) and not isinstance(value, bool) and value != ""
-
-
-def _name(pair: str) -> str:
-    return unquote_plus(pair.partition("=")[0])
-
-
-def _check_header(name: str, value: str) -> None:
-    if not _HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
-        raise ConfigurationError(
-            "a header given with -H has characters in it that no header has", hint="write it as -H 'Name: value'"
-        )
-    if (why := _NOT_YOURS.get(name.lower())) is not None:
-        raise ConfigurationError(f"the header {name} cannot be given with -H: {why}", hint="leave it out")
-
-
-# --- fields ---
-
-
-def refuse_key(head: bytes, origin: str) -> None:
-    """Make sure that no private key is sent.
-
-    Args:
-        head: the beginning of what is to be sent.
-        origin: how a message names it.
-
-    Raises:
-        ConfigurationError: it is one.
-    """
-    if is_private_key_file(head):
-        raise ConfigurationError(
-            f"there is a private key in {origin}, and nothing was sent",
-            hint="give what you mean; a private key has no business at the API",
-        )
-
-
-def typed(text: str) -> Any:
-    """What a typed field's value means: true, false, null or a whole number, else the text itself.
-
-    A number with leading zeros, as account numbers have them, is text, and so is one too large for others to read.
-    """
-    constants = {"true": True, "false": False, "null": None}
-    if text in constants:
-        return constants[text]
-    return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
-
-
-def _text(value: object) -> str:
-    """A value as it stands in a URL."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else dumps(value)
-
-
-def _nested(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    for name, value in fields:
-        first, subscripts = name.partition("[")[0], name.partition("[")[1:]
-        keys = [first, *_SUBSCRIPT.findall("".join(subscripts))]
-        if not first or name != first + "".join(f"[{key}]" for key in keys[1:]):
-            raise _bad_field(name, "cannot be read")
-        _put(body, keys, value, name)
-    return body
-
-
-def _put(members: dict[str, Any], keys: Sequence[str], value: object, name: str) -> None:
-    key, rest = keys[0], keys[1:]
-    if not rest:
-        if key in members:
-            raise _bad_field(name, "is given more than once")
-        members[key] = value
-        return
-    within = members.setdefault(key, {} if rest[0] else [])
-    if not isinstance(within, dict if rest[0] else list):
-        raise _bad_field(name, "contradicts one before it")
-    if isinstance(within, list):
-        if len(rest) == 1:
-            within.append(value)
-            return
-        rest = rest[1:]
-        if not rest[0]:
-            raise _bad_field(name, "cannot be read")
-        # A member that the last object has already begins the next one.
-        if not within or not isinstance(within[-1], dict) or rest[0] in within[-1]:
-            within.append({})
-        within = within[-1]
-    _put(within, rest, value, name)
-
-
-def _bad_field(name: str, fault: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"the field {printable(name, 80)!a} {fault}",
-        hint="write name=value, name[member]=value or name[]=value; for any other JSON there is --input FILE",
-    )
-
-
-# --- the answer ---
+# --- The answer ---
 
 
 def _failure(method: str, answer: Answer, *, is_another_token: bool) -> BannoCredsError:
-    """The error for a status of 400 or more; the answer itself was passed on."""
+    """Return the error for a status of 400 or more; the answer itself was passed on."""
     from banno_creds.http.answers import unavailable, words
 
     details = (f"{method} {answer.url}", *words(answer))
@@ -702,12 +264,12 @@ def _failure(method: str, answer: Answer, *, is_another_token: bool) -> BannoCre
     what = "the API refused the request"
     hint = _HINTS.get(answer.status, "look at what the API says on standard output, and at its documentation")
     if answer.status == 401:
-        what = "the API refused another token as well"
+        what = "the API refused another token too"
         if not is_another_token:
-            what = "the API refused the token, and there is no other for the moment"
-            details += ("it was got a moment ago, after another 401, or the server gave the same one again",)
+            what = "the API refused the token, and there is no other at the moment"
+            details += ("it was fetched a moment ago, after another 401, or the server gave the same one again",)
         hint = (
-            "check that --api-base and the token endpoint belong together, and what the token says: "
+            f"check that {setting('api_base')} and the token endpoint belong together, and what the token contains: "
             "banno-creds token | banno-creds decode"
         )
     elif _error_code(answer.content) == _NO_PERMISSION:
@@ -724,27 +286,19 @@ def _error_code(content: bytes) -> object:
         return None
 
 
-def _next_offset(asked: int, page: bytes, emit: Emit) -> int | None:
-    """The next page's offset, as the vendor documents it: ``limit`` and ``offset`` asked, ``totalCount`` answered.
+# --- Pages ---
 
-    Args:
-        asked: this page's offset.
-        page: what was answered.
-        emit: called with a warning where nothing says whether there are more.
 
-    Returns:
-        The offset; None if this was the last page, or nothing in it says whether it was.
+def _next_offset(asked: int, page: bytes, run: Run) -> int | None:
+    """Return the next page's offset; None if this is the last page, or does not say whether it is.
 
-    Raises:
-        UnusableAnswerError: the page is empty, and should not be.
+    The vendor's pages are asked for with ``limit`` and ``offset``, and their answers have a ``totalCount``.
     """
     total, items = _extent(page)
     if total is None or items is None:
-        emit(
-            Warned(
-                "the answer does not say whether there are further pages: it has no totalCount beside one list",
-                hint="this call may have no pages; look it up in the API's documentation",
-            )
+        run.warn(
+            "the answer does not say whether there are further pages: it has no totalCount beside one list",
+            "this call may have no pages; look it up in the API's documentation",
         )
         return None
     offset = asked + items
@@ -752,14 +306,14 @@ def _next_offset(asked: int, page: bytes, emit: Emit) -> int | None:
         return None
     if not items:
         raise UnusableAnswerError(
-            f"the page with offset={asked} is empty, although it counts {total} in all",
-            hint="look at limit and offset; the pages before it were passed on",
+            f"the page with offset={asked} is empty, although its totalCount is {total}",
+            hint="check limit and offset; the pages before it were passed on",
         )
     return offset
 
 
 def _extent(page: bytes) -> tuple[int | None, int | None]:
-    """How many there are in all, and on this page."""
+    """Return how many items there are in total, and on this page."""
     try:
         members = _members(page)
     except ValueError:
@@ -770,13 +324,8 @@ def _extent(page: bytes) -> tuple[int | None, int | None]:
     return (total if known else None), (len(lists[0]) if len(lists) == 1 else None)
 
 
-def _offset(url: str) -> int:
-    given = [pair.partition("=")[2] for pair in urlsplit(url).query.split("&") if _name(pair) == "offset"]
-    return int(given[-1]) if given and re.fullmatch(r"[0-9]{1,18}", given[-1]) else 0
-
-
 def _members(content: bytes) -> Mapping[str, Any]:
-    """The members of a JSON object, read as leniently as the API's other readers do."""
+    """Return the members of a JSON object, read as leniently as the API's other readers do."""
     try:
         value = loads(content)
     except RecursionError:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 from click.core import ParameterSource
 
-from banno_creds.api.call import ApiRequest, Content, call, make_request, refuse_key, typed
+from banno_creds.api.body import Content, refuse_key, typed
+from banno_creds.api.call import call
+from banno_creds.api.request import make_request
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import cache_options
 from banno_creds.cli.parameters import Command, complete_file, option
@@ -22,6 +24,7 @@ from banno_creds.storage.secret_files import read_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from banno_creds.api.request import ApiRequest
     from banno_creds.cli.report import Report
     from banno_creds.steps import AnswerReceived, Step
 
@@ -31,7 +34,7 @@ _STDIN = "-"
 class Pair(click.ParamType[tuple[str, str]]):
     """Two texts with a separator, such as ``name=value``."""
 
-    # In a variable: one a line, for values may hold blanks.
+    # In a variable, one a line: values may contain blanks.
     envvar_list_splitter = "\n"
 
     def __init__(self, between: str, name: str) -> None:
@@ -214,7 +217,7 @@ def _typed(text: str, report: Report) -> Any:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigurationError(
-            f"what {text} names is not text in UTF-8, and a field is", hint="send it with --input FILE"
+            f"the content of {text} is not text in UTF-8, and a field must be", hint="send it with --input FILE"
         ) from None
 
 
