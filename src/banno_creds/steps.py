@@ -187,11 +187,11 @@ def ignore(step: object) -> None:
     """Do nothing with a step; the default."""
 
 
-def plain(step: Any) -> Any:
+def plain(step: Any, spell: Callable[[str], str] = str) -> Any:
     """Return a step as a Python program reads it: a warning names settings as in Python; see `text.setting`."""
     if not isinstance(step, Warned):
         return step
-    return Warned(spelled(step.message), None if step.hint is None else spelled(step.hint))
+    return Warned(spelled(step.message, spell), None if step.hint is None else spelled(step.hint, spell))
 
 
 class Run(NamedTuple):

@@ -1122,7 +1122,7 @@ def test_a_token_that_is_no_bearer_token_is_not_sent(call: Callable[..., Result]
     assert (result.code, result.stdout, bank.asked) == (5, "", [])
     assert result.stderr.endswith(
         "✗   The token is of the type DPoP, which cannot be used as a Bearer token\n"
-        "    Next: take it as JSON (token -o json), and follow the specification of that type\n"
+        "    Next: follow the specification of that type; banno-creds token -o json gives the whole answer\n"
     )
 
 

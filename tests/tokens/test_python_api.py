@@ -1097,7 +1097,7 @@ def test_a_request_to_another_origin_is_an_error_and_nothing_is_sent(
     with pytest.raises(ConfigurationError) as caught:
         send(auth, "GET", url)
     ours = "http://[::1]:1" if origin == "http://[::1]:1" else "https://banno.com"
-    assert caught.value.message == f"the token is for {ours} alone, and the request goes to {named}"
+    assert caught.value.message == f"the token is only for {ours}, and the request goes to {named}"
     assert caught.value.hint is not None
     assert (bank.attempts, bank.calls) == (0, [])
 

@@ -1,4 +1,4 @@
-"""How a client proves who it is: by a signed JWT, or by a client secret.
+"""The methods by which a client proves who it is: a signed JWT, or a client secret.
 
 OpenID Connect Core 1.0 section 9 has the names: ``private_key_jwt``, ``client_secret_basic``, ``client_secret_post``.
 """
@@ -32,7 +32,7 @@ Form = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where a client secret is. It is read when it is needed, and kept nowhere."""
+    """The place of a client secret, which is read when it is needed, and kept nowhere."""
 
     origin: str
     read: Callable[[], str] = field(repr=False)
@@ -43,9 +43,9 @@ class Client:
     """A client that people sign in to.
 
     Attributes:
-        client_id: as it was registered.
-        token_endpoint: that of a named environment; None where the issuer says.
-        issuer: the issuer; None where the named environment says.
+        client_id: the client ID.
+        token_endpoint: that of a named environment; None if the issuer names it.
+        issuer: the issuer; None if the named environment has one.
         signed_jwt: called for the configuration of a client assertion; None if the client has a secret, or neither.
         secret: where the client secret is; None if the client has a key.
         timeout: how long all requests may take together, in seconds.
@@ -64,7 +64,7 @@ class Client:
     ca_bundle: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could only be refused later."""
+        """Check the values."""
         check_client_id(self.client_id)
         check_timeout(self.timeout)
         if self.issuer is not None:
@@ -87,20 +87,20 @@ class Authenticated(NamedTuple):
 
 
 class Key(NamedTuple):
-    """The signer of client assertions, and what they are to say."""
+    """The signer of client assertions, and their configuration."""
 
     config: ClientConfig
     signer: KeySigner
 
 
 class SignedJwt:
-    """Proves it by a client assertion (RFC 7523 section 2.2), a fresh one for each request.
+    """A client assertion (RFC 7523 section 2.2), a fresh one for each request.
 
     Args:
         config: the client; its ``aud``, or the token endpoint, is the audience.
         signer: the signer.
         token_endpoint: the token endpoint's exact URL.
-        issuer: the server's issuer, which is the audience at its other endpoints.
+        issuer: the server's issuer: the audience at its other endpoints.
     """
 
     method = SIGNED_JWT
@@ -118,8 +118,8 @@ class SignedJwt:
             form: the parameters without it.
             run: how the run goes.
             elsewhere: whether it goes to another endpoint than the token endpoint. Its audience is the issuer then
-                (RFC 9126 section 2): an assertion for the token endpoint could be used there by whoever has it, and
-                a discovery document may name endpoints on any host.
+                (RFC 9126 section 2): a discovery document may name endpoints on any host, and such a host could use
+                an assertion for the token endpoint there.
 
         Returns:
             The form and headers to send.
@@ -135,7 +135,7 @@ class SignedJwt:
 
 
 class ClientSecret:
-    """Proves it by a client secret (RFC 6749 section 2.3.1)."""
+    """A client secret (RFC 6749 section 2.3.1)."""
 
     def __init__(self, client_id: str, secret: str, method: str) -> None:
         self.method = method
@@ -152,14 +152,14 @@ class ClientSecret:
             named = [] if any(name == "client_id" for name, _ in form) else [("client_id", self._client_id)]
             whole = (*form, *named, ("client_secret", self._secret))
             return Authenticated(whole, (), self._written(), "the client secret")
-        # Each is form-encoded before they are joined: a colon or a percent sign in them would mean something else.
+        # Each is form-encoded first: a colon or a percent sign in them would otherwise mean something else.
         pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
         credentials = b64encode(pair.encode("ascii")).decode("ascii")
         header = ("authorization", f"Basic {credentials}")
         return Authenticated(tuple(form), (header,), (*self._written(), credentials), "the client secret")
 
     def _written(self) -> tuple[str, ...]:
-        """The secret as somebody may echo it: as it is, without its blanks, and form-encoded."""
+        """Return the secret as a server may echo it: as it is, without its blanks, and form-encoded."""
         return self._secret, "".join(self._secret.split()), quote_plus(self._secret)
 
 
@@ -167,7 +167,7 @@ Authentication = SignedJwt | ClientSecret
 
 
 def prepare(client: Client, run: Run) -> Key | str:
-    """Read the client's key or secret, so that a fault in it is said before anybody signs in.
+    """Read the client's key or secret, so that a fault in it is found before anybody signs in.
 
     Args:
         client: the client.
@@ -188,7 +188,7 @@ def prepare(client: Client, run: Run) -> Key | str:
     if client.secret is not None:
         return client.secret.read()
     raise ConfigurationError(
-        "nothing was given that proves who the client is",
+        "there is neither a key nor a secret that proves who the client is",
         hint=f"add {setting('private_key')} FILE for a signed JWT, which is recommended, "
         f"or {setting('client_secret_file')} FILE",
     )
@@ -208,7 +208,7 @@ def choose(
         run: how the run goes.
 
     Returns:
-        The way in which the client proves who it is.
+        The method.
 
     Raises:
         ConfigurationError: the server takes no client secret, or the assertion would be good elsewhere.
@@ -218,11 +218,11 @@ def choose(
     if not isinstance(proof, str):
         if SIGNED_JWT not in methods:
             run.warn(
-                f"discovery does not name {SIGNED_JWT} among the ways in which a client may prove who it is",
+                f"discovery does not name {SIGNED_JWT} among the methods of client authentication",
                 "if the client is refused: ask the administrator whether it was registered for a signed JWT",
             )
         if proof.config.aud not in (None, issuer, token_endpoint):
-            # An assertion can be used at its audience by whoever gets hold of it.
+            # Anybody who gets hold of an assertion can use it at its audience.
             raise ConfigurationError(
                 f"an assertion for {proof.config.aud} would go to another server, {token_endpoint}",
                 hint=f"leave {setting('aud')} out",

@@ -1,4 +1,4 @@
-"""From where a private key is kept to what signs with it. A key held elsewhere (an HSM, a KMS) will begin here."""
+"""From the place of a private key to its signer. A key that is held elsewhere (an HSM, a KMS) will begin here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class KeyRead(NamedTuple):
-    """A private key's bytes as they were read, and a message and a hint for each warning about its file."""
+    """The bytes of a private key, and a message and a hint for each warning about its file."""
 
     content: bytes
     warnings: tuple[tuple[str, str], ...] = ()
@@ -28,7 +28,7 @@ def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = N
     Args:
         config: where the key is, and the algorithm asked for.
         run: how the run goes.
-        read: the key's bytes, where they were read before.
+        read: the key's bytes, if they were read before.
 
     Returns:
         The signer.
@@ -58,8 +58,8 @@ def load_key(
     Args:
         source: where the key is.
         passphrase: called if the key is encrypted.
-        run: told of a warning if others can read the key's file.
-        read: the key's bytes, where they were read before.
+        run: gets a warning if others can read the key's file.
+        read: the key's bytes, if they were read before.
         thorough: whether to check an RSA key's primes.
 
     Returns:
@@ -72,24 +72,14 @@ def load_key(
 
     content, warnings = read or read_key(source)
     key = load_private_key(content, source.origin, passphrase, thorough=thorough)
-    # Only now: if another file was named by mistake, nobody should change its mode.
+    # Only after the key was read: if another file was named by mistake, nobody should change its mode.
     for message, hint in warnings:
         run.warn(message, hint)
     return key
 
 
 def read_key(source: KeySource) -> KeyRead:
-    """Read the bytes of a private key.
-
-    Args:
-        source: where the key is.
-
-    Returns:
-        The bytes, and what to warn of.
-
-    Raises:
-        KeyLoadError: it cannot be read.
-    """
+    """Read the bytes of a private key, and the warnings about its file; KeyLoadError if it cannot be read."""
     from banno_creds.storage.secret_files import read_private_file
 
     if source.path is None:

@@ -1,6 +1,6 @@
-"""A person's login: the authorization code grant with PKCE (RFC 6749 section 4.1, RFC 7636), told from top to bottom.
+"""A person's login from top to bottom: the authorization code grant with PKCE (RFC 6749 section 4.1, RFC 7636).
 
-The caller asks the person, in a browser or otherwise: it is given the URL, and returns what the browser brought back.
+The caller opens the browser: it gets the URL, and returns the parameters that the browser brought back.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def log_in(
     Args:
         client: the client.
         request: the authorization request.
-        ask: called with the authorization URL; a person signs in there, and it returns the answer's parameters, whose
-            ``state`` it has compared (see `authorization_request.AuthorizationRequest.is_answered_by`).
-        store: where the login is kept; None to keep nothing.
+        ask: called with the authorization URL, where a person signs in. It compares the answer's ``state`` (see
+            `authorization_request.AuthorizationRequest.is_answered_by`), and returns the answer's parameters.
+        store: where to keep the login; None to keep nothing.
         cache: where the access tokens of the login before it may be; they are forgotten.
         run: how the run goes.
-        pushes: whether to push the request (RFC 9126), though discovery does not ask for it.
+        pushes: whether to push the request (RFC 9126) even if discovery does not ask for it.
 
     Returns:
         The login, and the whole token response.
@@ -70,7 +70,7 @@ def log_in(
     proof = prepare(client, run)
     if store is not None:
         with store.locked(client.timeout, run.sleep):
-            pass  # makes sure that the login can be kept, before anybody signs in
+            pass  # before anybody signs in: can the login be kept?
     with HttpClient(client.timeout, client.ca_bundle) as http:
         metadata, issuer = discover(client, http, run)
         endpoint = discovery.endpoint(metadata, "authorization_endpoint")
@@ -89,7 +89,7 @@ def log_in(
     run.emit(BrowserReturned(tuple(answer), answer.get("iss")))
     names_issuer = metadata.get("authorization_response_iss_parameter_supported") is True
     form = request.token_form(read_code(answer, issuer, names_issuer=names_issuer))
-    # A new client: the time that the person took does not count.
+    # A new client, because the time that the person took does not count.
     with HttpClient(client.timeout, client.ca_bundle) as http:
         up = own_files.uptime()
         grant = Grant(form, HINTS, is_good_once=True, after_login=True)
@@ -125,13 +125,13 @@ def _keep_first(
     cache: TokenCache | None,
     run: Run,
 ) -> Session:
-    """Keep a new login in the place of the one before it."""
+    """Keep a new login; it replaces the one before it."""
     with store.locked(client.timeout, run.sleep):
         before, earlier = None, store.read_any()
         try:
             before = store.read()
         except ConfigurationError:
-            run.warn("the login that was kept before is another one or broken, and is replaced")
+            run.warn("the kept login is broken, or was made with other settings, and is replaced")
         session = store.keep(session, refresh_token_of(response), run)
     forget_in(cache, earlier)
     if before is not None and before.can_be_renewed:
@@ -152,7 +152,7 @@ def _push(
     http: HttpClient,
     run: Run,
 ) -> str:
-    """Push the request to the server (RFC 9126), and return the URL for the browser, which only names it."""
+    """Push the request to the server (RFC 9126), and return the browser's URL, which only refers to it."""
     url = discovery.endpoint(metadata, "pushed_authorization_request_endpoint")
     pushed = post(url, parameters, authentication, http, run)
     request_uri, expires_in = pushed.get("request_uri"), pushed.get("expires_in")

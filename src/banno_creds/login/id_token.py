@@ -1,6 +1,6 @@
-"""Whether an id_token is the one that was asked for (OpenID Connect Core 1.0 section 3.1.3.7).
+"""The checks of an id_token (OpenID Connect Core 1.0 section 3.1.3.7): algorithm, signature, claims.
 
-Whose signature it carries, `verify` says; which algorithms may have made it, the discovery document.
+The discovery document names the algorithms that the issuer uses.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from banno_creds.tokens.response import TokenResponse
 
 TOLERANCE = 300
-"""By how many seconds the clocks may differ, as the vendor's own example has it."""
+"""The seconds by which clocks may differ, as in the vendor's own example."""
 
 ALGORITHMS = ("RS256", "PS256", "ES256")
-"""What may have signed an id_token, if discovery names it too."""
+"""The algorithms that are accepted, if discovery names them too."""
 
 _BEGIN_AGAIN = "nothing was kept; begin again, and if it stays so tell the server's operator"
 _SUBJECT_CHARACTERS = 255  # OpenID Connect Core 1.0 section 2
 
 
 class Expected(NamedTuple):
-    """What an id_token has to say.
+    """The values that an id_token must have.
 
-    ``nonce`` is None where none was sent, as with a refresh token; ``subject`` is None where anybody may sign in.
+    ``nonce`` is None if none was sent, as with a refresh token; ``subject`` is None if anybody may sign in.
     """
 
     issuer: str
@@ -49,28 +49,13 @@ class Expected(NamedTuple):
 
 
 def algorithms_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """The algorithms that an issuer may sign id_tokens with, as far as they are known here.
-
-    Args:
-        metadata: the discovery document's members; without the right one it is RS256 alone.
-
-    Returns:
-        Some of `ALGORITHMS`.
-    """
+    """Return those of `ALGORITHMS` that a discovery document names; if it names none, RS256 is the default."""
     named = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
     return tuple(alg for alg in ALGORITHMS if isinstance(named, list) and alg in named)
 
 
 def check_header(token: DecodedToken, algorithms: Sequence[str]) -> None:
-    """Make sure that an algorithm signed it which the issuer names (RFC 8725 section 3.1), before any key is used.
-
-    Args:
-        token: the id_token.
-        algorithms: those that discovery names.
-
-    Raises:
-        TokenError: it is another one, or none.
-    """
+    """Check, before any key is used, that the issuer names the algorithm (RFC 8725 section 3.1); else TokenError."""
     alg = token.header.get("alg")
     if alg in algorithms:
         return
@@ -93,16 +78,10 @@ def check_header(token: DecodedToken, algorithms: Sequence[str]) -> None:
 
 
 def check(token: DecodedToken, expected: Expected, access_token: str, now: int) -> None:
-    """Make sure of an id_token's claims, whose signature holds.
-
-    Args:
-        token: the id_token.
-        expected: what it has to say.
-        access_token: the access token that came with it.
-        now: the time, in seconds since the epoch.
+    """Check the claims of an id_token whose signature was verified, and which came with this access token.
 
     Raises:
-        TokenError: a claim is not as it has to be; the rule says which.
+        TokenError: a claim has an unexpected value; the rule says which.
     """
     claims = token.payload
     if claims.get("iss") != expected.issuer:
@@ -112,7 +91,7 @@ def check(token: DecodedToken, expected: Expected, access_token: str, now: int) 
     if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_CHARACTERS:
         raise _failed("sub", "it does not say who signed in (sub)")
     if expected.subject is not None and subject != expected.subject:
-        raise _other("sub", "it speaks of another person than the one who signed in", expected.subject, claims)
+        raise _other("sub", "it is about another person than the one who signed in", expected.subject, claims)
     _check_times(claims, expected, now)
     if expected.nonce is not None:
         if "nonce" not in claims:
@@ -124,9 +103,9 @@ def check(token: DecodedToken, expected: Expected, access_token: str, now: int) 
 
 
 def at_hash(access_token: str) -> str:
-    """The half of its hash by which an id_token names the access token it came with (section 3.1.3.6).
+    """Return half the hash of an access token, as its id_token has it (section 3.1.3.6).
 
-    All of `ALGORITHMS` go with SHA-256.
+    All of `ALGORITHMS` use SHA-256.
     """
     return base64url(sha256(access_token.encode("ascii")).digest()[:16])
 
@@ -134,17 +113,7 @@ def at_hash(access_token: str) -> str:
 def verified_claims(
     response: TokenResponse, expected: Expected, provider: Provider, http: HttpClient, run: Run
 ) -> Mapping[str, Any]:
-    """Verify the id_token of a token response, with the provider's keys as they are now.
-
-    Args:
-        response: the token response.
-        expected: what the id_token has to say.
-        provider: the provider.
-        http: the client that fetches the keys.
-        run: how the run goes.
-
-    Returns:
-        The id_token's claims.
+    """Verify the id_token of a token response with the provider's current keys, and return its claims.
 
     Raises:
         TokenError: it is missing, invalid, or cannot be verified.
@@ -174,18 +143,7 @@ def verified_claims(
 
 
 def verify(compact: str, keys: Sequence[VerificationKey]) -> tuple[DecodedToken, VerificationKey]:
-    """Take an id_token apart, and find the key that signed it.
-
-    Args:
-        compact: the JWS.
-        keys: the issuer's.
-
-    Returns:
-        The token and the key.
-
-    Raises:
-        TokenError: it is no JWT, or none of the keys signed it.
-    """
+    """Take an id_token apart, and find which of the issuer's keys signed it; TokenError if none did."""
     from banno_creds.jose.verify import verify_signature
 
     token = read(compact)
@@ -200,22 +158,12 @@ def verify(compact: str, keys: Sequence[VerificationKey]) -> tuple[DecodedToken,
 
 
 def read(compact: object) -> DecodedToken:
-    """Take an id_token apart, which proves nothing yet.
-
-    Args:
-        compact: what the token response had under that name.
-
-    Returns:
-        The token.
-
-    Raises:
-        TokenError: there is none, or it is no JWT.
-    """
+    """Take the ``id_token`` of a token response apart, without verifying it; TokenError if it is not a JWT."""
     if not isinstance(compact, str):
         raise TokenError(
             "the token response has no id_token, so nobody knows who signed in"
             if compact is None
-            else "the token response's id_token is no text",
+            else "the token response's id_token is not a text",
             hint="ask for the scope openid; if it was asked for, tell the server's operator",
             rule="id_token.missing",
         )
@@ -228,7 +176,7 @@ def read(compact: object) -> DecodedToken:
 
 
 def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
-    """Section 3.1.3.7, points 3 to 5: for us, and where it is for others too, issued to us."""
+    """Check that it is for us and, if it is for others too, issued to us (section 3.1.3.7, points 3 to 5)."""
     audience, party = claims.get("aud"), claims.get("azp")
     audiences = audience if isinstance(audience, list) else [audience]
     if client_id not in audiences:
@@ -294,5 +242,5 @@ def _other(claim: str, what: str, wanted: str, claims: Mapping[str, Any], rule: 
 
 
 def _shown(value: object) -> str:
-    """As JSON: a blank at an end and a letter of another alphabet are seen so."""
+    """Show a value as JSON, in which a blank at an end and a letter of another alphabet can be seen."""
     return printable(dumps(value), 200)

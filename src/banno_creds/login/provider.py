@@ -33,7 +33,7 @@ _KEY_HINT = (
 )
 HINTS: Mapping[str, str] = {
     "invalid_client": _KEY_HINT,
-    "invalid_grant": f"begin again: a code is good once, for a minute, and with its own {setting('redirect_uri')}",
+    "invalid_grant": f"begin again: a code is good once, for a minute, with one {setting('redirect_uri')}",
     "unauthorized_client": "the application must be one for users' logins; ask the administrator",
     "unsupported_grant_type": "the server does not sign people in; check the issuer",
     "invalid_request": "look at the steps above; begin again",
@@ -41,7 +41,7 @@ HINTS: Mapping[str, str] = {
     f"and name them with {setting('scope')}",
     "invalid_target": f"leave {setting('resource')} out, or name one the application may use",
 }
-"""What to do about a refusal of what a login asks for, by its error code."""
+"""What to do about a refusal of a login's request, by its error code."""
 
 
 def discover(client: Client, http: HttpClient, run: Run) -> tuple[dict[str, Any], str]:

@@ -81,7 +81,7 @@ class SignedIn:
         """
         session = self.found()
         run.emit(LoginFound(session.person, self.store.owner.words, None))
-        if session.ended is not None:  # whatever the cache still holds of it
+        if session.ended is not None:  # although the cache may still have its token
             raise ended(self.store, session, run.clock())
         fetched = False
 
@@ -156,7 +156,7 @@ def forget_in(cache: TokenCache | None, earlier: tuple[Session, str] | None) -> 
 
 
 def ended(store: SessionStore, session: Session, now: float) -> BannoCredsError:
-    """Return the error for a login whose tokens are of no use any more."""
+    """Return the error for a login whose tokens can no longer be used."""
     hint = f"sign in again: {store.owner.login}"
     if session.ended is not None:
         return TokenError(f"the login has ended: {session.ended}", hint=hint, rule="session.ended")
@@ -171,12 +171,12 @@ def ended(store: SessionStore, session: Session, now: float) -> BannoCredsError:
 
 
 def without_refresh_token(response: TokenResponse) -> dict[str, Any]:
-    """Return the members of a token response, but the refresh token."""
+    """Return the members of a token response without the refresh token."""
     return {name: value for name, value in response.raw.items() if name != "refresh_token"}
 
 
 def refresh_token_of(response: TokenResponse) -> str | None:
-    """Return the refresh token that came with a response; None if none did that can be used."""
+    """Return the refresh token that came with a response; None if there is none that can be used."""
     token = response.raw.get("refresh_token")
     return token if isinstance(token, str) and _REFRESH_TOKEN.fullmatch(token) else None
 
@@ -210,7 +210,7 @@ def _refresh(signed_in: SignedIn, session: Session, run: Run) -> TokenResponse:
     if session.asked:
         run.warn(
             "the refresh token was used before, and no answer to that was kept: it is tried once more",
-            "if the server considers it used up, sign in again",
+            "if the server says that it is used up, sign in again",
         )
     # If this process is killed, the next one is told; and it shows that there is room for the answer.
     store.write(replace(session, asked=True))
@@ -261,12 +261,12 @@ def _new_claims(
     try:
         return verified_claims(response, expected, session.provider, http, run)
     except TokenError:
-        _end(store, session, "an id_token came with its new tokens that is not to be relied on")
+        _end(store, session, "the id_token that came with its new tokens is not to be relied on")
         raise
 
 
 def _end(store: SessionStore, session: Session, why: str) -> None:
-    """Keep nothing of a login but the reason why it is over."""
+    """Keep only the reason why a login is over."""
     with suppress(OutputError, ConfigurationError):  # the reason itself is the error to tell
         current = store.read()
         # If somebody removed our lock, another process may have renewed the login: that one stays.

@@ -1,4 +1,4 @@
-"""The end of a login: tokens revoked (RFC 7009) and forgotten, and the provider's own login ended in the browser."""
+"""The end of a login: revoke (RFC 7009) and forget its tokens, and end the provider's own login in the browser."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 def log_out(
     signed_in: SignedIn, cache: TokenCache | None, run: Run = Run(), *, only_here: bool = False
 ) -> Provider | None:
-    """Have the server revoke the tokens, and forget them.
+    """Revoke the tokens at the server, and forget them.
 
     Args:
         signed_in: the login.
         cache: where its access tokens are kept too; None if they are not.
         run: how the run goes.
-        only_here: tell no server, only forget them.
+        only_here: only forget them, and tell no server.
 
     Returns:
         The provider, for the end of its own login in the browser; None if the login cannot be read any more.
 
     Raises:
         TokenError: nobody is signed in.
-        BannoCredsError: the server could not be told; the login is kept, so that it can be told later.
+        BannoCredsError: the server was not told; the login is kept, so that it can be told later.
     """
     store = signed_in.store
     with store.locked(signed_in.timeout, run.sleep):
@@ -84,7 +84,7 @@ def end_session_url(provider: Provider, client_id: str, redirect_uri: str | None
 
 
 def _revoke(signed_in: SignedIn, session: Session, run: Run) -> None:
-    """Have the refresh token revoked, and the access token, which a server may or may not end with it."""
+    """Revoke the refresh token, and the access token, which a server may or may not end with it."""
     url = session.provider.revocation_endpoint
     if url is None:
         run.warn("the provider names no revocation endpoint: the tokens stay good until they end")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class RequestPushed(NamedTuple):
-    """The authorization request was given to the server itself (RFC 9126), which keeps it for so many seconds."""
+    """The authorization request was pushed to the server (RFC 9126), which keeps it for so many seconds."""
 
     url: str
     expires_in: int | None
@@ -28,10 +28,10 @@ class AuthorizationRequested(NamedTuple):
 
 
 class BrowserAwaited(NamedTuple):
-    """The browser is waited for at the redirect URI, so many seconds at the most.
+    """A listener at the redirect URI waits for the browser, at most so many seconds.
 
-    ``certificate`` is the fingerprint of the one that was made for localhost, None with plain http; ``made`` tells
-    that it is new, so that no browser knows it.
+    ``certificate`` is the fingerprint of the certificate for localhost, None with plain http; ``made`` says that it
+    is new, so that no browser knows it.
     """
 
     redirect_uri: str
@@ -41,14 +41,14 @@ class BrowserAwaited(NamedTuple):
 
 
 class BrowserReturned(NamedTuple):
-    """The browser came back with the answer to the authorization request: the names of what it brought."""
+    """The browser brought the answer to the authorization request: the names of its parameters."""
 
     names: tuple[str, ...]
     issuer: str | None
 
 
 class IdTokenVerified(NamedTuple):
-    """The id_token holds: whose signature it carries, and its claims at the time ``now``."""
+    """The id_token was verified at the time ``now``: the key that signed it, and its claims."""
 
     alg: str
     key: str
@@ -57,7 +57,7 @@ class IdTokenVerified(NamedTuple):
 
 
 class LoginFound(NamedTuple):
-    """A person is signed in, and the token is to be theirs."""
+    """A person is signed in, and the token will be theirs."""
 
     name: str
     owner: str
@@ -65,14 +65,14 @@ class LoginFound(NamedTuple):
 
 
 class LoginKept(NamedTuple):
-    """The login was kept: whose it is, and where its tokens rest."""
+    """The login was kept: its owner, and where its tokens rest."""
 
     owner: str
     places: tuple[str, ...]
 
 
 class TokenRevoked(NamedTuple):
-    """The server was told that a token is not to be good any more (RFC 7009)."""
+    """The server revoked a token (RFC 7009)."""
 
     url: str
     name: str

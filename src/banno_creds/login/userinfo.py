@@ -44,7 +44,7 @@ def who_is_it(signed_in: SignedIn, run: Run = Run()) -> Session:
 
 
 def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -> Mapping[str, Any]:
-    """Ask the provider what it says of the person now.
+    """Ask the provider for the person's claims as they are now.
 
     Args:
         signed_in: the login.
@@ -55,7 +55,7 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
         The claims.
 
     Raises:
-        TokenError: they are another person's, or nobody is signed in.
+        TokenError: the claims are another person's, or nobody is signed in.
         ConfigurationError: the provider has no userinfo endpoint.
         BannoCredsError: see `refresh_token.SignedIn.obtain`.
     """
@@ -89,7 +89,7 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
         raise failure.without([(token, "the token")]) from None
     if claims.get("sub") != session.claims.get("sub"):
         raise TokenError(
-            "what the userinfo endpoint says is of another person than the one who signed in",
+            "the userinfo endpoint's answer is about another person than the one who signed in",
             hint="do not rely on it; tell the server's operator",
             rule="id_token.sub.unexpected",
         )

@@ -1,4 +1,4 @@
-"""The access token on an httpx client's requests (RFC 6750 section 2.1): the API's alone, renewed when refused."""
+"""The access token on the requests of an httpx client (RFC 6750 section 2.1): for one API, renewed when refused."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _UNAUTHORIZED = 401
 class BearerAuth(httpx.Auth):
     """Puts the token on each request of an `httpx.Client` or `httpx.AsyncClient`, and renews it once after a 401.
 
-    The token goes to one origin. A request to another one is an error, and a redirect elsewhere goes without it.
+    The token goes to one origin. A request to another one is an error, and a redirect to another one goes without it.
 
-    After a 401 the same request is sent once more with a new token. A body that comes from a generator or an open
-    file can be sent once only: there the 401 is the answer, and the next request has the new token.
+    After a 401 the same request is sent once more with a new token. A body from a generator or an open file can be
+    sent only once: the 401 is then the answer, and the next request has the new token.
 
     Args:
-        source: where tokens come from.
+        source: the source of the tokens.
         origin: scheme, host and port of the API.
 
     Raises:
-        ConfigurationError: the origin cannot be meant.
+        ConfigurationError: the origin is not one, or credentials may not be sent there.
     """
 
     def __init__(self, source: TokenSource, *, origin: str = DEFAULT_API_BASE) -> None:
@@ -40,12 +40,12 @@ class BearerAuth(httpx.Auth):
             self._origin = _origin(httpx.URL(check_origin(origin, "the API's origin")))
         except httpx.InvalidURL:
             raise ConfigurationError(
-                f"the API's origin {origin!a} names no host that can be", hint="check its spelling"
+                f"the API's origin {origin!a} names no valid host", hint="check its spelling"
             ) from None
         self._source = source
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Send the request with a token, and after a 401 with another one; called by httpx."""
+        """Send the request with a token, and after a 401 with another one; httpx calls this."""
         self._check(request)
         authorization = _put(request, self._source.token())
         response = yield request
@@ -68,15 +68,15 @@ class BearerAuth(httpx.Auth):
         origin = _origin(request.url)
         if origin != self._origin:
             raise ConfigurationError(
-                f"the token is for {self._origin} alone, and the request goes to {origin}",
+                f"the token is only for {self._origin}, and the request goes to {origin}",
                 hint="use a client without this auth there, or name the API's origin with BearerAuth(origin=…)",
             )
 
     def _wants_another(self, request: httpx.Request, response: httpx.Response, authorization: str) -> bool:
-        """Whether the token was refused, and the request can be sent again."""
+        """Return whether the token was refused, and the request can be sent again."""
         if response.status_code != _UNAUTHORIZED:
             return False
-        # The answer may be another server's, to which a redirect led, without the token.
+        # A redirect may have led to another server, and went there without the token.
         if response.request.headers.get("Authorization") != authorization:
             return False
         self._source.invalidate(authorization.partition(" ")[2])
@@ -95,8 +95,8 @@ def _put(request: httpx.Request, response: TokenResponse) -> str:
 
 
 def _origin(url: httpx.URL) -> str:
-    """Scheme, host and port, written in one way: lower case, without the scheme's own port.
+    """Return scheme, host and port in lower case, without the scheme's default port.
 
-    A user name in a request's URL says nothing of where it goes, and httpx sends none beside an auth.
+    A user name in a request's URL is ignored, as httpx ignores it if there is an auth.
     """
     return f"{url.scheme}://{url.netloc.decode('ascii')}"

@@ -1,7 +1,7 @@
 """A client's own access token: the client credentials grant with a signed JWT (RFC 6749 section 4.4, RFC 7523).
 
-Modules are imported where the flow enters them: cryptography costs 30 ms of start-up time, httpx 50, and no command
-pays for one that it does not use.
+Modules are imported only when the flow needs them: cryptography costs 30 ms of start-up time, httpx 50, and no
+command pays for a module that it does not use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _HINTS = {
     "invalid_client": "find out which of its many reasons it has",
     "invalid_scope": "ask the administrator which scopes the application was given, "
     f"and name them with {setting('scope')}",
-    "invalid_request": f"look at the form with {setting('curl')} and at your {setting('params')} values",
+    "invalid_request": f"look at your {setting('params')} values, and compare the form with what "
+    "banno-creds client-assertion --curl shows",
     "invalid_grant": "the application must be of the type Service account with Signed JWT; ask the administrator",
     "invalid_target": f"leave {setting('resource')} out, or name one the application may use",
     "unauthorized_client": "the application must be of the type Service account; ask the administrator",
@@ -193,7 +194,7 @@ def _find_token_endpoint(config: ClientConfig, http: HttpClient, run: Run) -> st
 
     url = find_endpoint(config.issuer, "token_endpoint", http, run)
     if config.aud not in (None, config.issuer, url):
-        # An assertion can be used at its audience by whoever gets hold of it.
+        # Anybody who gets hold of an assertion can use it at its audience.
         raise ConfigurationError(
             f"an assertion for {config.aud} would go to another server, the one that {config.issuer} names",
             hint=f"leave {setting('aud')} out, or name the endpoint with {setting('token_endpoint')}",

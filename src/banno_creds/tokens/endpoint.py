@@ -1,4 +1,4 @@
-"""The token request: one form post, whatever is granted for it (RFC 6749 section 3.2).
+"""The token request: one form post, whatever the grant is (RFC 6749 section 3.2).
 
 Client credentials, an authorization code, a refresh token and the doctor's request all go through one `attempt`: the
 client proves who it is, the form is posted, secrets are taken out, the answer is read or raised.
@@ -77,7 +77,8 @@ def send(url: str, grant: Grant, authentication: Authentication, http: HttpClien
         The token response.
 
     Raises:
-        RefusedError: the server refused, and is not asked again. If it hides its reason, what is known here is told.
+        RefusedError: the server refused, and is not asked again. If it hides its reason, the error says what is known
+            here.
         NetworkError: no usable answer within the time allowed.
         SigningError: the key is damaged.
     """
@@ -160,7 +161,7 @@ def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
 def _explained(
     refusal: RefusedError, url: str, grant: Grant, authentication: SignedJwt, sent: Sent, run: Run
 ) -> RefusedError:
-    """Say of a refusal that hides its reason what is known here; nobody is asked again."""
+    """Add to a refusal that hides its reason what is known here; nobody is asked again."""
     from banno_creds.rules import diagnosis
     from banno_creds.rules.known import Known
     from banno_creds.rules.presented import ClientAssertion

@@ -1,4 +1,4 @@
-"""An access token taken apart, and verified as far as that is asked for."""
+"""An access token is taken apart, and verified if that is asked for."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class InspectedToken:
 
 
 def inspect_token(text: str, checks: TokenChecks, run: Run = Run()) -> InspectedToken:
-    """Take a token apart, and check what was asked for.
+    """Take a token apart, and make the checks.
 
     Args:
-        text: the token as it was pasted; see `decode.decode`.
+        text: the pasted token; see `decode.decode`.
         checks: the checks.
         run: how the run goes.
 
     Returns:
-        The token, and what is known of its signature.
+        The token, and the key that verified its signature.
 
     Raises:
-        TokenError: it is no JWT, or a check failed.
+        TokenError: it is not a JWT, or a check failed.
         ConfigurationError: there is no key to verify with.
         NetworkError: the keys cannot be fetched.
     """

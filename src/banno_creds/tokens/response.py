@@ -1,4 +1,4 @@
-"""A token response: what a token endpoint answers when it grants a token (RFC 6749 section 5.1)."""
+"""A token response: the answer of a token endpoint that grants a token (RFC 6749 section 5.1)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
 class TokenResponse:
     """A successful answer (RFC 6749 section 5.1).
 
-    ``raw`` is the whole of it, as it came; ``requested_at`` is when the request went out, in seconds since the
-    epoch: the token's life is counted from there, for the server's clock may differ from ours.
+    ``raw`` is the whole answer. ``requested_at`` is when the request was sent, in seconds since the epoch: the
+    token's life is counted from then, because the server's clock may differ from ours.
     """
 
     access_token: str = field(repr=False)
@@ -57,7 +57,7 @@ def bearer_token(response: TokenResponse) -> str:
     if response.token_type.lower() not in ("bearer", ""):
         raise UnusableAnswerError(
             f"the token is of the type {response.token_type}, which cannot be used as a Bearer token",
-            hint="take it as JSON (token -o json), and follow the specification of that type",
+            hint="follow the specification of that type; banno-creds token -o json gives the whole answer",
         )
     return response.access_token
 
@@ -67,7 +67,7 @@ def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> 
 
     Args:
         answer: the answer.
-        requested_at: when the request went out, in seconds since the epoch.
+        requested_at: when the request was sent, in seconds since the epoch.
         hints: what to do about a refusal, by its error code.
 
     Returns:
@@ -95,7 +95,7 @@ def token_response(members: Mapping[str, Any], requested_at: int) -> TokenRespon
 
     Args:
         members: the answer, now or from the cache.
-        requested_at: when the request went out, in seconds since the epoch.
+        requested_at: when the request was sent, in seconds since the epoch.
 
     Returns:
         The token response.
@@ -120,7 +120,7 @@ def token_response(members: Mapping[str, Any], requested_at: int) -> TokenRespon
 
 
 def _seconds(value: object) -> int | None:
-    """``expires_in`` as a whole number of seconds; some servers send it as a string."""
+    """Return ``expires_in`` as a whole number of seconds; some servers send it as a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -131,7 +131,7 @@ def _seconds(value: object) -> int | None:
 
 
 def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
-    """Emit the step for a token response, and warn of what a person should know of it.
+    """Emit the step for a token response, and warn of a smaller scope, another type or an unknown life.
 
     Args:
         response: the token response.
@@ -152,7 +152,7 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
     )
     scope = response.scope
     if scope is not None and (less := [each for each in asked if each not in scope.split()]):
-        # A server may drop scopes that it does not know without a word (RFC 6749 section 3.3).
+        # A server may silently drop scopes that it does not know (RFC 6749 section 3.3).
         run.warn(
             f"the server granted less than was asked for: not {' '.join(less)}",
             "check the spelling, and ask the administrator which scopes the application was given",
@@ -165,7 +165,7 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
 
 
 def warn_of_a_short_life(response: TokenResponse, min_ttl: int, run: Run) -> None:
-    """Warn of a token that lives shorter than asked: the cache can never give it again."""
+    """Warn of a token that does not live for ``min_ttl``: the cache can never give it again."""
     life = response.expires_in
     if life is not None and life <= min_ttl:
         name = setting("min_ttl")
@@ -176,7 +176,7 @@ def warn_of_a_short_life(response: TokenResponse, min_ttl: int, run: Run) -> Non
 
 
 def _claims_of(access_token: str) -> Mapping[str, object]:
-    """Return the claims of an access token that is a JWT; an opaque one has none, and that is no fault."""
+    """Return the claims of an access token that is a JWT; an opaque one has none, which is no fault."""
     from banno_creds.jose.decode import decode
 
     try:

@@ -1,8 +1,8 @@
-"""Tokens for a program that runs on: in memory, else from the commands' cache, else from the server.
+"""Tokens for a program that goes on running: from memory, else from the commands' cache, else from the server.
 
-However many threads and tasks ask at once, one request is made, and its outcome, a failure too, is everybody's.
-The network is asked in threads in any case (see `http_client`), so the asynchronous half awaits a thread. It does
-that by anyio, which httpx brings along: whoever uses httpx with trio gets tokens there too.
+However many threads and tasks ask at once, one request is made, and all of them get its outcome, a failure too.
+Requests are made in threads (see `http.exchange`), so the asynchronous half awaits a thread. It does that by anyio,
+which httpx brings along, so that programs under trio get tokens too.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ if TYPE_CHECKING:
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.response import TokenResponse
 
-# An API that refuses a new token as well does not mind the token: for so long it gets no further one.
+# An API that refuses a new token too does not refuse it because of the token: it gets no further one for so long.
 _RENEWAL_SECONDS = 30
 
-# What a log may hold of a step. No claims, no form, no token: a log is read by more people than a terminal.
+# What a log may show of a step: no claims, no form, no token, because more people read a log than a terminal.
 _LOGGED = (
     *("origin", "alg", "issuer", "url", "attempt", "status", "request_id", "expires_at", "scope"),
     *("reason", "seconds", "age", "left"),
 )
+
+
+# The commands' settings that have another name here.
+_SPELLED = {"no_cache": "on_disk=False"}
 
 
 class _Held(NamedTuple):
@@ -48,23 +52,23 @@ class _Held(NamedTuple):
 
 
 class TokenSource:
-    """Gives an access token that is good for a while yet, and asks the server for one only when it must.
+    """Gives an access token that is good for a while, and asks the server only if it has none.
 
-    One source serves a whole program: all its threads, all its event loops, and the children it forks. A token whose
-    life the server does not tell is given to those who are waiting for it, and not kept.
+    One source serves a whole program: all its threads, all its event loops, and the children it forks. If the server
+    does not say how long a token lives, those who are waiting for it get it, and it is not kept.
 
     Args:
         config: the client and the request.
-        on_disk: whether tokens are kept on disk as well, in the commands' cache (``BANNO_CREDS_CACHE_DIR``), where
-            other processes find them.
+        on_disk: whether to keep tokens on disk too, in the commands' cache (``BANNO_CREDS_CACHE_DIR``), where other
+            processes find them.
         min_ttl: how long a token must still be good, in seconds; less than its life.
-        emit: called with each step, in the thread that asks; it must not use this source itself. By default warnings
-            are logged under the name ``banno_creds``, and at the level DEBUG the other steps, without any secret.
+        emit: called with each step, in the thread that asks; it must not use this source. By default warnings are
+            logged under the name ``banno_creds``, and the other steps at the level DEBUG, without any secret.
         clock: the time, in seconds since the epoch.
         sleep: called with the seconds to pause, before another attempt or for another process.
 
     Raises:
-        ConfigurationError: ``min_ttl`` cannot be meant.
+        ConfigurationError: ``min_ttl`` is not a number of seconds that a token can be good for.
     """
 
     def __init__(
@@ -89,10 +93,10 @@ class TokenSource:
         self._not_again: str | None = None  # a token that an API refused
         self._renewed_at: float | None = None  # when the last such token was replaced
         self._failure: BannoCredsError | None = None  # how the last request ended, if not with a token
-        self._asked = False  # whether the server was asked then, and not the disk alone
-        self._failed_at: float | None = None  # when it said no to us; what the disk remembers, it remembers itself
+        self._asked = False  # whether that request reached the server, and not only the disk
+        self._failed_at: float | None = None  # when the server refused us; the disk remembers refusals by itself
         self._ended = 0  # how many requests have ended
-        self._lock = threading.Lock()  # whoever has it asks
+        self._lock = threading.Lock()  # its holder asks
         self._turns: RunVar[anyio.Lock] | None = None
         _sources.add(self)
 
@@ -100,13 +104,13 @@ class TokenSource:
         """Give a token; blocks while the server is asked.
 
         Args:
-            force_refresh: take no token, and no refusal, that was there before this call.
+            force_refresh: ignore tokens and refusals from before this call.
 
         Returns:
             The token response.
 
         Raises:
-            RefusedError: the server refused, now or a moment ago: it is not asked again for 30 s.
+            RefusedError: the server refused, now or in the last 30 s, in which it is not asked again.
             BannoCredsError: see `client_credentials.ClientCredentials.fetch`.
         """
         ended = self._ended
@@ -117,7 +121,7 @@ class TokenSource:
     async def async_token(self, *, force_refresh: bool = False) -> TokenResponse:
         """Give a token, under asyncio or trio, without ever blocking the event loop.
 
-        A task that is cancelled here breaks nothing: the request goes on in its thread, for whoever waits with it.
+        Cancelling a task breaks nothing: the request goes on in its thread, for the others who wait.
 
         Args:
             force_refresh: see `token`.
@@ -134,7 +138,7 @@ class TokenSource:
             return usable
         from anyio.to_thread import run_sync
 
-        # One task of each loop has a thread; a thousand in threads would leave none for the program's other work.
+        # One task of each loop has a thread: a thousand threads would leave none for the program's other work.
         async with self._turn():
             if (theirs := self._outcome_since(ended, from_server=force_refresh)) is not None:
                 return theirs
@@ -146,11 +150,11 @@ class TokenSource:
     def invalidate(self, access_token: str) -> None:
         """Do not give an access token again, because an API refused it (401); the next caller gets a new one.
 
-        Nothing happens if there is a newer token already. Nor for 30 s after such a replacement: an API that refuses
-        that one too does not mind the token.
+        Nothing happens if there is a newer token already, or for 30 s after such a replacement: an API that refuses
+        that one too does not refuse it because of the token.
 
         Args:
-            access_token: the one that was refused.
+            access_token: the refused access token.
         """
         held = self._held
         if held is None or held.response.access_token != access_token:
@@ -159,7 +163,7 @@ class TokenSource:
             self._not_again = access_token
 
     def _ask(self, ended: int, *, force_refresh: bool) -> TokenResponse:
-        """Ask, or take the outcome of whoever asked while this caller waited for its turn."""
+        """Ask, or take the outcome of another caller's request that ended while this one waited for its turn."""
         with self._lock:
             theirs = self._outcome_since(ended, from_server=force_refresh)
             if theirs is not None:
@@ -183,14 +187,14 @@ class TokenSource:
         from banno_creds.tokens.client_credentials import ClientCredentials
 
         if self._on_disk and self._cache is None:
-            self._cache = open_cache(Run(lambda step: self._emit(plain(step))))
+            self._cache = open_cache(Run(lambda step: self._emit(plain(step, _spell))))
             self._on_disk = self._cache is not None  # one warning is enough
         self._asked = False
 
         def note(step: Any) -> None:
             if isinstance(step, TokenRequested):
                 self._asked = True
-            self._emit(plain(step))
+            self._emit(plain(step, _spell))
 
         wanted = Wanted(self._min_ttl, force_refresh, self._not_again)
         run = Run(note, self._clock, self._sleep)
@@ -205,20 +209,23 @@ class TokenSource:
         self._failure = None
 
     def _usable(self) -> TokenResponse | None:
-        """The token in memory, if it will do."""
+        """Return the token in memory, if it will do."""
         held = self._held
         if held is None or held.response.access_token == self._not_again:
             return None
         now = self._clock()
         response = held.response
-        # The clock may have been set since. By how much, in a machine that slept too, is more than we want to know.
+        # The clock may have been set since, and the machine may have slept: the earlier end of the two counts.
         if response.expires_at is None or now < response.requested_at:
             return None
         left = min(response.expires_at - now, held.ends - time.monotonic())
         return response if left >= self._min_ttl and left > 0 else None
 
     def _outcome_since(self, ended: int, *, from_server: bool) -> TokenResponse | None:
-        """How the last request ended, if that was after so many had ended; the disk's answer may be an old one."""
+        """Return the token of the last request, or raise its failure, if it ended after so many had ended.
+
+        With ``from_server`` an answer from the disk does not count, because it may be an old one.
+        """
         if self._ended == ended or (from_server and not self._asked):
             return None
         if self._failure is not None:
@@ -242,7 +249,7 @@ class TokenSource:
         return then is not None and 0 <= self._clock() - then < seconds
 
     def _turn(self) -> anyio.Lock:
-        """The lock of the event loop that runs here."""
+        """Return the lock of the running event loop."""
         import anyio
         from anyio.lowlevel import RunVar
 
@@ -255,7 +262,7 @@ class TokenSource:
         return turn
 
     def _after_fork(self) -> None:
-        """Take a new lock: the thread that held the old one is the parent's, and will never release ours."""
+        """Make a new lock: the thread that held the old one is the parent's, and will never release ours."""
         self._lock = threading.Lock()
 
 
@@ -267,13 +274,17 @@ def _after_fork() -> None:
         source._after_fork()  # noqa: SLF001 - its own module
 
 
-if hasattr(os, "register_at_fork"):  # where there is a fork
+if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def _again(failure: BannoCredsError, *more: str) -> BannoCredsError:
-    """The same failure for another caller: one exception raised in several threads would mix their tracebacks."""
+    """Copy a failure for another caller: one exception raised in several threads would mix their tracebacks."""
     return failure.but(more=more)
+
+
+def _spell(name: str) -> str:
+    return _SPELLED.get(name, name)
 
 
 def _log(step: Step) -> None:
