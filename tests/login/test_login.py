@@ -183,7 +183,7 @@ def test_broken_login_from_before_is_replaced(tool: Tool) -> None:
     kept()[0].write_text("{")
     result = tool.log_in()
     assert result.code == 0
-    assert "broken, and is replaced" in one_line(result.stderr)
+    assert "the kept login is broken" in one_line(result.stderr)
     assert session()["renewals"] == 0
 
 
@@ -477,6 +477,9 @@ def test_refusal_in_the_browser_is_exit_4_with_the_servers_words_and_a_next_step
     assert "[red]interaction" in said
     assert "\x1b" not in result.stderr
     assert hint in said
+    page = tool.browser.done()
+    assert page is not None
+    assert hint in page.text  # the page spells settings as the terminal does
     assert provider.asked("/token") == []
     assert_nothing_is_kept(result, keyring_entries)
 

@@ -13,7 +13,7 @@ from banno_creds.cli.browser import show
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import login_options, steps_options
-from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.parameters import Command, option, spelling
 from banno_creds.cli.settings import persons_client, report_for, run_for, session_store
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.storage import own_files
@@ -130,7 +130,8 @@ def command(
             if endpoint is not None:
                 from banno_creds.redirection import pages
 
-                page = pages.failed(failure.message, failure.details, failure.hint)
+                said = failure.words(spelling(context))
+                page = pages.failed(said.message, said.details, said.hint)
                 endpoint.finish(page, "/failed", status=400)
             raise
         if endpoint is not None:

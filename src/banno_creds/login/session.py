@@ -117,7 +117,7 @@ class Session:
 
     @property
     def can_be_renewed(self) -> bool:
-        """Whether there is a refresh token, and the login is not over."""
+        """True if there is a refresh token, and the login is not over."""
         return self.ended is None and (self.refresh_token is not None or self.entry is not None)
 
     @property

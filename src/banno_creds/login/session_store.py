@@ -43,10 +43,7 @@ class SessionStore:
         return os.path.lexists(self.path)
 
     def read(self) -> Session | None:
-        """Read the login.
-
-        Returns:
-            The login; None if nobody is signed in.
+        """Read the login; None if nobody is signed in.
 
         Raises:
             ConfigurationError: it cannot be read, or is broken.
@@ -69,10 +66,9 @@ class SessionStore:
             ) from None
 
     def read_any(self) -> tuple[Session, str] | None:
-        """Read the login even if it was made with other settings than the profile has now, in order to forget it.
+        """Read the login and the client ID that it was made by, even if the profile has other settings now.
 
-        Returns:
-            The login, and the client ID that it was made by; None if there is none, or it cannot be read.
+        Used to forget it. None if there is no login, or it cannot be read.
         """
         try:
             members = self._members()
@@ -102,11 +98,7 @@ class SessionStore:
 
     @contextmanager
     def locked(self, patience: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-        """Keep every other process from using the refresh token.
-
-        Args:
-            patience: the seconds to wait for another process that uses it.
-            sleep: called with the seconds to pause.
+        """Keep every other process from using the refresh token; wait ``patience`` seconds for one that uses it.
 
         Raises:
             TimedOutError: another process uses it for longer. The lock is never taken from it.
@@ -146,15 +138,10 @@ class SessionStore:
             ) from None
 
     def keep(self, session: Session, refresh_token: str | None, run: Run = Run()) -> Session:
-        """Keep a login: the new refresh token before the old one is forgotten, wherever this is interrupted.
+        """Keep a login, and return it as it was kept; warn if there is a keyring that does not take its token.
 
-        Args:
-            session: the login, which still says where the refresh token before this one rests.
-            refresh_token: the new refresh token; None if there is none.
-            run: gets a warning if there is a keyring that does not take it.
-
-        Returns:
-            The login as it was kept.
+        The new refresh token is kept before the old one is forgotten, wherever this is interrupted. ``session`` still
+        says where the old one rests; ``refresh_token`` is the new one, None if there is none.
 
         Raises:
             OutputError: it could not be written; the login before it is still there.
@@ -211,10 +198,7 @@ class SessionStore:
             ) from None
 
     def forget(self, run: Run = Run()) -> None:
-        """Remove the login, here and in the keyring.
-
-        Args:
-            run: gets a warning if the keyring does not remove the entry in use.
+        """Remove the login, here and in the keyring; warn if the keyring does not remove the entry in use.
 
         Raises:
             OutputError: it could not be removed.

@@ -63,15 +63,7 @@ def bearer_token(response: TokenResponse) -> str:
 
 
 def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> TokenResponse:
-    """Read the answer of a token endpoint.
-
-    Args:
-        answer: the answer.
-        requested_at: when the request was sent, in seconds since the epoch.
-        hints: what to do about a refusal, by its error code.
-
-    Returns:
-        The token response.
+    """Read the answer of a token endpoint; ``hints`` say what to do about a refusal, by its error code.
 
     Raises:
         RefusedError: the server refused the client or the request.
