@@ -166,7 +166,7 @@ def _probe(count: int) -> bool:
     try:
         return click.confirm("Go on?", err=True)
     except click.Abort:
-        return False  # what was found so far is still worth seeing
+        return False  # the findings so far are still useful
 
 
 def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Setting, ...]:

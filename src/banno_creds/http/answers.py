@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from banno_creds.http.exchange import Answer
 
 _URL_HINT = "check the token endpoint's URL"
-NOT_HERE = (404, 405, 410)  # whatever stands there, a token endpoint it is not
+NOT_HERE = (404, 405, 410)  # there is no token endpoint at this URL
 
 _KINDS = {"text/html": "HTML", "application/xhtml+xml": "HTML", "text/plain": "text"}
 _GATEWAYS_MEMBERS = ("error_description", "message", "title", "detail")
@@ -67,16 +67,16 @@ def read_object(answer: Answer, hints: Mapping[str, str]) -> dict[str, Any]:
 
 
 def exchange(answer: Answer) -> tuple[str, ...]:
-    """Which exchange an error speaks of: what was answered from where, and the id a support case needs."""
+    """Return a line that identifies an exchange: status, URL, media type, and the request id for a support case."""
     kind = f" · {answer.media_type}" if answer.media_type else ""
     request_id = f" · x-request-id {answer.request_id}" if answer.request_id else ""
     return (f"{answer.status} {answer.reason} from {answer.url}{kind}{request_id}",)
 
 
 def unavailable(answer: Answer) -> UnavailableError:
-    """The error for an answer that says 429 or 5xx, with what ``Retry-After`` asks for."""
+    """Return the error for an answer of 429 or 5xx, with the pause that ``Retry-After`` asks for."""
     retry_after = _retry_after(answer.headers.get("retry-after"))
-    never = answer.status in (501, 505)  # not implemented, HTTP version not supported: no matter when
+    never = answer.status in (501, 505)  # not implemented, HTTP version not supported: trying later does not help
     what, hint = "the server cannot answer now", "try again later"
     if answer.status == 429:
         what, hint = "the server asks to slow down", "try again later and less often"
@@ -96,11 +96,11 @@ def unavailable(answer: Answer) -> UnavailableError:
 
 
 def what_is_wrong(answer: Answer, failure: ValueError) -> str:
-    """Why an answer is not what was asked for.
+    """Return why an answer is not the expected JSON object.
 
     Args:
         answer: the answer.
-        failure: why it is no JSON object; said only of what claims to be JSON.
+        failure: the JSON parser's reason; used only if the answer claims to be JSON.
 
     Returns:
         Words that begin with "it".
@@ -113,10 +113,10 @@ def what_is_wrong(answer: Answer, failure: ValueError) -> str:
 
 
 def words(answer: Answer) -> tuple[str, ...]:
-    """What the server says in an answer that is an error's, for people: at most one line.
+    """Return the server's own words in an error's answer, in at most one line.
 
-    Never a part of JSON that is not understood, nor of another media type than HTML and text: a broken token
-    response may hold a token.
+    Unknown JSON and media types other than HTML and text are never quoted: a broken token response may contain a
+    token.
 
     Args:
         answer: the answer.
@@ -133,15 +133,15 @@ def words(answer: Answer) -> tuple[str, ...]:
 
 
 def _words_of_json(body: Mapping[str, Any]) -> str:
-    """An OAuth error's words, else those of a gateway, whose members have other names (RFC 9457 among them)."""
+    """Return an OAuth error's words, else those of a gateway, in members of other names (such as RFC 9457's)."""
     members = ("error", "error_description") if isinstance(body.get("error"), str) else _GATEWAYS_MEMBERS
     return " — ".join(dict.fromkeys(body[name] for name in members if isinstance(body.get(name), str)))
 
 
 def _words_of_text(answer: Answer) -> str:
-    """An HTML page's title and what can be read on it, or the first line of a text."""
+    """Return an HTML page's title and visible text, or the first line of a plain text."""
     text = answer.content[:_MOST_HTML].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if text[:1] in ("{", "[", '"'):  # JSON after all, whatever the server calls it
+    if text[:1] in ("{", "[", '"'):  # JSON, although the server calls it text
         return ""
     if answer.media_type == "text/plain":
         return _sentence(text.partition("\n")[0], answer)
@@ -152,7 +152,7 @@ def _words_of_text(answer: Answer) -> str:
     page = _sentence(_visible(_UNSEEN.sub(" ", text)), answer)
     # A page often begins with its title once more.
     page = page.removeprefix(title).strip()
-    # What a firewall's operator asks for is often at the end, and would be cut off.
+    # The reference that a firewall's operator asks for is often at the end, and would be cut off.
     reference = _REFERENCE.search(page)
     if reference and len(title) + reference.end() > _MOST_WORDS - 10:
         page = f"{reference[0]} — {page}"
@@ -166,7 +166,7 @@ def _visible(html: str) -> str:
 
 
 def _sentence(text: str, answer: Answer) -> str:
-    """Words for people: nothing that begins to look like JSON, and with a success nothing like a token."""
+    """Return words for people: no JSON, and nothing like a token if the answer is a success."""
     text = text.partition("{")[0].strip()
     if answer.status < 400 and (" " not in text or "_token" in text):
         return ""
@@ -198,7 +198,7 @@ def _refused(answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str]) 
 
 
 def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
-    """An answer that no token endpoint gives; a 4xx is still a refusal, by whoever stands there."""
+    """Return the error for an answer that no token endpoint gives; a 4xx is still a refusal."""
     details = exchange(answer) + words(answer)
     if answer.status >= 400:
         return RefusedError(
@@ -224,7 +224,7 @@ def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """``Retry-After`` (RFC 9110 section 10.2.3), seconds or a date, as seconds from now."""
+    """Return ``Retry-After`` (RFC 9110 section 10.2.3), which is seconds or a date, as seconds from now."""
     if value is None:
         return None
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):

@@ -1,4 +1,4 @@
-"""Further attempts: what may succeed a moment later is tried again, what was refused never is."""
+"""Further attempts: a request that may succeed a moment later is sent again, one that was refused never is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def persistently(attempt: Callable[[int], T], http: HttpClient, run: Run, *, is_
         is_good_once: the server uses up what is sent, such as a code: it is never sent again if it may have arrived.
 
     Returns:
-        What the successful attempt returned.
+        The successful attempt's result.
 
     Raises:
         NetworkError: the last attempt failed too.

@@ -1,4 +1,4 @@
-"""What an issuer says of itself: its endpoints (OpenID Connect Discovery 1.0, RFC 8414) and its JWK Set."""
+"""Discovery: an issuer's endpoints and JWK Set, from its document (OpenID Connect Discovery 1.0, RFC 8414)."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _HINTS = {
 
 
 def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
-    """Fetch an issuer's discovery document, and compare the issuer it names.
+    """Fetch an issuer's discovery document, and check the issuer that it names.
 
     Args:
         issuer: the issuer's identifier, a URL.
-        http: what sends the request.
+        http: the client that sends the request.
 
     Returns:
         The document.
 
     Raises:
         ConfigurationError: the document is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
-        NetworkError: it cannot be fetched, or is no such document.
+        NetworkError: it cannot be fetched, or is no discovery document.
     """
     url = url_of(issuer)
     metadata = fetch_json(url, http, "a discovery document", "discovery.missing")
@@ -71,33 +71,33 @@ def find_endpoint(issuer: str, name: str, http: HttpClient, run: Run) -> str:
 
 
 def url_of(issuer: str) -> str:
-    """Where an issuer's discovery document is (OpenID Connect Discovery 1.0 section 4)."""
+    """Return the URL of an issuer's discovery document (OpenID Connect Discovery 1.0 section 4)."""
     return issuer.removesuffix("/") + WELL_KNOWN
 
 
 def check_issuer(metadata: Mapping[str, Any], issuer: str, url: str) -> None:
-    """Make sure whose discovery document it is (OpenID Connect Discovery 1.0 section 4.3).
+    """Check that a discovery document names the expected issuer (OpenID Connect Discovery 1.0 section 4.3).
 
     Args:
         metadata: the document.
-        issuer: whose it has to be.
-        url: where it came from.
+        issuer: the expected issuer.
+        url: the document's URL.
 
     Raises:
-        ConfigurationError: it is another issuer's.
+        ConfigurationError: it names another issuer, or none.
     """
     named = metadata.get("issuer")
     if named != issuer:
         raise ConfigurationError(
             f"the discovery document at {url} is not that of the issuer {issuer}",
-            hint="the two must be equal to the character; if the document's is right, use it as --issuer",
+            hint=f"the two must be equal to the character; if the document's is right, use it as {setting('issuer')}",
             details=(f"it says: {printable(named, 200)}" if "issuer" in metadata else "it names no issuer",),
             rule="discovery.issuer",
         )
 
 
 def endpoint(metadata: dict[str, Any], name: str) -> str:
-    """One endpoint's URL from a discovery document.
+    """Return an endpoint's URL from a discovery document.
 
     Args:
         metadata: the document.
@@ -108,7 +108,7 @@ def endpoint(metadata: dict[str, Any], name: str) -> str:
 
     Raises:
         UnusableAnswerError: the document has no such URL.
-        ConfigurationError: the URL is not one that may be sent credentials.
+        ConfigurationError: credentials must not be sent to this URL.
     """
     url = metadata.get(name)
     rule = _RULES.get(name, "discovery.authorization_endpoint")
@@ -136,10 +136,10 @@ def fetch_json(url: str, http: HttpClient, what: str, missing: str = "discovery.
     """Fetch a JSON object.
 
     Args:
-        url: where.
-        http: what sends the request.
-        what: how messages name what should be there.
-        missing: the id of the rule that nothing is there.
+        url: the URL.
+        http: the client that sends the request.
+        what: how messages name the document.
+        missing: the id of the rule for a missing document.
 
     Returns:
         The object.
@@ -151,7 +151,7 @@ def fetch_json(url: str, http: HttpClient, what: str, missing: str = "discovery.
 
 
 def read_json(answer: Answer, what: str, missing: str) -> dict[str, Any]:
-    """Take an answer for the JSON object that it should be; see `fetch_json` for arguments and errors."""
+    """Read an answer as a JSON object; see `fetch_json` for arguments and errors."""
     if answer.status != 200:
         raise _not_there(answer, what, missing)
     try:
@@ -172,6 +172,6 @@ def _not_there(answer: Answer, what: str, missing: str) -> UnavailableError | Un
         f"{answer.url} does not send {what}: {answer.status} {answer.reason}",
         hint="check the URL; a redirect is never followed",
         details=exchange(answer) + words(answer),
-        # A redirect is a login page's or a captive portal's: somebody else answers in its place.
+        # Redirects come from login pages and captive portals: something else answers in its place.
         rule="network.answer" if 300 <= answer.status < 400 else missing,
     )

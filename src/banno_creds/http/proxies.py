@@ -40,7 +40,7 @@ def proxy_for(url: str) -> httpx.Proxy | None:
         )
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ConfigurationError(
-            "the proxy from the environment is a SOCKS proxy, and the package for these is not installed",
+            "the proxy from the environment is a SOCKS proxy, and what speaks to one is not installed",
             hint="pip install 'httpx[socks]'",
             rule="network.proxy",
         )
