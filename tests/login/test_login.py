@@ -183,7 +183,7 @@ def test_broken_login_from_before_is_replaced(tool: Tool) -> None:
     kept()[0].write_text("{")
     result = tool.log_in()
     assert result.code == 0
-    assert "the kept login is broken" in one_line(result.stderr)
+    assert "kept login is broken" in one_line(result.stderr)
     assert session()["renewals"] == 0
 
 
