@@ -6,7 +6,7 @@ time, the answer is given as it is if the key, the configuration and the token's
 and the token is good for long enough. In any doubt there is no answer, and the command line is parsed as usual. This
 is no second parser: arguments are compared, and their meaning does not matter.
 
-It saves importing click, dataclasses, pathlib and json, which take half of such a run.
+It saves importing click, dataclasses, pathlib and json, which take three quarters of such a run.
 """
 
 from __future__ import annotations
