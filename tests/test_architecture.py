@@ -123,6 +123,12 @@ def test_the_domain_knows_neither_click_nor_rich() -> None:
     assert {name for name, imported in tops.items() if imported & {"click", "rich"}} == set()
 
 
+def test_every_wing_says_what_it_is_for() -> None:
+    wings = {name for layer in LAYERS for name in layer if (PACKAGE / name).is_dir()}
+    words = {wing: (ast.get_docstring(ast.parse(MODULES[wing].read_text("utf-8"))) or "").split() for wing in wings}
+    assert {wing for wing in wings if len(words[wing]) < 5} <= {"api", "client_authentication", "login", "tokens"}
+
+
 def test_no_test_module_is_imported() -> None:
     """What several of them use stands in a module with a name of its own."""
     found = {str(path) for path in TESTS.rglob("*.py") if any(".test_" in f".{name}" for name in _imported(path))}
