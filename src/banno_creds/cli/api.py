@@ -86,8 +86,8 @@ class _Path(click.Argument):
     multiple=True,
     metavar="NAME=VALUE",
     section="API",
-    help="A field, as text. In the query of a GET, else in a JSON body, where name[member]=… and name[]=… make "
-    "objects and arrays. Repeatable; in the variable one a line.",
+    help="A field, as text: in the query of a GET, else in a JSON body, where name[member]=… and name[]=… make "
+    "objects and arrays. Repeatable; in the variable, one per line.",
 )
 @option(
     "--field",
@@ -98,8 +98,8 @@ class _Path(click.Argument):
     multiple=True,
     metavar="NAME=VALUE",
     section="API",
-    help="The same, where true, false, null and whole numbers mean what they do in JSON, @FILE a file's text, and "
-    "@- standard input.",
+    help="The same, but true, false, null and whole numbers are JSON values, @FILE is a file's text, and @- is "
+    "standard input.",
 )
 @option(
     "--header",
@@ -110,8 +110,8 @@ class _Path(click.Argument):
     multiple=True,
     metavar="'NAME: VALUE'",
     section="API",
-    help="A header. Never a secret: everybody on the machine can see arguments. Repeatable; in the variable one a "
-    "line.",
+    help="A header. Never a secret: everybody on the machine can see arguments. Repeatable; in the variable, one "
+    "per line.",
 )
 @option(
     "--input",
@@ -120,7 +120,7 @@ class _Path(click.Argument):
     metavar="FILE",
     shell_complete=complete_file,
     section="API",
-    help="The body, - for standard input; sent as JSON unless -H says otherwise. Fields go into the query then.",
+    help="The body, - for standard input; sent as JSON unless -H says otherwise. Fields then go into the query.",
 )
 @option(
     "--include", "-i", is_flag=True, command="api", section="API", help="Show status and headers before the body."
@@ -130,7 +130,7 @@ class _Path(click.Argument):
     is_flag=True,
     command="api",
     section="API",
-    help="Ask for all pages, where the answer has a totalCount: each is one JSON document.",
+    help="Ask for all pages, if the answer has a totalCount; each page is one JSON document.",
 )
 @option(
     "--api-base",
@@ -143,11 +143,11 @@ class _Path(click.Argument):
 @cache_options
 @click.pass_context
 def command(context: click.Context, /, path: str, **values: Any) -> None:
-    """Call the API with an access token, from the cache where it can.
+    """Call the API with an access token, from the cache if possible.
 
-    PATH is a path of the API, with a query or without. Places in it such as {institutionId} are filled from the
-    token's claims. The answer's body goes to standard output as it comes, its status and x-request-id to standard
-    error. --timeout is how long the answer may take to begin, and how long it may pause.
+    PATH is a path of the API, with a query or without. Placeholders in it, such as {institutionId}, are filled from
+    the token's claims. The answer's body goes to standard output as it arrives, its status and x-request-id to
+    standard error. --timeout limits how long the answer may take to begin, and how long it may pause.
 
     \b
     banno-creds api --scope https://jackhenry.com/consumer-user-search \\

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 @click.group("cache", cls=Group)
 def command() -> None:
-    """See or clear the cache of tokens.
+    """Show or clear the cache of tokens.
 
-    It is in your cache folder, or where BANNO_CREDS_CACHE_DIR says; nobody else can read the folder or its files.
+    It is in your cache folder, or in the one that BANNO_CREDS_CACHE_DIR names; nobody else can read the folder or its
+    files.
     """
 
 
-@command.command("list", cls=Command, short_help="What is in the cache; never a token.")
+@command.command("list", cls=Command, short_help="List what is in the cache; never a token.")
 @option(
     "--output",
     "-o",
@@ -40,7 +41,7 @@ def command() -> None:
     help="For people, or an array of objects.",
 )
 def list_entries(output: str) -> None:
-    """List what is in the cache: for whom, from where, how long it is good. Never a token."""
+    """List what is in the cache: for which client, from which server, how long it is valid. Never a token."""
     cache = _open()
     entries: dict[str, Entry | None] = {}
     try:
@@ -60,7 +61,7 @@ def list_entries(output: str) -> None:
 
 @command.command("clear", cls=Command, short_help="Remove everything from the cache.")
 def clear() -> None:
-    """Remove everything from the cache. The tokens themselves stay good until they end."""
+    """Remove everything from the cache. The tokens themselves stay valid until they expire."""
     cache = _open()
     try:
         removed = cache.clear() if cache is not None else 0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     section="Output",
     help=FORMS_HELP,
 )
-@option("--curl", is_flag=True, section="Output", help="Show the equivalent with curl as well, on standard error.")
+@option("--curl", is_flag=True, section="Output", help="Show the same with curl too, on standard error.")
 @steps_options
 @click.pass_context
 def command(context: click.Context, /, output: str, *, curl: bool, **values: Any) -> None:

@@ -46,9 +46,15 @@ if TYPE_CHECKING:
     command="decode",
     metavar="URL",
     section="Verification",
-    help="What iss must be; without a key, verify with the JWK Set this issuer publishes.",
+    help="The value that iss must have; without a key, verify with the JWK Set that this issuer publishes.",
 )
-@option("--audience", command="decode", metavar="VALUE", section="Verification", help="What aud must be or contain.")
+@option(
+    "--audience",
+    command="decode",
+    metavar="VALUE",
+    section="Verification",
+    help="The value that aud must have or contain.",
+)
 @option(
     "--check-expiry",
     command="decode",
@@ -80,8 +86,8 @@ def command(
 ) -> None:
     """Show what a token says.
 
-    TOKEN is a JWT, a whole token response, a header with Bearer in it, or what -o env printed. Where others use the
-    machine, give it on standard input or by --file: everybody on it can see an argument.
+    TOKEN is a JWT, a whole token response, a header with Bearer in it, or what -o env printed. On a shared
+    machine, give it on standard input or by --file: everybody on the machine can see arguments.
 
     The payload goes to standard output as JSON, the header and the times to standard error.
     """

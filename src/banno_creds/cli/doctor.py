@@ -45,17 +45,17 @@ _NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle",
     metavar="FILE|URL",
     section="Examination",
     shell_complete=complete_file,
-    help="What the bank has of the key: the PEM that was pasted into Users & Groups, or the JWK Set at its JWKS URI.",
+    help="The public key that the bank has: the PEM pasted into Users & Groups, or the JWK Set at the JWKS URI.",
 )
-@option("--offline", command="doctor", is_flag=True, section="Examination", help="Leave the network alone.")
+@option("--offline", command="doctor", is_flag=True, section="Examination", help="Do not use the network.")
 @option(
     "--probe",
     command="doctor",
     is_flag=True,
     section="Examination",
     help="After a refusal, vary alg, kid and aud one at a time and ask again, 5 s apart, at most 4 requests in all: "
-    "the variation that is accepted names the culprit. Each is a failed log-in to the bank, which blocks addresses "
-    "that fail often. At a terminal you are asked first.",
+    "the variation that is accepted shows the cause. To the bank each is a failed log-in, and a bank "
+    "blocks addresses that fail often. At a terminal you are asked first.",
 )
 @option(
     "--bundle",
@@ -63,7 +63,7 @@ _NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle",
     type=click.Path(path_type=Path),
     metavar="FILE",
     section="Output",
-    help="Write all that was found to a new file in Markdown, for a support case; no secret is in it.",
+    help="Write a report for a support case to a new Markdown file; it has no secret in it.",
 )
 @option(
     "--output",
@@ -73,7 +73,7 @@ _NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle",
     default="text",
     show_default=True,
     section="Output",
-    help="Lines for people, each as soon as it is known, or JSON at the end.",
+    help="Lines for people, each as soon as it is known; or JSON at the end.",
 )
 @click.pass_context
 def command(
@@ -87,18 +87,18 @@ def command(
     output: str,
     **values: Any,
 ) -> None:
-    """Look at the whole set-up, and find out why the server refuses it.
+    """Check the whole set-up, and find out why the server refuses it.
 
-    First what is on this machine: the settings and where each comes from, the key, the assertion that would be sent.
-    Then the way to the server, what it says of itself, its clock; and one token request, if nothing was found that
-    would be refused. After a refusal: what it may come from, what it does not come from, and what to ask the bank's
+    First it checks this machine: the settings and their sources, the key, the assertion. Then it checks the
+    connection to the server, its discovery document and its clock, and makes one token request, if nothing was found
+    that would be refused. After a refusal it says what the cause may be, what it is not, and what to ask the bank's
     administrator.
 
     \b
     banno-creds doctor --client-id ID --private-key private.pem --registered public.pem
 
-    Exit code 0 where nothing is wrong (a warning may be), else that of the first fault: 2 configuration or clock,
-    3 key, 4 what the server refuses or would refuse, 5 network.
+    The exit code is 0 if nothing is wrong (warnings are allowed), else that of the first fault: 2 configuration or
+    clock, 3 key, 4 refused by the server or would be refused, 5 network.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     report = Report(quiet=True)
     tell: Callable[[Part], None] = report.part if output == "text" else _ignore

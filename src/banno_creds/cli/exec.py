@@ -46,12 +46,13 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
     """Run a command that finds an access token in its environment.
 
     \b
-    BANNO_ACCESS_TOKEN      the token, good for --min-ttl seconds at least
+    BANNO_ACCESS_TOKEN      the token, valid for at least --min-ttl seconds
     BANNO_TOKEN_TYPE        Bearer
-    BANNO_TOKEN_EXPIRES_AT  when it ends, in seconds since the epoch
+    BANNO_TOKEN_EXPIRES_AT  when it expires, in seconds since the epoch
 
-    The variables with the private key, its path and the passphrase's file are taken out of it. The command takes this
-    program's place, so its exit status and its signals are its own; 126 and 127 mean that it could not be started.
+    The variables with the private key, its path and the passphrase's file are removed from that environment. The
+    command replaces this program, so its exit status and its signals are its own; 126 and 127 mean that it could not
+    be started.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     report = report_for(values)
     obtained = obtain(context, values, report)

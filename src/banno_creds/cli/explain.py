@@ -54,10 +54,10 @@ def complete_name(context: click.Context, parameter: click.Parameter, incomplete
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="For people, or a JSON object with its version.",
+    help="Text for people, or a JSON object with its version.",
 )
 def command(name: str | None, output: str) -> None:
-    """Say what an OAuth error or a rule means, how it comes about, and what to do.
+    """Say what an OAuth error or a rule means, what causes it, and what to do.
 
     RULE is an id such as assertion.exp.past, or exp.past for short; ERROR is an OAuth error code such as
     invalid_client. The same texts are on one page: src/banno_creds/rules/errors.md.

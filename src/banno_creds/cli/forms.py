@@ -17,7 +17,7 @@ FORMS = ("json", "token", "header", "env", "github")
 FORMS_HELP = (
     "The result's form: the whole token response; the access token alone; an Authorization header; a line that a "
     'POSIX shell can eval (in two steps, vars=$(…) and eval "$vars": eval alone hides a failure); or, in GitHub '
-    "Actions, nothing but a mask for the log, the token being written to $GITHUB_ENV and $GITHUB_OUTPUT."
+    "Actions, only a mask for the log; the token is written to $GITHUB_ENV and $GITHUB_OUTPUT."
 )
 
 

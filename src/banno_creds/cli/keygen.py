@@ -65,7 +65,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     command="keygen",
     metavar="FILE",
     section="Key",
-    help="Make no new key: write the public half of this private one, - for standard input.",
+    help="Make no new key: write the public half of this private key; - for standard input.",
 )
 @option(
     "--allow-writable-key",
@@ -73,7 +73,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     command="keygen",
     is_flag=True,
     section="Key",
-    help="With --public-from, take a key file that others can write.",
+    help="With --public-from, accept a key file that others can write.",
 )
 @option(
     "--private-key",
@@ -94,7 +94,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     help="Where the public key goes: SPKI, the PEM to paste into Users & Groups; with --public-from, - for standard "
     "output.",
 )
-@option("--force", command="keygen", is_flag=True, section="Files", help="Replace files that exist already.")
+@option("--force", command="keygen", is_flag=True, section="Files", help="Replace existing files.")
 @option(
     "--output",
     "-o",
@@ -103,9 +103,9 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     default="text",
     show_default=True,
     section="Output",
-    help="How to say on standard output what was made.",
+    help="The form of the result on standard output.",
 )
-@option("--quiet", "-q", is_flag=True, section="Output", help="Leave out what to do next.")
+@option("--quiet", "-q", is_flag=True, section="Output", help="Do not show what to do next.")
 @click.pass_context
 def command(context: click.Context, /, private_key: Path, public_key: Path, **values: Any) -> None:
     """Make a key pair for a service account with signed JWT.

@@ -47,7 +47,7 @@ _VERSION = 1
     command="lint-assertion",
     metavar="FILE|URL",
     section="Registration",
-    help="The JWK Set at the JWKS URI that was given there.",
+    help="The JWK Set at the JWKS URI that was registered there.",
 )
 @option(
     "--output",
@@ -63,14 +63,14 @@ _VERSION = 1
 def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, output: str, **values: Any) -> None:
     """Find out why a server refuses the client assertion that your own code makes.
 
-    JWT is the assertion, or the form that it is sent in. It is held against every rule that the server is known to
-    have, and against what you give besides; nothing is sent to the server. Give the assertion on standard input or by
-    --file where others use the machine: until it expires, whoever sees it can use it.
+    JWT is the assertion, or the form that it is sent in. It is checked against every known rule of the server, and
+    against the options; nothing is sent to the server. On a shared machine, give the assertion on standard input or
+    by --file: until it expires, anybody who sees it can use it.
 
     \b
     java -jar sign.jar | banno-creds lint-assertion --client-id ID --public-key public.pem
 
-    Exit code 0 where nothing is wrong with it (a warning may be), else 6.
+    The exit code is 0 if nothing is wrong with it (warnings are allowed), else 6.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     from banno_creds.rules.findings import NO_ASSERTION, Part
     from banno_creds.rules.lint import AssertionChecks, lint_assertion

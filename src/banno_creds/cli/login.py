@@ -48,23 +48,23 @@ MOST_WAIT = 3600
     command="login",
     is_flag=True,
     section="Login",
-    help="Open no browser, and show the address to open. So it is anyway where there is no screen.",
+    help="Do not open a browser; show the address to open. This is the default without a screen.",
 )
 @option(
     "--par",
     command="login",
     is_flag=True,
     section="Login",
-    help="Push the request to the server first (RFC 9126), so that no address has more than its name in it. So it is "
-    "anyway where discovery asks for it.",
+    help="Push the request to the server first (RFC 9126), so that the address holds only a reference to it. Always "
+    "done if discovery requires it.",
 )
 @option(
     "--manual",
     command="login",
     is_flag=True,
     section="Login",
-    help="Wait for no browser: paste the address that it ended on. For a redirect URI elsewhere, or a browser on "
-    "another machine.",
+    help="Do not wait for the browser: paste the address that it ended on. For a redirect URI elsewhere, or a "
+    "browser on another machine.",
 )
 @option(
     "--output",
@@ -83,9 +83,9 @@ def command(
 ) -> None:
     """Sign a person in, in the browser, and get their tokens (authorization code with PKCE).
 
-    The redirect URI must be registered to the character. With https, a certificate for localhost is made on the spot,
-    of which the browser warns once. Afterwards token, exec and api use the person's token for the same profile or
-    client, and renew it where a refresh token came; whoami shows who it is, logout ends it.
+    The redirect URI must be exactly the registered one. With https, a certificate for localhost is made; the browser
+    warns about it once. Afterwards token, exec and api use the person's token for the same profile or client, and
+    renew it if there is a refresh token. whoami shows who is signed in; logout ends the login.
 
     \b
     banno-creds login --client-id ID --private-key private.pem

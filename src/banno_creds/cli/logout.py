@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     command="logout",
     is_flag=True,
     section="Logout",
-    help="Forget the tokens on this machine, and ask nobody: they stay good until they end.",
+    help="Only forget the tokens on this machine, and do not revoke them: they stay valid until they expire.",
 )
 @option(
     "--post-logout-redirect-uri",
     command="logout",
     metavar="URL",
     section="Logout",
-    help="Where the browser comes back to, on localhost, to the character as it was registered.",
+    help="Where the browser comes back to, on localhost, exactly as it is registered.",
 )
 @option(
     "--wait",
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     default=60,
     show_default=True,
     section="Logout",
-    help="How long to wait there for the browser.",
+    help="How long to wait for the browser to come back.",
 )
 @option(
     "--no-browser",
     command="logout",
     is_flag=True,
     section="Logout",
-    help="Open no browser, and show the address at which the provider ends its own login.",
+    help="Do not open a browser; show the address that ends the server's own login.",
 )
 @steps_options
 @click.pass_context
@@ -64,9 +64,9 @@ def command(
     no_browser: bool,
     **values: Any,
 ) -> None:
-    """Sign out: have the tokens revoked, forget them, and end the provider's own login in the browser.
+    """Sign out: revoke the tokens, forget them, and end the server's own login in the browser.
 
-    Where the server cannot be told, nothing is forgotten, so that it can be tried again.
+    If the tokens cannot be revoked, they are kept, so that you can try again.
     """
     from banno_creds.login.revocation import end_session_url, log_out
     from banno_creds.tokens.cache import open_cache

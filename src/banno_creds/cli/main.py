@@ -33,7 +33,7 @@ EXIT_TERMINATED = 143
     epilog="""\b
 Exit codes:
   0  done
-  1  a bug of ours
+  1  a bug in banno-creds
   2  usage or configuration; the result cannot be written
   3  the private key
   4  refused by the server: do not try again
@@ -41,7 +41,7 @@ Exit codes:
   6  a token is malformed, expired or not verified; nobody is signed in
   126, 127  exec: the command cannot be run, is not there
   130, 143  interrupted by Ctrl-C, by SIGTERM
-  141  whoever read standard output has gone""",
+  141  nobody reads standard output any more""",
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -81,7 +81,7 @@ _CONFIG: Mapping[str, Any] = {
     "metavar": "FILE",
     "section": "Client",
     "shell_complete": complete_file,
-    "help": "The file with the profiles.  [default: config.toml in your own folder for settings]",
+    "help": "The file with the profiles.  [default: config.toml in your configuration folder]",
 }
 CONFIG = option("--config", **_CONFIG)
 _PROFILES = (
@@ -92,7 +92,7 @@ _PROFILES = (
         is_eager=True,
         callback=_use_profile,
         shell_complete=complete_profile,
-        help="Take what is not given from this profile; '' for none, though there is a default one.",
+        help="Use this profile for all settings not given otherwise; '' means no profile, not even the default.",
     ),
     option("--config", is_eager=True, callback=_use_profile, **_CONFIG),
 )
@@ -102,7 +102,7 @@ _KEY = (
         required=True,
         metavar="ID",
         section="Client",
-        help="The client ID from Users & Groups. Needed, here or in a profile.",
+        help="The client ID from Users & Groups; required, here or in a profile.",
         setting_help="The client ID from Users & Groups.",
     ),
     option(
@@ -119,7 +119,7 @@ _KEY = (
         metavar="FILE",
         section="Client",
         shell_complete=complete_file,
-        help="A file with the key's passphrase, - for standard input. Without it you are asked, at a terminal.",
+        help="A file with the key's passphrase, - for standard input. Without it, you are asked at a terminal.",
         setting_help="A file with the key's passphrase.",
     ),
 )
@@ -128,22 +128,22 @@ _SECRET = option(
     metavar="FILE",
     section="Client",
     shell_complete=complete_file,
-    help="A file with the client secret, - for standard input, of an application that people sign in to and that has "
-    f"no key. A CI job may give the secret itself in the variable {SECRET_VARIABLE}.",
-    setting_help="A file with the client secret, of an application that people sign in to and that has no key.",
+    help="A file with the client secret, - for standard input, if the application that people sign in to has no key. "
+    f"A CI job may give the secret itself in the variable {SECRET_VARIABLE}.",
+    setting_help="A file with the client secret, if the application that people sign in to has no key.",
 )
 _CLIENT_ID_IF_KNOWN = option(
     "--client-id",
     metavar="ID",
     section="Client",
-    help="The client ID from Users & Groups, which iss and sub must be.",
+    help="The client ID from Users & Groups; iss and sub must equal it.",
 )
 _ALLOW_WRITABLE_KEY = option(
     "--allow-writable-key",
     "allow_writable",
     is_flag=True,
     section="Client",
-    help="Take a key file that others can write.",
+    help="Accept a key file that others can write.",
 )
 _ASSERTION = (
     option(
@@ -156,8 +156,8 @@ _ASSERTION = (
         "--kid",
         metavar="VALUE|thumbprint",
         section="Assertion",
-        help="Send a key ID; thumbprint means the key's own (RFC 7638). Right with a JWKS URI; with a pasted PEM "
-        "the server refuses any.",
+        help="Send a key ID; thumbprint means the key's own (RFC 7638). Use it with a JWKS URI only; with a "
+        "pasted PEM the server refuses every key ID.",
     ),
     option("--aud", metavar="URL", section="Assertion", help="The audience.  [default: the token endpoint]"),
     option(
@@ -167,17 +167,17 @@ _ASSERTION = (
         default=DEFAULT_LIFETIME,
         show_default=True,
         section="Assertion",
-        help=f"How long the assertion is good, {MOST_LIFETIME} at the most.",
+        help=f"How long the assertion is valid, at most {MOST_LIFETIME}.",
     ),
-    option("--iat", is_flag=True, section="Assertion", help="Say in the assertion when it was made."),
+    option("--iat", is_flag=True, section="Assertion", help="Add iat to the assertion: the time when it was made."),
     option(
         "--claim",
         "claims",
         type=NameValue(typed=True),
         multiple=True,
         section="Assertion",
-        help="A further claim; name:=JSON for other than text. Repeatable; in the variable one a line.",
-        setting_help="A further claim; name:=JSON for other than text. Repeatable.",
+        help="A further claim; name:=JSON if the value is not text. Repeatable; in the variable, one per line.",
+        setting_help="A further claim; name:=JSON if the value is not text. Repeatable.",
     ),
 )
 _ENDPOINT = (
@@ -207,7 +207,7 @@ def _timeout(more: str = "") -> Declaration:
         default=DEFAULT_TIMEOUT,
         show_default=True,
         section="Server",
-        help=f"How long everything together may take, further attempts included{more}.",
+        help=f"How long everything together may take, including further attempts{more}.",
     )
 
 
@@ -233,7 +233,7 @@ def _scope(default: Sequence[str]) -> Declaration:
         show_default=True,
         metavar="SCOPE",
         section="Request",
-        help="What to ask for; repeatable, or several separated by blanks.",
+        help="A scope to ask for. Repeatable, or several separated by blanks.",
     )
 
 
@@ -247,7 +247,7 @@ def _param(what: str) -> Declaration:
         type=_PARAM,
         multiple=True,
         section="Request",
-        help=f"{what}. Repeatable; in the variable one a line.",
+        help=f"{what}. Repeatable; in the variable, one per line.",
         setting_help=f"{what}. Repeatable.",
     )
 
@@ -263,7 +263,7 @@ _MIN_TTL = option(
     default=DEFAULT_MIN_TTL,
     show_default=True,
     section="Cache",
-    help="How long a token from the cache must still be good.",
+    help="How long a token from the cache must still be valid.",
 )
 _CACHE = (
     _MIN_TTL,
@@ -271,7 +271,7 @@ _CACHE = (
         "--force-refresh",
         is_flag=True,
         section="Cache",
-        help="Ask the server, whatever the cache holds, a refusal it remembers included.",
+        help="Ask the server, even if the cache has a token or remembers a refusal.",
     ),
     option("--no-cache", is_flag=True, section="Cache", help="Neither read nor write the cache."),
 )
@@ -281,8 +281,7 @@ _REDIRECT_URI = option(
     default=DEFAULT_REDIRECT_URI,
     show_default=True,
     section="Login",
-    help="Where the browser comes back to, to the character as it was registered: https or http, on localhost unless "
-    "--manual is given.",
+    help="The redirect URI, exactly as it is registered: https or http, on localhost unless --manual is given.",
 )
 _LOGIN = (
     _REDIRECT_URI,
@@ -302,31 +301,31 @@ _LOGIN = (
         multiple=True,
         metavar="NAME",
         section="Login",
-        help="A claim that the id_token is to have. Repeatable.",
+        help="A claim to request for the id_token. Repeatable.",
     ),
     option(
         "--prompt",
         command="login",
         metavar="VALUE",
         section="Login",
-        help="login to sign in anew, consent, select_account, or none to be asked nothing.",
+        help="login to sign in again, consent, select_account, or none to fail if the server has to ask.",
     ),
-    option("--login-hint", metavar="NAME", section="Login", help="Whom the login page suggests."),
+    option("--login-hint", metavar="NAME", section="Login", help="The user name that the login page suggests."),
     option(
         "--max-age",
         command="login",
         type=click.IntRange(0, MOST_MAX_AGE),
         metavar="SECONDS",
         section="Login",
-        help="How long ago the person may have signed in; 0 to sign in anew.",
+        help="How long ago the person may have signed in; 0 to sign in again.",
     ),
 )
 _API_BASE = option("--api-base", metavar="URL", section="API", help="The API's scheme, host and port.")
 _SHOW_SECRETS = option(
-    "--show-secrets", is_flag=True, section="Output", help="Show assertion and token whole in the steps."
+    "--show-secrets", is_flag=True, section="Output", help="Show the whole assertion and token in the steps."
 )
 _STEPS = (
-    option("--quiet", "-q", is_flag=True, section="Output", help="Leave the steps out; errors are still shown."),
+    option("--quiet", "-q", is_flag=True, section="Output", help="Do not show the steps; errors are still shown."),
     _SHOW_SECRETS,
 )
 _VERBOSE = (
@@ -335,7 +334,7 @@ _VERBOSE = (
         "-q/-v",
         default=True,
         section="Output",
-        help="Leave the steps out, or show them, and whether the cache answered.  [default: quiet]",
+        help="Do not show the steps; or show them, and whether the cache answered.  [default: quiet]",
     ),
     _SHOW_SECRETS,
 )

@@ -30,7 +30,7 @@ _OUTPUT = option(
     default="text",
     show_default=True,
     section="Output",
-    help="How to say it on standard output.",
+    help="The form of the result on standard output.",
 )
 
 
@@ -42,7 +42,7 @@ def command() -> None:
     banno-creds profile add test --client-id ID --private-key private.pem
     banno-creds token --profile test
 
-    An option or a variable comes before what the profile says.
+    An option or a variable overrides what the profile says.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
 
 
@@ -56,20 +56,24 @@ def command() -> None:
     cls=Option,
     is_flag=True,
     section="Profile",
-    help="Use it where no profile is named.",
+    help="Use it if no profile is named.",
 )
 @click.option(
-    "--force", cls=Option, is_flag=True, section="Profile", help="Replace a profile of this name, all of it."
+    "--force",
+    cls=Option,
+    is_flag=True,
+    section="Profile",
+    help="Replace an existing profile of this name completely.",
 )
 @click.pass_context
 def add(
     context: click.Context, /, name: str, config: str | None, *, make_default: bool, force: bool, **values: Any
 ) -> None:
-    """Write a profile: what is given here as options, which mean what they mean elsewhere.
+    """Write a profile with the settings given as options, which mean the same as in other commands.
 
-    NAME has letters, digits and . _ - in it. Only what is typed is written: no variable is read. A relative path
-    counts from the current folder, and is written whole. No key and no passphrase goes into the file, only where
-    they are.
+    NAME has letters, digits and . _ - in it. Only the options are written: no variable is read. A relative path
+    counts from the current folder, and is written as a full path. No key and no passphrase goes into the file, only
+    its path.
     """
     settings = _settings(context, values)
     if not settings:
@@ -115,13 +119,13 @@ def _whole(path: str) -> str:
     return path if path == "-" or path.startswith("~") else absolute(path)
 
 
-@command.command("list", cls=Command, short_help="Name the profiles.")
+@command.command("list", cls=Command, short_help="List the profiles.")
 @CONFIG
 @_OUTPUT
 def list_(config: str | None, output: str) -> None:
-    """Name the profiles, one a line; the default is said on standard error.
+    """List the profiles, one per line; the default is named on standard error.
 
-    JSON has each profile's client ID and endpoint as well, and where it cannot be used, what is wrong with it.
+    JSON also has each profile's client ID and endpoint, or the reason why the profile cannot be used.
     """
     listing = list_profiles(config)
     if output == "json":
@@ -144,7 +148,7 @@ def list_(config: str | None, output: str) -> None:
 @CONFIG
 @_OUTPUT
 def show(name: str | None, config: str | None, output: str) -> None:
-    """Show what a profile says, its paths whole: as TOML, or as JSON. Without NAME, the default profile."""
+    """Show a profile with full paths, as TOML or as JSON. Without NAME, show the default profile."""
     profile = find_profile(name, config)
     if profile is None:
         raise no_default_in(list_profiles(config))
@@ -159,10 +163,10 @@ def show(name: str | None, config: str | None, output: str) -> None:
 
 @command.command("default", cls=Command, short_help="Choose the default profile.")
 @click.argument("name", required=False, shell_complete=complete_profile)
-@click.option("--none", "no_default", is_flag=True, help="Have no default.")
+@click.option("--none", "no_default", is_flag=True, help="Use no default.")
 @CONFIG
 def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
-    """Choose the profile that is used where none is named."""
+    """Choose the profile that is used if none is named."""
     if bool(name) == no_default:
         raise ConfigurationError(
             "NAME and --none exclude each other" if name else "no profile was named, to be the default",
@@ -174,11 +178,11 @@ def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
     write_result(f"default  {name or '(none)'}\nfile     {file}")
 
 
-@command.command("remove", cls=Command, short_help="Take a profile out.")
+@command.command("remove", cls=Command, short_help="Remove a profile.")
 @click.argument("name", shell_complete=complete_profile)
 @CONFIG
 def remove(name: str, config: str | None) -> None:
-    """Take a profile out of the file, with the comment right above it. The key's file stays where it is."""
+    """Remove a profile from the file, with the comment right above it. The key's file stays where it is."""
     from banno_creds.login.session import Owner
     from banno_creds.login.session_store import SessionStore
     from banno_creds.profiles.edits import remove_profile

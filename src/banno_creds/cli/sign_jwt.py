@@ -17,7 +17,7 @@ from banno_creds.cli.settings import client_config, report_for, run_for
 @steps_options
 @click.pass_context
 def command(context: click.Context, /, **values: Any) -> None:
-    """Sign a client assertion and print it, one line, without sending it.
+    """Sign a client assertion and print it on one line, without sending it.
 
     For trying with curl or Postman; it is good for a minute and can be used once.
     """

@@ -27,14 +27,14 @@ from banno_creds.cli.settings import report_for
 )
 @click.pass_context
 def command(context: click.Context, /, output: str, **values: Any) -> None:
-    """Print an access token, and nothing else: from the cache while it is good for another minute, else a new one.
+    """Print an access token, and nothing else: from the cache if it is valid for another minute, else a new one.
 
     \b
     header=$(banno-creds token --output header)
     printf '%s\\n' "$header" | curl --header @- https://banno.com/…
 
-    However many ask at once, the server is asked once. A refusal is remembered for 30 s, so that a loop does not get
-    this address blocked.
+    If many processes ask at once, the server is asked once. A refusal is remembered for 30 s, so that a loop does not
+    get this address blocked.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     report = report_for(values)
     obtained = obtain(context, values, report)

@@ -20,14 +20,14 @@ from banno_creds.cli.settings import report_for, run_for, signed_in
     command="whoami",
     is_flag=True,
     section="Login",
-    help="Ask the provider what it says of the person now, in place of what the id_token said.",
+    help="Ask the server for the person's claims now, instead of showing those of the id_token.",
 )
 @steps_options
 @click.pass_context
 def command(context: click.Context, /, *, userinfo: bool, **values: Any) -> None:
     """Show who is signed in to this profile or client: the claims of the id_token, as JSON.
 
-    The exit code is 6 where nobody is signed in, or the login has ended.
+    The exit code is 6 if nobody is signed in, or the login has ended.
     """
     from banno_creds.login.userinfo import user_info, who_is_it
 
