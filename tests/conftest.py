@@ -86,8 +86,14 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_environment(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """No test depends on the shell it was started from, nor on its user's files."""
+    # To measure coverage more than doubles what a process costs; most run what others have measured in this one.
+    if request.node.get_closest_marker("measured") is None:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            monkeypatch.delenv(name)
     for name in list(os.environ):
         if _is_foreign(name) and not name.startswith("BANNO_CREDS_REQUIRE_"):
             monkeypatch.delenv(name)

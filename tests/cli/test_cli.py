@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.measured
+
 PROGRAM = [sys.executable, "-m", "banno_creds"]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.measured]
 
 PROGRAM = [sys.executable, "-m", "banno_creds"]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.servers.issuer import Issuer
 
+pytestmark = pytest.mark.measured
+
 
 @pytest.fixture
 def env(tmp_path: Path, issuer: Issuer, ec_pem: Path) -> dict[str, str]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli, Result
 
+pytestmark = pytest.mark.measured
+
 NEXT = """\
 Next, in Users & Groups:
     create an external application of the type Service account with Signed JWT, paste all of {public} into its \

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.measured
+
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sandbox.md").read_text("utf-8")
