@@ -57,9 +57,10 @@ def _is_foreign(name: str) -> bool:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the tests' processes, though the suite may have been started in the background."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let Ctrl-C and a closed terminal reach the tests' processes, though the suite may run in the background."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_finish() -> None:

@@ -478,10 +478,10 @@ def test_a_shared_folder_is_not_taken_away_from_the_others(
     """Such as /tmp, named by somebody who is root; it may be empty just then."""
     shared = tmp_path / "shared"
     shared.mkdir()
-    why = "sticky, as folders are that people share"
+    why = "sticky, as shared folders are"
     if mode == 0o777:
         (shared / "somebody's").touch()
-        why = "holds more than our files"
+        why = "holds other files than ours"
     shared.chmod(mode)
     result = cli(*ask, env={"BANNO_CREDS_CACHE_DIR": str(shared)})
     warning = f"!   The cache cannot be used: {shared} is open to others, and {why}\n{GO_ON}"
