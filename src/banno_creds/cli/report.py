@@ -29,15 +29,7 @@ _LEAST_WIDTH = 20
 
 
 def write_result(text: str) -> None:
-    """Write a result to stdout and make sure it has arrived there.
-
-    Args:
-        text: the result, without a line end.
-
-    Raises:
-        OutputError: it could not be written.
-        BrokenPipeError: whoever was reading has gone.
-    """
+    """Write a result to stdout and make sure it has arrived there."""
     try:
         if sys.stdout is None:
             raise OSError(9, "it is closed")  # noqa: TRY301 - the same words for all that can go wrong
@@ -77,15 +69,7 @@ class ResultStream:
             self._last = b"\n"
 
     def write(self, piece: bytes) -> None:
-        """Write a piece of the answer at once.
-
-        Args:
-            piece: the piece.
-
-        Raises:
-            OutputError: it could not be written.
-            BrokenPipeError: whoever was reading has gone.
-        """
+        """Write a piece of the answer at once."""
         try:
             if sys.stdout is None:
                 raise OSError(9, "it is closed")  # noqa: TRY301 - the same words for all that can go wrong

@@ -50,16 +50,7 @@ def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, run: 
 
 
 def build_claims(config: ClientConfig, audience: str, now: int) -> dict[str, Any]:
-    """Build the claims that the vendor documents, and the additional ones of the configuration.
-
-    Args:
-        config: the client.
-        audience: the token endpoint's exact URL, which is used unless the configuration has an ``aud``.
-        now: the time, in seconds since the epoch.
-
-    Returns:
-        The claims, in the order of the vendor's own helper. ``exp`` is in integer seconds (RFC 7519 section 2).
-    """
+    """Build the claims that the vendor documents, and the additional ones of the configuration."""
     claims: dict[str, Any] = {
         "jti": str(uuid.uuid4()),
         "aud": config.aud or audience,

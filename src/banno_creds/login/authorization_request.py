@@ -236,10 +236,6 @@ def read_code(answer: Mapping[str, str], issuer: str, *, names_issuer: bool) -> 
     """Take the code from an answer whose ``state`` was compared (RFC 6749 section 4.1.2).
 
     With ``names_issuer`` the issuer says that its answers name it (RFC 9207 section 3).
-
-    Raises:
-        TokenError: the answer is another issuer's (RFC 9207 section 2.4), or has no code.
-        RefusedError: the server refused, or the person did.
     """
     named = answer.get("iss")
     if named != issuer and (named is not None or names_issuer):

@@ -113,12 +113,7 @@ def at_hash(access_token: str) -> str:
 def verified_claims(
     response: TokenResponse, expected: Expected, provider: Provider, http: HttpClient, run: Run
 ) -> Mapping[str, Any]:
-    """Verify the id_token of a token response with the provider's current keys, and return its claims.
-
-    Raises:
-        TokenError: it is missing, invalid, or cannot be verified.
-        NetworkError: the keys cannot be fetched.
-    """
+    """Verify the id_token of a token response with the provider's current keys, and return its claims."""
     from banno_creds.http import discovery
     from banno_creds.http.attempts import persistently
     from banno_creds.jose.jwks import keys_of

@@ -38,29 +38,12 @@ class ConfigFile(NamedTuple):
     text: str
 
     def load(self, name: str | None) -> dict[str, Any]:
-        """Return the top level and at least one profile.
-
-        Args:
-            name: the profile's name; None for the default.
-
-        Returns:
-            The parsed TOML.
-
-        Raises:
-            ConfigurationError: see `parse`.
-        """
+        """Return the top level and at least one profile."""
         data = _load_part(self.text, name)
         return self.parse() if data is None else self._checked(data)
 
     def parse(self) -> dict[str, Any]:
-        """Parse the whole file and check its outline, but not the settings in the profiles.
-
-        Returns:
-            The parsed TOML.
-
-        Raises:
-            ConfigurationError: it is not valid TOML, or something in it does not belong there.
-        """
+        """Parse the whole file and check its outline, but not the settings in the profiles."""
         from tomllib import loads
 
         try:
@@ -83,15 +66,7 @@ class ConfigFile(NamedTuple):
         return list(self.parse().get("profiles", {}))
 
     def place_of(self, key: str, profile: str | None = None) -> str:
-        """Say where a setting stands, for a message.
-
-        Args:
-            key: the setting's name.
-            profile: the profile that it is in; None for the top level.
-
-        Returns:
-            The words, with the line's number if that is certain.
-        """
+        """Say where a setting stands, for a message."""
         line = line_of(self.text, profile, key)
         where = self.path if profile is None else f"profile {profile} of {self.path}"
         return f"in {where}" + (f", line {line}" if line else "")
@@ -246,13 +221,6 @@ def split_tables(text: str) -> tuple[str, list[tuple[str, str]]] | None:
     A line that starts with [ is a header, unless it is in a string or an array of several lines. There are no such
     strings here. In an array, a line that looks like a profile's header makes the file invalid, because ``profiles``
     is no value. So if every line that starts with [ looks like such a header, these are all headers of the file.
-
-    Args:
-        text: the file's text.
-
-    Returns:
-        The top level's text, and each table's text with the name of its profile; None if a line that starts with [
-        is no such header.
     """
     lines = f"\n{text}"
     if '"""' in text or "'''" in text or re.search(r"\n[ \t]+\[", lines):
@@ -304,16 +272,7 @@ def _remedy_for_key(key: str) -> str:
 
 
 def line_of(text: str, profile: str | None, key: str) -> int | None:
-    """Return the number of the line with a key, or with a table of that name.
-
-    Args:
-        text: the file's text.
-        profile: the profile that the key is in; None for the top level.
-        key: its name.
-
-    Returns:
-        The number, from 1; None if it is not certain.
-    """
+    """Return the number of the line with a key, or with a table of that name."""
     if '"""' in text or "'''" in text:
         return None
     table, found = "", []

@@ -163,15 +163,7 @@ def command_on(file: str | None, words: str) -> str:
 
 
 def no_file_for(name: str | None, file: str | None) -> ConfigurationError:
-    """Return the error for a wanted profile while there is no file.
-
-    Args:
-        name: the profile's name; None for the default.
-        file: where the file would be; None if there is no place for it.
-
-    Returns:
-        The error, to be raised.
-    """
+    """Return the error for a wanted profile while there is no file."""
     what = "there is no default profile" if name is None else f"there is no profile {name}"
     if file is None:
         return ConfigurationError(
@@ -201,17 +193,7 @@ def _to_add(name: str | None, file: str) -> str:
 
 
 def unknown_profile(name: str, file: str, names: Collection[str], *, by_default: bool = False) -> ConfigurationError:
-    """Return the error for a profile that is not in the file.
-
-    Args:
-        name: its name.
-        file: the file's path.
-        names: the profiles of the file.
-        by_default: whether the file names it as the default.
-
-    Returns:
-        The error, to be raised.
-    """
+    """Return the error for a profile that is not in the file."""
     near = nearest(name, names)
     if near is not None:
         hint = f"did you mean: {command_on(file, f'default {near}')}" if by_default else f"did you mean {near}?"

@@ -106,14 +106,7 @@ class Fault(NamedTuple):
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Check the settings of a profile that is about to be written.
-
-    Args:
-        settings: by name, see `SETTINGS`.
-
-    Raises:
-        ConfigurationError: a profile cannot hold them.
-    """
+    """Check the settings of a profile that is about to be written."""
     fault = find_fault(settings)
     if fault is not None:
         raise ConfigurationError(fault.message, hint=fault.hint)

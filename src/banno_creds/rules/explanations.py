@@ -42,14 +42,7 @@ class Explanation(NamedTuple):
     question: str | None = None
 
     def asked(self, facts: Mapping[str, str]) -> str:
-        """Return the question about one client.
-
-        Args:
-            facts: the values to fill in: ``client_id``, ``fingerprint``, ``alg``, ``scope``.
-
-        Returns:
-            The question; empty where the bank need not be asked.
-        """
+        """Return the question about one client."""
         return _BLANK.sub(lambda name: facts[name[0].lower()], self.question or "")
 
 

@@ -169,14 +169,7 @@ class TokenRequest:
 
     @classmethod
     def find(cls, text: str) -> TokenRequest | None:
-        """Find the form in pasted text.
-
-        Args:
-            text: the pasted text.
-
-        Returns:
-            The request; None if there is no whole form. A curl command has none: its form may go on elsewhere.
-        """
+        """Find the form in pasted text."""
         body = text[:MOST_CHARACTERS].strip()
         head = _HTTP_HEAD.match(body)
         if head is not None:

@@ -58,16 +58,7 @@ class _Read(NamedTuple):
 
 
 def read_registration(content: bytes, origin: str) -> Registration:
-    """Read the registered keys, and judge if the provider can use them.
-
-    Args:
-        content: a public key or certificate in PEM, a JWK or a JWK Set (RFC 7517).
-        origin: how messages name the file or URL.
-
-    Returns:
-        The keys, and a finding for each rule. If the content cannot be read, there are no keys, and a finding says
-        so.
-    """
+    """Read the registered keys, and judge if the provider can use them."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
         content = content.decode("utf-16", "replace").encode()
     text = content.removeprefix(b"\xef\xbb\xbf")
@@ -136,11 +127,7 @@ def _read_pem(text: bytes, origin: str) -> object:
 
 
 def _read_jwks(text: bytes) -> tuple[_Read, ...]:
-    """Read the keys of a JWK Set, or the one JWK, that are meant for signatures.
-
-    Raises:
-        ValueError: there are none; the message says why, in words that begin with "it".
-    """
+    """Read the keys of a JWK Set, or the one JWK, that are meant for signatures."""
     members: dict[str, Any] = parse_json_object(text)
     jwks = members.get("keys", [members])
     if not isinstance(jwks, list):

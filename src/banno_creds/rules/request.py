@@ -22,15 +22,7 @@ _GRANT_TYPE = "client_credentials"
 
 
 def judge_pasted(text: str, known: Known) -> Iterator[Finding]:
-    """Judge pasted text by all rules: the assertion in it and, if it is a whole form, the form too.
-
-    Args:
-        text: the pasted text; see `ClientAssertion.find`.
-        known: the values that it is held against.
-
-    Yields:
-        A finding for each rule, in the server's order.
-    """
+    """Judge pasted text by all rules: the assertion in it and, if it is a whole form, the form too."""
     assertion, request = ClientAssertion.find(text), TokenRequest.find(text)
     findings = judge(assertion, known)
     if request is None or assertion.instead == PRIVATE_KEY:

@@ -35,11 +35,7 @@ _MOST_BODY_BYTES: Final = 128 * 1024
 
 
 def create_app(clients: Iterable[Client], issuer: str, settings: Settings) -> Flask:
-    """Make the authorization server as a Flask application; the issuer is a URL without a slash at its end.
-
-    Raises:
-        ConfigurationError: a client cannot be registered, or a client ID is there twice.
-    """
+    """Make the authorization server as a Flask application; the issuer is a URL without a slash at its end."""
     return app_of(State.new(register(clients), issuer, settings))
 
 

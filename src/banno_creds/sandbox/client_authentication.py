@@ -48,15 +48,7 @@ class ClientAuthentication:
         self._takes_secrets = bool(by_secret)
 
     def at(self, endpoint: str | None) -> RegisteredClient:
-        """Return the client of the current request, authenticated.
-
-        Args:
-            endpoint: the endpoint's URL, which is an audience too; None for the token endpoint.
-
-        Raises:
-            RefusalError: the client breaks a rule.
-            LoginError: the client secret is wrong.
-        """
+        """Return the client of the current request, authenticated."""
         parameters, headers = body_parameters(), request.headers
         reject_repeated(parameters, _PARAMETERS)
         has_secret = "client_secret" in parameters or "Authorization" in headers

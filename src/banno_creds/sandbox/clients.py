@@ -100,12 +100,7 @@ class RegisteredClient:
 
     @classmethod
     def register(cls, client: Client) -> RegisteredClient:
-        """Check a registration, and read its keys.
-
-        Raises:
-            ConfigurationError: a key, a redirect URI or an algorithm is not usable, the key is private, or there is
-                neither a key nor a secret.
-        """
+        """Check a registration, and read its keys."""
         if client.public_key is None and not client.client_secret:
             raise ConfigurationError(
                 f"the client {client.client_id} has neither a public key nor a client secret",

@@ -270,11 +270,7 @@ class FaultsOnDemand:
         self._lock = threading.Lock()
 
     def of(self, header: str, *, token_request: bool, login: bool) -> Faults:
-        """Return the faults of a request; `login` is one at the authorization endpoint.
-
-        Raises:
-            ConfigurationError: the header is wrong.
-        """
+        """Return the faults of a request; `login` is one at the authorization endpoint."""
         texts = [text for text in header.split(",") if text.strip()]
         own = Faults.read(texts, f"the header {FAULT_HEADER}")
         at_start = self._take(token_request=token_request, login=login) if self._once else self._at_start

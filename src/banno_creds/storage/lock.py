@@ -134,15 +134,7 @@ class Lock:
 
 
 def remove_stale(path: str, identity: str) -> bool:
-    """Remove a stale lock file. Exactly one waiter removes it; a new holder's lock is never removed.
-
-    Args:
-        path: the lock file.
-        identity: what `own_files.identity` said of it when it was found stale.
-
-    Returns:
-        True if it was still that file, and this caller removed it.
-    """
+    """Remove a stale lock file. Exactly one waiter removes it; a new holder's lock is never removed."""
     # A second lock decides who removes it. It is held so briefly that nobody needs to wait for it.
     with suppress(OSError), Lock(path + own_files.UNFINISHED) as removal:
         if removal.take() and own_files.identity(path) == identity:

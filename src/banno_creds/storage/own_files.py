@@ -234,19 +234,7 @@ def temporary_name(path: str | os.PathLike[str]) -> str:
 
 
 def open_file(path: str, flags: int) -> int:
-    """Open a file that is ours alone; tighten its mode if it is looser.
-
-    Args:
-        path: the file.
-        flags: as for `os.open`.
-
-    Returns:
-        Its descriptor.
-
-    Raises:
-        NotOursError: it is a link, no file, or another user's.
-        OSError: it is missing, or cannot be opened.
-    """
+    """Open a file that is ours alone; tighten its mode if it is looser."""
     try:
         descriptor = os.open(path, flags | _SAFELY, PRIVATE_MODE)
     except OSError:
@@ -307,17 +295,7 @@ def write(path: str, content: bytes, *, like: os.stat_result | None = None) -> N
 
 
 def write_new(path: str, content: bytes, mode: int = PRIVATE_MODE, *, like: os.stat_result | None = None) -> None:
-    """Write a file that is not there yet, to the disk; if this fails, there is still none.
-
-    Args:
-        path: the file.
-        content: what to put into it.
-        mode: its mode, from the first byte.
-        like: a file whose mode it gets in the end, and as root also its owner; or a folder whose owner it gets.
-
-    Raises:
-        OSError: the system refused, or there is such a file.
-    """
+    """Write a file that is not there yet, to the disk; if this fails, there is still none."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, mode)
     try:
         try:

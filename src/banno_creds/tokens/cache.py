@@ -211,9 +211,6 @@ class _Search:
         """Return a token that will do; None to go on waiting, or to fetch one.
 
         The file is read only if it changed since the last look.
-
-        Raises:
-            BannoCredsError: the request was refused a moment ago, or failed while this caller was waiting for it.
         """
         identity = own_files.identity(self._cache.path(self.request.name, ENTRY))
         if identity == self._seen:

@@ -63,13 +63,7 @@ def bearer_token(response: TokenResponse) -> str:
 
 
 def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> TokenResponse:
-    """Read the answer of a token endpoint; ``hints`` say what to do about a refusal, by its error code.
-
-    Raises:
-        RefusedError: the server refused the client or the request.
-        UnavailableError: 429 or 5xx.
-        UnusableAnswerError: it is not an answer of a token endpoint.
-    """
+    """Read the answer of a token endpoint; ``hints`` say what to do about a refusal, by its error code."""
     body = read_object(answer, hints)
     try:
         return token_response(body, requested_at)
