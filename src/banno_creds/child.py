@@ -1,6 +1,7 @@
-"""Another program that is given a token, in this one's place.
+"""Run another program that gets the token, in the place of this one.
 
-`recall` comes here before anything else is loaded: no import that the interpreter has not made by itself but one.
+A recalled answer comes here before anything else is loaded: of the imports, only `signal` is not made by the
+interpreter itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ TYPE_CHECKING = False  # typing itself is one of the imports that this module do
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# What the program has no need of: who has a token needs no key.
+# The program has a token, and needs no key.
 _TAKEN_OUT = (
     *("BANNO_CREDS_PRIVATE_KEY_PEM", "BANNO_CREDS_PRIVATE_KEY", "BANNO_CREDS_PASSPHRASE_FILE"),
     *("BANNO_CREDS_CLIENT_SECRET", "BANNO_CREDS_CLIENT_SECRET_FILE"),
@@ -21,7 +22,7 @@ _TAKEN_OUT = (
 
 
 def without_secrets() -> dict[str, str]:
-    """Our environment, without the variables that hold a secret or the path of one."""
+    """Return our environment, without the variables that hold a secret or the path of one."""
     return {name: value for name, value in os.environ.items() if name not in _TAKEN_OUT}
 
 
@@ -30,21 +31,21 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
 
     Args:
         arguments: the program's name or path, and its arguments.
-        variables: what its environment has beside ours, from which key, passphrase and client secret are taken out.
+        variables: variables to add to our environment, from which key, passphrase and client secret are removed.
 
     Returns:
-        The program's exit code, on Windows; elsewhere there is nobody left to return to.
+        The program's exit code, on Windows; elsewhere it does not return.
 
     Raises:
-        OSError: it is not there, or cannot be run.
-        ValueError: an argument cannot be one.
+        OSError: it does not exist, or cannot be run.
+        ValueError: an argument has a character that no argument can have.
     """
     if not arguments[0]:
-        raise FileNotFoundError  # as a shell has it; the system would say something else
+        raise FileNotFoundError  # as in a shell; the system would say something else
     environment = without_secrets() | {**variables}
     if sys.platform == "win32":
         return _run_and_wait(arguments, environment)
-    # Python ignores these two, and what is ignored stays so over an exec: a child would not end with its pipe.
+    # Python ignores these two, and ignored signals stay ignored after exec: a child would not end with its pipe.
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored, signal.SIG_DFL)
     return os.execvpe(arguments[0], tuple(arguments), environment)  # noqa: S606 - no shell in between: the point
@@ -53,6 +54,6 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
 def _run_and_wait(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     import subprocess
 
-    # Ctrl-C reaches both; what it means is the child's to say.
+    # Ctrl-C reaches both, and the child decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return subprocess.run(arguments, env=environment, check=False).returncode

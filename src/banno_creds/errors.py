@@ -1,22 +1,22 @@
 """Everything that can go wrong, as one tree; each branch knows its exit code.
 
 BannoCredsError
-├── ConfigurationError            2  an option, a setting or an endpoint that cannot be meant
+├── ConfigurationError            2  a setting or an endpoint is invalid, or contradicts another
 │   └── OutputError               2  the result could not be written where it was asked for
 ├── KeyLoadError                  3  the private key cannot be read or is of the wrong sort
 │   └── PassphraseError           3  the passphrase is missing or wrong
-├── SigningError                  3  the key was read and does not sign as its public half expects
+├── SigningError                  3  the key was read, and its signature does not verify
 ├── RefusedError                  4  the server understood and said no; never tried again
-├── NetworkError                  5  nothing usable came back; may work later
+├── NetworkError                  5  no usable answer; may work later
 │   ├── TimedOutError             5  … within the time allowed
 │   ├── UntrustedServerError      5  … because TLS could not be trusted
 │   ├── UnavailableError          5  … because the server said 429 or 5xx
 │   └── UnusableAnswerError       5  … because the answer is not what such a server sends
 ├── TokenError                    6  a token is malformed, expired or not verified
-├── CommandNotExecutableError   126  what `exec` should run is there and cannot be run
-└── CommandNotFoundError        127  what `exec` should run is not there
+├── CommandNotExecutableError   126  the command of `exec` exists and cannot be run
+└── CommandNotFoundError        127  the command of `exec` does not exist
 
-An error is what failed, the server's own words where there are any, and one hint: the next thing to do.
+An error says what failed, gives the server's own words if there are any, and one hint: the next thing to do.
 Nothing here prints or exits; the command line turns an error into text once.
 """
 
@@ -168,7 +168,7 @@ def _rebuilt(kind: type[BannoCredsError], args: tuple[object, ...], members: dic
 
 
 class ConfigurationError(BannoCredsError):
-    """An option, a setting or an endpoint that cannot be meant."""
+    """A setting or an endpoint is invalid, or contradicts another."""
 
     exit_code = 2
 
@@ -178,7 +178,7 @@ class OutputError(ConfigurationError):
 
 
 class KeyLoadError(BannoCredsError):
-    """The private key cannot be read, or is of a sort this provider does not take."""
+    """The private key cannot be read, or is of a type that this provider does not take."""
 
     exit_code = 3
 
@@ -188,7 +188,7 @@ class PassphraseError(KeyLoadError):
 
 
 class SigningError(BannoCredsError):
-    """The key was read, and what it signs does not verify with its own public half."""
+    """The key was read, and its signature does not verify with its own public half."""
 
     exit_code = 3
 
@@ -232,18 +232,18 @@ class RefusedError(BannoCredsError):
 
 
 class NetworkError(BannoCredsError):
-    """Nothing usable came back from the server.
+    """No usable answer came from the server.
 
     Args:
         message: see `BannoCredsError`.
-        retryable: whether the very same request may succeed a moment later.
-        retry_after: how many seconds the server asked to be left alone, where it did.
+        retryable: whether the same request may succeed a moment later.
+        retry_after: how many seconds the server asked to wait, if it did.
         hint: see `BannoCredsError`.
         details: see `BannoCredsError`.
         rule: see `BannoCredsError`.
 
     Attributes:
-        sent: whether the server may have had the request: what is good only once is then not sent again.
+        sent: whether the server may have received the request: then nothing that is good only once is sent again.
     """
 
     exit_code = 5
@@ -277,7 +277,7 @@ class UnavailableError(NetworkError):
 
 
 class UnusableAnswerError(NetworkError):
-    """What came back is not what such a server sends: HTML, a redirect, broken or missing JSON."""
+    """An unusable answer: HTML, a redirect, broken or missing JSON."""
 
 
 class TokenError(BannoCredsError):
@@ -287,12 +287,12 @@ class TokenError(BannoCredsError):
 
 
 class CommandNotExecutableError(BannoCredsError):
-    """What should be run with a token is there and cannot be run; the exit code is a shell's."""
+    """The command of `exec` exists and cannot be run; the exit code is a shell's."""
 
     exit_code = 126
 
 
 class CommandNotFoundError(BannoCredsError):
-    """What should be run with a token is not there; the exit code is a shell's."""
+    """The command of `exec` does not exist; the exit code is a shell's."""
 
     exit_code = 127

@@ -1,8 +1,8 @@
-"""What happened, one record a step. The flow emits them; a report turns them into text.
+"""What happened, one record a step. The domain emits them; a report turns them into text.
 
 The records are named tuples, as unchangeable as frozen dataclasses and made in a tenth of their time: fourteen
-dataclasses would cost each run some 5 ms. A step that holds a secret keeps it out of its repr, and whoever shows a
-step decides how much of it is seen.
+dataclasses would cost each run some 5 ms. A step that holds a secret keeps it out of its repr; the code that shows
+the step decides how much is shown.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class EndpointDiscovered(NamedTuple):
 
 
 class AssertionBuilt(NamedTuple):
-    """The claims of the client assertion were put together, at the time ``now``."""
+    """The claims of the client assertion were built, at the time ``now``."""
 
     claims: Mapping[str, Any]
     now: int
@@ -63,9 +63,9 @@ class AssertionSigned(NamedTuple):
 
 
 class TokenRequested(NamedTuple):
-    """The token request goes out now; ``form`` is all of it, the assertion included.
+    """The token request is sent now; ``form`` is the whole form, with the assertion.
 
-    ``authorization`` says that client ID and secret stand in the header of that name (RFC 6749 section 2.3.1).
+    ``authorization`` means that client ID and secret are in the header of this name (RFC 6749 section 2.3.1).
     """
 
     url: str
@@ -128,7 +128,7 @@ class CacheAnswered(NamedTuple):
 
 
 class WaitingForAnother(NamedTuple):
-    """Another process is asking for the same token; its outcome is waited for, so many seconds at the most."""
+    """Another process asks for the same token; this one waits for its outcome, so many seconds at most."""
 
     seconds: float
 
@@ -154,7 +154,7 @@ class NothingVerified(NamedTuple):
 
 
 class TokenRejected(NamedTuple):
-    """A check that was asked for failed: the payload is shown here, for it will not be a result."""
+    """A requested check failed: the payload is shown here, since it is no result."""
 
     payload: Mapping[str, Any]
 

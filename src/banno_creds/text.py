@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Longer words of a server help nobody; a log line that long hurts.
+# A server's longer words help nobody, and such a log line hurts.
 _MOST_CHARACTERS = 500
 
-# A server may echo what it was sent. A JWT is never shown in its words.
+# A server may echo the request. Its words are never shown with a JWT in them.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}")
 
-# Nor is a private key, which people give where something else belongs: PEM, the member d of a JWK, or the base64 of
-# PEM, of DER or of a JWK.
+# Nor with a private key, which people give in the wrong place: PEM, the member d of a JWK, or the base64 of PEM, of
+# DER or of a JWK.
 _KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*-----|\Z)"
     r"|\"d\"\s*:\s*\"[^\"]*\"?"
@@ -50,14 +50,14 @@ _ECHOED = 16  # so many characters of a secret in a row are no accident
 
 
 def is_private_key(text: str) -> bool:
-    """Whether a text that should be something else, such as a path, looks like a private key."""
+    """Return whether a text that should be something else, such as a path, looks like a private key."""
     return _KEY.search(_JWT.sub("", text)) is not None
 
 
 def is_private_key_file(head: bytes) -> bool:
-    """Whether a file is a private key: PEM, DER, PKCS #12, PuTTY's form, a JWK or JWK Set, or the base64 of one.
+    """Return whether a file is a private key: PEM, DER, PKCS #12, PuTTY's form, a JWK (Set), or the base64 of one.
 
-    More exact than `is_private_key`, for any data may be in a file, and some looks like a key's.
+    More exact than `is_private_key`, since a file may hold any data, and some looks like a key.
 
     Args:
         head: its beginning.
@@ -74,15 +74,15 @@ def is_private_key_file(head: bytes) -> bool:
 
 
 def without(text: str, secret: str, what: str) -> str:
-    """Drop words in which somebody echoes a secret, wrapped to lines, shortened or not.
+    """Replace a text that echoes a secret, wrapped to lines, shortened or not.
 
     Args:
         text: the words.
         secret: such as the signature of an assertion.
-        what: what stands in the place of those words calls it.
+        what: the name of the secret in the words that replace the text.
 
     Returns:
-        The text, or what stands in its place.
+        The text, or the words that replace it.
     """
     squeezed = "".join(text.split())
     runs = [secret[i : i + _ECHOED] for i in range(0, max(1, len(secret) - _ECHOED + 1), _ECHOED)]
@@ -90,20 +90,20 @@ def without(text: str, secret: str, what: str) -> str:
 
 
 def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
-    """Make text that came from outside fit to be shown on one line of a terminal or a log.
+    """Make text from outside fit for one line of a terminal or a log.
 
     Args:
         text: anything; it is turned into ``str`` first.
-        most: the most characters to keep; what was cut is said.
+        most: the most characters to keep; a cut is marked.
 
     Returns:
         The text with each run of control characters and white space folded into one space, JWTs and private keys
         left out.
     """
-    # A little more than is kept is looked at, so that a 50 MiB answer costs nothing.
+    # Only a little more than is kept is read, so that a 50 MiB answer costs nothing.
     source = _KEY.sub("(a key)", _JWT.sub("(a JWT)", str(text)[: most * 4 + 4096]))
-    # What can move a cursor, reorder a line or break an encoder is not printable: controls, format characters
-    # (bidirectional overrides among them), surrogates, line and paragraph separators.
+    # Characters that can move a cursor, reorder a line or break an encoder are not printable: controls, format
+    # characters (bidirectional overrides too), surrogates, line and paragraph separators.
     shown = " ".join("".join(c if c.isprintable() else " " for c in source).split())
     return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"
 

@@ -17,12 +17,12 @@ _LOOKS_LIKE_MILLISECONDS = 100_000_000_000
 
 
 def looks_like_milliseconds(timestamp: float) -> bool:
-    """Whether a NumericDate (RFC 7519 section 2, seconds) was evidently written in milliseconds."""
+    """Return whether a NumericDate (RFC 7519 section 2, seconds) was written in milliseconds."""
     return abs(timestamp) >= _LOOKS_LIKE_MILLISECONDS
 
 
 def utc(timestamp: float) -> str:
-    """An instant as ``2026-11-21 16:01:01 UTC``.
+    """Return an instant as ``2026-11-21 16:01:01 UTC``.
 
     Args:
         timestamp: seconds since the epoch.
@@ -40,7 +40,7 @@ def utc(timestamp: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as a person would say it, its sign left out: ``9 min 58 s``, ``3 days 4 h``.
+    """Return a length of time as a person says it, without its sign: ``9 min 58 s``, ``3 days 4 h``.
 
     Args:
         seconds: how long, in seconds.
@@ -64,7 +64,7 @@ def duration(seconds: float) -> str:
 
 
 def until(timestamp: float, now: float) -> str:
-    """Where an instant lies from here: ``in 60 s``, ``now`` or ``3 min ago``."""
+    """Return an instant seen from now: ``in 60 s``, ``now`` or ``3 min ago``."""
     distance = timestamp - now
     if abs(distance) < 1:
         return "now"
@@ -72,13 +72,13 @@ def until(timestamp: float, now: float) -> str:
 
 
 def http_date(value: str) -> float | None:
-    """An HTTP date (RFC 9110 section 5.6.7) as seconds since the epoch.
+    """Return an HTTP date (RFC 9110 section 5.6.7) as seconds since the epoch.
 
     Args:
         value: the header's value.
 
     Returns:
-        The instant; None if it is none.
+        The instant; None if the value is not a date.
     """
     from email.utils import parsedate_to_datetime
 
