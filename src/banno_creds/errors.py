@@ -22,14 +22,16 @@ Nothing here prints or exits; the command line turns an error into text once.
 
 from __future__ import annotations
 
-from copy import copy
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from banno_creds.text import fields, spelled, without
 
 TYPE_CHECKING = False  # typing's own would do as well; this one costs nothing on the way of a recalled answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+
+E = TypeVar("E", bound="BannoCredsError")
 
 
 class Words(NamedTuple):
@@ -127,7 +129,7 @@ class BannoCredsError(Exception):
         Returns:
             The new error.
         """
-        other = copy(self)
+        other = _rebuilt(type(self), self.args, vars(self))
         before = self.marked
         other.marked = Words(
             before.message if message is None else message,
@@ -161,7 +163,7 @@ class BannoCredsError(Exception):
         return self.but(message=message, hint=hint, details=details)
 
 
-def _rebuilt(kind: type[BannoCredsError], args: tuple[object, ...], members: dict[str, object]) -> BannoCredsError:
+def _rebuilt(kind: type[E], args: tuple[object, ...], members: dict[str, object]) -> E:
     error = kind.__new__(kind, *args)
     vars(error).update(members)
     return error
