@@ -256,7 +256,7 @@ def test_login_that_the_profile_had_under_other_settings_is_replaced_by_a_new_on
     provider.metadata["issuer"] = provider.issuer = provider.issuer.replace("127.0.0.1", "localhost")
     result = profile.run("login")
     assert result.code == 0, result.stderr
-    assert "is another one or broken, and is replaced" in one_line(result.stderr)
+    assert "was made with other settings, and is replaced" in one_line(result.stderr)
     assert keyring.tokens == [provider.refresh_tokens[1]]
     assert token(profile.run("token")) == provider.issued[1]
     assert session()["owner"]["issuer"] == provider.issuer
