@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Location = str | os.PathLike[str]
 
-CONFIG_VARIABLE = "BANNO_CREDS_CONFIG"
 KEY_VARIABLE = "BANNO_CREDS_PRIVATE_KEY_PEM"
 """The variable with the private key itself, which a CI job gets from a secret."""
 SECRET_VARIABLE = "BANNO_CREDS_CLIENT_SECRET"  # noqa: S105 - a variable's name
@@ -104,7 +103,7 @@ class Wanted(NamedTuple):
         force_refresh: take no token, and no refusal, that was there before this call.
         not_token: an access token that an API refused (401): any other will do. If the cache has none, one new token
             is fetched, however many ask. It is given all the same if it replaced a refused one less than
-            `cache.REFUSAL_SECONDS` ago: such an API does not mind the token.
+            `cache_entry.REFUSAL_SECONDS` ago: such an API does not mind the token.
     """
 
     min_ttl: int = DEFAULT_MIN_TTL

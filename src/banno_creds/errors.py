@@ -22,11 +22,10 @@ Nothing here prints or exits; the command line turns an error into text once.
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
 from banno_creds.text import fields, spelled, without
 
-TYPE_CHECKING = False  # typing's own would do as well; this one costs nothing on the way of a recalled answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

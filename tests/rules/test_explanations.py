@@ -404,3 +404,17 @@ def test_the_servers_words_that_the_page_lists_are_those_that_the_texts_tell_of(
     for words in re.findall(r'(?<= )"([^"]+)"', table):
         if not words.startswith("..."):
             assert any(f'"{words}"' in explanation.cause for explanation in EXPLANATIONS.values()), words
+
+
+def test_every_rule_that_an_error_names_is_explained() -> None:
+    """Errors below this wing name their rule as a text, which no type checker compares with the ids."""
+    named = {
+        keyword.value.value
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "rule" and isinstance(keyword.value, ast.Constant) and keyword.value.value is not None
+    }
+    assert {"network.answer", "session.ended"} <= named
+    assert named <= set(EXPLANATIONS)

@@ -244,7 +244,8 @@ def _everything(examination: Examination, settings: tuple[Setting, ...]) -> dict
 
 def _write_bundle(file: Path, examination: Examination, settings: tuple[Setting, ...], report: Report) -> None:
     from banno_creds.doctor.support_bundle import bundle
-    from banno_creds.storage.secret_files import PRIVATE_MODE, NewFile, write_together
+    from banno_creds.storage.own_files import PRIVATE_MODE
+    from banno_creds.storage.secret_files import NewFile, write_together
 
     text = bundle(examination, settings)
     try:

@@ -35,6 +35,10 @@ COMMANDS = {
 }
 
 
+SPEAKER = "banno_creds.speaker"
+"""The key, in a context's meta, of the context of the command whose options messages name."""
+
+
 class Invocation(NamedTuple):
     """One run of the command line: what was typed, and the clock and the pauses that its commands use."""
 

@@ -112,7 +112,8 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
 
     Both files are written, or neither; existing ones are kept unless --force is given.
     """
-    from banno_creds.storage.secret_files import PRIVATE_MODE, PUBLIC_MODE, NewFile, check_places, write_together
+    from banno_creds.storage.own_files import PRIVATE_MODE
+    from banno_creds.storage.secret_files import PUBLIC_MODE, NewFile, check_places, write_together
 
     report = Report(quiet=values["quiet"])
     stdin = StandardInput()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from banno_creds import __version__
-from banno_creds.cli.groups import COMMANDS, Invocation, LazyGroup
+from banno_creds.cli.groups import COMMANDS, SPEAKER, Invocation, LazyGroup
 from banno_creds.errors import BannoCredsError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run(
             try:
                 cli.invoke(context)
             except BannoCredsError as error:
-                return _fail(error, speaker=context.meta.get("banno_creds.speaker"))
+                return _fail(error, speaker=context.meta.get(SPEAKER))
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.exceptions.NoArgsIsHelpError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 from click.core import ParameterSource
 
+from banno_creds.cli.groups import SPEAKER
 from banno_creds.cli.report import as_option
 from banno_creds.config import (
     KEY_VARIABLE,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 
 VERIFICATION = "Verification"
-SPEAKER = "banno_creds.speaker"  # the context of the command whose options messages name
 # Keys of a context's meta: the identity of the file with the profiles before it was read, the profile in use,
 # whether a variable was warned of, and whether the variables were checked.
 CONFIG_FILE = "banno_creds.config_file"

@@ -37,12 +37,20 @@ def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = N
         KeyLoadError: the key cannot be read or used.
         ConfigurationError: ``alg`` does not fit the key.
     """
-    from banno_creds.client_authentication.signer import KeySigner, choose_alg
-
     key = load_key(config.private_key, config.passphrase, run, read)
-    signer = KeySigner(key, choose_alg(key, config.alg))
+    signer = signer_of(key, config.alg)
     run.emit(KeyLoaded(key.origin, key.description, signer.alg, key.public.fingerprint()))
     return signer
+
+
+def signer_of(key: PrivateKey, alg: str | None) -> KeySigner:
+    """Return the signer for a key; the algorithm must fit the key.
+
+    Every signer is made here: a key that is held elsewhere gets its own kind of signer in this place.
+    """
+    from banno_creds.client_authentication.signer import KeySigner, choose_alg
+
+    return KeySigner(key, choose_alg(key, alg))
 
 
 def load_key(

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from banno_creds.client_authentication.private_key import read_key
-from banno_creds.client_authentication.signer import KeySigner, choose_alg
+from banno_creds.client_authentication.private_key import read_key, signer_of
 from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
 from banno_creds.doctor.case import ASSERTION, CONFIGURATION, KEY, REGISTRATION
 from banno_creds.doctor.findings import passed, unknown, warning_of
@@ -68,7 +67,7 @@ def look_at_key(case: Case) -> None:
         key = load_private_key(content, source.origin, case.config.passphrase, thorough=True)
         # The key that was examined is the one that signs: a pipe can be read only once.
         case.config = replace(case.config, private_key=replace(source, path=None, content=content))
-        case.signer = KeySigner(key, choose_alg(key, case.config.alg))
+        case.signer = signer_of(key, case.config.alg)
     except BannoCredsError as failure:
         case.find_error(KEY, failure, Rule.KEY_UNUSABLE, looks_at)
         return

@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.methods import SignedJwt
-from banno_creds.client_authentication.signer import KeySigner
+from banno_creds.client_authentication.private_key import signer_of
 from banno_creds.doctor.case import REQUEST, Exchange, StopError
 from banno_creds.doctor.findings import passed, unknown
 from banno_creds.errors import BannoCredsError, OutputError, RefusedError
@@ -86,7 +86,7 @@ def _ask(case: Case, config: ClientConfig, varied: str) -> RefusedError | None:
 def _send(case: Case, config: ClientConfig) -> tuple[Sent | None, TokenResponse | BannoCredsError]:
     """Send one token request; return what was sent, if it was answered, and the outcome."""
     url, signer = case.known_endpoint(), case.known_signer()
-    proof = SignedJwt(config, KeySigner(signer.key, config.alg or signer.alg), url)
+    proof = SignedJwt(config, signer_of(signer.key, config.alg or signer.alg), url)
     answered: list[Sent] = []
 
     def note(sent: Sent) -> None:

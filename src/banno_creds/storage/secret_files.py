@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
 from banno_creds.storage import own_files
-from banno_creds.storage.own_files import PRIVATE_MODE as PRIVATE_MODE
 from banno_creds.text import setting
 
 if TYPE_CHECKING:

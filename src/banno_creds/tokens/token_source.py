@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.response import TokenResponse
 
-# An API that refuses a new token too does not refuse it because of the token: it gets no further one for so long.
-_RENEWAL_SECONDS = 30
 
 # What a log may show of a step: no claims, no form, no token, because more people read a log than a terminal.
 _LOGGED = (
@@ -159,7 +157,10 @@ class TokenSource:
         held = self._held
         if held is None or held.response.access_token != access_token:
             return
-        if not self._is_within(_RENEWAL_SECONDS, self._renewed_at):
+        from banno_creds.tokens.cache_entry import REFUSAL_SECONDS
+
+        # An API that refuses a new token as well does not mind the token: it gets no other one for so long.
+        if not self._is_within(REFUSAL_SECONDS, self._renewed_at):
             self._not_again = access_token
 
     def _ask(self, ended: int, *, force_refresh: bool) -> TokenResponse:
