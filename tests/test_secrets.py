@@ -14,6 +14,7 @@ from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import RefusedError
 from banno_creds.jose import keys
 from banno_creds.steps import Run
+from banno_creds.text import without
 from banno_creds.tokens.client_credentials import ClientCredentials, sign_jwt
 
 from .conftest import CLIENT_ID, write_private
@@ -139,6 +140,17 @@ def test_a_status_line_that_echoes_the_signature_does_not_make_us_show_it(
     left_out = "(left out: the server echoes the assertion)"
     assert f"200 {left_out} in " in result.stderr
     assert f"x-request-id {left_out}" in result.stderr
+
+
+@pytest.mark.parametrize("part", [slice(0, 16), slice(16, 32)])
+def test_either_half_of_a_secret_is_an_echo(part: slice) -> None:
+    secret = "0123456789abcdefghijklmnopqrstuv"
+    assert without(f"you sent {secret[part]}", secret, "it") == "(left out: the server echoes it)"
+
+
+def test_a_rule_that_echoes_a_secret_is_left_out() -> None:
+    error = RefusedError("no", error="a-secret-error-code", status=401, rule="a-secret-error-code")
+    assert error.without([("a-secret-error-code", "it")]).rule is None
 
 
 @pytest.mark.parametrize("secret", ["short", "exactly-sixteen!", "one-more-than-16.", "x" * 10 + "y" * 30])

@@ -547,12 +547,15 @@ def test_the_host_of_a_refused_redirect_is_not_even_connected_to(call: Callable[
         assert other.asked == []
 
 
-def test_a_redirect_of_what_changes_something_is_not_followed(call: Callable[..., Result], bank: Api) -> None:
+@pytest.mark.parametrize("method", ["DELETE", "POST", "PATCH"])
+def test_a_redirect_of_what_changes_something_is_not_followed(
+    call: Callable[..., Result], bank: Api, method: str
+) -> None:
     bank.says(Reply(307, b"moved", {"location": "/b"}))
-    result = call("/a", "-X", "DELETE")
+    result = call("/a", "-X", method)
     assert (result.code, result.stdout, len(bank.asked)) == (5, "", 1)
     assert result.stderr == (
-        f"✗   The API redirects to {bank.base}/b, and a DELETE is not sent twice without being asked for\n"
+        f"✗   The API redirects to {bank.base}/b, and a {method} is not sent twice without being asked for\n"
         f"    307 Temporary Redirect from {bank.base}/a · x-request-id 7c1e-4a\n"
         "    Next: call that path, if it is the right one\n"
     )

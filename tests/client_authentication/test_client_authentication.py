@@ -14,7 +14,19 @@ import jwt
 import pexpect
 import pytest
 
-from banno_creds.client_authentication.methods import BASIC, POST, Authenticated, ClientSecret, SecretSource
+from banno_creds.client_authentication.methods import (
+    BASIC,
+    POST,
+    Authenticated,
+    Client,
+    ClientSecret,
+    Key,
+    SecretSource,
+    SignedJwt,
+    choose,
+)
+from banno_creds.client_authentication.private_key import load_signer
+from banno_creds.config import ClientConfig, KeySource
 from banno_creds.steps import Run
 from tests.conftest import CLIENT_ID, write_private
 from tests.oidc import Tool, answer_to, grow_older, kept, one_line, session, tool_for
@@ -463,3 +475,16 @@ def test_token_that_is_still_good_needs_neither_key_nor_secret(bare: Tool, secre
     assert bare.run("token").code == 0
     grow_older(3600)
     assert bare.run("token", "--no-cache").code == 2
+
+
+@pytest.mark.parametrize("aud", [None, "https://bank.example", "https://bank.example/token"])
+def test_an_assertion_for_the_issuer_or_the_token_endpoint_is_allowed_and_carries_no_request(
+    aud: str | None, ec_pem: Path
+) -> None:
+    config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), aud=aud, resource=("urn:a",), params=(("b", "c"),))
+    key = Key(config, load_signer(config))
+    issuer, endpoint = "https://bank.example", "https://bank.example/token"
+    chosen = choose(Client(CLIENT_ID), key, ["private_key_jwt"], issuer, endpoint, Run())
+    assert isinstance(chosen, SignedJwt)
+    assert (chosen.config.scope, chosen.config.resource, chosen.config.params) == ((), (), ())
+    assert (chosen.config.issuer, chosen.config.token_endpoint) == (issuer, endpoint)

@@ -189,6 +189,16 @@ def test_a_folder_that_is_missing_a_link_a_file_or_anothers_is_refused(
         own_files.check_folder(str(tmp_path))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("mode", [0o640, 0o660, 0o604, 0o777])
+def test_a_file_that_is_looser_is_tightened(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    file.chmod(mode)
+    assert own_files.read(str(file)) == b""
+    assert _mode(file) == 0o600
+
+
 def test_where_modes_mean_nothing_none_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
     tmp_path.chmod(0o755)

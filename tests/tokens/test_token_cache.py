@@ -364,6 +364,13 @@ def test_a_token_of_unknown_life_is_given_once(ask: Asker, clock: Time) -> None:
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
+def test_a_refusal_is_over_at_the_end_of_its_30_s() -> None:
+    kept = cache_entry.KeptFailure(cache_entry.Times(1000.0, ("", 0.0), 0.0), _refusal())
+    entry = cache_entry.Entry({}, failure=kept)
+    assert entry.refused(1029.9) is not None
+    assert entry.refused(1030.0) is None
+
+
 def test_a_refusal_is_remembered_for_30_s_in_the_same_words(ask: Asker, clock: Time) -> None:
     ask.failure = _refusal()
     with pytest.raises(RefusedError):
