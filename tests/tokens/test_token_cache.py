@@ -885,7 +885,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "not UTF-8": (lambda content: content + b"\xff", "it is not UTF-8 text"),
     "huge": (lambda content: content + b" " * 5_000_000 + b"x", ""),
     "nested": (lambda _: b"[" * 100_000, ""),
-    "other JSON": (lambda _: b'{"version": 3}', "it is JSON of another kind"),
+    "other JSON": (lambda _: b'{"version": 2}', "it is JSON of another kind"),
     "of nobody": (_with(name=None), "it is another request's"),
 }
 
@@ -921,7 +921,7 @@ def test_an_entry_cut_off_anywhere_is_broken(ask: Asker, monkeypatch: pytest.Mon
 
 def test_an_entry_of_another_version_is_as_none(ask: Asker) -> None:
     ask()
-    ask.entry.write_bytes(_with(version=2, token="of another kind")(ask.entry.read_bytes()))
+    ask.entry.write_bytes(_with(version=3, token="of another kind")(ask.entry.read_bytes()))
     assert ask() == "token-2"
     assert ask.warnings == []
 
@@ -1207,3 +1207,18 @@ def test_clear_removes_what_is_the_caches_and_nothing_else(ask: Asker) -> None:
 def test_clear_does_not_mind_that_another_was_quicker(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "listdir", lambda _: [f"{'0' * 64}.json"])
     assert ask.cache.clear() == 0
+
+
+def test_a_failure_that_an_older_version_kept_is_given_again(ask: Asker, clock: Time) -> None:
+    """It had a hint with the doctor's command in it, and did not say that the doctor can tell."""
+    ask.failure = _refusal()
+    with pytest.raises(RefusedError):
+        ask()
+    members = json.loads(ask.entry.read_bytes())
+    del members["failure"]["doctor_can_tell"]
+    members["failure"]["hint"] = "find out: banno-creds doctor"
+    ask.entry.write_text(json.dumps(members))
+    clock.passes(1)
+    with pytest.raises(RefusedError) as caught:
+        ask()
+    assert (ask.asked, caught.value.hint) == (1, "find out: banno-creds doctor")

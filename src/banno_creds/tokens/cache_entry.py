@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REFUSAL_SECONDS = 30
 """How long a refusal is given again without asking the server."""
 
-_VERSION = 3
+_VERSION = 2
 
 # The failures that are kept, by the names of their classes.
 _FAILURES: dict[str, type[RefusedError | NetworkError]] = {
