@@ -10,9 +10,8 @@ import httpx
 import pytest
 
 from banno_creds import BearerAuth, ClientConfig, KeySource, RefusedError, TokenSource
-from banno_creds.config import TokenChecks
 from banno_creds.jose.keys import generate
-from banno_creds.tokens.inspection import inspect_token
+from banno_creds.tokens.inspection import TokenChecks, inspect_token
 from tests.conftest import write_private
 from tests.servers.loopback import LoopbackServer, Request, Says
 

@@ -24,7 +24,7 @@ from banno_creds import (
     Warned,
     config,
 )
-from banno_creds.config import TokenChecks
+from banno_creds.tokens.inspection import TokenChecks
 from tests.conftest import CLIENT_ID
 from tests.servers.loopback import Says
 from tests.servers.token_bank import TokenBank

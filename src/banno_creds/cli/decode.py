@@ -14,9 +14,9 @@ from banno_creds.cli.options import network_options, steps_options
 from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import write_result
 from banno_creds.cli.settings import report_for, run_for
-from banno_creds.config import TokenChecks
 from banno_creds.errors import TokenError
 from banno_creds.jose.decode import MOST_CHARACTERS, NO_KEY, what_else
+from banno_creds.tokens.inspection import TokenChecks
 
 if TYPE_CHECKING:
     from banno_creds.tokens.inspection import InspectedToken

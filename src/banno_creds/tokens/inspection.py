@@ -6,13 +6,65 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.config import is_url
-from banno_creds.errors import TokenError
+from banno_creds.config import DEFAULT_TIMEOUT, MOST_LEEWAY, check_seconds, check_timeout, check_url, is_url
+from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.steps import NothingVerified, Run, SignatureVerified, TokenDecoded, TokenRejected
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from banno_creds.config import TokenChecks
     from banno_creds.jose.decode import DecodedToken
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChecks:
+    """The checks of a token that is decoded; by default none.
+
+    Attributes:
+        public_key: a file with the issuer's public key, certificate, JWK or JWK Set.
+        jwks: a JWK Set's file or URL.
+        issuer: the expected ``iss``; without a key, its discovery document names the JWK Set.
+        audience: the value that ``aud`` must be or contain.
+        expiry: whether to refuse an expired token. One whose signature is verified is always refused.
+        leeway: the seconds by which clocks may differ.
+        timeout: the seconds that fetching keys may take.
+        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+
+    Raises:
+        ConfigurationError: a value is invalid, or contradicts another.
+    """
+
+    public_key: Path | None = None
+    jwks: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    expiry: bool = False
+    leeway: int = 0
+    timeout: float = DEFAULT_TIMEOUT
+    ca_bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.public_key is not None and self.jwks is not None:
+            raise ConfigurationError(
+                f"{setting('public_key')} and {setting('jwks')} exclude each other",
+                hint="give the one that holds the issuer's key",
+            )
+        if self.audience is not None and not self.signature:
+            raise ConfigurationError(
+                f"{setting('audience')} alone proves nothing: without a key anybody can have written the token",
+                hint=f"add {setting('issuer')}, {setting('jwks')} or {setting('public_key')}",
+            )
+        check_seconds("leeway", self.leeway, 0, MOST_LEEWAY, 0)
+        check_timeout(self.timeout)
+        if self.jwks is not None and is_url(self.jwks):
+            check_url(self.jwks, "the JWK Set's URL")
+        if self.issuer is not None:
+            check_url(self.issuer, "the issuer")
+
+    @property
+    def signature(self) -> bool:
+        """Whether to verify the signature."""
+        return self.public_key is not None or self.jwks is not None or self.issuer is not None
 
 
 @dataclass(frozen=True, slots=True)
