@@ -111,3 +111,16 @@ def test_browser_that_does_not_come_back_from_the_logout_is_exit_5(
     assert "nobody signed in" not in said
     assert kept() == []
     assert provider.asked("/revoke") != []
+
+
+def test_the_browser_gets_no_variable_with_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments: list[dict[str, str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda _, *, env, **__: environments.append(env))
+    monkeypatch.setenv("BROWSER", "true")
+    secret = ("PRIVATE_KEY_PEM", "PRIVATE_KEY", "PASSPHRASE_FILE", "CLIENT_SECRET", "CLIENT_SECRET_FILE")
+    for name in secret:
+        monkeypatch.setenv(f"BANNO_CREDS_{name}", "canary")
+    assert browser.show(URL, Report(quiet=True), opens=True)
+    [environment] = environments
+    assert "BROWSER" in environment
+    assert "canary" not in environment.values()

@@ -112,11 +112,11 @@ def test_userinfo_that_refuses_every_token_is_exit_4_and_asked_twice_at_the_most
     assert not any(secret in result.stderr for secret in provider.issued)
 
 
-@pytest.mark.parametrize("sub", ["mallory", None, ["8a1c0a52-riley"]])
-def test_userinfo_of_another_person_is_exit_6_and_not_shown(
-    sub: object, tool: Tool, provider: OpenIdProvider
+@pytest.mark.parametrize("sub", [{"sub": "mallory"}, {"sub": None}, {"sub": ["8a1c0a52-riley"]}, {}])
+def test_userinfo_of_another_person_or_of_nobody_is_exit_6_and_not_shown(
+    sub: dict[str, object], tool: Tool, provider: OpenIdProvider
 ) -> None:
-    provider.userinfo = {"sub": sub, "email": "mallory@example.com"}
+    provider.userinfo = {**sub, "email": "mallory@example.com"}
     result = tool.run("whoami", "--userinfo")
     assert (result.code, result.stdout) == (6, "")
     assert "id_token.sub.unexpected" in result.stderr

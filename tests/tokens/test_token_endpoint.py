@@ -13,8 +13,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import BannoCredsError, RefusedError
 from banno_creds.http.exchange import Answer
+from banno_creds.steps import Run
+from banno_creds.tokens.client_credentials import ClientCredentials
 from banno_creds.tokens.response import TokenResponse, read_answer
 from tests.conftest import CLIENT_ID, Cli, Result
 from tests.servers.loopback import Request, Says
@@ -811,3 +814,14 @@ def test_a_jwt_as_access_token_is_taken_apart_and_not_shown(
     assert json.loads(result.stdout)["access_token"] == token
     assert "Test [bold] [2J App · institution 3f85" in result.stderr
     assert SECRET not in result.stderr
+
+
+def test_the_proof_is_told_of_once_however_many_attempts_there_are(
+    server: ScriptedServer, ec_pem: Path, pauses: list[float]
+) -> None:
+    server.says(Says(502, b""), Says(502, b""), Says(200, b'{"access_token": "a", "token_type": "Bearer"}'))
+    told: list[object] = []
+    config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=server.url)
+    ClientCredentials(config).fetch(Run(told.append, sleep=pauses.append))
+    kinds = [type(step).__name__ for step in told]
+    assert (kinds.count("AssertionBuilt"), kinds.count("AssertionSigned"), kinds.count("TokenRequested")) == (1, 1, 3)
