@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +28,20 @@ README = (ROOT / "README.md").read_text("utf-8")
 # Registered nowhere, and none that looks like an example's: that would be a reason of its own.
 UNKNOWN_CLIENT = "5f2c8a10-77ab-4d0c-9f3e-2b6a1d4c8e90"
 
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-CONSOLES = [text for language, text in BLOCKS if language == "console"]
-SCRIPTS = [text for language, text in BLOCKS if language == "sh"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = ("README.md", "docs/first-token.md", "docs/scripts.md")
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    return [text for found, text in BLOCK.findall((ROOT / page).read_text("utf-8")) if found == language]
+
+
+SCRIPTS = [
+    pytest.param(script, id=f"{page}-{number}")
+    for page in PAGES
+    for number, script in enumerate(_blocks(page, "sh"), 1)
+    if not script.startswith("make ")
+]
 
 
 def _normal(text: str) -> str:
@@ -54,51 +64,52 @@ def _at_the_issuer(env: Mapping[str, str]) -> dict[str, str]:
     return {"BANNO_CREDS_ISSUER": issuer, "BANNO_CREDS_REDIRECT_URI": env["BANNO_CREDS_REDIRECT_URI"]}
 
 
-def test_the_session_prints_what_the_readme_shows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/first-token.md"])
+def test_the_session_prints_what_the_page_shows(tmp_path: Path, page: str) -> None:
     """The blocks are one session. The sandbox stands where the bank's server stands."""
-    assert len(CONSOLES) == 6
     env: dict[str, str] = {}
+    settings = ""
     with ExitStack() as stack:
-        for block in CONSOLES:
+        for block in _blocks(page, "console"):
             for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+                if command.startswith("export "):
+                    settings = f"{command}\n"
+                    continue
                 # At the vendor's the endpoint is known to be the server's own name for itself.
-                asks = UNKNOWN_CLIENT in command or WEB_CLIENT in command
-                here = _at_the_issuer(env) if asks else env
-                if " login " in command:
-                    done, seen = run_login(tmp_path, command, here)
-                    assert (seen["status"], seen["url"].rpartition("/")[2]) == (200, "me")
-                else:
-                    state = {"BANNO_CREDS_STATE_DIR": str(tmp_path / ".local" / "state" / "banno-creds")}
-                    done = run_script(tmp_path, command, {**here, **state})
+                here = _at_the_issuer(env) if UNKNOWN_CLIENT in command else env
+                done = run_script(tmp_path, settings + command, here)
                 assert _normal(done.stdout) == _normal(expected), command
                 refused = UNKNOWN_CLIENT in command and "||" not in command
                 assert done.returncode == (4 if refused else 0)
                 if not env and (tmp_path / "public.pem").exists():
                     env = _register(stack, tmp_path)
+    assert env
 
 
-@pytest.mark.parametrize("number", range(1, len(SCRIPTS)))
-def test_the_scripts_run_under_sh_eu(tmp_path: Path, number: int, rsa_pem: Path) -> None:
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_scripts_run_under_sh_eu(tmp_path: Path, script: str, rsa_pem: Path) -> None:
     write_private(tmp_path / "private.pem", rsa_pem.read_bytes())
     assert run_script(tmp_path, "banno-creds keygen -q --public-from private.pem", {}).returncode == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    script = SCRIPTS[number].replace("9400", port)
     with ExitStack() as stack:
-        env = _register(stack, tmp_path) | {"BANNO_CREDS_SANDBOX_PORT": port}
+        env = _register(stack, tmp_path)
         if "banno-creds login" in script:
-            done, _ = run_login(tmp_path, script, _at_the_issuer(env))
+            done, seen = run_login(tmp_path, script, _at_the_issuer(env))
+            assert (seen["status"], seen["url"].rpartition("/")[2]) == (200, "me")
         else:
-            if "--token-endpoint" in script:
-                del env["BANNO_CREDS_TOKEN_ENDPOINT"]
             done = run_script(tmp_path, script, env)
     assert done.returncode == 0, done.stdout
     assert "✗" not in done.stdout
 
 
+def test_the_readme_is_short_and_the_index_names_every_page() -> None:
+    assert len(README.splitlines()) <= 200
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages == {target for target in re.findall(r"\]\(([\w-]+\.md)", index)}
+
+
 def test_the_two_commands_are_targets_that_ci_runs() -> None:
-    targets = re.findall(r"^make (\w+)", SCRIPTS[0], re.MULTILINE)
+    targets = re.findall(r"^make (\w+)", _blocks("README.md", "sh")[0], re.MULTILINE)
     assert targets == ["demo", "test"]
     ci = (ROOT / ".ci" / "run").read_text("utf-8")
     makefile = (ROOT / "Makefile").read_text("utf-8")
