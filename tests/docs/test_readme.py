@@ -105,7 +105,7 @@ def test_the_readme_is_short_and_the_index_names_every_page() -> None:
     assert len(README.splitlines()) <= 200
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    assert pages == {target for target in re.findall(r"\]\(([\w-]+\.md)", index)}
+    assert pages == set(re.findall(r"\]\(([\w-]+\.md)", index))
 
 
 def test_the_two_commands_are_targets_that_ci_runs() -> None:
