@@ -91,6 +91,32 @@ def test_everything_that_was_asked_for_is_in_the_request() -> None:
     assert (sent["institution"], sent["acr_values"]) == ("3f85", "a b")
 
 
+VENDORS_OFFLINE = "https://api.banno.com/consumer/auth/offline_access"
+
+
+@pytest.mark.parametrize(
+    ("scope", "prompt", "sent"),
+    [
+        ("openid", None, None),
+        ("openid offline_access", None, "consent"),
+        # Its documentation asks for nothing beside the scope.
+        (f"openid {VENDORS_OFFLINE}", None, None),
+        ("openid xoffline_access", None, None),
+        ("openid offline_access", "", None),
+        ("openid offline_access", "  ", None),
+        ("openid offline_access", "login", "login"),
+        ("openid offline_access", "none", "none"),
+        ("openid offline_access", " login   consent login ", "login consent"),
+        ("openid", "select_account", "select_account"),
+        ("openid", "create", "create"),
+    ],
+)
+def test_prompt_is_what_was_said_and_consent_for_offline_access_where_nothing_was(
+    scope: str, prompt: str | None, sent: str | None
+) -> None:
+    assert parameters(scope=tuple(scope.split()), prompt=prompt).get("prompt") == sent
+
+
 @pytest.mark.parametrize("scope", [(), ("profile",), ("OpenID",), ("openid2",)])
 def test_scope_without_openid_is_refused(scope: tuple[str, ...]) -> None:
     with pytest.raises(ConfigurationError, match="openid"):

@@ -178,6 +178,97 @@ def test_login_over_one_that_can_be_renewed_says_that_its_tokens_stay_good(
     assert "login before this one" not in one_line(tool.log_in().stderr), "over one without"
 
 
+OFFLINE = ["--scope", "openid profile offline_access"]
+
+
+@pytest.mark.parametrize(
+    ("more", "variable", "sent"),
+    [
+        (OFFLINE, None, "consent"),
+        ([*OFFLINE, "--par"], None, "consent"),
+        ([], None, None),
+        ([*OFFLINE, "--prompt", ""], None, None),
+        ([*OFFLINE, "--prompt", "login"], None, "login"),
+        ([*OFFLINE, "--prompt", "login", "--prompt", "consent"], None, "login consent"),
+        ([], "select_account consent", "select_account consent"),
+        (["--prompt", "login"], "consent", "login"),
+    ],
+)
+def test_prompt_is_sent_as_asked_for_and_consent_with_offline_access(
+    more: list[str], variable: str | None, sent: str | None, tool: Tool, provider: OpenIdProvider
+) -> None:
+    result = tool.log_in(*more, env=None if variable is None else {"BANNO_CREDS_LOGIN_PROMPT": variable})
+    assert result.code == 0, result.stderr
+    request = provider.asked("/par")[0].values if "--par" in more else tool.browser.request
+    assert request.get("prompt") == sent
+    assert "no refresh token" not in one_line(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sent"), [('"login"', "login"), ('["login", "consent"]', "login consent"), ('""', None)]
+)
+def test_prompt_may_be_in_a_profile(setting: str, sent: str | None, tool: Tool, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.toml"
+    file.write_text(f"[profiles.a]\nscope = 'openid offline_access'\nprompt = {setting}\n")
+    result = tool.log_in("--profile", "a", "--config", str(file))
+    assert result.code == 0, result.stderr
+    assert tool.browser.request.get("prompt") == sent
+
+
+def test_consent_is_not_asked_of_a_server_that_does_not_name_it(tool: Tool, provider: OpenIdProvider) -> None:
+    provider.metadata["prompt_values_supported"] = ["none", "login"]
+    assert tool.log_in(*OFFLINE).code == 0
+    assert "prompt" not in tool.browser.request
+    assert tool.log_in(*OFFLINE, "--prompt", "consent").code == 0
+    assert tool.browser.request["prompt"] == "consent"
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "said", "hint"),
+    [
+        (OFFLINE, {}, "the server took offline_access, and sent none", "grant type refresh_token"),
+        (
+            OFFLINE,
+            {"refresh_token": None},
+            "the server took offline_access, and sent none",
+            "grant type refresh_token",
+        ),
+        (OFFLINE, {"refresh_token": ""}, "the server took offline_access, and sent none", "grant type refresh_token"),
+        (OFFLINE, {"refresh_token": "a\nb"}, "he refresh token that came cannot be used", "the server's operator"),
+        (OFFLINE, {"refresh_token": 7}, "he refresh token that came cannot be used", "the server's operator"),
+        (OFFLINE, {"scope": "openid"}, "the server did not grant offline_access", "ask the administrator"),
+        (
+            [*OFFLINE, "--prompt", "login"],
+            {},
+            "offline_access is ignored where nobody is asked to consent",
+            "leave --prompt out, or add consent to it",
+        ),
+        (
+            ["--scope", "openid https://b/offline_access"],
+            {},
+            "the server took https://b/offline_access",
+            "refresh_token",
+        ),
+    ],
+)
+def test_missing_refresh_token_is_said_with_its_reason(
+    more: list[str], changes: dict[str, Any], said: str, hint: str, tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.offline, provider.changes = False, changes
+    result = tool.log_in("-q", *more)
+    assert result.code == 0, result.stderr
+    assert said in one_line(result.stderr)
+    assert hint in one_line(result.stderr)
+    assert json.loads(result.stdout)["access_token"] == provider.issued[0]
+
+
+def test_login_that_asked_for_no_refresh_token_is_not_warned_of_a_missing_one(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.offline = False
+    assert tool.log_in("-q").stderr == ""
+
+
 def test_broken_login_from_before_is_replaced(tool: Tool) -> None:
     tool.log_in()
     kept()[0].write_text("{")
@@ -634,6 +725,9 @@ def test_each_login_has_a_state_a_nonce_and_a_verifier_of_its_own(tool: Tool, pr
         (["--param", "state=x"], "--param state"),
         (["--param", "redirect_uri=x"], "--redirect-uri"),
         (["--prompt", "none login"], "--prompt has none and another value"),
+        (["--prompt", "none", "--prompt", "login"], "--prompt has none and another value"),
+        (["--prompt", "login,consent"], "--prompt has a comma in it, and blanks separate its values"),
+        (["--param", "prompt=login"], "use --prompt"),
         (["--claims", "/nowhere/claims.json"], "claims.json"),
         (["--redirect-uri", "https://bank.example/cb"], "--manual"),
     ],

@@ -154,7 +154,7 @@ def _request(values: Mapping[str, Any]) -> AuthorizationRequest:
         resource=tuple(values["resource"]),
         params=tuple(values["params"]),
         claims=claims_parameter(content, tuple(values["claim_requests"]), str(file)),
-        prompt=values["prompt"],
+        prompt=" ".join(values["prompt"]) if values["prompt"] else None,
         login_hint=values["login_hint"],
         max_age=values["max_age"],
     )

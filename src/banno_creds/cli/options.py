@@ -283,6 +283,15 @@ _REDIRECT_URI = option(
     section="Login",
     help="The redirect URI, exactly as it is registered: https or http, on localhost unless --manual is given.",
 )
+_PROMPT = option(
+    "--prompt",
+    command="login",
+    multiple=True,
+    metavar="VALUE",
+    section="Login",
+    help="login to sign in again, consent, select_account, or none to fail if the server has to ask; '' to send "
+    "nothing. Repeatable, or several separated by blanks.  [default: consent for offline_access]",
+)
 _LOGIN = (
     _REDIRECT_URI,
     option(
@@ -303,13 +312,7 @@ _LOGIN = (
         section="Login",
         help="A claim to request for the id_token. Repeatable.",
     ),
-    option(
-        "--prompt",
-        command="login",
-        metavar="VALUE",
-        section="Login",
-        help="login to sign in again, consent, select_account, or none to fail if the server has to ask.",
-    ),
+    _PROMPT,
     option("--login-hint", metavar="NAME", section="Login", help="The user name that the login page suggests."),
     option(
         "--max-age",
@@ -383,7 +386,7 @@ def lint_options(function: F) -> F:
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, _SECRET, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_REQUEST, _MIN_TTL, _REDIRECT_URI, _API_BASE)
+    settings = (*client, *_REQUEST, _MIN_TTL, _REDIRECT_URI, _PROMPT, _API_BASE)
     return _add(function, *settings, cls=Setting)
 
 

@@ -6,6 +6,7 @@ The caller opens the browser: it gets the URL, and returns the parameters that t
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.client_authentication.methods import choose, prepare
@@ -15,7 +16,12 @@ from banno_creds.http.client import HttpClient
 from banno_creds.login.authorization_request import read_code, with_query
 from banno_creds.login.id_token import Expected, verified_claims
 from banno_creds.login.provider import HINTS, discover, post, provider_of, warn_of_other_hosts
-from banno_creds.login.refresh_token import forget_in, refresh_token_of, without_refresh_token
+from banno_creds.login.refresh_token import (
+    forget_in,
+    refresh_token_of,
+    warn_of_no_refresh_token,
+    without_refresh_token,
+)
 from banno_creds.login.session import Session
 from banno_creds.login.steps import AuthorizationRequested, BrowserReturned, LoginKept, RequestPushed
 from banno_creds.steps import Run
@@ -80,6 +86,9 @@ def log_in(
         authentication = choose(client, proof, offered, issuer, provider.token_endpoint, run)
         provider = provider._replace(method=authentication.method)
         http.check(provider.token_endpoint)
+        supported = metadata.get("prompt_values_supported")
+        if request.prompt is None and isinstance(supported, list) and "consent" not in supported:
+            request = replace(request, prompt="")
         parameters = request.parameters()
         url = with_query(endpoint, parameters)
         if pushes or metadata.get("require_pushed_authorization_requests") is True:
@@ -95,6 +104,7 @@ def log_in(
         grant = Grant(form, HINTS, is_good_once=True, after_login=True)
         response = send(provider.token_endpoint, grant, authentication, http, run)
         announce(response, request.scope, run)
+        warn_of_no_refresh_token(response, request.scope, request.prompts, run)
         expected = Expected(issuer, client.client_id, request.nonce, max_age=request.max_age)
         claims = verified_claims(response, expected, provider, http, run)
     session = Session(

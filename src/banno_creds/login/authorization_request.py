@@ -30,6 +30,9 @@ RESERVED_PARAMS: Mapping[str, str] = {
     "claims": "claims_file",
 }
 
+OFFLINE = "offline_access"
+"""The scope for a refresh token (OpenID Connect Core 1.0 section 11). The vendor's own one needs no consent."""
+
 _SECRET_BYTES = 32  # 43 characters: the fewest that RFC 7636 section 4.1 allows for a verifier
 
 _SILENT = f"nobody may be asked, because {setting('prompt')} is none: leave it out"
@@ -70,7 +73,8 @@ class AuthorizationRequest:
         resource: resource indicators (RFC 8707).
         params: further parameters, such as the vendor's for an institution.
         claims: the parameter ``claims`` of OpenID Connect Core 1.0 section 5.5.
-        prompt: ``none``, ``login``, ``consent`` and the like, separated by blanks.
+        prompt: ``none``, ``login``, ``consent`` and the like, separated by blanks; empty to send none. None means
+            ``consent`` for the scope ``offline_access``, which is ignored without it, and nothing for any other.
         login_hint: the user that the login page suggests.
         max_age: how long ago the person may have signed in, in seconds.
         state: the value that the answer must bring back.
@@ -108,7 +112,11 @@ class AuthorizationRequest:
         check_texts("scope", self.scope)
         check_texts("resource", self.resource)
         check_texts("params", [text for pair in self.params for text in pair])
-        if self.prompt is not None and "none" in (words := self.prompt.split()) and len(words) > 1:
+        if "," in (self.prompt or ""):
+            raise ConfigurationError(
+                f"{setting('prompt')} has a comma in it, and blanks separate its values", hint="write: login consent"
+            )
+        if "none" in self.prompts and len(self.prompts) > 1:
             raise ConfigurationError(
                 f"{setting('prompt')} has none and another value", hint="leave none out, or the others"
             )
@@ -116,6 +124,13 @@ class AuthorizationRequest:
             raise ConfigurationError(
                 f"{setting('max_age')} is {self.max_age}, and has to be 0 or more", hint="give seconds"
             )
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The values of ``prompt`` that are sent (OpenID Connect Core 1.0 sections 3.1.2.1 and 11)."""
+        if self.prompt is None:
+            return ("consent",) if OFFLINE in self.scope else ()
+        return tuple(dict.fromkeys(self.prompt.split()))
 
     def parameters(self) -> tuple[tuple[str, str], ...]:
         """Return all parameters in the order in which they are sent."""
@@ -133,7 +148,8 @@ class AuthorizationRequest:
         parameters += [("resource", resource) for resource in self.resource]
         if self.claims is not None:
             parameters.append(("claims", dumps(self.claims, separators=(",", ":"))))
-        for name, value in (("prompt", self.prompt), ("login_hint", self.login_hint), ("max_age", self.max_age)):
+        prompt = " ".join(self.prompts) or None
+        for name, value in (("prompt", prompt), ("login_hint", self.login_hint), ("max_age", self.max_age)):
             if value is not None:
                 parameters.append((name, str(value)))
         return (*parameters, *self.params)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from banno_creds.client_authentication.methods import SIGNED_JWT, choose, prepare
 from banno_creds.errors import BannoCredsError, ConfigurationError, OutputError, RefusedError, TokenError
 from banno_creds.http.client import HttpClient
+from banno_creds.login.authorization_request import OFFLINE
 from banno_creds.login.id_token import Expected, verified_claims
 from banno_creds.login.provider import HINTS
 from banno_creds.login.steps import LoginFound
 from banno_creds.steps import Run
 from banno_creds.storage import own_files
+from banno_creds.text import setting
 from banno_creds.times import duration, utc
 from banno_creds.tokens.endpoint import Grant, send
 from banno_creds.tokens.response import announce, warn_of_a_short_life
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 # RFC 6749 appendix A.17: VSCHAR. A token with anything else in it could not be sent back.
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")
-_OFFLINE_HINT = "ask for one with a scope such as offline_access, if the application was given it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class SignedIn:
         if session.can_be_renewed:
             warn_of_a_short_life(response, wanted.min_ttl, run)
         elif fetched and wanted.force_refresh:
-            run.warn("the token cannot be renewed: no refresh token came with the login", _OFFLINE_HINT)
+            run.warn("the token cannot be renewed: no refresh token came with the login", _why_none(session.scope)[1])
         return response
 
     def found(self) -> Session:
@@ -179,6 +180,54 @@ def refresh_token_of(response: TokenResponse) -> str | None:
     """Return the refresh token that came with a response; None if there is none that can be used."""
     token = response.raw.get("refresh_token")
     return token if isinstance(token, str) and _REFRESH_TOKEN.fullmatch(token) else None
+
+
+def warn_of_no_refresh_token(
+    response: TokenResponse, scope: tuple[str, ...], prompts: tuple[str, ...], run: Run
+) -> None:
+    """Warn if a scope asked for a refresh token and none came, and say why as far as it is known.
+
+    Args:
+        response: the answer to the code.
+        scope: the scope that was asked for.
+        prompts: the values of ``prompt`` that were sent.
+        run: how the run goes.
+    """
+    if refresh_token_of(response) is None and any(map(_is_offline, scope)):
+        token = response.raw.get("refresh_token")
+        if token:
+            run.warn(
+                "the refresh token that came cannot be used: it is not a text, or has characters that no token has",
+                "tell the server's operator",
+            )
+            return
+        run.warn(*_why_none(scope, response.scope, prompts))
+
+
+def _is_offline(scope: str) -> bool:
+    return scope.rpartition("/")[2] == OFFLINE
+
+
+def _why_none(
+    asked: tuple[str, ...], granted: str | None = None, prompts: tuple[str, ...] | None = None
+) -> tuple[str, str]:
+    """Return why a login has no refresh token, and what to do; ``prompts`` is None if it is not known any more."""
+    offline = next(filter(_is_offline, asked), None)
+    if offline is None:
+        return (
+            "no refresh token came",
+            f"sign in with {setting('scope')} 'openid profile offline_access', if the application has that scope",
+        )
+    if granted is not None and offline not in granted.split():
+        why, hint = f"the server did not grant {offline}", "ask the administrator to give the application that scope"
+    else:
+        why = f"the server took {offline}, and sent none"
+        hint = "ask the administrator whether the application may have refresh tokens (grant type refresh_token)"
+    if offline == OFFLINE and prompts is not None and "consent" not in prompts:
+        # OpenID Connect Core 1.0 section 11
+        why = "offline_access is ignored where nobody is asked to consent"
+        hint = f"leave {setting('prompt')} out, or add consent to it"
+    return f"no refresh token came, and the login ends with its access token: {why}", hint
 
 
 def _renewed(signed_in: SignedIn, seen: Session, wanted: Wanted, run: Run) -> TokenResponse:

@@ -34,7 +34,7 @@ SETTINGS = (
     *("client_id", "private_key", "passphrase_file", "client_secret_file"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
-    *("scope", "resource", "params", "min_ttl", "redirect_uri", "api_base"),
+    *("scope", "resource", "params", "min_ttl", "redirect_uri", "prompt", "api_base"),
 )
 """The settings of a profile: the names of the long options, with underscores.
 
@@ -63,7 +63,7 @@ _EXAMPLES = {
     "private_key": '"private.pem"',
 }
 _TABLES = ("claims", "params")
-_LISTS = ("scope", "resource")
+_LISTS = ("scope", "resource", "prompt")
 _ENDPOINTS = ("token_endpoint", "issuer", "environment")
 
 # The types of numbers and switches, and their names; every other setting is text. To isinstance, true is a number.
@@ -189,7 +189,7 @@ def _find_fault_in_text(name: str, value: object) -> tuple[str, str] | None:
         return f"{setting(name)} must be {words}, and is {_type_of(wrong)}", _example(name)
     if name != "client_id" and not all(text.isprintable() for text in texts):
         return f"{setting(name)} has a control character in it, such as a line end", "take it out"
-    if name not in ("client_id", "scope") and not all(texts):
+    if name not in ("client_id", "scope", "prompt") and not all(texts):
         return f"{setting(name)} is empty", f"give {setting(name)} a value, or leave it out"
     return None
 
