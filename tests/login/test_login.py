@@ -514,7 +514,36 @@ def test_answer_with_another_state_is_not_used_and_the_login_goes_on(tool: Tool,
     assert result.code == 0, result.stderr
     assert strangers == [400, 400, 400]
     assert one_line(result.stderr).count("n answer to another login came") == 1, "any web page can send thousands"
+    assert one_line(result.stderr).count("n answer without state was not used") == 1
     assert [form["code"] for form in provider.forms("authorization_code")] != ["stolen"]
+
+
+def test_answer_by_post_is_told_and_the_login_goes_on(tool: Tool) -> None:
+    tool.browser.before = lambda address: (
+        [
+            httpx.post(address.partition("?")[0], data={"code": "x"}, trust_env=False),
+            httpx.get(address.replace("localhost", "127.0.0.1"), trust_env=False),
+        ]
+        and None
+    )
+    result = tool.log_in("-q")
+    assert result.code == 0, result.stderr
+    said = one_line(result.stderr)
+    assert "A POST to /auth/cb was refused (response_mode form_post?): only GET is taken here" in said
+    assert "A request for the host 127.0.0.1:" in said
+
+
+def test_refusal_in_latin_1_is_told_with_its_words(tool: Tool, provider: OpenIdProvider) -> None:
+    def refuse(address: str) -> None:
+        query = (
+            f"error=access_denied&error_description=f%FCr&iss={provider.issuer}&state={tool.browser.request['state']}"
+        )
+        httpx.get(f"{address.partition('?')[0]}?{query}", trust_env=False)
+
+    tool.browser.before = refuse
+    result = tool.log_in()
+    assert result.code == 4
+    assert "he login was refused: access_denied — für" in one_line(result.stderr)
 
 
 @pytest.mark.parametrize(

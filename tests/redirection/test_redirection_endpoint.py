@@ -501,26 +501,26 @@ def test_a_second_answer_is_told_so_and_changes_nothing(plain: Open) -> None:
     "query", ["?code=x&state=other", "?code=x", "", "?", "?code=x&state=", f"?State={STATE}", "?state=é"]
 )
 def test_an_answer_with_another_state_is_counted_and_the_waiting_goes_on(plain: Open, query: str) -> None:
-    told: list[int] = []
+    told: list[str] = []
     reply = plain.person.gets("/auth/cb" + query.replace("é", "%C3%A9"))
     assert (reply.status, reply.body) == (400, pages.not_ours())
     assert plain.endpoint.strangers == 1
     ours = in_the_background(lambda: plain.person.gets(CALLBACK))
-    assert plain.endpoint.wait(SECONDS, lambda: told.append(1))["code"] == CODE
-    assert told == [1]
+    assert plain.endpoint.wait(SECONDS, told.append)["code"] == CODE
+    assert len(told) == 1
     plain.endpoint.finish(PAGE, "/me", seconds=0)
     assert ours.result(SECONDS).status == 303
 
 
 def test_only_the_first_answer_with_another_state_is_reported_and_all_are_counted(plain: Open) -> None:
-    told: list[int] = []
+    told: list[str] = []
     for times in (1, 2):
         plain.person.gets("/auth/cb?state=other")
         plain.person.gets("/auth/cb?state=other")
         with pytest.raises(TimedOutError) as caught:
-            plain.endpoint.wait(0, lambda: told.append(1))
+            plain.endpoint.wait(0, told.append)
         assert caught.value.details[1].startswith(f"{2 * times} answers of other logins came")
-    assert told == [1]
+    assert [words[:39] for words in told] == ["an answer to another login came, and wa"]
 
 
 @pytest.mark.parametrize(
@@ -530,11 +530,10 @@ def test_only_the_first_answer_with_another_state_is_reported_and_all_are_counte
         f"{CALLBACK}&state=other",
         f"{CALLBACK}&code=other",
         f"{CALLBACK}&%63ode=other",
-        f"{CALLBACK}&x=%ff",
         CALLBACK + "".join(f"&a{i}=1" for i in range(60)),
     ],
 )
-def test_an_answer_with_a_repeated_parameter_or_bad_encoding_is_ignored(plain: Open, target: str) -> None:
+def test_an_answer_with_a_repeated_parameter_or_too_many_is_ignored(plain: Open, target: str) -> None:
     reply = plain.person.gets(target)
     assert reply.status == 400
     assert "was not used" in reply.body
@@ -544,6 +543,116 @@ def test_an_answer_with_a_repeated_parameter_or_bad_encoding_is_ignored(plain: O
     ours = plain.browser_comes_back()
     plain.endpoint.finish(PAGE, "/me", seconds=0)
     assert ours.result(SECONDS).status == 303
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("error_description=f%FCr", "für"),
+        ("error_description=f%C3%BCr", "für"),
+        ("error_description=f%FCr%E2", "fürâ"),
+    ],
+)
+def test_an_answer_in_latin_1_is_an_answer(query: str, words: str, plain: Open) -> None:
+    reply = in_the_background(lambda: plain.person.gets(f"/auth/cb?error=access_denied&{query}&state={STATE}"))
+    expected = {"error": "access_denied", "error_description": words, "state": STATE}
+    assert plain.endpoint.wait(SECONDS) == expected
+    plain.endpoint.finish(PAGE, "/failed", seconds=0)
+    assert reply.result(SECONDS).status == 303
+
+
+def refusals(running: Open) -> list[str]:
+    """What the terminal is told of until now."""
+    told: list[str] = []
+    with pytest.raises(TimedOutError):
+        running.endpoint.wait(0, told.append)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "said"),
+    [
+        ("/auth/cb?code=x&state=other", {}, "an answer to another login came, and was not used: its state is not"),
+        ("/auth/cb?code=x", {}, "an answer without state was not used"),
+        ("/auth/cb?error=access_denied", {}, "an answer without state was not used"),
+        ("/auth/cb", {}, "the browser came back without an answer"),
+        (f"{CALLBACK}&state={STATE}", {}, "it has state twice"),
+        (f"{CALLBACK}&code=other", {}, "it has code twice"),
+        (f"{CALLBACK}&s3cret=1&s3cret=2", {}, "it has a parameter twice"),
+        (CALLBACK + "".join(f"&a{i}=1" for i in range(60)), {}, "more than 50 parameters"),
+        (CALLBACK, {"method": "POST"}, "a POST to /auth/cb was refused (response_mode form_post?)"),
+        (CALLBACK, {"method": "PUT"}, "a PUT to /auth/cb was refused: only GET"),
+        (
+            CALLBACK,
+            {"host": "evil.example"},
+            "a request for the host evil.example was refused: it has to be localhost:",
+        ),
+        (CALLBACK, {"host": "127.0.0.1"}, "a request for the host 127.0.0.1 was refused"),
+        (CALLBACK, {"host": " "}, "a request for the host (none) was refused"),
+        (
+            CALLBACK.replace("cb", "cb/"),
+            {},
+            "a request for /auth/cb/ was not used: the redirect URI's path is /auth/cb",
+        ),
+        (CALLBACK.replace("cb", "CB"), {}, "a request for /auth/CB was not used"),
+        ("/" + "x" * 500, {}, "xxx…"),
+    ],
+)
+def test_whatever_is_refused_is_told_at_once_and_once_without_a_secret(
+    target: str, options: dict[str, Any], said: str, plain: Open
+) -> None:
+    for _ in range(3):
+        assert plain.person.gets(target, **options).status >= 400
+    [told] = refusals(plain)
+    assert said in told
+    assert told.isprintable()
+    assert len(told) < 250
+    assert not any(secret in told for secret in (CODE, STATE, "s3cret"))
+    assert refusals(plain) == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/favicon.ico", "/apple-touch-icon-precomposed.png", "/.well-known/appspecific/com.chrome.devtools.json"],
+)
+def test_what_a_browser_asks_for_by_itself_is_not_told(target: str, plain: Open) -> None:
+    assert plain.person.gets(target).status == 404
+    assert refusals(plain) == []
+
+
+def test_a_flood_is_told_in_nine_lines(plain: Open) -> None:
+    for number in range(30):
+        plain.person.gets(f"/{number}")
+    told = refusals(plain)
+    assert len(told) == 9
+    assert told[-1] == "more requests are refused, and nothing more is said of them"
+    plain.browser_comes_back()
+    plain.endpoint.finish(PAGE, "/me", seconds=0)
+
+
+def test_https_where_http_is_registered_and_the_other_way_is_told(certificate: LocalhostCertificate) -> None:
+    with opened("http", certificate) as running:
+        with pytest.raises((ssl.SSLError, OSError)):
+            Person(running.person.port, certificate).connect()
+        assert refusals(running) == ["a browser spoke https here, and the redirect URI begins with http://"]
+    with opened("https", certificate) as running:
+        with socket.create_connection(("127.0.0.1", running.person.port), SECONDS) as connection:
+            connection.sendall(b"GET /auth/cb HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            everything(connection)
+        assert refusals(running) == ["a browser spoke plain http here, and the redirect URI begins with https://"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "a request was refused, because it cannot be read: it is no HTTP/1.1"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", "because it is too large: too many cookies"),
+    ],
+)
+def test_an_unreadable_request_is_told(content: bytes, said: str, plain: Open) -> None:
+    assert plain.person.sends(content) is not None
+    [told] = refusals(plain)
+    assert said in told
 
 
 def test_it_gives_up_and_says_what_to_check(plain: Open) -> None:

@@ -193,13 +193,7 @@ def _wait_for_browser(
     report.step(BrowserAwaited(request.redirect_uri, wait, fingerprint, made))
     if not show(url, report, opens=opens):
         report.note("If that browser is on another machine: end this with Ctrl-C, and sign in with --manual.")
-    return endpoint.wait(
-        wait,
-        lambda: report.warning(
-            "an answer to another login came, and was not used: its state is not this one's",
-            "use the newest browser tab; this login is still waited for",
-        ),
-    )
+    return endpoint.wait(wait, report.warning)
 
 
 def _ask_for_address(url: str, request: AuthorizationRequest, report: Report, *, opens: bool) -> Mapping[str, str]:

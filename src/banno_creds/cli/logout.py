@@ -90,7 +90,7 @@ def command(
         if url is not None:
             show(url, report, opens=not no_browser)
             if endpoint is not None:
-                _wait_for_browser(endpoint, wait)
+                _wait_for_browser(endpoint, wait, report)
 
 
 def show(url: str, report: Report, *, opens: bool) -> bool:
@@ -120,11 +120,11 @@ def _endpoint(redirect_uri: str, state: str) -> RedirectionEndpoint:
         ) from None
 
 
-def _wait_for_browser(endpoint: RedirectionEndpoint, wait: int) -> None:
+def _wait_for_browser(endpoint: RedirectionEndpoint, wait: int, report: Report) -> None:
     from banno_creds.redirection import pages
 
     try:
-        endpoint.wait(wait)
+        endpoint.wait(wait, report.warning)
     except TimedOutError:
         raise TimedOutError(
             f"the browser did not come back within {wait} s; the tokens are forgotten all the same",

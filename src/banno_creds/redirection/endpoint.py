@@ -27,7 +27,7 @@ from banno_creds.text import printable, setting
 from banno_creds.times import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from banno_creds.redirection.certificate import LocalhostCertificate
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 _PORTS = {"http": 80, "https": 443}
 _MOST_PARAMETERS = 50
+# So many refused requests are told in the terminal: any web page can send thousands of them.
+_MOST_TOLD = 8
+# Browsers ask for these by themselves.
+_NOISE = re.compile(r"/(?:favicon\.ico|robots\.txt|apple-touch-icon[\w.-]*|\.well-known/.*)")
+_OAUTH_NAMES = frozenset(
+    ("code", "state", "iss", "error", "error_description", "error_uri", "session_state", "scope")
+)
 _SLICE_SECONDS = 0.2  # Windows notices Ctrl-C only between two waits
 _COOKIE = "banno_creds_login"
 _COOKIE_SECONDS = 300
@@ -157,13 +164,14 @@ class RedirectionEndpoint:
             self._authorities.add(at.authority.rpartition(":")[0])
         self.url = f"{at.scheme}://{at.authority}/"
         self.strangers = 0
-        self._strangers_told = False
+        self._refused: list[str] = []  # what was refused, in words
+        self._told = 0  # so many of them
         self._parameters: dict[str, str] | None = None
         self._answer: Future[Answer] = Future()  # for the browser that came back
         self._page: _Page | None = None
         self._fetched: bool | None = None  # whether the browser fetched the page; None until that is known
         self._news = threading.Event()
-        self._server = LoopbackServer(listen(at.host, at.port), self._respond, headers=_HEADERS, tls=tls)
+        self._server = LoopbackServer(listen(at.host, at.port), self._respond, self._note, headers=_HEADERS, tls=tls)
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -177,12 +185,12 @@ class RedirectionEndpoint:
             self._answer.set_result(Answer(503, page))
         self._server.stop()
 
-    def wait(self, seconds: float, on_stranger: Callable[[], None] = lambda: None) -> dict[str, str]:
+    def wait(self, seconds: float, on_refused: Callable[[str], None] = lambda _: None) -> dict[str, str]:
         """Wait for the authorization response (RFC 6749 section 4.1.2). Afterwards the browser waits for `finish`.
 
         Args:
             seconds: the time to wait.
-            on_stranger: called at the first answer that belongs to another login; `strangers` counts all of them.
+            on_refused: called with a sentence for each request that was refused, the same one only once.
 
         Returns:
             The query parameters from the server, of a success or a failure. They may contain the authorization code.
@@ -193,9 +201,9 @@ class RedirectionEndpoint:
         end = time.monotonic() + seconds
         while True:
             in_time = self._wait_for_news(end)
-            if self.strangers and not self._strangers_told:
-                self._strangers_told = True  # only once: any web page can send thousands of them
-                on_stranger()
+            while self._told < len(self._refused):
+                self._told += 1
+                on_refused(self._refused[self._told - 1])
             if self._parameters is not None:
                 return dict(self._parameters)
             if not in_time:
@@ -257,34 +265,58 @@ class RedirectionEndpoint:
         # Only this detects a foreign name that resolves to this machine (DNS rebinding).
         hosts = request.values("host")
         if len(hosts) != 1 or hosts[0].lower() not in self._authorities:
+            self._note(
+                f"a request for the host {_shown(' '.join(hosts))} was refused: it has to be {self._at.authority}"
+            )
             return plain(421, "This is not the host that you asked for.")
         path, _, query = request.target.partition("?")
         is_callback = path == self._at.path
         if request.method != "GET" and (request.method != "HEAD" or is_callback):
+            form_post = " (response_mode form_post?)" if request.method == "POST" else ""
+            self._note(f"a {_shown(request.method)} to {_shown(path)} was refused{form_post}: only GET is taken here")
             return plain(405, "Only GET is allowed here.", f"Allow: {'GET' if is_callback else 'GET, HEAD'}")
         if is_callback:
             return self._authorization_response(query, request)
         if self._page is not None and path == self._page.path and _has_cookie(request, self._page.cookie):
             return self._page.answer
+        if not _NOISE.fullmatch(path):
+            self._note(f"a request for {_shown(path)} was not used: the redirect URI's path is {self._at.path}")
         return Answer(404, pages.not_found())
+
+    def _note(self, why: str) -> None:
+        """Have `wait` tell of a refused request."""
+        if why in self._refused or len(self._refused) > _MOST_TOLD:
+            return
+        self._refused.append(
+            why if len(self._refused) < _MOST_TOLD else "more requests are refused, and nothing more is said of them"
+        )
+        self._news.set()
 
     def _authorization_response(self, query: str, request: Request) -> Answer | Future[Answer]:
         try:
-            pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
+            pairs = _parameters(query)
         except ValueError:
+            self._note(f"an answer was not used: it has more than {_MOST_PARAMETERS} parameters")
             return Answer(400, pages.failed("The answer to the login cannot be read, and was not used"))
         parameters = dict(pairs)
         if len(parameters) < len(pairs):  # RFC 6749 section 3.1
+            names = [name for name, _ in pairs]
+            twice = next((name for name in names if names.count(name) > 1 and name in _OAUTH_NAMES), "a parameter")
+            self._note(f"an answer was not used: it has {twice} twice; if it is the server's, tell its operator")
             return Answer(400, pages.failed("The answer to the login has a parameter twice, and was not used"))
         if not hmac.compare_digest(parameters.get("state", "").encode(), self._state):
             self.strangers += 1
-            self._news.set()
+            self._note(_stranger(parameters))
             return Answer(400, pages.not_ours())
         # Another user can read the state in our authorization request, in the list of processes, and could sign in
         # with an account of his own: the victim would then act with the attacker's account. This check comes after
         # that of the state, so that a flood of wrong states does not make us read the kernel's tables. The page needs
         # no such check: its cookie protects it.
         if is_of_another_user(request.connection):
+            self._note(
+                "an answer was not used: it came from a program of another user of this machine; if both are yours, "
+                f"sign in with {setting('manual')}"
+            )
             return plain(403, _ANOTHER_USER)
         if self._parameters is not None:
             return Answer(409, pages.used())
@@ -296,6 +328,29 @@ class RedirectionEndpoint:
         # The page stays fetched even if the browser breaks off a second request for it.
         self._fetched = self._fetched or fetched
         self._news.set()
+
+
+def _parameters(query: str) -> list[tuple[str, str]]:
+    """Return a query's parameters; ValueError if there are too many of them."""
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except UnicodeDecodeError:  # some servers write their words in Latin-1
+        return parse_qsl(query, keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_PARAMETERS)
+
+
+def _stranger(parameters: Mapping[str, str]) -> str:
+    if parameters.get("state"):
+        return "an answer to another login came, and was not used: its state is not this one's; use the newest browser tab"
+    if parameters.keys() & {"code", "error"}:
+        return "an answer without state was not used; if it is the server's, tell its operator"
+    return (
+        "the browser came back without an answer: without code, error and state; the server may have put them behind "
+        "a # (response_mode fragment), where no program sees them"
+    )
+
+
+def _shown(text: str) -> str:
+    return printable(text, 80) or "(none)"
 
 
 def _tls(certificate: LocalhostCertificate | None) -> ssl.SSLContext:

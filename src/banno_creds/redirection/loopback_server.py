@@ -33,6 +33,7 @@ _PAUSE_SECONDS = 0.01  # while no file descriptor is free
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _HEAD = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/1\.[01]\r\n((?:%b:[^\r\n\0]*\r\n)*)\r\n" % (_TOKEN, _TOKEN))
 _END_OF_HEAD = b"\r\n\r\n"
+_TLS_HANDSHAKE = b"\x16"  # RFC 8446 section 5.1: the first byte that a browser sends over TLS
 
 _REASONS = {
     200: "OK",
@@ -95,6 +96,7 @@ class LoopbackServer:
         listeners: non-blocking sockets that listen; `stop` closes them.
         respond: called in the thread for each request. It may return a future; until that has the answer, the
             connection waits, and is not closed to make room for others.
+        on_unreadable: called in the thread, in words, with why a request could not be read.
         headers: header lines for every answer.
         tls: for https.
 
@@ -106,12 +108,14 @@ class LoopbackServer:
         self,
         listeners: Sequence[socket.socket],
         respond: Callable[[Request], Answer | Future[Answer]],
+        on_unreadable: Callable[[str], None] = lambda _: None,
         *,
         headers: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._listeners = listeners
         self._respond = respond
+        self._on_unreadable = on_unreadable
         self._headers = headers
         self._over: dict[str, Any] = {}
         if tls is not None:
@@ -192,7 +196,8 @@ class LoopbackServer:
         return True
 
     async def _serve(self, connection: socket.socket) -> None:
-        reader = asyncio.StreamReader(limit=_MOST_HEAD_BYTES - len(_END_OF_HEAD))
+        kind = asyncio.StreamReader if self._over else _PlainReader
+        reader = kind(limit=_MOST_HEAD_BYTES - len(_END_OF_HEAD))
         protocol = asyncio.StreamReaderProtocol(reader)
         transport: asyncio.Transport | None = None
         try:
@@ -213,8 +218,12 @@ class LoopbackServer:
                 more_may_come=not head.startswith((b"GET ", b"HEAD ")),
             )
             answer.then(taken)
-        except (OSError, EOFError):
-            pass  # the client went away, took too long, or did not speak TLS
+        except (OSError, EOFError) as failure:
+            # The client went away, took too long, or did not speak TLS.
+            if isinstance(failure, _SpokeTlsError):
+                self._on_unreadable("a browser spoke https here, and the redirect URI begins with http://")
+            elif getattr(failure, "reason", None) == "HTTP_REQUEST":
+                self._on_unreadable("a browser spoke plain http here, and the redirect URI begins with https://")
         finally:
             if transport is not None:
                 transport.abort()
@@ -226,9 +235,11 @@ class LoopbackServer:
             raise RuntimeError
         self._open[task] = True
         if not head:
+            self._on_unreadable("a request was refused, because it is too large: too many cookies for localhost?")
             return plain(431, "This request is too large: the browser may have too many cookies for localhost.")
         request = _read(head, connection)
         if request is None:
+            self._on_unreadable("a request was refused, because it cannot be read: it is no HTTP/1.1")
             return plain(400, "This request cannot be read.")
         answer = self._respond(request)
         if isinstance(answer, Answer):
@@ -259,6 +270,22 @@ class LoopbackServer:
         with contextlib.suppress(OSError):  # many clients close without TLS's goodbye
             await writer.wait_closed()
         return True
+
+
+class _SpokeTlsError(OSError):
+    """A client began with a TLS handshake where plain http is spoken; it would wait for the answer to that."""
+
+
+class _PlainReader(asyncio.StreamReader):
+    """Fails at the first byte of a TLS handshake."""
+
+    _begun = False
+
+    def feed_data(self, data: bytes) -> None:
+        if not self._begun and data.startswith(_TLS_HANDSHAKE):
+            self.set_exception(_SpokeTlsError())
+        self._begun = True
+        super().feed_data(data)
 
 
 def _read(head: bytes, connection: socket.socket) -> Request | None:
