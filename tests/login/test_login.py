@@ -519,13 +519,11 @@ def test_answer_with_another_state_is_not_used_and_the_login_goes_on(tool: Tool,
 
 
 def test_answer_by_post_is_told_and_the_login_goes_on(tool: Tool) -> None:
-    tool.browser.before = lambda address: (
-        [
-            httpx.post(address.partition("?")[0], data={"code": "x"}, trust_env=False),
-            httpx.get(address.replace("localhost", "127.0.0.1"), trust_env=False),
-        ]
-        and None
-    )
+    def attack(address: str) -> None:
+        httpx.post(address.partition("?")[0], data={"code": "x"}, trust_env=False)
+        httpx.get(address.replace("localhost", "127.0.0.1"), trust_env=False)
+
+    tool.browser.before = attack
     result = tool.log_in("-q")
     assert result.code == 0, result.stderr
     said = one_line(result.stderr)

@@ -340,7 +340,7 @@ def _parameters(query: str) -> list[tuple[str, str]]:
 
 def _stranger(parameters: Mapping[str, str]) -> str:
     if parameters.get("state"):
-        return "an answer to another login came, and was not used: its state is not this one's; use the newest browser tab"
+        return "an answer to another login came, and was not used: its state is not this one's; use the newest tab"
     if parameters.keys() & {"code", "error"}:
         return "an answer without state was not used; if it is the server's, tell its operator"
     return (
