@@ -281,8 +281,8 @@ class _PlainReader(asyncio.StreamReader):
 
     _begun = False
 
-    def feed_data(self, data: bytes) -> None:
-        if not self._begun and data.startswith(_TLS_HANDSHAKE):
+    def feed_data(self, data: Any) -> None:  # bytes
+        if not self._begun and bytes(data[:1]) == _TLS_HANDSHAKE:
             self.set_exception(_SpokeTlsError())
         self._begun = True
         super().feed_data(data)
