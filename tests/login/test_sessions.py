@@ -439,6 +439,23 @@ def test_id_token_that_comes_with_new_tokens_replaces_the_claims(tool: Tool, pro
     assert session()["claims"]["name"] == "Riley Roe"
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("name", ["id_token", "refresh_token", "scope", "expires_in", "error", "token_type"])
+def test_what_is_null_or_empty_in_a_renewal_is_absent_and_ends_nothing(
+    tool: Tool, provider: OpenIdProvider, name: str, nothing: str | None
+) -> None:
+    provider.rotates = name != "refresh_token"
+    provider.changes = {name: nothing}
+    before = session()
+    grow_older(HOUR)
+    assert token(tool.run("token", "--no-cache")) == provider.issued[1]
+    after = session()
+    assert (after["ended"], after["claims"]) == (None, before["claims"])
+    assert after["response"]["id_token"] == before["response"]["id_token"]
+    assert after["response"]["scope"] == before["response"]["scope"]
+    assert after["refresh_token"] == provider.refresh_tokens[-1]
+
+
 def test_id_token_of_another_person_ends_the_login(tool: Tool, provider: OpenIdProvider) -> None:
     provider.renews_id_token, provider.subject = True, "mallory"
     grow_older(HOUR)

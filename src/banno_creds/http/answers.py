@@ -1,13 +1,18 @@
-"""The answer of an endpoint for OAuth clients: a JSON object, or the error that it means (RFC 6749 section 5)."""
+"""The answer of an endpoint for OAuth clients: a JSON object, or the error that it means (RFC 6749 section 5).
+
+Servers are read as they are, so that no token and no reason is lost: `read_members` takes a byte-order mark, bytes
+that are not UTF-8, a form in place of JSON, any media type; `words` finds what a server says in any shape of error.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from json import detect_encoding
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.errors import BannoCredsError, RefusedError, UnavailableError, UnusableAnswerError
-from banno_creds.jose.encoding import parse_json_object
+from banno_creds.jose.encoding import parse_json, parse_json_object
 from banno_creds.text import printable
 from banno_creds.times import http_date
 
@@ -16,11 +21,19 @@ if TYPE_CHECKING:
 
     from banno_creds.http.exchange import Answer
 
-_URL_HINT = "check the token endpoint's URL"
-NOT_HERE = (404, 405, 410)  # there is no token endpoint at this URL
+TOKEN_ENDPOINT = "token endpoint"  # noqa: S105 - how messages name it
+NOT_HERE = (404, 405, 410)  # most likely, there is no such endpoint at this URL
+
+# The codes of RFC 6749 section 5.2 and of its extensions: what stands under another name is one of these, or no code.
+_OAUTH_CODES = frozenset(
+    (
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),
+        *("invalid_scope", "access_denied", "invalid_target", "unsupported_token_type", "invalid_token"),
+        *("insufficient_scope", "invalid_dpop_proof", "use_dpop_nonce", "invalid_redirect_uri"),
+    )
+)
 
 _KINDS = {"text/html": "HTML", "application/xhtml+xml": "HTML", "text/plain": "text"}
-_GATEWAYS_MEMBERS = ("error_description", "message", "title", "detail")
 _MOST_WORDS = 200
 _MOST_HTML = 50_000
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
@@ -30,16 +43,32 @@ _REFERENCE = re.compile(
     r"\b(?:reference|support|incident|request|ray)\s?(?:id\b|number\b|#)[^0-9a-f]{0,9}\S{4,60}", re.IGNORECASE
 )
 
+# What some servers put before JSON, so that a browser does not run it.
+_GUARD = re.compile(r"(?:\)\]\}'|while ?\(1\);|for ?\(;;\);),?")
+_AROUND = "\ufeff \t\r\n\0"
+_FORM = re.compile(r"[\w.%~-]+=[^&\s]*(?:&[\w.%~-]+=[^&\s]*)*")
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?(iso-8859-\d\d?|latin-?1|windows-125\d)\b", re.IGNORECASE)
 
-def read_object(answer: Answer, hints: Mapping[str, str]) -> dict[str, Any]:
+# Members in which servers say what is wrong, in lower case and without "_" and "-", the most telling first.
+_CODE_MEMBERS = ("error", "errorcode", "code", "errcode", "errorid")
+_WORD_MEMBERS = (
+    *("errordescription", "errorsummary", "errormessage", "message", "msg", "title", "detail", "details"),
+    *("description", "reason", "faultstring", "developermessage", "usermessage", "cause"),
+)
+_NESTED_MEMBERS = ("errors", "errorcauses", "fault", "response")
+_PARAMETER = re.compile(r'\b([a-z_]+)\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)  # of WWW-Authenticate
+
+
+def read_object(answer: Answer, hints: Mapping[str, str], endpoint: str = TOKEN_ENDPOINT) -> dict[str, Any]:
     """Read the JSON object that an endpoint for OAuth clients answered with.
 
     Args:
         answer: the answer.
         hints: what to do about a refusal, by its error code.
+        endpoint: how messages name the endpoint.
 
     Returns:
-        The object.
+        The object, as it was sent; see `present`.
 
     Raises:
         RefusedError: the server refused the client or the request.
@@ -49,21 +78,83 @@ def read_object(answer: Answer, hints: Mapping[str, str]) -> dict[str, Any]:
     if answer.status == 429 or answer.status >= 500:
         raise unavailable(answer)
     if 300 <= answer.status < 400:
+        sent = "the assertion" if endpoint == TOKEN_ENDPOINT else "the request"
         raise UnusableAnswerError(
             f"the server redirects to {printable(answer.headers.get('location', '(nowhere)'), 200)}, "
-            "and a redirect is never followed: the assertion is for the configured endpoint alone",
-            hint="check the token endpoint's URL; a redirect often means a login page or a retired address",
+            f"and a redirect is never followed: {sent} is for the configured endpoint alone",
+            hint=f"check the {endpoint}'s URL; a redirect often means a login page or a retired address",
             details=exchange(answer),
             rule="network.answer",
         )
     try:
-        body = parse_json_object(answer.content)
+        body = read_members(answer)
     except ValueError as failure:
-        raise _not_oauth(answer, what_is_wrong(answer, failure)) from None
-    # Some servers send every member they know of, an error that is null among them.
-    if body.get("error") is not None or answer.status >= 400:
-        raise _refused(answer, body, hints)
+        if answer.status < 400:
+            raise _not_oauth(answer, what_is_wrong(answer, failure), endpoint) from None
+        raise _refused(answer, {}, hints, endpoint, what_is_wrong(answer, failure)) from None
+    if body.get("error") or answer.status >= 400:
+        raise _refused(answer, body, hints, endpoint)
     return body
+
+
+def read_members(answer: Answer) -> dict[str, Any]:
+    """Read the members of an answer, as tolerantly as their meaning stays certain.
+
+    Args:
+        answer: the answer, whatever its media type says.
+
+    Returns:
+        The members.
+
+    Raises:
+        ValueError: it is neither a JSON object nor the form of a token or an error; the message says why.
+    """
+    text, is_whole = _text_of(answer)
+    try:
+        return parse_json_object(text, any_number=True)
+    except ValueError:
+        form = _form(text)
+        if form is None:
+            if not is_whole:
+                raise ValueError("it is not UTF-8 text") from None
+            raise
+        return form
+
+
+def present(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that say something: one that is null or empty is absent, as many serialisers write it."""
+    return {name: value for name, value in members.items() if value is not None and value != ""}
+
+
+def _text_of(answer: Answer) -> tuple[str, bool]:
+    """Return an answer's text without what stands around it, and whether all of its bytes could be read."""
+    content, is_whole = answer.content, True
+    encoding = detect_encoding(content)  # RFC 8259 wants UTF-8; a token in UTF-16 is a token all the same
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        named = _CHARSET.search(answer.headers.get("content-type", ""))
+        try:
+            text = content.decode(named[1] if named else "utf-8", "replace")
+        except LookupError:
+            text = content.decode("utf-8", "replace")
+        is_whole = False
+    text = text.strip(_AROUND)
+    guard = _GUARD.match(text)
+    return (text[guard.end() :].strip(_AROUND) if guard else text), is_whole
+
+
+def _form(text: str) -> dict[str, Any] | None:
+    """Read a form, which a few servers answer with; None if it is none, or neither a token's nor an error's."""
+    if not _FORM.fullmatch(text):
+        return None
+    from urllib.parse import parse_qsl
+
+    pairs = parse_qsl(text, keep_blank_values=True)
+    members: dict[str, Any] = dict(pairs)
+    return (
+        members if len(members) == len(pairs) and not members.keys().isdisjoint(("access_token", "error")) else None
+    )
 
 
 def exchange(answer: Answer) -> tuple[str, ...]:
@@ -115,8 +206,8 @@ def what_is_wrong(answer: Answer, failure: ValueError) -> str:
 def words(answer: Answer) -> tuple[str, ...]:
     """Return the server's own words in an error's answer, in at most one line.
 
-    Unknown JSON and media types other than HTML and text are never quoted: a broken token response may contain a
-    token.
+    Only members that are known to say what is wrong are quoted, and of a success only what reads like words: a broken
+    token response may contain a token.
 
     Args:
         answer: the answer.
@@ -124,29 +215,102 @@ def words(answer: Answer) -> tuple[str, ...]:
     Returns:
         The line, or none.
     """
-    try:
-        said = _words_of_json(parse_json_object(answer.content))
-    except ValueError:
-        said = _words_of_text(answer)
+    said = " — ".join(filter(None, _said(answer)))
     said = printable(said, _MOST_WORDS)
     return (f"the server says: {said}",) if any(map(str.isalnum, said)) else ()
 
 
-def _words_of_json(body: Mapping[str, Any]) -> str:
-    """Return an OAuth error's words, else those of a gateway, in members of other names (such as RFC 9457's)."""
-    members = ("error", "error_description") if isinstance(body.get("error"), str) else _GATEWAYS_MEMBERS
-    return " — ".join(dict.fromkeys(body[name] for name in members if isinstance(body.get(name), str)))
+class _Said(NamedTuple):
+    """What a server says of a fault: the code, and its words; each may be empty."""
+
+    code: str = ""
+    words: str = ""
 
 
-def _words_of_text(answer: Answer) -> str:
-    """Return an HTML page's title and visible text, or the first line of a plain text."""
-    text = answer.content[:_MOST_HTML].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+def _said(answer: Answer) -> _Said:
+    text, _ = _text_of(answer)
+    try:
+        value = parse_json(text, any_number=True)
+    except ValueError:
+        value = _form(text)
+    if isinstance(value, dict):
+        said = _said_in_json(value, is_error=answer.status >= 400)
+    elif isinstance(value, list | str) and answer.status >= 400:
+        said = _Said("", " — ".join(_sentences(value)))
+    else:
+        said = _Said("", _words_of_text(text, answer))
+    return said if said.code or said.words or answer.status < 400 else _said_in_challenge(answer)
+
+
+def _said_in_json(body: Mapping[str, Any], *, is_error: bool) -> _Said:
+    """Return an OAuth error, else what other servers and gateways say under other names (such as RFC 9457's)."""
+    members = _squeezed(body)
+    codes = _codes(members) if is_error or isinstance(members.get("error"), str) else []
+    if isinstance(members.get("error"), dict):
+        inner = _squeezed(members["error"])
+        codes, members = _codes(inner) + codes, {**members, **inner}
+    code = next((code for code in codes if _is_oauth(code)), codes[0] if codes else "")
+    said = [*codes, *_sentences(members)] if _is_oauth(code) else _sentences(members)
+    return _Said(code, " — ".join(word for word in dict.fromkeys(said) if word != code))
+
+
+def _squeezed(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {re.sub("[_ -]", "", name).lower(): value for name, value in reversed(list(body.items()))}
+
+
+def _codes(members: Mapping[str, Any]) -> list[str]:
+    """Return the codes; a number is named, so that somebody may look it up."""
+    found = []
+    for name in _CODE_MEMBERS:
+        value = members.get(name)
+        if isinstance(value, str) and value:
+            found.append(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found.append(f"{'errorCode' if name == 'errorcode' else name} {value}")
+    return found
+
+
+def _is_oauth(code: str) -> bool:
+    return _oauth_spelling(code) in _OAUTH_CODES
+
+
+def _oauth_spelling(code: str) -> str:
+    return re.sub("[ -]", "_", code.strip().lower())
+
+
+def _sentences(value: object, depth: int = 0) -> list[str]:
+    """Return the words of an error, in the order in which they tell most, none twice."""
+    found: list[str] = []
+    if isinstance(value, str):
+        found = [value]
+    elif isinstance(value, list):
+        found = [word for item in value[:3] for word in _sentences(item, depth)]
+    elif isinstance(value, dict) and depth < 4:
+        members = _squeezed(value)
+        # Below the top, there may be a code of its own for each fault.
+        found = _codes(members)[:1] if depth else []
+        for name in (*_WORD_MEMBERS, *_NESTED_MEMBERS):
+            found += _sentences(members.get(name), depth + 1)
+    return list(dict.fromkeys(word for word in found if word.strip()))
+
+
+def _said_in_challenge(answer: Answer) -> _Said:
+    """Return the error in ``WWW-Authenticate`` (RFC 6750 section 3)."""
+    named = {
+        name.lower(): value for name, value in _PARAMETER.findall(answer.headers.get("www-authenticate", "")[:2000])
+    }
+    return _Said(named.get("error", ""), named.get("error_description", ""))
+
+
+def _words_of_text(text: str, answer: Answer) -> str:
+    """Return an HTML page's title and visible text, what an XML fault says, or the first line of a plain text."""
+    text = text[:_MOST_HTML]
     if text[:1] in ("{", "[", '"'):  # JSON, although the server calls it text
         return ""
-    if answer.media_type == "text/plain":
-        return _sentence(text.partition("\n")[0], answer)
-    if _KINDS.get(answer.media_type) != "HTML":
-        return ""
+    is_error = answer.status >= 400
+    if _KINDS.get(answer.media_type) != "HTML" and not (is_error and text.startswith("<")):
+        is_text = answer.media_type == "text/plain" or (is_error and "\ufffd" not in text and "\0" not in text)
+        return _sentence(text.partition("\n")[0], answer) if is_text else ""
     found = _TITLE.search(text)
     title = _visible(found[1]) if found else ""
     page = _sentence(_visible(_UNSEEN.sub(" ", text)), answer)
@@ -173,13 +337,15 @@ def _sentence(text: str, answer: Answer) -> str:
     return text
 
 
-def _refused(answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str]) -> BannoCredsError:
-    error = body.get("error")
-    if not isinstance(error, str):
-        return _not_oauth(answer, "it is JSON of another kind")
-    code = printable(error, 80)
-    description = body.get("error_description")
-    said = f"{code} — {printable(description)}" if isinstance(description, str) and description else code
+def _refused(
+    answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str], endpoint: str, fault: str = ""
+) -> BannoCredsError:
+    """Return the error for a refusal; ``fault`` says why its body cannot be read, if it cannot."""
+    found = _said(answer)
+    if not _is_oauth(found.code) and not isinstance(body.get("error"), str):
+        return _not_oauth(answer, fault or "it is JSON of another kind", endpoint)
+    code = _oauth_spelling(found.code) if _is_oauth(found.code) else printable(found.code, 80)
+    said = f"{code} — {printable(found.words)}" if found.words else code
     details = exchange(answer)
     if isinstance(body.get("error_uri"), str):
         details += (f"the server's page on it: {printable(body['error_uri'], 200)}",)
@@ -188,7 +354,7 @@ def _refused(answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str]) 
         f"the server refused {subject}: {said}",
         error=code,
         status=answer.status,
-        hint=_URL_HINT
+        hint=f"check the {endpoint}'s URL"
         if answer.status in NOT_HERE
         else hints.get(code, "look the error up in the vendor's documentation"),
         details=details,
@@ -197,9 +363,10 @@ def _refused(answer: Answer, body: Mapping[str, Any], hints: Mapping[str, str]) 
     )
 
 
-def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
-    """Return the error for an answer that no token endpoint gives; a 4xx is still a refusal."""
+def _not_oauth(answer: Answer, fault: str, endpoint: str) -> BannoCredsError:
+    """Return the error for an answer that is no OAuth answer; a 4xx is still a refusal."""
     details = exchange(answer) + words(answer)
+    hint = f"check the {endpoint}'s URL"
     if answer.status >= 400:
         return RefusedError(
             f"the server refused the request, and its answer is no OAuth error: {fault}"
@@ -207,17 +374,18 @@ def _not_oauth(answer: Answer, fault: str) -> BannoCredsError:
             else "the server refused the request, with an empty answer",
             error=None,
             status=answer.status,
-            hint=f"{_URL_HINT}; a firewall in front of it may also have blocked this address"
+            hint=f"{hint}; a firewall in front of it may also have blocked this address"
             if answer.status == 403
-            else _URL_HINT,
+            else hint,
             details=details,
             rule="network.answer",
         )
+    is_token = endpoint == TOKEN_ENDPOINT
     return UnusableAnswerError(
-        f"the answer is not a token response: {fault}"
+        f"the answer is not {'a token response' if is_token else f'what a {endpoint} sends'}: {fault}"
         if answer.content
-        else "the server granted no token, with an empty answer",
-        hint=f"{_URL_HINT}; a captive portal or an inspecting proxy may answer in its place",
+        else f"the server granted no {'token' if is_token else 'answer'}, with an empty answer",
+        hint=f"{hint}; a captive portal or an inspecting proxy may answer in its place",
         details=details,
         rule="network.answer",
     )

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError
-from banno_creds.http.answers import exchange, unavailable, what_is_wrong, words
+from banno_creds.http.answers import exchange, present, read_members, unavailable, what_is_wrong, words
 from banno_creds.http.attempts import persistently
-from banno_creds.jose.encoding import parse_json_object
 from banno_creds.steps import EndpointDiscovered
 from banno_creds.text import printable, setting
 
@@ -155,7 +154,7 @@ def read_json(answer: Answer, what: str, missing: str) -> dict[str, Any]:
     if answer.status != 200:
         raise _not_there(answer, what, missing)
     try:
-        return parse_json_object(answer.content)
+        return present(read_members(answer))
     except ValueError as failure:
         raise UnusableAnswerError(
             f"what {answer.url} sends is not {what}: {what_is_wrong(answer, failure)}",

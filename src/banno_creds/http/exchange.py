@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+import re
 import socket
 import threading
 import time
@@ -131,8 +133,7 @@ class StreamedAnswer:
     @property
     def encoding(self) -> str:
         """How the body is compressed, although no compression was asked for; empty if it is not."""
-        encoding = self.headers.get("content-encoding", "").strip().lower()
-        return "" if encoding == "identity" else encoding
+        return ", ".join(_codings(self.headers))
 
     def chunks(self) -> Iterator[bytes]:
         """Read the body as it comes, decompressed.
@@ -144,7 +145,9 @@ class StreamedAnswer:
             NetworkError: it broke off, it paused for longer than the time allowed, or it cannot be decompressed.
         """
         chunks = self._read()
-        return _inflate(chunks, self) if self.encoding else chunks
+        for coding in reversed(_codings(self.headers)):
+            chunks = _inflate(chunks, coding)
+        return self._readable(chunks)
 
     def close(self) -> None:
         """Close the connection, even if the body was not read."""
@@ -152,6 +155,12 @@ class StreamedAnswer:
             self._response.close()
         finally:
             self._transport.close()
+
+    def _readable(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from chunks
+        except zlib.error:
+            raise faults.unreadable(self.url, self.status, self.encoding) from None
 
     def _read(self) -> Iterator[bytes]:
         try:
@@ -371,39 +380,83 @@ def _read(response: httpx.Response, url: str) -> bytes:
         content += chunk
         if len(content) > MOST_ANSWER_BYTES:
             raise faults.too_large(url, status, reason, MOST_ANSWER_BYTES)
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in ("", "identity") or not content:
+    codings = _codings(response.headers)
+    if not codings and content.startswith(_GZIP):
+        codings = ["gzip"]  # nothing that is expected here begins so
+    if not codings:
         return bytes(content)
     # No compression was asked for, but some gateways compress all answers.
-    inflater = _inflater()
+    chunks: Iterator[bytes] = iter([bytes(content)])
+    for coding in reversed(codings):
+        chunks = _inflate(chunks, coding)
+    inflated = bytearray()
     try:
-        inflated = inflater.decompress(content, MOST_ANSWER_BYTES + 1)
+        for chunk in chunks:
+            inflated += chunk
+            if len(inflated) > MOST_ANSWER_BYTES:
+                raise faults.too_large(url, status, reason, MOST_ANSWER_BYTES)
     except zlib.error:
-        inflated = b""
-    if len(inflated) > MOST_ANSWER_BYTES:
-        raise faults.too_large(url, status, reason, MOST_ANSWER_BYTES)
-    if not inflater.eof:
-        raise faults.unreadable(url, status, encoding)
-    return inflated
+        raise faults.unreadable(url, status, ", ".join(codings)) from None
+    return bytes(inflated)
 
 
-def _inflate(chunks: Iterator[bytes], answer: StreamedAnswer) -> Iterator[bytes]:
-    """Decompress gzip or zlib as it comes; even a bomb is never held in memory."""
-    inflater = _inflater()
-    begun = False
+# --- Compression ---
+
+_GZIP = b"\x1f\x8b"
+_KNOWN = ("gzip", "x-gzip", "deflate")
+_MOST_CODINGS = 4
+# Nothing, and what belongs into other headers: character sets, transfer encodings.
+_NO_CODING = re.compile(r"|identity|none|binary|[78]bit|utf-?8|us-ascii|iso-8859-\d+|(?:aws-)?chunked")
+# Text has no other control characters; a compressed body has some in its first bytes, but for a very rare one.
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+def _codings(headers: Mapping[str, str]) -> list[str]:
+    """Return the names in ``Content-Encoding``, but for those that mean that nothing was done."""
+    named = (name.strip().lower() for name in headers.get("content-encoding", "").split(","))
+    return [name for name in named if not _NO_CODING.fullmatch(name)][:_MOST_CODINGS]
+
+
+def _inflate(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
+    """Undo one coding as the body comes; even a bomb is never held in memory.
+
+    A coding that is not known here may be none, such as ``utf-8``: then a text is passed on as it is.
+
+    Raises:
+        zlib.error: it can be neither decompressed nor read as it is.
+    """
+    head = b""
     for chunk in chunks:
-        rest = chunk
+        head += chunk
+        if len(head) > 1:
+            break
+    if not head:
+        return
+    bits = _window(head, coding)
+    if bits is None:
+        if coding in _KNOWN or _NO_TEXT.search(head[:_CHUNK_BYTES]):
+            raise zlib.error
+        yield head
+        yield from chunks
+        return
+    inflater = zlib.decompressobj(bits)
+    for rest in itertools.chain([head], chunks):
         while rest:
             if inflater.eof:  # gzip may consist of several members (RFC 1952 section 2.2)
-                inflater = _inflater()
-            try:
-                yield inflater.decompress(rest, _CHUNK_BYTES)
-            except zlib.error:
-                raise faults.unreadable(answer.url, answer.status, answer.encoding) from None
-            begun, rest = True, inflater.unconsumed_tail or inflater.unused_data
-    if begun and not inflater.eof:
-        raise faults.unreadable(answer.url, answer.status, answer.encoding)
+                inflater = zlib.decompressobj(bits)
+            yield inflater.decompress(rest, _CHUNK_BYTES)
+            rest = inflater.unconsumed_tail or inflater.unused_data
+    if not inflater.eof:
+        raise zlib.error
 
 
-def _inflater() -> zlib._Decompress:
-    return zlib.decompressobj(zlib.MAX_WBITS | 32)  # detects gzip and zlib
+def _window(head: bytes, coding: str) -> int | None:
+    """Return how zlib is to read what begins so; None if it is not compressed in a way that is known here."""
+    if coding in _KNOWN:
+        if head.startswith(_GZIP):
+            return zlib.MAX_WBITS | 16
+        if head[0] & 15 == 8 and (head[0] << 8 | head[1]) % 31 == 0:
+            return zlib.MAX_WBITS
+        if coding == "deflate" and _NO_TEXT.search(head[:_CHUNK_BYTES]):
+            return -zlib.MAX_WBITS  # without zlib's header, as some servers understand RFC 9110 section 8.4.1.2
+    return None

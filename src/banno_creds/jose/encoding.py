@@ -49,7 +49,7 @@ def base64url_decode(text: str) -> bytes:
     return data
 
 
-def parse_json_object(data: bytes | str) -> dict[str, Any]:
+def parse_json_object(data: bytes | str, *, any_number: bool = False) -> dict[str, Any]:
     """Parse a JSON object as strictly as RFC 7519 section 4 and RFC 8259 allow.
 
     A repeated member is an error: parsers disagree on which of the two counts, and attackers have used that. So are
@@ -57,6 +57,7 @@ def parse_json_object(data: bytes | str) -> dict[str, Any]:
 
     Args:
         data: UTF-8 bytes, or text.
+        any_number: take a number that is too large for null, instead of refusing the whole.
 
     Returns:
         The object.
@@ -64,13 +65,13 @@ def parse_json_object(data: bytes | str) -> dict[str, Any]:
     Raises:
         ValueError: it is no such object; the message says why.
     """
-    value = parse_json(data)
+    value = parse_json(data, any_number=any_number)
     if not isinstance(value, dict):
         raise ValueError(f"it is JSON, but {_NAMES[type(value)]} and not an object")  # noqa: TRY004 - data, not types
     return value
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(data: bytes | str, *, any_number: bool = False) -> Any:
     """Parse any JSON value as strictly as `parse_json_object`, with the same arguments and errors."""
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
@@ -81,8 +82,8 @@ def parse_json(data: bytes | str) -> Any:
             text,
             object_pairs_hook=_unique_members,
             parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_bounded,
+            parse_float=_number_or_null if any_number else _finite,
+            parse_int=_number_or_null if any_number else _bounded,
         )
     except json.JSONDecodeError as failure:
         raise ValueError(
@@ -141,3 +142,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("it holds a number too large to be one")
     return number
+
+
+def _number_or_null(text: str) -> float | None:
+    try:
+        return _bounded(text) if text.lstrip("-").isdigit() else _finite(text)
+    except ValueError:
+        return None

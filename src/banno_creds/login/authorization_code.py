@@ -164,7 +164,7 @@ def _push(
 ) -> str:
     """Push the request to the server (RFC 9126), and return the browser's URL, which only refers to it."""
     url = discovery.endpoint(metadata, "pushed_authorization_request_endpoint")
-    pushed = post(url, parameters, authentication, http, run)
+    pushed = post(url, parameters, authentication, http, run, "pushed authorization request endpoint")
     request_uri, expires_in = pushed.get("request_uri"), pushed.get("expires_in")
     if not (isinstance(request_uri, str) and request_uri and request_uri.isascii() and request_uri.isprintable()):
         raise UnusableAnswerError(

@@ -119,7 +119,7 @@ def verified_claims(
     from banno_creds.jose.jwks import keys_of
     from banno_creds.login.steps import IdTokenVerified
 
-    compact = response.raw.get("id_token")
+    compact = response.members.get("id_token")
     check_header(read(compact), provider.algorithms)
     jwks = persistently(lambda _: discovery.fetch_json(provider.jwks_uri, http, "a JWK Set"), http, run)
     try:

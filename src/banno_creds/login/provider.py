@@ -114,6 +114,7 @@ def post(
     authentication: Authentication,
     http: HttpClient,
     run: Run,
+    endpoint: str,
     *,
     ignores_body: bool = False,
 ) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def post(
         proven = authentication.apply(form, run.silent(), elsewhere=True)
         try:
             answer = http.post_form(url, proven.form, proven.headers)
-            return {} if ignores_body and 200 <= answer.status < 300 else read_object(answer, HINTS)
+            return {} if ignores_body and 200 <= answer.status < 300 else read_object(answer, HINTS, endpoint)
         except BannoCredsError as failure:
             raise failure.without(secrets_of(proven)) from None
 

@@ -172,13 +172,13 @@ def ended(store: SessionStore, session: Session, now: float) -> BannoCredsError:
 
 
 def without_refresh_token(response: TokenResponse) -> dict[str, Any]:
-    """Return the members of a token response without the refresh token."""
-    return {name: value for name, value in response.raw.items() if name != "refresh_token"}
+    """Return the members of a token response without the refresh token, and without those that say nothing."""
+    return {name: value for name, value in response.members.items() if name != "refresh_token"}
 
 
 def refresh_token_of(response: TokenResponse) -> str | None:
     """Return the refresh token that came with a response; None if there is none that can be used."""
-    token = response.raw.get("refresh_token")
+    token = response.members.get("refresh_token")
     return token if isinstance(token, str) and _REFRESH_TOKEN.fullmatch(token) else None
 
 
@@ -283,7 +283,7 @@ def _refresh(signed_in: SignedIn, session: Session, run: Run) -> TokenResponse:
         kept = replace(session, asked=False)
         kept = store.keep(kept, refresh_token_of(response) or refresh_token, run)
         claims = session.claims
-        if "id_token" in response.raw:
+        if "id_token" in response.members:
             claims = _new_claims(store, kept, response, client, http, run)
     renewed = replace(
         kept,

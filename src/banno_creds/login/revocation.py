@@ -99,7 +99,7 @@ def _revoke(signed_in: SignedIn, session: Session, run: Run) -> None:
         for name, token in tokens:
             form = (("token", token), ("token_type_hint", name))
             try:
-                post(url, form, authentication, http, run, ignores_body=True)
+                post(url, form, authentication, http, run, "revocation endpoint", ignores_body=True)
             except RefusedError as refusal:
                 # A server need not revoke access tokens (section 2.2.1).
                 if name != "access_token" or refusal.error != "unsupported_token_type":

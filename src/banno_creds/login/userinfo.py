@@ -84,7 +84,8 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
                 break
             token = another
     try:
-        claims = read_object(answer, {"invalid_token": f"sign in again: {signed_in.store.owner.login}"})
+        hints = {"invalid_token": f"sign in again: {signed_in.store.owner.login}"}
+        claims = read_object(answer, hints, "userinfo endpoint")
     except BannoCredsError as failure:
         raise failure.without([(token, "the token")]) from None
     if claims.get("sub") != session.claims.get("sub"):

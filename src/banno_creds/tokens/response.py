@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import TokenError, UnusableAnswerError
-from banno_creds.http.answers import exchange, read_object, words
+from banno_creds.http.answers import exchange, present, read_object, words
 from banno_creds.steps import Run, TokenReceived
 from banno_creds.text import printable, setting
 
@@ -39,6 +39,11 @@ class TokenResponse:
     def expires_at(self) -> int | None:
         """When the token ends, in seconds since the epoch."""
         return None if self.expires_in is None else self.requested_at + self.expires_in
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The members of the answer that say something: one that is null or empty is absent."""
+        return present(self.raw)
 
 
 def bearer_token(response: TokenResponse) -> str:
@@ -94,15 +99,22 @@ def token_response(members: Mapping[str, Any], requested_at: int) -> TokenRespon
         raise ValueError(
             "has no access_token" if "access_token" not in members else "has an access_token that cannot be one"
         )
-    token_type, scope = members.get("token_type"), members.get("scope")
+    token_type = members.get("token_type")
     return TokenResponse(
         access_token=access_token,
         token_type=printable(token_type, 40) if isinstance(token_type, str) else "",
         expires_in=_seconds(members.get("expires_in")),
-        scope=printable(scope) if isinstance(scope, str) else None,
+        scope=_scope(members.get("scope")),
         requested_at=requested_at,
         raw=members,
     )
+
+
+def _scope(value: object) -> str | None:
+    """Return ``scope`` as words; some servers send an array, and one that is empty says nothing."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = " ".join(value)
+    return printable(value) or None if isinstance(value, str) else None
 
 
 def _seconds(value: object) -> int | None:
@@ -110,7 +122,7 @@ def _seconds(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        seconds = int(value)
+        seconds = int(float(value))
     except (ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds < 10**10 else None
@@ -124,7 +136,7 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
         asked: the scope that was asked for.
         run: how the run goes.
     """
-    beside = {name: response.raw.get(name) for name in ("refresh_token", "id_token")}
+    beside = {name: response.members.get(name) for name in ("refresh_token", "id_token")}
     run.emit(
         TokenReceived(
             token_type=response.token_type,
@@ -137,7 +149,7 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
         )
     )
     scope = response.scope
-    if scope is not None and (less := [each for each in asked if each not in scope.split()]):
+    if scope is not None and (less := [each for each in asked if each not in re.split(r"[\s,]+", scope)]):
         # A server may silently drop scopes that it does not know (RFC 6749 section 3.3).
         run.warn(
             f"the server granted less than was asked for: not {' '.join(less)}",
