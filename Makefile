@@ -46,7 +46,8 @@ bench: ## whole-process times and memory beside the peers that are installed
 needs:
 	@$(PYTHON) tests/needs.py
 
-# oidc-provider from npm, for the interop tests. Without Node they are skipped, and say so.
+# oidc-provider from npm, for the interop tests. Without Node they are skipped, and say so. The other providers come as
+# packages of Debian, which `make test` names at its start.
 .PHONY: interop
 interop:
 	@if command -v npm >/dev/null 2>&1; then $(MAKE) --no-print-directory tests/interop/node_modules/.installed; fi

@@ -8,16 +8,39 @@ Runs with any Python 3, before anything is installed:
 from __future__ import annotations
 
 import sys
+from os.path import exists
 from shutil import which
 from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """Programs, any of which will do, the Debian package that has one, and the tests that are skipped without."""
+    """Programs, any of which will do, the Debian package that has one, and the tests that are skipped without.
+
+    `files` are further files of its packages, all of which are needed.
+    """
 
     programs: tuple[str, ...]
     package: str
     skipped: str | None  # None: the tests fail without it
+    files: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.programs[0]
+
+    def is_here(self) -> bool:
+        return any(map(which, self.programs)) and all(map(exists, self.files))
+
+
+GLEWLWYD = Need(("glewlwyd",), "glewlwyd", "the provider glewlwyd")
+LEMONLDAP = Need(
+    ("plackup",),
+    # The portal depends on some web server, and the first is the smallest. It only recommends the last two, which an
+    # OpenID provider loads.
+    "lemonldap-ng-fastcgi-server liblemonldap-ng-portal-perl libio-string-perl libstring-random-perl",
+    "the provider LemonLDAP::NG",
+    tuple(f"/usr/share/perl5/{module}.pm" for module in ("Lemonldap/NG/Portal", "IO/String", "String/Random")),
+)
 
 
 NEEDS = (
@@ -32,12 +55,14 @@ NEEDS = (
     Need(("jq",), "jq", "scripts of the documents that use jq"),
     Need(("dbus-run-session",), "dbus-daemon", "a real keyring"),
     Need(("gnome-keyring-daemon",), "gnome-keyring", "a real keyring"),
+    GLEWLWYD,
+    LEMONLDAP,
 )
 
 
 def missing() -> list[Need]:
     """Return what is not on the path."""
-    return [need for need in NEEDS if not any(map(which, need.programs))]
+    return [need for need in NEEDS if not need.is_here()]
 
 
 def described() -> str:
@@ -45,7 +70,7 @@ def described() -> str:
     gone = missing()
     lines = ["The tests take about 4 minutes on two cores. Besides Python they use:"]
     for need in NEEDS:
-        line = f"  {need.programs[0]:21}"
+        line = f"  {need.name:21}"
         if need not in gone:
             line += "here"
         elif need.skipped is None:

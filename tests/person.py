@@ -193,7 +193,7 @@ class Visit:
         for name, kind in form.types.items():
             if kind == "password":
                 values[name] = self._person.password
-            elif kind != "hidden" and name in ("login", "username", "email"):
+            elif kind != "hidden" and name in ("login", "username", "user", "email"):
                 values[name] = self._person.login
         for name, offered in form.choices.items():
             if "institution" in name:

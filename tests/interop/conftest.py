@@ -1,5 +1,7 @@
 """The real `oidc-provider` from npm: one process for a test session, a client for each kind of registration.
 
+Beside it two providers that Debian has, in `glewlwyd.py` and `lemonldap.py`, for what differs there.
+
 The server is `provider.mjs`. It is told its clients on standard input, and writes a JSON line for each token
 request, with the true reason of a refusal, which the client is never told.
 """
@@ -27,16 +29,21 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.needs import GLEWLWYD, LEMONLDAP
 from tests.person import Person, free_port, new_people
 from tests.servers.files import FileServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from tests.needs import Need
+
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 HERE = Path(__file__).parent
 REQUIRE_INTEROP = "BANNO_CREDS_REQUIRE_INTEROP"
+# The tests that need another provider than oidc-provider.
+DEBIAN = {"test_glewlwyd": GLEWLWYD, "test_lemonldap": LEMONLDAP}
 ALGORITHMS = ("RS256", "PS256", "ES256")
 # What an administrator can register: a PEM (the server then knows one key, without a name), or a JWKS URI.
 REGISTRATION_NAMES = tuple(f"{alg}-{form}" for alg in ALGORITHMS for form in ("pem", "jwks-uri"))
@@ -59,24 +66,34 @@ class Decision:
     reason: str = ""
 
 
-def decide(*, node: str | None, package_installed: bool, required: bool) -> Decision:
-    """A missing server skips the tests, unless somebody relies on their having run."""
-    if node is None:
-        missing = "Node.js is not installed: install it, then run `make interop`"
-    elif not package_installed:
-        missing = "oidc-provider is not installed under tests/interop: run `make interop`"
-    else:
+def decide(missing: str | None, *, required: bool) -> Decision:
+    """A missing server skips its tests, unless somebody relies on their having run."""
+    if missing is None:
         return Decision("run")
     if required:
         return Decision("fail", f"{missing} ({REQUIRE_INTEROP}=1 forbids skipping)")
     return Decision("skip", missing)
 
 
-def decide_here() -> Decision:
-    return decide(
+def oidc_provider_missing(*, node: str | None, package_installed: bool) -> str | None:
+    if node is None:
+        return "Node.js is not installed: install it, then run `make interop`"
+    if not package_installed:
+        return "oidc-provider is not installed under tests/interop: run `make interop`"
+    return None
+
+
+def debian_missing(need: Need) -> str | None:
+    return None if need.is_here() else f"{need.skipped} is not installed (Debian: apt-get install {need.package})"
+
+
+def missing_here(module: Path) -> str | None:
+    """What the tests of a module lack on this machine."""
+    if module.stem in DEBIAN:
+        return debian_missing(DEBIAN[module.stem])
+    return oidc_provider_missing(
         node=shutil.which("node"),
         package_installed=(HERE / "node_modules" / "oidc-provider" / "package.json").is_file(),
-        required=os.environ.get(REQUIRE_INTEROP) == "1",
     )
 
 
@@ -89,9 +106,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    # Before any fixture: without Node there is nothing they could start.
-    decision = decide_here()
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Before any fixture: without its program there is nothing they could start.
+    decision = decide(missing_here(item.path), required=os.environ.get(REQUIRE_INTEROP) == "1")
     if decision.action == "skip":
         pytest.skip(decision.reason)
     if decision.action == "fail":

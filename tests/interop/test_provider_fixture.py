@@ -22,6 +22,7 @@ from tests.person import StuckError, Visit
 from .conftest import (
     ALGORITHMS,
     CLIENT_AUTH_METHODS,
+    DEBIAN,
     GRANTED_SCOPES,
     INSTITUTION_CLAIM,
     INSTITUTION_ID,
@@ -33,14 +34,18 @@ from .conftest import (
     Event,
     ProviderProcess,
     base64url,
+    debian_missing,
     decide,
     new_private_key,
+    oidc_provider_missing,
     running_provider,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.needs import Need
 
     from .conftest import LoginClient, PrivateKey, Provider, Registration
 
@@ -572,22 +577,33 @@ def test_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 def test_missing_server_skips_with_the_command_that_gets_it(
     node: str | None, package_installed: bool, missing: str
 ) -> None:
-    decision = decide(node=node, package_installed=package_installed, required=False)
+    decision = decide(oidc_provider_missing(node=node, package_installed=package_installed), required=False)
 
     assert decision.action == "skip"
     assert decision.reason.startswith(f"{missing} is not installed")
     assert "`make interop`" in decision.reason
 
 
-@pytest.mark.parametrize(("node", "package_installed"), [(None, True), ("/usr/bin/node", False)])
-def test_missing_server_fails_where_skipping_is_forbidden(node: str | None, package_installed: bool) -> None:
-    decision = decide(node=node, package_installed=package_installed, required=True)
+@pytest.mark.parametrize("need", DEBIAN.values(), ids=DEBIAN)
+def test_missing_package_skips_with_its_name(need: Need, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert decision.action == "fail"
-    assert "`make interop`" in decision.reason
-    assert f"{REQUIRE_INTEROP}=1" in decision.reason
+    missing = debian_missing(need)
+
+    assert missing == f"{need.skipped} is not installed (Debian: apt-get install {need.package})"
+
+
+def test_missing_server_fails_where_skipping_is_forbidden() -> None:
+    decision = decide("node is not installed", required=True)
+
+    assert (decision.action, decision.reason) == (
+        "fail",
+        f"node is not installed ({REQUIRE_INTEROP}=1 forbids skipping)",
+    )
 
 
 @pytest.mark.parametrize("required", [True, False])
 def test_installed_server_is_used_whether_required_or_not(required: bool) -> None:
-    assert decide(node="/usr/bin/node", package_installed=True, required=required).action == "run"
+    missing = oidc_provider_missing(node="/usr/bin/node", package_installed=True)
+
+    assert decide(missing, required=required).action == "run"

@@ -1,0 +1,136 @@
+"""Our commands against glewlwyd: assertions, refusals without a word, and logins with a key and with secrets."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from banno_creds.jose import keys
+from tests.conftest import How, write_private
+
+from .glewlwyd import SCOPE, running_glewlwyd
+from .signed_in import Tool, tool_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Cli, Result
+
+    from .conftest import Registration
+    from .glewlwyd import Glewlwyd
+
+REGISTRATIONS = ("RS256-pem", "PS256-jwks", "ES256-pem")
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glewlwyd]:
+    with running_glewlwyd(tmp_path_factory.mktemp("glewlwyd")) as server:
+        yield server
+
+
+@pytest.fixture
+def glewlwyd(running: Glewlwyd) -> Glewlwyd:
+    """The session's server, with what it logged for earlier tests forgotten."""
+    running.told_its_operator()
+    return running
+
+
+def _options(glewlwyd: Glewlwyd, registration: Registration, *more: str) -> list[str]:
+    return [
+        *("--issuer", glewlwyd.issuer, "--client-id", registration.client_id),
+        *("--private-key", str(registration.private_key_path), "--alg", registration.alg),
+        *(["--kid", registration.kid] if registration.kid else []),
+        *("--scope", SCOPE, *more),
+    ]
+
+
+def _doctor(cli: Cli, *options: str) -> tuple[Result, dict[str, Any]]:
+    result = cli("doctor", "-o", "json", *options)
+    said: dict[str, Any] = json.loads(result.stdout)
+    return result, said
+
+
+# --- an application ---
+
+
+@pytest.mark.parametrize("name", REGISTRATIONS)
+def test_every_alg_and_registration_gets_a_token_that_verifies(cli: Cli, glewlwyd: Glewlwyd, name: str) -> None:
+    registration = glewlwyd.registrations[name]
+    options = _options(glewlwyd, registration)
+
+    granted = cli("client-assertion", "-q", *options)
+
+    assert (granted.code, granted.stderr) == (0, "")
+    decoded = cli("decode", "--issuer", glewlwyd.issuer, stdin=granted.stdout.encode())
+    assert decoded.code == 0, decoded.stderr
+    assert json.loads(decoded.stdout)["client_id"] == registration.client_id
+    header = cli("token", "-o", "header", *options)
+    assert (header.code, header.stdout[:22]) == (0, "Authorization: Bearer ")
+
+
+@pytest.mark.parametrize("name", REGISTRATIONS)
+def test_a_correct_setup_passes(cli: Cli, glewlwyd: Glewlwyd, name: str) -> None:
+    registration = glewlwyd.registrations[name]
+
+    result, said = _doctor(cli, *_options(glewlwyd, registration, "--registered", str(registration.registered_path)))
+
+    assert (result.code, said["verdict"], said["diagnosis"]) == (0, "pass", None)
+
+
+def test_another_key_than_the_registered_one_is_named_first(cli: Cli, glewlwyd: Glewlwyd, tmp_path: Path) -> None:
+    registration = glewlwyd.registrations["RS256-pem"]
+    other = write_private(tmp_path / "other.pem", keys.generate("rsa").pem())
+    options = _options(glewlwyd, registration, "--private-key", str(other))
+
+    result, said = _doctor(cli, *options, "--registered", str(registration.registered_path))
+
+    assert result.code == 4
+    assert said["diagnosis"]["causes"][0]["rule"] == "registration.key.mismatch"
+    assert cli("token", *options).code == 4
+    assert "jwt has an invalid signature" in glewlwyd.told_its_operator()
+
+
+def test_an_expired_assertion_is_refused(cli: Cli, glewlwyd: Glewlwyd, how: How) -> None:
+    past = time.time() - 600
+    how.clock = lambda: past
+
+    result = cli("token", *_options(glewlwyd, glewlwyd.registrations["PS256-jwks"]))
+
+    assert (result.code, result.stdout) == (4, "")
+    assert "invalid jwt assertion content" in glewlwyd.told_its_operator()
+
+
+# --- a person ---
+
+
+@pytest.fixture
+def tool(request: pytest.FixtureRequest, cli: Cli, glewlwyd: Glewlwyd, monkeypatch: pytest.MonkeyPatch) -> Tool:
+    client = glewlwyd.login_clients[getattr(request, "param", "client_secret_basic")]
+    return tool_for(cli, monkeypatch, glewlwyd.issuer, client, glewlwyd.redirect_uri, glewlwyd.sign_in)
+
+
+def test_person_is_signed_in_renewed_and_signed_out(tool: Tool, glewlwyd: Glewlwyd) -> None:
+    signed_in = tool.log_in("--scope", "openid", "--scope", SCOPE)
+
+    assert signed_in.code == 0, signed_in.stderr
+    token_set = json.loads(signed_in.stdout)
+    who = tool.run("whoami", "-q")
+    assert (who.code, json.loads(who.stdout)["name"]) == (0, "Riley Doe")
+    assert tool.run("token").stdout == f"{token_set['access_token']}\n"
+
+    renewed = [tool.run("token", "--force-refresh") for _ in range(2)]
+
+    assert [result.code for result in renewed] == [0, 0], renewed
+    assert len({token_set["access_token"], *(result.stdout.strip() for result in renewed)}) == 3
+    glewlwyd.told_its_operator()
+
+    ended = tool.run("logout")
+
+    assert ended.code == 0, ended.stderr
+    assert ended.stderr.count("Revoked") == 2
+    assert glewlwyd.told_its_operator().count(" revoked, ") == 2
+    assert tool.run("whoami").code == 6
