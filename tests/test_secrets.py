@@ -13,8 +13,8 @@ from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import RefusedError
 from banno_creds.jose import keys
+from banno_creds.secrecy import without
 from banno_creds.steps import Run
-from banno_creds.text import without
 from banno_creds.tokens.client_credentials import ClientCredentials, sign_jwt
 
 from .conftest import CLIENT_ID, write_private
@@ -145,7 +145,7 @@ def test_a_status_line_that_echoes_the_signature_does_not_make_us_show_it(
 @pytest.mark.parametrize("part", [slice(0, 16), slice(16, 32)])
 def test_either_half_of_a_secret_is_an_echo(part: slice) -> None:
     secret = "0123456789abcdefghijklmnopqrstuv"
-    assert without(f"you sent {secret[part]}", secret, "it") == "(left out: the server echoes it)"
+    assert without(f"you sent {secret[part]}", [(secret, "it")]) == "(left out: the server echoes it)"
 
 
 def test_a_rule_that_echoes_a_secret_is_left_out() -> None:

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
-from banno_creds.text import fields, spelled, without
+from banno_creds.secrecy import without
+from banno_creds.text import fields, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -147,7 +148,7 @@ class BannoCredsError(Exception):
         return _rebuilt, (type(self), self.args, vars(self))
 
     def without(self, secrets: Iterable[tuple[str, str]]) -> Self:
-        """Make the same error without the words in which somebody echoes a secret; see `text.without`.
+        """Make the same error without the words in which somebody echoes a secret; see `secrecy.without`.
 
         Args:
             secrets: each secret, and what stands in its place calls it.
@@ -155,11 +156,13 @@ class BannoCredsError(Exception):
         Returns:
             The new error.
         """
+        secrets = tuple(secrets)
         message, hint, details = self.marked
-        for secret, what in secrets:
-            message = without(message, secret, what)
-            details = tuple(without(detail, secret, what) for detail in details)
-        return self.but(message=message, hint=hint, details=details)
+        return self.but(
+            message=without(message, secrets),
+            hint=None if hint is None else without(hint, secrets),
+            details=tuple(without(detail, secrets) for detail in details),
+        )
 
 
 def _rebuilt(kind: type[E], args: tuple[object, ...], members: dict[str, object]) -> E:
@@ -226,9 +229,8 @@ class RefusedError(BannoCredsError):
         """Leave out the error code too, where it is the echo; see `BannoCredsError.without`."""
         secrets = tuple(secrets)
         other = super().without(secrets)
-        for secret, what in secrets:
-            if other.error is not None and (left := without(other.error, secret, what)) != other.error:
-                other.error, other.rule = left, None
+        if other.error is not None and (left := without(other.error, secrets)) != other.error:
+            other.error, other.rule = left, None
         return other
 
 

@@ -443,7 +443,7 @@ def test_nothing_that_holds_a_secret_shows_it_by_its_repr() -> None:
     held = (
         ClientSecret(CLIENT_ID, SECRET, POST),
         ClientSecret(CLIENT_ID, SECRET, POST).apply((), Run()),
-        Authenticated((("client_secret", SECRET),), (), (SECRET,), "the client secret"),
+        Authenticated((("client_secret", SECRET),), (("authorization", SECRET),)),
         SecretSource("a file", lambda: SECRET),
     )
     assert not any(SECRET in repr(each) for each in held)

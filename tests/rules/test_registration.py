@@ -33,7 +33,7 @@ from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.rules.known import Known
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.rules.registration import judge_key, read_registration
-from banno_creds.text import is_private_key_file
+from banno_creds.secrecy import is_private_key_file
 from tests.conftest import CLIENT_ID
 from tests.jwts import NOW, jwt
 from tests.openssl import openssl

@@ -10,7 +10,8 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.text import is_private_key_file, printable, setting
+from banno_creds.secrecy import is_private_key_file
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

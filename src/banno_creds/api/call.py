@@ -15,7 +15,7 @@ from banno_creds.api.request import SAFE_METHODS, offset_of, own_url
 from banno_creds.config import Wanted
 from banno_creds.errors import BannoCredsError, RefusedError, UnusableAnswerError
 from banno_creds.steps import AnswerReceived, Run, TryingAgain, ignore
-from banno_creds.text import printable, setting, without
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,10 +86,7 @@ def call(
     with HttpClient(credentials.timeout, credentials.ca_bundle) as http:
         token = bearer_token(credentials.obtain(token_cache, wanted, run))
         under_way = _Call(request, http, token, another, run, write, answered)
-        try:
-            under_way.run()
-        except BannoCredsError as failure:
-            raise failure.without([(under_way.token, "the token")]) from None
+        under_way.run()
 
 
 class _Call:
@@ -123,7 +120,7 @@ class _Call:
                 kept = self._pass_on(answer)
             if answer.status >= 400:
                 is_another = self.token != self._first_token
-                raise _failure(self._request.method, self._whole(answer, kept), is_another_token=is_another)
+                raise _failure(self._request.method, answer.whole(kept), is_another_token=is_another)
             if not self._request.paginate:
                 return
             # Counted from the offset that was asked for; no redirect changes it, see `_redirected`.
@@ -188,27 +185,27 @@ class _Call:
 
     def _redirected(self, answer: StreamedAnswer) -> str:
         """Return the URL that a redirect leads to, or raise an error if it must not be followed."""
-        location = answer.headers.get("location", "")
+        location, said = answer.headers.get("location", ""), answer.whole(b"").said
         url = None
         if location:
             with suppress(ValueError):  # it is no URL
                 url = own_url(urljoin(answer.url, location), self._request.base)
         if url is None:
-            where = f"to {printable(location or '(nowhere)', 200)}"
+            where = f"to {said(location or '(nowhere)', 200)}"
             hint = "check the path; a redirect often means a login page or a retired address"
             raise self._no_redirect(answer, f"{where}, and the token is only for {self._request.origin}", hint)
         if self._request.method not in SAFE_METHODS:
-            what = f"to {printable(url, 200)}, and a {self._request.method} is not sent twice without being asked for"
+            what = f"to {said(url, 200)}, and a {self._request.method} is not sent twice without being asked for"
             raise self._no_redirect(answer, what, "call that path, if it is the right one")
         if self._request.paginate and offset_of(url) != offset_of(answer.url):
-            what = f"to {printable(url, 200)}, without the offset that was asked for"
+            what = f"to {said(url, 200)}, without the offset that was asked for"
             raise self._no_redirect(answer, what, f"call that path, or leave {setting('paginate')} out")
         return url
 
     def _no_redirect(self, answer: StreamedAnswer, what: str, hint: str) -> UnusableAnswerError:
         from banno_creds.http.answers import exchange
 
-        details = exchange(self._whole(answer, b""))
+        details = exchange(answer.whole(b""))
         return UnusableAnswerError(f"the API redirects {what}", hint=hint, details=details)
 
     def _pass_on(self, answer: StreamedAnswer) -> bytes:
@@ -226,18 +223,7 @@ class _Call:
         return bytes(kept)
 
     def _status(self, answer: StreamedAnswer) -> AnswerReceived:
-        reason, request_id = self._without_token(answer.reason), answer.request_id
-        request_id = None if request_id is None else self._without_token(request_id)
-        return AnswerReceived(answer.status, reason, answer.seconds, request_id)
-
-    def _without_token(self, words: str) -> str:
-        return without(words, self.token, "the token")
-
-    def _whole(self, answer: StreamedAnswer, content: bytes) -> Answer:
-        from banno_creds.http.exchange import Answer
-
-        reason = self._without_token(answer.reason)
-        return Answer(answer.url, answer.status, reason, answer.headers, content, answer.seconds)
+        return AnswerReceived(answer.status, answer.reason, answer.seconds, answer.request_id)
 
 
 def _head(answer: StreamedAnswer) -> bytes:
@@ -260,7 +246,7 @@ def _failure(method: str, answer: Answer, *, is_another_token: bool) -> BannoCre
     if answer.status == 429 or answer.status >= 500:
         return unavailable(answer).but(details=details)
     if challenge := answer.headers.get("www-authenticate"):
-        details += (f"www-authenticate: {printable(challenge, 200)}",)
+        details += (f"www-authenticate: {answer.said(challenge, 200)}",)
     what = "the API refused the request"
     hint = _HINTS.get(answer.status, "look at what the API says on standard output, and at its documentation")
     if answer.status == 401:

@@ -14,8 +14,8 @@ from click.core import ParameterSource
 from banno_creds.cli.report import Report
 from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE, KeySource, is_url
 from banno_creds.errors import ConfigurationError
+from banno_creds.secrecy import is_private_key_file
 from banno_creds.storage.secret_files import MOST_BYTES, read_file, read_private_file
-from banno_creds.text import is_private_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

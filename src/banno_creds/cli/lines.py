@@ -7,6 +7,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any, TypeGuard, assert_never
 
 from banno_creds import steps
+from banno_creds.secrecy import looks_random
 from banno_creds.text import printable
 from banno_creds.times import BEYOND_THE_CALENDAR, duration, looks_like_milliseconds, until, utc
 
@@ -223,8 +224,9 @@ def _token(step: steps.TokenReceived, show_secrets: bool) -> list[Line]:  # noqa
         facts.append(f"scope {printable(step.scope)}")
     lines = [_plain(" · ".join(facts))]
     name, institution = step.claims.get("clientName"), step.claims.get("institutionId")
-    about = [printable(name)] if isinstance(name, str) else []
-    if isinstance(institution, str):
+    # Of a token from the cache nobody knows what its claims may echo.
+    about = [printable(name)] if isinstance(name, str) and not looks_random(name) else []
+    if isinstance(institution, str) and not looks_random(institution):
         about.append(f"institution {printable(institution)}")
     if about:
         lines.append(_plain(" · ".join(about)))

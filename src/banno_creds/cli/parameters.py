@@ -14,7 +14,7 @@ from banno_creds.config import (
     KEY_VARIABLE,
 )
 from banno_creds.errors import ConfigurationError
-from banno_creds.text import is_private_key
+from banno_creds.secrecy import is_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -72,18 +72,13 @@ class Client:
 
 
 class Authenticated(NamedTuple):
-    """A form and headers that prove who the client is.
-
-    ``secrets`` must never appear in a message: one secret, in each spelling that is sent. ``what`` names it there.
-    """
+    """A form and headers that prove who the client is."""
 
     form: Form
     headers: Form
-    secrets: tuple[str, ...]
-    what: str
 
     def __repr__(self) -> str:
-        return f"Authenticated(by={self.what!r})"
+        return f"Authenticated({', '.join(name for name, _ in (*self.form, *self.headers))})"
 
 
 class Key(NamedTuple):
@@ -131,7 +126,7 @@ class SignedJwt:
         audience = self._issuer if elsewhere else self._token_endpoint
         client_assertion = make_assertion(config, self.signer, audience, run)
         added = (("client_assertion_type", CLIENT_ASSERTION_TYPE), ("client_assertion", client_assertion))
-        return Authenticated((*form, *added), (), (client_assertion.rpartition(".")[2],), "the assertion")
+        return Authenticated((*form, *added), ())
 
 
 class ClientSecret:
@@ -150,17 +145,11 @@ class ClientSecret:
         del run, elsewhere
         if self.method == POST:
             named = [] if any(name == "client_id" for name, _ in form) else [("client_id", self._client_id)]
-            whole = (*form, *named, ("client_secret", self._secret))
-            return Authenticated(whole, (), self._written(), "the client secret")
+            return Authenticated((*form, *named, ("client_secret", self._secret)), ())
         # Each is form-encoded first: a colon or a percent sign in them would otherwise mean something else.
         pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
         credentials = b64encode(pair.encode("ascii")).decode("ascii")
-        header = ("authorization", f"Basic {credentials}")
-        return Authenticated(tuple(form), (header,), (*self._written(), credentials), "the client secret")
-
-    def _written(self) -> tuple[str, ...]:
-        """Return the secret as a server may echo it: as it is, without its blanks, and form-encoded."""
-        return self._secret, "".join(self._secret.split()), quote_plus(self._secret)
+        return Authenticated(tuple(form), (("authorization", f"Basic {credentials}"),))
 
 
 Authentication = SignedJwt | ClientSecret

@@ -23,7 +23,7 @@ from banno_creds.config import is_loopback
 from banno_creds.doctor.findings import joined, passed
 from banno_creds.errors import BannoCredsError, TimedOutError
 from banno_creds.http import proxies
-from banno_creds.http.exchange import resolve
+from banno_creds.http.exchange import resolve, secrets_sent
 from banno_creds.http.faults import (
     CONNECT_SECONDS,
     NO_CONNECTION,
@@ -33,8 +33,10 @@ from banno_creds.http.faults import (
     refused_by_proxy,
     unconnected,
     untrusted,
+    verdict_of,
 )
 from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.secrecy import without
 from banno_creds.text import printable, setting
 from banno_creds.times import duration, utc
 
@@ -180,12 +182,13 @@ def _tunnel(connection: socket.socket, way: _Way, proxy: httpx.Proxy) -> str:
     except TimeoutError:
         raise way.http.timed_out(way.url, _NO_TUNNEL) from None
     except OSError as failure:
-        raise refused_by_proxy(way.url, printable(failure.strerror or failure)) from None
+        raise refused_by_proxy(way.url, failure.strerror or type(failure).__name__) from None
     said = _STATUS_LINE.match(received)
     if ended is None or said is None:
         words = "what it answers is no HTTP" if received else "it hung up without an answer"
         raise refused_by_proxy(way.url, words)
     words = printable(f"{said[1].decode()} {(said[2] or b'').decode('ascii', 'replace')}", _MOST_CHARACTERS)
+    words = without(words, secrets_sent((), (), proxy))
     if not words.startswith("2"):
         raise refused_by_proxy(way.url, words)
     return words
@@ -211,7 +214,7 @@ def _addresses(
             rule="network.dns",
         ) from None
     except OSError as failure:
-        raise unconnected(failure, url, proxy, printable(failure)) from None
+        raise unconnected(failure, url, proxy, type(failure).__name__) from None
     except UnicodeError:
         raise no_host(url) from None
 
@@ -241,7 +244,7 @@ def _listed(names: list[str]) -> str:
 
 def _connect(way: _Way) -> tuple[socket.socket, tuple[str, int]]:
     """Connect to the first address that accepts the connection."""
-    failure = OSError("it has no address")
+    failure = OSError(0, "it has no address")
     for address in way.addresses:
         try:
             connection = socket.create_connection(address, timeout=min(_left(way, NO_CONNECTION), CONNECT_SECONDS))
@@ -253,7 +256,7 @@ def _connect(way: _Way) -> tuple[socket.socket, tuple[str, int]]:
             raise not_this_machine(urlsplit(way.url).netloc, address[0])
         return connection, address
     _left(way, NO_CONNECTION)
-    raise unconnected(failure, way.url, way.proxy, printable(failure) or type(failure).__name__) from None
+    raise unconnected(failure, way.url, way.proxy, type(failure).__name__) from None
 
 
 # --- TLS ---
@@ -304,7 +307,7 @@ def _untrusted(way: _Way, failure: OSError) -> Finding:
         Rule.NETWORK_TLS_EXPIRED: f"one that is valid now, {utc(way.clock())} by this machine's clock",
         Rule.NETWORK_TLS_HOST: f"one for {way.host}",
     }.get(Rule(rule), f"one that is vouched for in {way.http.trust.name()}")
-    facts = [printable(failure.verify_message, _MOST_CHARACTERS)]
+    facts = [verdict_of(failure)]
     shown = _shown_certificate(way)
     if shown is not None:
         facts += [*shown.names(), f"valid {utc(shown.not_before)} to {utc(shown.not_after)}"]

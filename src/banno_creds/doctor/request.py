@@ -14,9 +14,9 @@ from banno_creds.doctor.findings import passed, unknown
 from banno_creds.errors import BannoCredsError, OutputError, RefusedError
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
-from banno_creds.text import setting, without
+from banno_creds.text import setting
 from banno_creds.tokens.client_credentials import grant
-from banno_creds.tokens.endpoint import attempt, received, secrets_of
+from banno_creds.tokens.endpoint import attempt, received
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,11 +64,11 @@ def _ask(case: Case, config: ClientConfig, varied: str) -> RefusedError | None:
     sent, outcome = _send(case, config)
     at, status, request_id = started_at, 0, None
     if sent is not None:
-        step = received(sent.answer, secrets_of(sent.proven))
+        step = received(sent.answer)
         at, status, request_id = sent.requested_at, step.status, step.request_id
     if not isinstance(outcome, BannoCredsError):
         case.requests.append(Exchange(varied, accepted=True, at=at, request_id=request_id, status=status, error=""))
-        case.find(REQUEST, passed(Rule.TOKEN_REQUEST, varied or "request", _granted(outcome, sent)))
+        case.find(REQUEST, passed(Rule.TOKEN_REQUEST, varied or "request", _granted(outcome)))
         return None
     error = (isinstance(outcome, RefusedError) and outcome.error) or outcome.words(case.setup.spell).message
     case.requests.append(Exchange(varied, accepted=False, at=at, request_id=request_id, status=status, error=error))
@@ -105,12 +105,10 @@ def _send(case: Case, config: ClientConfig) -> tuple[Sent | None, TokenResponse 
     return (answered[0] if answered else None), outcome
 
 
-def _granted(response: TokenResponse, sent: Sent | None) -> str:
+def _granted(response: TokenResponse) -> str:
     life = "" if response.expires_in is None else f", good for {response.expires_in} s"
-    words = f"a {response.token_type or 'token'} token was granted{life}, scope {response.scope or '(not said)'}"
-    for secret, name in (*(secrets_of(sent.proven) if sent else ()), (response.access_token, "the token")):
-        words = without(words, secret, name)
-    return f"{words}; it was not kept"
+    kind, scope = response.token_type or "token", response.scope or "(not said)"
+    return f"a {kind} token was granted{life}, scope {scope}; it was not kept"
 
 
 def _of_refusal(refusal: RefusedError, request_id: str | None) -> Finding:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.errors import BannoCredsError, RefusedError, UnavailableError, UnusableAnswerError
 from banno_creds.jose.encoding import parse_json, parse_json_object
-from banno_creds.text import printable
 from banno_creds.times import http_date
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def read_object(answer: Answer, hints: Mapping[str, str], endpoint: str = TOKEN_
     if 300 <= answer.status < 400:
         sent = "the assertion" if endpoint == TOKEN_ENDPOINT else "the request"
         raise UnusableAnswerError(
-            f"the server redirects to {printable(answer.headers.get('location', '(nowhere)'), 200)}, "
+            f"the server redirects to {answer.said(answer.headers.get('location', '(nowhere)'), 200)}, "
             f"and a redirect is never followed: {sent} is for the configured endpoint alone",
             hint=f"check the {endpoint}'s URL; a redirect often means a login page or a retired address",
             details=exchange(answer),
@@ -200,7 +199,7 @@ def what_is_wrong(answer: Answer, failure: ValueError) -> str:
         return "it is empty"
     if answer.media_type and not answer.media_type.endswith("json"):
         return f"it is {_KINDS.get(answer.media_type, answer.media_type)}"
-    return str(failure)
+    return answer.said(failure, 200)
 
 
 def words(answer: Answer) -> tuple[str, ...]:
@@ -216,7 +215,7 @@ def words(answer: Answer) -> tuple[str, ...]:
         The line, or none.
     """
     said = " — ".join(filter(None, _said(answer)))
-    said = printable(said, _MOST_WORDS)
+    said = answer.said(said, _MOST_WORDS)
     return (f"the server says: {said}",) if any(map(str.isalnum, said)) else ()
 
 
@@ -344,11 +343,11 @@ def _refused(
     found = _said(answer)
     if not _is_oauth(found.code) and not isinstance(body.get("error"), str):
         return _not_oauth(answer, fault or "it is JSON of another kind", endpoint)
-    code = _oauth_spelling(found.code) if _is_oauth(found.code) else printable(found.code, 80)
-    said = f"{code} — {printable(found.words)}" if found.words else code
+    code = _oauth_spelling(found.code) if _is_oauth(found.code) else answer.said(found.code, 80)
+    said = f"{code} — {answer.said(found.words)}" if found.words else code
     details = exchange(answer)
     if isinstance(body.get("error_uri"), str):
-        details += (f"the server's page on it: {printable(body['error_uri'], 200)}",)
+        details += (f"the server's page on it: {answer.said(body['error_uri'], 200)}",)
     subject = "the client" if code == "invalid_client" else "the request"
     return RefusedError(
         f"the server refused {subject}: {said}",
@@ -359,7 +358,7 @@ def _refused(
         else hints.get(code, "look the error up in the vendor's documentation"),
         details=details,
         # The server chooses the code, and none of our rules' ids, which have a dot in them, is to be taken from it.
-        rule=None if "." in code else code,
+        rule=None if "." in code or code.startswith("(") else code,
     )
 
 

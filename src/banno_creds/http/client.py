@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from banno_creds.errors import TimedOutError
-    from banno_creds.http.exchange import Answer, StreamedAnswer
+    from banno_creds.http.exchange import Answer, Secrets, StreamedAnswer
 
 T = TypeVar("T")
 
@@ -121,12 +121,13 @@ class HttpClient:
             ConfigurationError: the proxy's settings, the CA bundle or the host name are invalid.
             NetworkError: no whole answer came back; its class says why.
         """
-        return self._send("GET", url, headers=headers)
+        return self._send("GET", url, None, headers, exchange.secrets_sent((), headers, self.proxy_for(url)))
 
     def post_form(self, url: str, form: Sequence[tuple[str, str]], headers: Sequence[tuple[str, str]] = ()) -> Answer:
         """Post a form (RFC 6749 section 4.4.2); see `get` for the rest."""
         form_type = ("content-type", "application/x-www-form-urlencoded")
-        return self._send("POST", url, urlencode(form).encode("ascii"), (form_type, *headers))
+        secrets = exchange.secrets_sent(form, headers, self.proxy_for(url))
+        return self._send("POST", url, urlencode(form).encode("ascii"), (form_type, *headers), secrets)
 
     def stream(
         self,
@@ -159,25 +160,30 @@ class HttpClient:
         def run(under_way: Exchange[StreamedAnswer], context: ssl.SSLContext, seconds: float) -> StreamedAnswer:
             body = under_way.noticing(content()) if content is not None else None
             request = exchange.make_request(method, url, body, seconds, under_way.trace, headers)
-            return exchange.begin(request, url, context, self.proxy_for(url))
+            return exchange.begin(request, url, context, self.proxy_for(url), secrets)
 
-        return self._within(lambda: self._timeout, url, run)
+        secrets = exchange.secrets_sent((), headers, self.proxy_for(url))
+        return self._within(lambda: self._timeout, url, run, secrets)
 
     def _send(
-        self, method: str, url: str, content: bytes | None = None, headers: Sequence[tuple[str, str]] = ()
+        self, method: str, url: str, content: bytes | None, headers: Sequence[tuple[str, str]], secrets: Secrets
     ) -> Answer:
         self.check(url)
 
         def run(under_way: Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
             request = exchange.make_request(method, url, content, seconds, under_way.trace, headers)
-            return exchange.send(request, url, context, self.proxy_for(url))
+            return exchange.send(request, url, context, self.proxy_for(url), secrets)
 
-        return self._within(self.remaining, url, run)
+        return self._within(self.remaining, url, run, secrets)
 
     def _within(
-        self, seconds: Callable[[], float], url: str, run: Callable[[Exchange[T], ssl.SSLContext, float], T]
+        self,
+        seconds: Callable[[], float],
+        url: str,
+        run: Callable[[Exchange[T], ssl.SSLContext, float], T],
+        secrets: Secrets,
     ) -> T:
-        """Run an exchange, and raise our own errors for what breaks it."""
+        """Run an exchange, and raise our own errors for what breaks it, without the secrets that were sent."""
         proxy = self.proxy_for(url)
         secure = _is_secure(url)
         context = self.trust.context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -194,12 +200,14 @@ class HttpClient:
                 error: BannoCredsError = self.timed_out(url, under_way.phase)
             elif isinstance(faults.cause_of(failure), ssl.SSLCertVerificationError) and self.trust.widen():
                 # The whole store may have the authority. The handshake failed: nothing was sent.
-                return self._within(seconds, url, run)
+                return self._within(seconds, url, run, secrets)
             else:
                 error = faults.explain(failure, url, proxy, under_way.phase, tls_begun=under_way.tls_begun)
             if isinstance(error, NetworkError):
                 error.sent = faults.may_have_been_sent(under_way.phase)
-            raise error from None
+            raise error.without(secrets) from None
+        except BannoCredsError as failure:
+            raise failure.without(secrets) from None
         except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is a UnicodeError
             raise faults.no_host(url) from None
 

@@ -10,14 +10,17 @@ import socket
 import threading
 import time
 import zlib
+from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from urllib.parse import unquote_plus
 
 import httpx
 
 from banno_creds import __version__
 from banno_creds.config import is_loopback
 from banno_creds.http import faults
+from banno_creds.secrecy import unescaped, without
 from banno_creds.text import printable
 from banno_creds.times import http_date
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Trace = Callable[[str, Mapping[str, Any]], None]
+    Secrets = Sequence[tuple[str, str]]
 
 T = TypeVar("T")
 
@@ -48,9 +52,51 @@ _PHASES = {
 }
 
 
+# The fields of a request whose values no message may repeat, and what messages call them.
+_SECRETS = {
+    "client_assertion": "the assertion",
+    "client_secret": "the client secret",
+    "code": "the code",
+    "code_verifier": "the verifier",
+    "refresh_token": "the token",
+    "token": "the token",
+}
+_TOKENS = re.compile(
+    rb"\b(?:access_token|refresh_token|id_token)(?:\\*\"\s*:\s*\\*\"|=)((?:[^\"\\&\s]|\\.){12,})", re.DOTALL
+)
+_MOST_TOKENS = 8
+_MOST_TOKEN_BYTES = 64 * 1024
+
+
+def secrets_sent(
+    form: Iterable[tuple[str, str]], headers: Iterable[tuple[str, str]], proxy: httpx.Proxy | None
+) -> Secrets:
+    """Return each secret that a request has in it, and its name for messages: a server may echo any of them."""
+    found = [(value, _SECRETS[name]) for name, value in form if name in _SECRETS]
+    found += [(value.rpartition(".")[2], what) for value, what in found if what == "the assertion"]
+    for name, value in headers:
+        scheme, _, credentials = value.partition(" ")
+        if name != "authorization":
+            continue
+        if scheme == "Bearer":
+            found.append((credentials, "the token"))
+            continue
+        secret = b64decode(credentials).decode("ascii").partition(":")[2]
+        found += [(each, "the client secret") for each in (unquote_plus(secret), secret, credentials)]
+    if proxy is not None and proxy.raw_auth is not None:
+        found.append((proxy.raw_auth[1].decode("latin-1"), "the proxy's password"))
+    return tuple(dict.fromkeys(found))
+
+
+def _secrets_received(content: bytes) -> Secrets:
+    """Return the tokens in an answer, whether or not it can be read: its status line may have them as well."""
+    found = _TOKENS.findall(content[:_MOST_TOKEN_BYTES])[:_MOST_TOKENS]
+    return tuple((unescaped(token.decode("latin-1")), "the token") for token in found)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer: status, headers, body, and how long it took."""
+    """A whole answer: status, headers, body, how long it took, and the secrets that its words may echo."""
 
     url: str
     status: int
@@ -58,16 +104,22 @@ class Answer:
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
     seconds: float
+    secrets: Secrets = field(default=(), repr=False)
+
+    def said(self, words: object, most: int = 500) -> str:
+        """Make the server's words fit to be shown: printable, and without a secret that they echo."""
+        return without(printable(words, most), self.secrets)
 
     @property
     def request_id(self) -> str | None:
         """The vendor's name for this exchange, for a support case."""
-        return _request_id(self.headers)
+        value = self.headers.get("x-request-id")
+        return self.said(value, 80) if value else None
 
     @property
     def media_type(self) -> str:
         """The media type without its parameters, in lower case."""
-        return printable(self.headers.get("content-type", "").partition(";")[0], 80).lower()
+        return self.said(self.headers.get("content-type", "").partition(";")[0], 80).lower()
 
 
 def answer_skew(headers: Mapping[str, str], now: float, seconds: float) -> float | None:
@@ -105,13 +157,17 @@ class StreamedAnswer:
         headers: the headers by name; the case of a name does not matter.
         raw_headers: all headers as they came.
         seconds: how long it took until the answer began.
+        secrets: see `Answer`.
     """
 
-    def __init__(self, response: httpx.Response, transport: httpx.HTTPTransport, url: str, seconds: float) -> None:
+    def __init__(
+        self, response: httpx.Response, transport: httpx.HTTPTransport, url: str, seconds: float, secrets: Secrets
+    ) -> None:
         self.url = url
         self.version = response.extensions["http_version"].decode("ascii")
         self.status = response.status_code
-        self.reason = printable(response.reason_phrase, 80)
+        self.secrets = secrets
+        self.reason = without(printable(response.reason_phrase, 80), secrets)
         self.raw_reason = response.reason_phrase
         self.headers: Mapping[str, str] = response.headers
         self.raw_headers: Sequence[tuple[bytes, bytes]] = response.headers.raw
@@ -128,7 +184,11 @@ class StreamedAnswer:
     @property
     def request_id(self) -> str | None:
         """The vendor's name for this exchange, for a support case."""
-        return _request_id(self.headers)
+        return self.whole(b"").request_id
+
+    def whole(self, content: bytes) -> Answer:
+        """Return it with its body, or as much of that as is known."""
+        return Answer(self.url, self.status, self.reason, self.headers, content, self.seconds, self.secrets)
 
     @property
     def encoding(self) -> str:
@@ -171,11 +231,6 @@ class StreamedAnswer:
             raise faults.explain(failure, self.url, None, faults.PART_OF_ANSWER, tls_begun=True) from None
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    value = headers.get("x-request-id")
-    return printable(value, 80) if value else None
-
-
 def make_request(
     method: str,
     url: str,
@@ -198,8 +253,10 @@ def make_request(
     return httpx.Request(method, url, headers=every, content=content, extensions=extensions)
 
 
-def send(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> Answer:
-    """Send a request, and read the whole answer.
+def send(
+    request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None, secrets: Secrets
+) -> Answer:
+    """Send a request, and read the whole answer; ``secrets`` are those that were sent.
 
     httpx's own client is not used: it fails on a redirect whose target is no URL.
     """
@@ -209,17 +266,21 @@ def send(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx
         contextlib.closing(transport.handle_request(request)) as response,
     ):
         content = _read(response, url)
+    secrets = (*secrets, *_secrets_received(content))
     return Answer(
         url=url,
         status=response.status_code,
-        reason=printable(response.reason_phrase, 80),
+        reason=without(printable(response.reason_phrase, 80), secrets),
         headers=response.headers,
         content=content,
         seconds=time.monotonic() - started,
+        secrets=secrets,
     )
 
 
-def begin(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> StreamedAnswer:
+def begin(
+    request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None, secrets: Secrets
+) -> StreamedAnswer:
     """Send a request, and receive the headers; the answer holds the connection."""
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -227,7 +288,7 @@ def begin(request: httpx.Request, url: str, context: ssl.SSLContext, proxy: http
         response = transport.handle_request(request)
         response.request = request
         stack.pop_all()
-    return StreamedAnswer(response, transport, url, time.monotonic() - started)
+    return StreamedAnswer(response, transport, url, time.monotonic() - started, secrets)
 
 
 def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTPTransport:

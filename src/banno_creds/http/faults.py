@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -52,6 +54,8 @@ _CERTIFICATE_RULES = {
     64: "network.tls.host",
 }
 
+_MOST_VERIFY_CODE = 200  # OpenSSL's are below it; those of Windows and macOS are negative or much larger
+
 PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 _BETWEEN_HINT = "look at what stands between this machine and the server: a proxy, a gateway"
 
@@ -61,7 +65,7 @@ def explain(
 ) -> BannoCredsError:
     """Return the error for an exchange that broke while there was time left."""
     cause = cause_of(failure)
-    words = printable(failure) or type(failure).__name__
+    words = _in_our_words(failure, cause)
     if isinstance(failure, httpx.TimeoutException):
         error = unconnected(TimeoutError(), url, proxy, "")
         return error.but(rule="network.timeout") if phase == NO_TLS else error
@@ -75,6 +79,38 @@ def explain(
         return error.but(rule="network.tls.handshake") if phase == NO_TLS else error
     # Through a proxy, the proxy is the only peer until TLS begins.
     return broken(url, words, "network.connection" if proxy is None or tls_begun else "network.proxy")
+
+
+def _in_our_words(failure: httpx.HTTPError, cause: BaseException) -> str:
+    """Say what broke, by its kind: a library's own words may quote what the server sent, and that the request."""
+    if isinstance(failure, httpx.ProxyError):
+        status = re.match(r"[1-5][0-9]{2}\b", str(failure))
+        return _status(int(status[0])) if status else "it refused, or what it answers is not of its kind"
+    if isinstance(cause, OSError) and cause.strerror:
+        return printable(cause.strerror, 80)  # the operating system's
+    if isinstance(failure, httpx.LocalProtocolError):
+        return "the request cannot be written as HTTP"
+    if isinstance(failure, httpx.RemoteProtocolError):
+        return _ended(str(failure))
+    return type(failure).__name__
+
+
+def _ended(words: str) -> str:
+    """Return how an answer ended, by h11's words for it; of these only numbers are taken over."""
+    if words.startswith("Server disconnected"):
+        return "the server hung up without an answer"
+    if words.startswith("peer closed"):
+        count = re.search(r"\(received ([0-9]+) bytes, expected ([0-9]+)\)", words)
+        return f"the server hung up after {count[1]} of {count[2]} bytes" if count else "the server hung up"
+    return "what the server sends is not HTTP"
+
+
+def _status(code: int) -> str:
+    """Return a status with the words that the standard has for it, and none of the server's."""
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
 
 
 def cause_of(failure: BaseException) -> BaseException:
@@ -198,20 +234,37 @@ def untrusted(cause: OSError, host: str) -> UntrustedServerError:
     """
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UntrustedServerError(
-            f"the certificate of {host} is not trusted: {printable(cause.verify_message)}",
+            f"the certificate of {host} is not trusted: {verdict_of(cause)}",
             hint=_CERTIFICATE_HINTS.get(cause.verify_code, _UNKNOWN_AUTHORITY),
             rule=_CERTIFICATE_RULES.get(cause.verify_code, "network.tls.untrusted"),
         )
     return UntrustedServerError(
-        f"TLS with {host} failed: {printable(getattr(cause, 'reason', None) or cause.strerror or cause)}",
+        f"TLS with {host} failed: {_reason_of(cause)}",
         hint="check that the port speaks TLS (1.2 or later), and not plain http; and what stands between this "
         "machine and the server",
         rule="network.tls.handshake",
     )
 
 
+def verdict_of(failure: ssl.SSLCertVerificationError) -> str:
+    """Return OpenSSL's words for why a certificate is not trusted; another store's may quote the certificate."""
+    if 0 < failure.verify_code < _MOST_VERIFY_CODE:
+        return printable(failure.verify_message, 200)
+    return "the operating system does not accept it"
+
+
+def _reason_of(failure: OSError) -> str:
+    """Return OpenSSL's name for what failed, such as WRONG_VERSION_NUMBER, or the operating system's words."""
+    reason = getattr(failure, "reason", None)
+    if isinstance(reason, str) and re.fullmatch("[A-Z0-9_]{1,80}", reason):
+        return reason
+    if isinstance(failure, ssl.SSLError):
+        return "the other side hung up" if failure.errno == ssl.SSL_ERROR_EOF else "the handshake broke off"
+    return printable(failure.strerror or type(failure).__name__, 80)
+
+
 def unreadable(url: str, status: int, encoding: str) -> UnusableAnswerError:
-    """Return the error for an answer that cannot be decompressed."""
+    """Return the error for an answer that cannot be decompressed; ``encoding`` is its header."""
     return UnusableAnswerError(
         f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
         hint=_BETWEEN_HINT,

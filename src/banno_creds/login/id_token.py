@@ -10,11 +10,12 @@ from hmac import compare_digest
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.errors import ConfigurationError, TokenError
+from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.jose.decode import DecodedToken, take_apart
 from banno_creds.jose.encoding import base64url
 from banno_creds.text import printable, setting
 from banno_creds.times import looks_like_milliseconds, until, utc
+from banno_creds.tokens.response import shown_claims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +114,16 @@ def at_hash(access_token: str) -> str:
 def verified_claims(
     response: TokenResponse, expected: Expected, provider: Provider, http: HttpClient, run: Run
 ) -> Mapping[str, Any]:
-    """Verify the id_token of a token response with the provider's current keys, and return its claims."""
+    """Verify the id_token of a token response with the provider's current keys; return its claims, without echoes."""
+    try:
+        return _verified(response, expected, provider, http, run)
+    except BannoCredsError as failure:
+        raise failure.without(response.secrets) from None
+
+
+def _verified(
+    response: TokenResponse, expected: Expected, provider: Provider, http: HttpClient, run: Run
+) -> Mapping[str, Any]:
     from banno_creds.http import discovery
     from banno_creds.http.attempts import persistently
     from banno_creds.jose.jwks import keys_of
@@ -133,8 +143,9 @@ def verified_claims(
     token, key = verify(str(compact), keys)
     now = int(run.clock())
     check(token, expected, response.access_token, now)
-    run.emit(IdTokenVerified(str(token.header["alg"]), key.description, token.payload, now))
-    return token.payload
+    claims = shown_claims(token.payload, response)
+    run.emit(IdTokenVerified(str(token.header["alg"]), key.description, claims, now))
+    return claims
 
 
 def verify(compact: str, keys: Sequence[VerificationKey]) -> tuple[DecodedToken, VerificationKey]:

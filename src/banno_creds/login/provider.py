@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from banno_creds.config import ENVIRONMENTS, check_url
-from banno_creds.errors import BannoCredsError, ConfigurationError
+from banno_creds.errors import ConfigurationError
 from banno_creds.http import discovery
 from banno_creds.http.answers import read_object
 from banno_creds.http.attempts import persistently
 from banno_creds.login.session import Provider
 from banno_creds.steps import EndpointDiscovered
 from banno_creds.text import printable, setting
-from banno_creds.tokens.endpoint import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,10 +124,7 @@ def post(
 
     def attempt(_: int) -> dict[str, Any]:
         proven = authentication.apply(form, run.silent(), elsewhere=True)
-        try:
-            answer = http.post_form(url, proven.form, proven.headers)
-            return {} if ignores_body and 200 <= answer.status < 300 else read_object(answer, HINTS, endpoint)
-        except BannoCredsError as failure:
-            raise failure.without(secrets_of(proven)) from None
+        answer = http.post_form(url, proven.form, proven.headers)
+        return {} if ignores_body and 200 <= answer.status < 300 else read_object(answer, HINTS, endpoint)
 
     return persistently(attempt, http, run)

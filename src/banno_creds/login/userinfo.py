@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import Wanted
-from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
+from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.http.answers import read_object
 from banno_creds.http.client import HttpClient
 from banno_creds.login.refresh_token import ended
@@ -76,18 +76,15 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
     with HttpClient(signed_in.timeout, signed_in.ca_bundle) as http:
         for attempt in (1, 2):
             answer = http.get(url, (("authorization", f"Bearer {token}"),))
-            run.emit(received(answer, [(token, "the token")], "Userinfo response"))
+            run.emit(received(answer, "Userinfo response"))
             if answer.status != 401 or attempt == 2:
                 break
             another = signed_in.obtain(cache, Wanted(not_token=token), quieter).access_token
             if another == token:
                 break
             token = another
-    try:
-        hints = {"invalid_token": f"sign in again: {signed_in.store.owner.login}"}
-        claims = read_object(answer, hints, "userinfo endpoint")
-    except BannoCredsError as failure:
-        raise failure.without([(token, "the token")]) from None
+    hints = {"invalid_token": f"sign in again: {signed_in.store.owner.login}"}
+    claims = read_object(answer, hints, "userinfo endpoint")
     if claims.get("sub") != session.claims.get("sub"):
         raise TokenError(
             "the userinfo endpoint's answer is about another person than the one who signed in",

@@ -24,7 +24,8 @@ from banno_creds.config import (
 )
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.names import nearest, quoted
-from banno_creds.text import is_private_key, printable, setting
+from banno_creds.secrecy import is_private_key
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -14,7 +14,8 @@ from banno_creds.errors import TokenError
 from banno_creds.jose.decode import MOST_CHARACTERS, extract_token, take_apart, what_else
 from banno_creds.jose.encoding import base64url_decode, parse_json_object
 from banno_creds.rules.shown import shown, without_secrets
-from banno_creds.text import is_private_key_file, printable
+from banno_creds.secrecy import is_private_key_file
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

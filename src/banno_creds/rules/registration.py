@@ -22,7 +22,7 @@ from banno_creds.rules.findings import Finding, Rule
 from banno_creds.rules.known import RegisteredKey
 from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
 from banno_creds.rules.shown import shown
-from banno_creds.text import is_private_key_file
+from banno_creds.secrecy import is_private_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,9 @@ from banno_creds.config import ALGORITHMS
 from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.sandbox.clients import ID_TOKEN_ALGORITHMS, Client, RegisteredClient
 from banno_creds.sandbox.users import Institution, User, sub_of
+from banno_creds.secrecy import is_private_key
 from banno_creds.storage.secret_files import read_file
-from banno_creds.text import is_private_key, printable
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

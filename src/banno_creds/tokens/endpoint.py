@@ -1,7 +1,7 @@
 """The token request: one form post, whatever the grant is (RFC 6749 section 3.2).
 
 Client credentials, an authorization code, a refresh token and the doctor's request all go through one `attempt`: the
-client proves who it is, the form is posted, secrets are taken out, the answer is read or raised.
+client proves who it is, the form is posted, the answer is read or raised.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.methods import SignedJwt
 from banno_creds.config import ENVIRONMENTS
-from banno_creds.errors import BannoCredsError, RefusedError
+from banno_creds.errors import RefusedError
 from banno_creds.http.answers import NOT_HERE
 from banno_creds.http.attempts import persistently
 from banno_creds.http.exchange import answer_skew
 from banno_creds.steps import AnswerReceived, TokenRequested
-from banno_creds.text import without
 from banno_creds.tokens.response import read_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from banno_creds.client_authentication.methods import Authenticated, Authentication, Form
     from banno_creds.client_authentication.signer import KeySigner
@@ -28,15 +27,6 @@ if TYPE_CHECKING:
     from banno_creds.http.exchange import Answer
     from banno_creds.steps import Run
     from banno_creds.tokens.response import TokenResponse
-
-# Form fields that must never appear in messages.
-_SECRETS = {
-    "code": "the code",
-    "code_verifier": "the verifier",
-    "refresh_token": "the token",
-    "token": "the token",
-    "client_secret": "the client secret",
-}
 
 
 class Grant(NamedTuple):
@@ -125,27 +115,15 @@ def attempt(
     proven = authentication.apply(grant.form, run if number == 1 else run.silent())
     requested_at = int(run.clock())
     run.emit(TokenRequested(url, proven.form, number, authorization=bool(proven.headers)))
-    try:
-        answer = http.post_form(url, proven.form, proven.headers)
-        run.emit(received(answer, secrets_of(proven)))
-        answered(Sent(proven, requested_at, answer))
-        return read_answer(answer, requested_at, grant.hints)
-    except BannoCredsError as failure:
-        raise failure.without(secrets_of(proven)) from None
+    answer = http.post_form(url, proven.form, proven.headers)
+    run.emit(received(answer))
+    answered(Sent(proven, requested_at, answer))
+    return read_answer(answer, requested_at, grant.hints)
 
 
-def secrets_of(proven: Authenticated) -> list[tuple[str, str]]:
-    """Return each secret that was sent, and its name for messages."""
-    fields = [(value, _SECRETS[name]) for name, value in proven.form if name in _SECRETS]
-    return [*((secret, proven.what) for secret in proven.secrets), *fields]
-
-
-def received(answer: Answer, secrets: Iterable[tuple[str, str]], what: str = "Token response") -> AnswerReceived:
-    """Return the step for an answer, without any secret that its words echo."""
-    reason, request_id = answer.reason, answer.request_id or ""
-    for secret, name in secrets:
-        reason, request_id = without(reason, secret, name), without(request_id, secret, name)
-    return AnswerReceived(answer.status, reason, answer.seconds, request_id or None, what)
+def received(answer: Answer, what: str = "Token response") -> AnswerReceived:
+    """Return the step for an answer."""
+    return AnswerReceived(answer.status, answer.reason, answer.seconds, answer.request_id, what)
 
 
 def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:

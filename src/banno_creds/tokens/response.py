@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import TokenError, UnusableAnswerError
 from banno_creds.http.answers import exchange, present, read_object, words
+from banno_creds.secrecy import without
 from banno_creds.steps import Run, TokenReceived
 from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.http.exchange import Answer
+    from banno_creds.http.exchange import Answer, Secrets
 
 # RFC 6749 appendix A.12: access-token = 1*VSCHAR. A space or a line end would change the meaning of a header.
+_TOKENS = ("access_token", "refresh_token", "id_token")
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -24,8 +26,9 @@ _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
 class TokenResponse:
     """A successful answer (RFC 6749 section 5.1).
 
-    ``raw`` is the whole answer. ``requested_at`` is when the request was sent, in seconds since the epoch: the
-    token's life is counted from then, because the server's clock may differ from ours.
+    ``raw`` is the whole answer, ``secrets`` are those that its tokens' claims may echo. ``requested_at`` is when the
+    request was sent, in seconds since the epoch: the token's life is counted from then, because the server's clock
+    may differ from ours.
     """
 
     access_token: str = field(repr=False)
@@ -34,6 +37,7 @@ class TokenResponse:
     scope: str | None
     requested_at: int
     raw: Mapping[str, Any] = field(repr=False)
+    secrets: Secrets = field(default=(), repr=False, compare=False)
 
     @property
     def expires_at(self) -> int | None:
@@ -71,14 +75,38 @@ def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> 
     """Read the answer of a token endpoint; ``hints`` say what to do about a refusal, by its error code."""
     body = read_object(answer, hints)
     try:
-        return token_response(body, requested_at)
+        response = token_response(_without_echoes(body, answer.secrets), requested_at)
+        return replace(response, secrets=answer.secrets)
     except ValueError as fault:
         raise UnusableAnswerError(
-            f"the answer {fault} (its members: {printable(', '.join(sorted(body)) or 'none', 200)})",
+            f"the answer {fault} (its members: {answer.said(', '.join(sorted(body)) or 'none', 200)})",
             hint="check that the URL is a token endpoint",
             details=exchange(answer) + words(answer),
             rule="network.answer",
         ) from None
+
+
+def shown_claims(claims: Mapping[str, Any], response: TokenResponse) -> Mapping[str, Any]:
+    """Return the claims of a token that came with a response, without what echoes a secret."""
+    cleaned: Mapping[str, Any] = _without_echoes(claims, response.secrets)
+    return cleaned
+
+
+def _without_echoes(value: Any, secrets: Secrets) -> Any:
+    """Replace what echoes a secret in an answer; its tokens, which it is asked for, stay as they are.
+
+    What is kept of an answer is shown again when nobody knows the secret any more.
+    """
+    if isinstance(value, str):
+        return without(value, secrets)
+    if isinstance(value, list):
+        return [_without_echoes(each, secrets) for each in value]
+    if isinstance(value, dict):
+        return {
+            without(name, secrets): each if name in _TOKENS else _without_echoes(each, secrets)
+            for name, each in value.items()
+        }
+    return value
 
 
 def token_response(members: Mapping[str, Any], requested_at: int) -> TokenResponse:
@@ -143,7 +171,7 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
             expires_in=response.expires_in,
             expires_at=response.expires_at,
             scope=response.scope,
-            claims=_claims_of(response.access_token),
+            claims=_claims_of(response),
             access_token=response.access_token,
             beside=tuple((name, value) for name, value in beside.items() if isinstance(value, str)),
         )
@@ -173,11 +201,11 @@ def warn_of_a_short_life(response: TokenResponse, min_ttl: int, run: Run) -> Non
         )
 
 
-def _claims_of(access_token: str) -> Mapping[str, object]:
+def _claims_of(response: TokenResponse) -> Mapping[str, object]:
     """Return the claims of an access token that is a JWT; an opaque one has none, which is no fault."""
     from banno_creds.jose.decode import decode
 
     try:
-        return decode(access_token).payload
+        return shown_claims(decode(response.access_token).payload, response)
     except TokenError:
         return {}

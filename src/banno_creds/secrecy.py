@@ -1,0 +1,293 @@
+"""The one place that decides what a private key looks like, and that takes secrets out of what goes to a person.
+
+Both look through the dressings that text gets on its way: other case, white space and line ends, percent encoding,
+the escapes of JSON, HTML and shells, base64 and hexadecimal. Everything here takes time in proportion to the text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# --- Private keys ---------------------------------------------------------------------------------------------------
+
+# PEM, OpenSSH's, SSH2's and PGP's; whatever an editor made of the dashes, in UTF-8 read as Latin-1 as well.
+_DASH = r"[-\x80-\x9f\u2010-\u2015\u2212]"
+_PEM = re.compile(rf"{_DASH}[ +]?BEGIN[ +A-Z0-9]{{0,40}}PRIVATE[ +]?KEY", re.IGNORECASE)
+# A JWK has `kty`; a private one `d`, or `k` if it is symmetric (RFC 7518 section 6). Within a string it is escaped.
+_JWK = re.compile(r"[\"']kty\\*[\"']\s*:")
+_PRIVATE_MEMBER = re.compile(r"[\"'][dk]\\*[\"']\s*:\s*\\*[\"'][A-Za-z0-9+/_-]{8,}")
+_OTHER_FORMS = re.compile(r"PuTTY-User-Key-File-[0-9]+:|<RSAKeyValue>[^\0]{0,4000}<D>")
+# What is none of these is no key: most texts are done with here.
+_SUSPECT = re.compile(r"PRIVATE|PuTTY|RSAKeyValue|kty|[A-Za-z0-9+/_=:\\%-]{40}", re.IGNORECASE)
+_BLANKS = re.compile(r"[\s:]+")
+
+# An ASN.1 sequence that begins with a version: PKCS #8 (RFC 5958), PKCS #1 (RFC 8017), SEC 1 (RFC 5915).
+_DER_KEY = re.compile(rb"0(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01][\x02\x040]", re.DOTALL)
+# One that is encrypted begins with how: by PBES1, PBES2 (RFC 8018) or a scheme of PKCS #12. A PKCS #12 (RFC 7292), of
+# version 3, begins with whether it is authenticated by a password or signed; its lengths may be left open, too.
+_LENGTH = rb"(?:[\x00-\x80]|\x81.|\x82..|\x83...)"
+_DER_CONTAINER = re.compile(
+    rb"0"
+    + _LENGTH
+    + rb"0"
+    + _LENGTH
+    + rb"\x06[\x09\x0a]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x05[\x01-\x0e]|\x0c\x01[\x01-\x06])"
+    rb"|0" + _LENGTH + rb"\x02\x01\x030" + _LENGTH + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x01\x02]",
+    re.DOTALL,
+)
+_DER_IN_HEX = re.compile(r"30(?:[0-7].|81..|82....)0201(?:00|01)(?:02|04|30)[0-9a-f]{40}")
+# The beginning of DER in base64, and of that in base64 once more (a Kubernetes secret).
+_DER_IN_BASE64 = re.compile(r"(?=((?:M[CEHI]|T[UVW])[A-Za-z0-9+/_-]{54}))")
+_JSON_IN_BASE64 = re.compile(r"(?:eyJ|eyA|ewo|ew0|W3s|Wwo)[A-Za-z0-9+/_-]{60,}")
+_MOST_OF_JSON = 16 * 1024
+
+# Java's key stores, and OpenSSH's form without its PEM.
+_MAGIC = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce", b"openssh-key-v1\0")
+_MOST_INFLATED = 1024 * 1024
+_MOST_ESCAPED = 256 * 1024
+
+
+def is_private_key(text: str) -> bool:
+    """Return whether a text holds a private key, in any of the dressings that people and programs give one."""
+    if _SUSPECT.search(text) is None:
+        return False
+    if _looks_like_key(text):
+        return True
+    plain = unescaped(text[:_MOST_ESCAPED])
+    return plain != text[:_MOST_ESCAPED] and _looks_like_key(plain)
+
+
+def is_private_key_file(head: bytes) -> bool:
+    """Return whether bytes hold a private key: PEM or a JWK anywhere, DER, PKCS #12, a key store, or one compressed.
+
+    Args:
+        head: a file's beginning.
+    """
+    return any(_is_key_content(each) for each in _unpacked(head))
+
+
+def _is_key_content(data: bytes) -> bool:
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.startswith(_MAGIC) or _DER_KEY.match(data) or _DER_CONTAINER.match(data):
+        return True
+    return is_private_key(data.replace(b"\0", b"").decode("latin-1"))  # without the zeros, UTF-16 is ASCII
+
+
+def _unpacked(data: bytes) -> Iterator[bytes]:
+    """Yield the content, and what is in it if it is compressed, some levels deep."""
+    for _ in range(3):
+        yield data
+        inner = _inflated(data)
+        if not inner:
+            return
+        data = inner
+
+
+def _inflated(data: bytes) -> bytes | None:
+    """Return the beginning of what gzip, zlib, zip, bzip2 or xz packed; None for anything else."""
+    try:
+        if data.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")):
+            import zlib
+
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, _MOST_INFLATED)
+        if data.startswith(b"PK\x03\x04") and data[8:10] == b"\x08\x00":
+            import zlib
+
+            begin = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[begin:], _MOST_INFLATED)
+        if data.startswith(b"BZh"):
+            import bz2
+
+            return bz2.BZ2Decompressor().decompress(data, _MOST_INFLATED)
+        if data.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
+            import lzma
+
+            return lzma.LZMADecompressor(memlimit=256 * 1024 * 1024).decompress(data, _MOST_INFLATED)
+    except Exception:  # noqa: BLE001, S110 - it is something else, or broken; each library has its own error
+        pass
+    return None
+
+
+def _looks_like_key(text: str) -> bool:
+    if _PEM.search(text) or _OTHER_FORMS.search(text) or _is_jwk(text):
+        return True
+    packed = _BLANKS.sub("", text)
+    if any(marker in packed for marker in _markers()) or _is_hex_key(packed):
+        return True
+    if any(_is_der(found[1]) for found in _DER_IN_BASE64.finditer(packed)):
+        return True
+    packed_json = (_decoded(found[0][:_MOST_OF_JSON]).decode("latin-1") for found in _JSON_IN_BASE64.finditer(packed))
+    return any(_is_jwk(each) for each in packed_json)
+
+
+def _is_jwk(text: str) -> bool:
+    return _JWK.search(text) is not None and _PRIVATE_MEMBER.search(text) is not None
+
+
+def _is_hex_key(packed: str) -> bool:
+    lower = packed.lower()
+    return b"PRIVATE KEY".hex() in lower or _DER_IN_HEX.search(lower) is not None
+
+
+def _is_der(run: str) -> bool:
+    data = _decoded(run)
+    if run.startswith("T"):
+        data = _decoded(data.decode("latin-1"))
+    return bool(_DER_KEY.match(data) or _DER_CONTAINER.match(data))
+
+
+def _decoded(run: str) -> bytes:
+    """Decode base64 or base64url as far as its characters allow."""
+    from binascii import Error, a2b_base64
+
+    run = run.translate(_STANDARD)[: len(run) // 4 * 4]
+    try:
+        return a2b_base64(run)
+    except (Error, ValueError):
+        return b""
+
+
+_STANDARD = str.maketrans("-_", "+/")
+
+
+@lru_cache(1)
+def _markers() -> tuple[str, ...]:
+    """Return how a PEM's words look in base64, in that of UTF-16, and in base64 of base64."""
+    words = "PRIVATE KEY"
+    once = [*in_base64(words.encode()), *in_base64(words.encode("utf-16-le")), *in_base64(words.encode("utf-16-be"))]
+    twice = [each for marker in in_base64(words.encode()) for each in in_base64(marker.encode())]
+    return tuple(once + twice)
+
+
+def in_base64(data: bytes) -> Iterator[str]:
+    """Yield what data looks like within base64, by where in a group of three bytes it begins."""
+    from binascii import b2a_base64
+
+    for before in range(3):
+        encoded = b2a_base64(b"\0" * before + data, newline=False).decode("ascii")
+        # The characters at both ends also depend on the neighbours.
+        yield encoded.rstrip("=")[(0, 2, 3)[before] : -1 if (before + len(data)) % 3 else None]
+
+
+# What is shown of a text has neither a JWT nor a key in it, nor what may be the rest of one.
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*){1,4}")
+_SHOWN = re.compile(
+    rf"-{{0,4}}{_DASH}[ +]?BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*-----|\Z)"
+    r"|\"d\"\s*:\s*\"[^\"]*\"?"
+    r"|(?:LS0tLS1CRUdJTi|MI[A-P]|MH[Y-d]|eyJ)[A-Za-z0-9+/_=\s-]{100,}",
+    re.DOTALL,
+)
+
+
+def without_keys(text: str) -> str:
+    """Replace the JWTs and the private keys in a text; all of it, if it is a key in another dressing."""
+    shown = _SHOWN.sub("(a key)", _JWT.sub("(a JWT)", text))
+    return "(a key)" if is_private_key(shown) else shown
+
+
+# --- Secrets that somebody echoes -----------------------------------------------------------------------------------
+
+_ECHOED = 16  # so many letters and digits of a secret in a row are no accident
+_SHORT = 6  # a secret with fewer letters and digits is compared with all its characters
+_ESCAPE = re.compile(
+    r"%(?:u([0-9a-f]{4})|([0-9a-f]{2}))|\\(?:u\{?([0-9a-f]{1,5})\}?|x([0-9a-f]{2})|([^ux]))"
+    r"|&(?:#x([0-9a-f]{1,5});?|#([0-9]{1,6});?|([a-z]{2,10});)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ENTITIES = {
+    "plus": "+",
+    "sol": "/",
+    "equals": "=",
+    "lowbar": "_",
+    "hyphen": "-",
+    "dash": "-",
+    "period": ".",
+    "amp": "&",
+    "quot": '"',
+    "apos": "'",
+    "lt": "<",
+    "gt": ">",
+    "bsol": "\\",
+    "percnt": "%",
+    "num": "#",
+}
+_NOT_ALPHANUMERIC = re.compile("[^0-9a-z]+")
+
+
+def without(text: str, secrets: Iterable[tuple[str, str]]) -> str:
+    """Replace a text that echoes a secret, whole or in part, however it is written.
+
+    Args:
+        text: the words.
+        secrets: each secret, and its name in the words that replace the text, such as "the assertion".
+
+    Returns:
+        The text, or the words that replace it.
+    """
+    views: tuple[str, ...] = ()
+    for secret, what in secrets:
+        if secret and text:
+            views = views or tuple(dict.fromkeys((text, unescaped(text))))
+            if any(_echoes(view, secret) for view in views):
+                return f"(left out: the server echoes {what})"
+    return text
+
+
+_RANDOM = re.compile(r"(?=[^\s.:]*[0-9])(?=[^\s.:]*[A-Z])(?=[^\s.:]*[a-z])[A-Za-z0-9+/_=~-]{24,}|[^\s.:]{40,}")
+
+
+def looks_random(value: object) -> bool:
+    """Return whether what should be a name looks like a secret instead: long, and without a blank."""
+    return isinstance(value, str) and _RANDOM.search(unescaped(value[:1000])) is not None
+
+
+def unescaped(text: str) -> str:
+    """Undo percent encoding and the escapes of JSON, HTML and shells, also if one is in another."""
+    for _ in range(4):
+        if not any(sign in text for sign in "%\\&"):
+            break
+        before, text = text, _ESCAPE.sub(_character, text)
+        if text == before:
+            break
+    return text
+
+
+def _character(found: re.Match[str]) -> str:
+    unicode, percent, braced, short, one, hexadecimal, decimal, name = found.groups()
+    if one is not None:
+        return {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " "}.get(one, one)
+    if name is not None:
+        return _ENTITIES.get(name.lower(), found[0])
+    number = int(decimal) if decimal is not None else int(unicode or percent or braced or short or hexadecimal, 16)
+    return chr(number) if number < 0x110000 else found[0]
+
+
+def _echoes(text: str, secret: str) -> bool:
+    bare = _squeezed(secret)
+    if len(bare) < _SHORT:
+        return "".join(secret.split()).casefold() in "".join(text.split()).casefold()
+    squeezed = _squeezed(text)
+    if len(bare) < _ECHOED:
+        return any(form in squeezed for form in _forms(secret))
+    joined = "\n".join(_forms(secret))
+    return any(squeezed[i : i + _ECHOED] in joined for i in range(len(squeezed) - _ECHOED + 1))
+
+
+def _squeezed(text: str) -> str:
+    return _NOT_ALPHANUMERIC.sub("", text.lower())
+
+
+@lru_cache(64)
+def _forms(secret: str) -> tuple[str, ...]:
+    """Return a secret as it may be echoed: as it is, in base64, in hexadecimal; of a signature its bytes as well."""
+    data = secret.encode("utf-8", "surrogateescape")
+    forms = [secret, *in_base64(data), data.hex()]
+    if len(secret) > 40:
+        forms.append(_decoded(secret).hex())
+    squeezed = (_squeezed(form) for form in forms)
+    return tuple(form for form in squeezed if len(form) >= _SHORT)
