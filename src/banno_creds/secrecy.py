@@ -285,7 +285,7 @@ def _squeezed(text: str) -> str:
 @lru_cache(64)
 def _forms(secret: str) -> tuple[str, ...]:
     """Return a secret as it may be echoed: as it is, in base64, in hexadecimal; of a signature its bytes as well."""
-    data = secret.encode("utf-8", "surrogateescape")
+    data = secret.encode("utf-8", "surrogatepass")
     forms = [secret, *in_base64(data), data.hex()]
     if len(secret) > 40:
         forms.append(_decoded(secret).hex())

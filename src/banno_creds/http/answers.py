@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.errors import BannoCredsError, RefusedError, UnavailableError, UnusableAnswerError
 from banno_creds.jose.encoding import parse_json, parse_json_object
+from banno_creds.secrecy import looks_random
 from banno_creds.times import http_date
 
 if TYPE_CHECKING:
@@ -331,7 +332,9 @@ def _visible(html: str) -> str:
 def _sentence(text: str, answer: Answer) -> str:
     """Return words for people: no JSON, and nothing like a token if the answer is a success."""
     text = text.partition("{")[0].strip()
-    if answer.status < 400 and (" " not in text or "_token" in text):
+    if " " not in text and (answer.status < 400 or looks_random(text)):
+        return ""
+    if answer.status < 400 and "_token" in text:
         return ""
     return text
 
