@@ -16,6 +16,7 @@ import click
 from banno_creds.cli.parameters import (
     CONFIG_FILE,
     PROFILE,
+    Choice,
     Declaration,
     F,
     NameValue,
@@ -148,7 +149,7 @@ _ALLOW_WRITABLE_KEY = option(
 _ASSERTION = (
     option(
         "--alg",
-        type=click.Choice(ALGORITHMS),
+        type=Choice(ALGORITHMS),
         section="Assertion",
         help="The signature algorithm.  [default: PS256 for RSA, ES256 for EC]",
     ),
@@ -183,7 +184,7 @@ _ASSERTION = (
 _ENDPOINT = (
     option(
         "--environment",
-        type=click.Choice(list(ENVIRONMENTS)),
+        type=Choice(list(ENVIRONMENTS)),
         default=DEFAULT_ENVIRONMENT,
         show_default=True,
         section="Server",
@@ -337,7 +338,7 @@ _VERBOSE = (
         "-q/-v",
         default=True,
         section="Output",
-        help="Do not show the steps; or show them, and whether the cache answered.  [default: quiet]",
+        help="Do not show the steps, or show them and whether the cache answered.  [default: quiet]",
     ),
     _SHOW_SECRETS,
 )
