@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.text import is_private_key
+from banno_creds.secrecy import is_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
