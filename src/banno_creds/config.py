@@ -38,6 +38,13 @@ ENVIRONMENTS: Mapping[str, str] = {
 ALGORITHMS = ("PS256", "RS256", "ES256")
 """The signature algorithms that the provider accepts."""
 
+CLIENT_AUTHENTICATIONS: Mapping[str, str] = {
+    "basic": "client_secret_basic",
+    "post": "client_secret_post",
+    **{name: name for name in ("private_key_jwt", "client_secret_basic", "client_secret_post")},
+}
+"""The ways in which a client proves who it is: how they may be given, and their names in the standard."""
+
 DEFAULT_ENVIRONMENT = "production"
 DEFAULT_API_BASE = "https://banno.com"
 DEFAULT_SCOPE = "openid"
@@ -133,6 +140,7 @@ class ClientConfig:
         scope: the requested scope values; none means to send no ``scope``.
         resource: resource indicators (RFC 8707).
         params: further form parameters.
+        client_id_in_body: whether to send ``client_id`` beside the assertion (RFC 7521 section 4.2).
         timeout: how long the whole exchange may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
 
@@ -156,6 +164,7 @@ class ClientConfig:
     params: tuple[tuple[str, str], ...] = ()
     timeout: float = DEFAULT_TIMEOUT
     ca_bundle: Path | None = None
+    client_id_in_body: bool = False
 
     def __post_init__(self) -> None:
         """Check the values here, because the server would refuse them later and less clearly."""

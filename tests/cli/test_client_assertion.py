@@ -191,6 +191,17 @@ def test_the_curl_command_gets_a_token_and_has_no_secret_in_it(
     assert json.loads(done.stdout)["expires_in"] == 600
 
 
+def test_client_id_is_in_the_form_and_in_the_curl_command_where_it_was_asked_for(cli: Cli, ask: list[str]) -> None:
+    for more, count in (([], 0), (["--client-id-in-body"], 1)):
+        result = cli(*ask, "--curl", *more)
+        assert result.code == 0, result.stderr
+        assert result.stderr.count(f"--data-urlencode client_id={CLIENT_ID}") == count
+        assert result.stderr.count(f"\n    client_id={CLIENT_ID}\n") == count
+    result = cli(*ask, env={"BANNO_CREDS_CLIENT_ID_IN_BODY": "1"})
+    assert f"\n    client_id={CLIENT_ID}\n" in result.stderr
+    assert cli(*ask, "--client-id-in-body", "--param", f"client_id={CLIENT_ID}").stderr.count("    client_id=") == 1
+
+
 def test_the_curl_command_is_shown_although_steps_are_not(cli: Cli, ask: list[str]) -> None:
     result = cli(*ask, "-q", "--curl", "--kid", "thumbprint", "--alg", "RS256")
     assert result.stderr.startswith('The same with curl:\n    assertion="$(banno-creds sign-jwt --quiet \\\n')

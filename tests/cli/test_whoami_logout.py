@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
+import jwt
 import pytest
 
 from banno_creds.storage import own_files
@@ -257,6 +258,142 @@ def test_refresh_token_that_the_server_does_not_revoke_is_exit_4_and_nothing_is_
     assert "Revoked" not in said
     assert session() == before
     assert len(tool.browser.addresses) == 1, "nor is the provider's own login ended"
+
+
+def refused(error: str) -> tuple[int, bytes]:
+    return 400, json.dumps({"error": error}).encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refused("invalid_request"),
+        refused("invalid_token"),
+        (400, b""),
+        (404, b""),
+        (503, b""),
+        (302, b""),
+        (401, b"{}"),
+    ],
+)
+def test_once_the_refresh_token_is_revoked_the_login_is_forgotten_and_the_rest_is_a_warning(
+    answer: tuple[int, bytes], tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.revocations = {"access_token": answer}
+    assert tool.run("token").code == 0, "so that the cache has it"
+    result = tool.run("logout", "--timeout", "5")
+    assert (result.code, result.stdout) == (0, "")
+    said = one_line(result.stderr)
+    assert "access token may stay good" in said or "does not know the access token any more" in said
+    assert said.count("Revoked") == 1, "the refresh token"
+    assert kept() == []
+    held = [file.read_text() for file in Path(own_files.cache_folder() or "").iterdir() if file.is_file()]
+    assert not any(provider.issued[0] in text for text in held)
+    assert tool.browser.addresses[1:] != [], "the browser ends the provider's own login"
+    assert tool.run("logout").code == 6
+
+
+@pytest.mark.parametrize("error", ["invalid_token", "invalid_grant"])
+def test_refresh_token_that_the_server_does_not_know_any_more_is_forgotten(
+    error: str, tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.revocations = {"refresh_token": refused(error)}
+    result = tool.run("logout")
+    assert result.code == 0, result.stderr
+    assert f"does not know the refresh token any more ({error})" in one_line(result.stderr)
+    assert [each.values["token_type_hint"] for each in provider.asked("/revoke")] == ["refresh_token", "access_token"]
+    assert kept() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(refused("invalid_request"), 4), (refused("unauthorized_client"), 4), ((404, b""), 4), ((503, b""), 5)],
+)
+def test_refresh_token_that_could_still_be_revoked_is_kept(
+    answer: tuple[int, bytes], code: int, tool: Tool, provider: OpenIdProvider
+) -> None:
+    before = session()
+    provider.revocations = {"refresh_token": answer}
+    result = tool.run("logout", "--timeout", "5")
+    assert result.code == code, result.stderr
+    assert "nothing was forgotten" in one_line(result.stderr)
+    assert session() == before
+    assert [each.values["token_type_hint"] for each in provider.asked("/revoke") if code == 4] in (
+        ["refresh_token"],
+        [],
+    )
+    provider.revocations = {}
+    assert tool.run("logout").code == 0
+
+
+def test_access_token_without_a_refresh_token_is_kept_where_it_was_not_revoked(
+    stranger: Tool, provider: OpenIdProvider
+) -> None:
+    provider.offline = False
+    stranger.log_in("-q")
+    provider.revocation = refused("invalid_request")
+    assert stranger.run("logout").code == 4
+    assert len(kept()) == 1
+    provider.revocation = refused("invalid_token")
+    assert stranger.run("logout").code == 0
+    assert kept() == []
+
+
+@pytest.mark.parametrize(
+    ("methods", "sent"),
+    [
+        (["client_secret_post"], "post"),
+        (["client_secret_basic"], "basic"),
+        (["client_secret_post", "client_secret_basic"], "basic"),
+        (["none"], "basic"),
+        ([], "basic"),
+        ("nonsense", "basic"),
+        (None, "basic"),
+    ],
+)
+def test_secret_is_sent_as_the_revocation_endpoint_takes_it(
+    methods: object, sent: str, stranger: Tool, provider: OpenIdProvider
+) -> None:
+    provider.metadata["revocation_endpoint_auth_methods_supported"] = methods
+    stranger.client = ["--client-id", CLIENT_ID]
+    env = {"BANNO_CREDS_CLIENT_SECRET": "s3cret"}
+    assert stranger.log_in("-q", env=env).code == 0
+    assert "authorization" in provider.asked("/token")[0].headers
+    result = stranger.run("logout", env=env)
+    assert result.code == 0, result.stderr
+    for each in provider.asked("/revoke"):
+        assert ("client_secret" in each.values, "authorization" in each.headers) == (sent == "post", sent == "basic")
+
+
+@pytest.mark.parametrize(
+    ("algs", "more", "alg"),
+    [
+        (["RS256"], [], "RS256"),
+        (["ES256", "RS256"], [], "RS256"),
+        (["PS256", "RS256"], [], "PS256"),
+        (["ES256"], [], "PS256"),
+        (None, [], "PS256"),
+        (["RS256"], ["--alg", "PS256"], "PS256"),
+    ],
+)
+def test_assertion_is_signed_as_the_revocation_endpoint_takes_it(
+    algs: object, more: list[str], alg: str, stranger: Tool, provider: OpenIdProvider, rsa_pem: Path
+) -> None:
+    provider.metadata["revocation_endpoint_auth_signing_alg_values_supported"] = algs
+    stranger.client = ["--client-id", CLIENT_ID, "--private-key", str(rsa_pem), *more]
+    assert stranger.log_in("-q").code == 0
+    assert stranger.run("logout").code == 0
+    used = [jwt.get_unverified_header(each.values["client_assertion"])["alg"] for each in provider.asked("/revoke")]
+    assert used == [alg, alg]
+
+
+def test_browser_that_does_not_come_back_is_a_warning(tool: Tool, provider: OpenIdProvider) -> None:
+    change_session(provider={**session()["provider"], "end_session_endpoint": f"{provider.issuer}/nowhere"})
+    uri = tool.redirect_uri.replace("/auth/cb", "/signed/out")
+    result = tool.run("logout", "--post-logout-redirect-uri", uri, "--wait", "1")
+    assert (result.code, result.stdout) == (0, "")
+    assert "the browser did not come back within 1 s; the tokens are forgotten" in one_line(result.stderr).lower()
+    assert kept() == []
 
 
 @pytest.mark.parametrize("answer", [(204, b""), (200, b"<html>"), (202, b"{}")], ids=["204", "no JSON", "202"])

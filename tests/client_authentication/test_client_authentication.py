@@ -241,6 +241,164 @@ def test_refusal_after_a_person_signed_in_is_not_put_down_to_what_that_rules_out
     assert "Service account" not in said
 
 
+# --- the method that was asked for ---
+
+
+@pytest.mark.parametrize("name", ["post", "client_secret_post"])
+def test_secret_is_sent_as_asked_for_at_every_endpoint(
+    name: str, with_secret: Tool, provider: OpenIdProvider
+) -> None:
+    """Discovery names both ways, and the application is registered for one."""
+    with_secret.client += ["--client-auth", name]
+    assert with_secret.log_in("--par").code == 0
+    assert with_secret.run("token", "--no-cache", "--force-refresh").code == 0
+    assert with_secret.run("whoami", "--userinfo").code == 0
+    assert with_secret.run("logout").code == 0
+    requests = [*provider.asked("/par"), *provider.asked("/token"), *provider.asked("/revoke")]
+    assert [each.values.get("client_secret") for each in requests] == [SECRET] * 5
+    assert [each for each in requests if "authorization" in each.headers] == []
+
+
+@pytest.mark.parametrize("level", ["variable", "profile"])
+def test_method_may_be_in_a_variable_or_a_profile(
+    level: str, with_secret: Tool, provider: OpenIdProvider, tmp_path: Path
+) -> None:
+    env, more = {"BANNO_CREDS_CLIENT_AUTH": "post"}, []
+    if level == "profile":
+        file = write_private(tmp_path / "c.toml", b'[profiles.a]\nclient_auth = "post"\nclient_id_in_body = true\n')
+        env, more = {}, ["--config", str(file), "--profile", "a"]
+    result = with_secret.log_in(*more, env=env)
+    assert result.code == 0, result.stderr
+    assert provider.asked("/token")[0].values["client_secret"] == SECRET
+
+
+def test_method_is_used_though_discovery_does_not_name_it(with_secret: Tool, provider: OpenIdProvider) -> None:
+    provider.metadata["token_endpoint_auth_methods_supported"] = ["private_key_jwt"]
+    assert with_secret.log_in("--client-auth", "basic").code == 0
+    assert basic_of(provider.asked("/token")[0].headers["authorization"]) == (CLIENT_ID, SECRET)
+
+
+@pytest.mark.parametrize(("method", "sent"), [("private_key_jwt", "client_assertion"), ("post", "client_secret")])
+def test_method_says_which_of_key_and_secret_is_meant(
+    method: str, sent: str, with_secret: Tool, provider: OpenIdProvider, rsa_pem: Path
+) -> None:
+    result = with_secret.log_in("--private-key", str(rsa_pem), "--client-auth", method)
+    assert result.code == 0, result.stderr
+    assert {"client_assertion", "client_secret"} & provider.asked("/token")[0].values.keys() == {sent}
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "env", "said"),
+    [
+        ("post", "key", {}, "--client-auth is client_secret_post, which needs a client secret, and a private key is"),
+        ("basic", "key", {}, "--client-auth is client_secret_basic, which needs a client secret"),
+        ("private_key_jwt", "secret", {}, "needs a private key, and a client secret is given"),
+        (None, "key", {"BANNO_CREDS_CLIENT_AUTH": "post"}, "BANNO_CREDS_CLIENT_AUTH is client_secret_post, which"),
+        ("private_key_jwt", None, {}, "neither a key nor a secret"),
+        ("header", "key", {}, "'header' is not one of"),
+    ],
+)
+def test_method_without_what_it_needs_is_exit_2(
+    method: str | None,
+    given: str | None,
+    env: dict[str, str],
+    said: str,
+    tool: Tool,
+    provider: OpenIdProvider,
+    rsa_pem: Path,
+    secret_file: Path,
+) -> None:
+    proofs = {"key": ["--private-key", str(rsa_pem)], "secret": ["--client-secret-file", str(secret_file)], None: []}
+    tool.client = ["--client-id", CLIENT_ID, *proofs[given]]
+    result = tool.log_in(*([] if method is None else ["--client-auth", method]), env=env)
+    assert (result.code, result.stdout) == (2, "")
+    assert said in one_line(result.stderr)
+    assert [each.path for each in provider.log if each.path != "/.well-known/openid-configuration"] == []
+
+
+def test_secret_gets_no_token_of_the_clients_own_however_it_is_sent(
+    with_secret: Tool, provider: OpenIdProvider
+) -> None:
+    result = with_secret.run("token", "--client-auth", "post")
+    assert result.code == 6
+    assert "nobody is signed in" in one_line(result.stderr).lower()
+    assert provider.log == []
+
+
+@pytest.mark.parametrize(
+    ("named", "secret", "body", "hint"),
+    [
+        ([BASIC, POST], "plain", b'{"error": "invalid_client"}', "or add --client-auth post: discovery names it too"),
+        ([BASIC, POST], "with+plus", b'{"error": "invalid_client"}', "characters that some servers read otherwise"),
+        ([BASIC, POST], "plain", b"", "or add --client-auth post"),
+        ([BASIC], "plain", b'{"error": "invalid_client"}', None),
+    ],
+)
+def test_refused_secret_brings_the_hint_to_send_it_otherwise(
+    named: list[str], secret: str, body: bytes, hint: str | None, bare: Tool, provider: OpenIdProvider
+) -> None:
+    provider.metadata["token_endpoint_auth_methods_supported"] = named
+    provider.failures = [(401, body)]
+    result = bare.log_in(env={"BANNO_CREDS_CLIENT_SECRET": secret})
+    assert result.code == 4
+    said = one_line(result.stderr)
+    assert ("--client-auth" in said) == (hint is not None)
+    assert hint is None or hint in said
+    assert len(provider.asked("/token")) == 1, "a refused authentication is never tried again"
+
+
+def test_secret_refused_in_the_form_brings_the_hint_to_send_it_by_basic(bare: Tool, provider: OpenIdProvider) -> None:
+    provider.failures = [(401, b'{"error": "invalid_client"}')]
+    result = bare.log_in("--client-auth", "post", env={"BANNO_CREDS_CLIENT_SECRET": "plain"})
+    assert "or add --client-auth basic: discovery names it too" in one_line(result.stderr)
+
+
+# --- the client ID in the form ---
+
+
+def test_client_id_is_in_each_form_where_it_was_asked_for(
+    tool: Tool, with_secret: Tool, provider: OpenIdProvider, rsa_pem: Path
+) -> None:
+    for client in (with_secret.client, ["--client-id", CLIENT_ID, "--private-key", str(rsa_pem)]):
+        for more in ([], ["--client-id-in-body"]):
+            provider.log.clear()
+            tool.client = [*client, *more]
+            assert tool.log_in().code == 0
+            assert tool.run("token", "--no-cache", "--force-refresh").code == 0
+            assert tool.run("logout").code == 0
+            sent = [each.values for each in (*provider.asked("/token"), *provider.asked("/revoke"))]
+            assert len(sent) == 4
+            assert [each.get("client_id") for each in sent] == [CLIENT_ID if more else None] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "hinted"),
+    [
+        ("client_id is missing", True),
+        ("Missing required parameter: client_id", True),
+        ("client_id must be provided", True),
+        ("The request must contain the client_id", True),
+        ("no client_id in the request", True),
+        ("clientId required", True),
+        ("client id is required", True),
+        ("client_id mismatch", False),
+        ("no client with this client_id", False),
+        ("unknown client_id", False),
+        ("client authentication failed", False),
+    ],
+)
+@pytest.mark.parametrize("error", ["invalid_request", "invalid_client"])
+def test_server_that_misses_the_client_id_brings_the_hint(
+    error: str, words: str, hinted: bool, tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.failures = [(400, json.dumps({"error": error, "error_description": words}).encode())]
+    result = tool.log_in()
+    assert result.code == 4
+    assert ("add --client-id-in-body" in one_line(result.stderr)) == hinted
+    provider.failures = [(400, json.dumps({"error": error, "error_description": words}).encode())]
+    assert "add --client-id-in-body" not in one_line(tool.log_in("--client-id-in-body").stderr)
+
+
 # --- where the secret comes from ---
 
 

@@ -421,6 +421,21 @@ def test_settings_that_cannot_be_meant_are_a_finding(
     assert "configuration.invalid" in text.stdout
 
 
+@pytest.mark.parametrize("error", ["invalid_request", "invalid_client"])
+def test_a_server_that_misses_the_client_id_brings_its_fix(error: str, cli: Cli, bank: Bank, rsa_pem: Path) -> None:
+    bank.token = lambda form: (
+        granted(scope="openid")
+        if "client_id" in form
+        else says_json(400, error=error, error_description="missing required parameter client_id")
+    )
+    options = ["--client-id", CLIENT_ID, "--private-key", str(rsa_pem), "--token-endpoint", bank.url]
+    result = cli("doctor", *options)
+    assert result.code == 4
+    assert "add --client-id-in-body" in " ".join(result.stdout.split())
+    result = cli("doctor", *options, "--client-id-in-body")
+    assert (result.code, bank.forms[-1]["client_id"]) == (0, CLIENT_ID)
+
+
 def test_several_endpoints_exclude_each_other(cli: Cli, bank: Bank, rsa_pem: Path) -> None:
     members = said(cli(*ask(bank, rsa_pem), "--issuer", bank.origin, "-o", "json"))
     assert failed(members) == ["configuration.invalid"]

@@ -171,7 +171,8 @@ SIGNATURES = {
     "issuer: 'str | None' = None, alg: 'str | None' = None, kid: 'str | None' = None, aud: 'str | None' = None, "
     "lifetime: 'int' = 60, iat: 'bool' = False, claims: 'Mapping[str, Any]' = <factory>, "
     "scope: 'tuple[str, ...]' = ('openid',), resource: 'tuple[str, ...]' = (), "
-    "params: 'tuple[tuple[str, str], ...]' = (), timeout: 'float' = 30.0, ca_bundle: 'Path | None' = None) -> None",
+    "params: 'tuple[tuple[str, str], ...]' = (), timeout: 'float' = 30.0, ca_bundle: 'Path | None' = None, "
+    "client_id_in_body: 'bool' = False) -> None",
     "KeySource": "(origin: 'str', path: 'Path | None' = None, content: 'bytes | None' = None, "
     "allow_writable: 'bool' = False) -> None",
     "KeySource.file": "(path: 'str | Path') -> 'KeySource'",

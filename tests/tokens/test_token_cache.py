@@ -172,6 +172,7 @@ DIFFERENT: dict[str, Any] = {
     "resources in another order": {"resource": ("https://b.example", "https://a.example")},
     "a resource twice": {"resource": ("https://a.example", "https://a.example")},
     "param": {"params": (("a", "1"),)},
+    "client ID in the form": {"client_id_in_body": True},
     "param of another value": {"params": (("a", "2"),)},
     "param twice": {"params": (("a", "1"), ("a", "1"))},
     "params": {"params": (("a", "1"), ("b", "2"))},

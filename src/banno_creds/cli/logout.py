@@ -126,8 +126,9 @@ def _wait_for_browser(endpoint: RedirectionEndpoint, wait: int, report: Report) 
     try:
         endpoint.wait(wait, report.warning)
     except TimedOutError:
-        raise TimedOutError(
+        report.warning(
             f"the browser did not come back within {wait} s; the tokens are forgotten all the same",
-            hint="look at what the browser shows: --post-logout-redirect-uri must be registered exactly so",
-        ) from None
+            "look at what the browser shows: --post-logout-redirect-uri must be registered exactly so",
+        )
+        return
     endpoint.finish(pages.signed_out(), "/signed-out")

@@ -16,7 +16,6 @@ import click
 from banno_creds.cli.parameters import (
     CONFIG_FILE,
     PROFILE,
-    Choice,
     Declaration,
     F,
     NameValue,
@@ -28,6 +27,7 @@ from banno_creds.cli.parameters import (
 )
 from banno_creds.config import (
     ALGORITHMS,
+    CLIENT_AUTHENTICATIONS,
     DEFAULT_ENVIRONMENT,
     DEFAULT_LIFETIME,
     DEFAULT_LOGIN_SCOPE,
@@ -133,6 +133,20 @@ _SECRET = option(
     f"A CI job may give the secret itself in the variable {SECRET_VARIABLE}.",
     setting_help="A file with the client secret, if the application that people sign in to has no key.",
 )
+_CLIENT_AUTH = option(
+    "--client-auth",
+    type=click.Choice(list(CLIENT_AUTHENTICATIONS)),
+    metavar="basic|post|private_key_jwt",
+    section="Client",
+    help="How the client proves who it is at a login: the secret in a header or in the form, or a signed JWT.  "
+    "[default: what discovery names]",
+)
+_CLIENT_ID_IN_BODY = option(
+    "--client-id-in-body",
+    is_flag=True,
+    section="Client",
+    help="Send client_id beside the assertion too: a few servers ask for it (RFC 7521 section 4.2).",
+)
 _CLIENT_ID_IF_KNOWN = option(
     "--client-id",
     metavar="ID",
@@ -149,7 +163,7 @@ _ALLOW_WRITABLE_KEY = option(
 _ASSERTION = (
     option(
         "--alg",
-        type=Choice(ALGORITHMS),
+        type=click.Choice(ALGORITHMS),
         section="Assertion",
         help="The signature algorithm.  [default: PS256 for RSA, ES256 for EC]",
     ),
@@ -184,7 +198,7 @@ _ASSERTION = (
 _ENDPOINT = (
     option(
         "--environment",
-        type=Choice(list(ENVIRONMENTS)),
+        type=click.Choice(list(ENVIRONMENTS)),
         default=DEFAULT_ENVIRONMENT,
         show_default=True,
         section="Server",
@@ -338,14 +352,15 @@ _VERBOSE = (
         "-q/-v",
         default=True,
         section="Output",
-        help="Do not show the steps, or show them and whether the cache answered.  [default: quiet]",
+        help="Do not show the steps; or show them, and whether the cache answered.  [default: quiet]",
     ),
     _SHOW_SECRETS,
 )
 
 
 _CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, *_ENDPOINT)
-_PERSONS_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, _SECRET, *_ASSERTION, *_ENDPOINT)
+_PROOF = (_SECRET, _CLIENT_AUTH, _CLIENT_ID_IN_BODY)
+_PERSONS_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, *_ENDPOINT)
 
 
 def key_options(function: F) -> F:
@@ -355,7 +370,7 @@ def key_options(function: F) -> F:
 
 def request_options(function: F) -> F:
     """The options of a command that asks for a token as well."""
-    return _add(function, *_REQUEST)
+    return _add(function, _CLIENT_ID_IN_BODY, *_REQUEST)
 
 
 def network_options(function: F) -> F:
@@ -386,7 +401,7 @@ def lint_options(function: F) -> F:
 
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
-    client = (*_KEY, _SECRET, *_ASSERTION, *_ENDPOINT, *_NETWORK)
+    client = (*_KEY, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
     settings = (*client, *_REQUEST, _MIN_TTL, _REDIRECT_URI, _PROMPT, _API_BASE)
     return _add(function, *settings, cls=Setting)
 

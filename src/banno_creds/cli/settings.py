@@ -12,6 +12,7 @@ from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_sou
 from banno_creds.cli.parameters import GIVEN, PROFILE, VARIABLES_CHECKED, WARNED, spelling
 from banno_creds.cli.report import Report
 from banno_creds.config import (
+    CLIENT_AUTHENTICATIONS,
     ENVIRONMENTS,
     KEY_VARIABLE,
     SECRET_VARIABLE,
@@ -67,6 +68,7 @@ def client_config(
         params=tuple(values.get("params", ())),
         timeout=values["timeout"],
         ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
+        client_id_in_body=values.get("client_id_in_body", False),
     )
 
 
@@ -101,7 +103,8 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCred
 def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials:
     """Return the client's own credentials; a client with a secret alone has a token only if somebody signs in."""
     has_key = values["private_key"] or os.environ.get(KEY_VARIABLE)
-    if not has_key and (values["client_secret_file"] or os.environ.get(SECRET_VARIABLE)):
+    by_secret = CLIENT_AUTHENTICATIONS.get(values["client_auth"] or "private_key_jwt") != "private_key_jwt"
+    if by_secret or (not has_key and (values["client_secret_file"] or os.environ.get(SECRET_VARIABLE))):
         store = session_store(context, values)
         if store is not None:
             raise store.missing()
@@ -145,19 +148,23 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
     key_rank = _rank(context, "private_key", values["private_key"], KEY_VARIABLE)
     secret_rank = _rank(context, "client_secret_file", values["client_secret_file"], SECRET_VARIABLE)
     has_key = key_rank < len(GIVEN)
-    if has_key and key_rank == secret_rank:
+    method = CLIENT_AUTHENTICATIONS.get(values["client_auth"] or "")
+    by_secret = secret_rank < key_rank or not has_key
+    if method is not None and _rank(context, "client_auth", method, "") <= min(key_rank, secret_rank):
+        by_secret = method != "private_key_jwt" or not has_key  # it was said which of the two is meant
+    elif has_key and key_rank == secret_rank:
         raise ConfigurationError(
             "a private key and a client secret are given, and a client proves who it is in one way",
-            hint="leave one of them; a signed JWT, made with the key, is the safer one",
+            hint="leave one of them, or say which with --client-auth; a signed JWT is the safer one",
         )
     stdin = StandardInput()
     secret = None
-    if secret_rank < key_rank or not has_key:
+    if by_secret:
         file = values["client_secret_file"]
         in_variable = os.environ.get(SECRET_VARIABLE) and context.get_parameter_source("client_secret_file") not in (
             *(ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT),
         )
-        secret = client_secret(None if in_variable else file, stdin, asks=not has_key)
+        secret = client_secret(None if in_variable else file, stdin, asks=method is not None or not has_key)
     settings = {name: value for name, value in values.items() if name not in ("scope", "resource", "params")}
     return Client(
         client_id=values["client_id"],
@@ -167,6 +174,8 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
         secret=secret,
         timeout=values["timeout"],
         ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
+        method=method,
+        client_id_in_body=values["client_id_in_body"],
     )
 
 

@@ -5,19 +5,21 @@ OpenID Connect Core 1.0 section 9 has the names: ``private_key_jwt``, ``client_s
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_plus
 
 from banno_creds.client_authentication.client_assertion import CLIENT_ASSERTION_TYPE, make_assertion
-from banno_creds.config import DEFAULT_TIMEOUT, check_client_id, check_timeout, check_url
-from banno_creds.errors import ConfigurationError
+from banno_creds.config import CLIENT_AUTHENTICATIONS, DEFAULT_TIMEOUT, check_client_id, check_timeout, check_url
+from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.steps import Run, SecretRead
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from banno_creds.client_authentication.signer import KeySigner
@@ -50,6 +52,8 @@ class Client:
         secret: where the client secret is; None if the client has a key.
         timeout: how long all requests may take together, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+        method: how the client proves who it is, such as ``client_secret_post``; None for what discovery names.
+        client_id_in_body: whether to send ``client_id`` in each form, even where it is known without it.
 
     Raises:
         ConfigurationError: a value is invalid.
@@ -62,10 +66,16 @@ class Client:
     secret: SecretSource | None = None
     timeout: float = DEFAULT_TIMEOUT
     ca_bundle: Path | None = None
+    method: str | None = None
+    client_id_in_body: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_client_id(self.client_id)
+        if self.method is not None and self.method not in CLIENT_AUTHENTICATIONS.values():
+            raise ConfigurationError(
+                f"{setting('client_auth')} is no known method", hint="give basic, post or private_key_jwt"
+            )
         check_timeout(self.timeout)
         if self.issuer is not None:
             check_url(self.issuer, "the issuer")
@@ -125,17 +135,31 @@ class SignedJwt:
         config = replace(self.config, aud=None) if elsewhere else self.config
         audience = self._issuer if elsewhere else self._token_endpoint
         client_assertion = make_assertion(config, self.signer, audience, run)
+        if self.config.client_id_in_body:
+            form = _with_client_id(form, self.config.client_id)
         added = (("client_assertion_type", CLIENT_ASSERTION_TYPE), ("client_assertion", client_assertion))
         return Authenticated((*form, *added), ())
 
 
 class ClientSecret:
-    """A client secret (RFC 6749 section 2.3.1)."""
+    """A client secret (RFC 6749 section 2.3.1).
 
-    def __init__(self, client_id: str, secret: str, method: str) -> None:
+    Args:
+        client_id: the client ID.
+        secret: the secret.
+        method: how it is sent.
+        other: the other way, if the server takes it too.
+        client_id_in_body: whether the form has the client ID with every method.
+    """
+
+    def __init__(
+        self, client_id: str, secret: str, method: str, other: str | None = None, *, client_id_in_body: bool = False
+    ) -> None:
         self.method = method
+        self.other = other
         self._client_id = client_id
         self._secret = secret
+        self._client_id_in_body = client_id_in_body
 
     def __repr__(self) -> str:
         return f"ClientSecret(client_id={self._client_id!r}, method={self.method!r})"
@@ -143,16 +167,63 @@ class ClientSecret:
     def apply(self, form: Form, run: Run, *, elsewhere: bool = False) -> Authenticated:
         """Add the secret to a form, or to the headers that go with it; see `SignedJwt.apply`."""
         del run, elsewhere
+        if self.method == POST or self._client_id_in_body:
+            form = _with_client_id(form, self._client_id)
         if self.method == POST:
-            named = [] if any(name == "client_id" for name, _ in form) else [("client_id", self._client_id)]
-            return Authenticated((*form, *named, ("client_secret", self._secret)), ())
+            return Authenticated((*form, ("client_secret", self._secret)), ())
         # Each is form-encoded first: a colon or a percent sign in them would otherwise mean something else.
         pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
         credentials = b64encode(pair.encode("ascii")).decode("ascii")
         return Authenticated(tuple(form), (("authorization", f"Basic {credentials}"),))
 
+    @property
+    def is_written_otherwise(self) -> bool:
+        """Whether form-encoding changes the secret, which not every server undoes in Basic."""
+        return quote_plus(self._secret) != self._secret
+
+
+def _with_client_id(form: Form, client_id: str) -> Form:
+    return form if any(name == "client_id" for name, _ in form) else (*form, ("client_id", client_id))
+
 
 Authentication = SignedJwt | ClientSecret
+
+
+def advised(refusal: RefusedError, authentication: Authentication, form: Form) -> RefusedError:
+    """Add to a refusal of the client that it may be another way of proving who it is that the server wants.
+
+    Args:
+        refusal: the refusal.
+        authentication: how the client proved who it is.
+        form: what was sent.
+
+    Returns:
+        The refusal, with another hint where the server's words or its discovery document suggest one.
+    """
+    words = " ".join((refusal.marked.message, *refusal.marked.details))
+    if not any(name == "client_id" for name, _ in form) and _MISSING_CLIENT_ID.search(words):
+        return refusal.but(
+            hint=f"add {setting('client_id_in_body')}: this server wants the client ID in the form too"
+        )
+    if refusal.error not in (None, "invalid_client", "unauthorized_client") or refusal.status not in (400, 401, 403):
+        return refusal
+    if not isinstance(authentication, ClientSecret) or authentication.other is None:
+        return refusal
+    name = {BASIC: "basic", POST: "post"}[authentication.other]
+    why = "discovery names it too, and the application may be registered for it alone"
+    if authentication.method == BASIC and authentication.is_written_otherwise:
+        why = "the secret has characters that some servers read otherwise in basic"
+    return refusal.but(hint=f"check the client ID and the secret, or add {setting('client_auth')} {name}: {why}")
+
+
+# Words such as "client_id is missing", "Missing required parameter: client_id" or "no client_id".
+_MISSING_CLIENT_ID = re.compile(
+    r"\b(?:missing|required|requires|must (?:have|include|contain|provide))\b.{0,40}\bclient[_ ]?id\b"
+    r"|\b(?:no|without)(?: an?| the)? client[_ ]?id\b(?! matches| with)"
+    r"|\bclient[_ ]?id\b.{0,40}\b(?:missing|required|not (?:given|present|provided|specified|set|sent)|absent|empty"
+    r"|must be (?:given|present|provided|specified|sent))\b",
+    re.IGNORECASE,
+)
 
 
 def prepare(client: Client, run: Run) -> Key | str:
@@ -172,15 +243,43 @@ def prepare(client: Client, run: Run) -> Key | str:
     if client.signed_jwt is not None:
         from banno_creds.client_authentication.private_key import load_signer
 
+        _check_method(client, "a private key", (SIGNED_JWT,))
         config = client.signed_jwt()
         return Key(config, load_signer(config, run))
     if client.secret is not None:
+        _check_method(client, "a client secret", (BASIC, POST))
         return client.secret.read()
     raise ConfigurationError(
         "there is neither a key nor a secret that proves who the client is",
         hint=f"add {setting('private_key')} FILE for a signed JWT, which is recommended, "
         f"or {setting('client_secret_file')} FILE",
     )
+
+
+def with_alg_of(key: Key, algs: Sequence[str] | None) -> Key:
+    """Return the key, signing with an algorithm that an endpoint takes, unless the user named one.
+
+    Args:
+        key: the key.
+        algs: the algorithms that the endpoint takes; None if it is not known.
+    """
+    from banno_creds.client_authentication.private_key import signer_of
+
+    if not algs or key.signer.alg in algs or key.config.alg is not None or key.signer.key.jwk_alg is not None:
+        return key
+    for alg in algs:
+        with suppress(ConfigurationError):  # it does not fit the key
+            return key._replace(signer=signer_of(key.signer.key, alg))
+    return key
+
+
+def _check_method(client: Client, given: str, suits: tuple[str, ...]) -> None:
+    if client.method not in (None, *suits):
+        needs = "a private key" if client.method == SIGNED_JWT else "a client secret"
+        raise ConfigurationError(
+            f"{setting('client_auth')} is {client.method}, which needs {needs}, and {given} is given",
+            hint=f"leave {setting('client_auth')} out, or give {needs}",
+        )
 
 
 def choose(
@@ -205,7 +304,7 @@ def choose(
     # Without the member it is client_secret_basic alone (OpenID Connect Discovery 1.0 section 3).
     methods = offered if isinstance(offered, list) else [BASIC]
     if not isinstance(proof, str):
-        if SIGNED_JWT not in methods:
+        if SIGNED_JWT not in methods and client.method is None:
             run.warn(
                 f"discovery does not name {SIGNED_JWT} among the methods of client authentication",
                 "if the client is refused: ask the administrator whether it was registered for a signed JWT",
@@ -218,7 +317,8 @@ def choose(
             )
         config = replace(proof.config, token_endpoint=token_endpoint, issuer=issuer, scope=(), resource=(), params=())
         return SignedJwt(config, proof.signer, token_endpoint, issuer)
-    method = next((method for method in (BASIC, POST) if method in methods), None)
+    named = [method for method in (BASIC, POST) if method in methods]
+    method = client.method or next(iter(named), None)
     if method is None:
         raise ConfigurationError(
             "the server takes no client secret: its discovery document names neither client_secret_basic nor "
@@ -227,4 +327,5 @@ def choose(
             rule="discovery.auth_method",
         )
     run.emit(SecretRead("" if client.secret is None else client.secret.origin, method))
-    return ClientSecret(client.client_id, proof, method)
+    other = next((other for other in named if other != method), None)
+    return ClientSecret(client.client_id, proof, method, other, client_id_in_body=client.client_id_in_body)

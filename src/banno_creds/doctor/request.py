@@ -117,7 +117,7 @@ def _of_refusal(refusal: RefusedError, request_id: str | None) -> Finding:
     # The server chooses the code; it must not be taken for the id of a rule.
     known = refusal.error is not None and "." not in refusal.error and refusal.error in EXPLANATIONS
     message, hint, _ = refusal.marked
-    fix = "" if refusal.error == "invalid_client" else hint or ""
+    fix = "" if refusal.error == "invalid_client" and "client_id_in_body" not in refusal.fields else hint or ""
     words = f"{message} ({refusal.status}{named})"
     return Finding(str(refusal.error) if known else Rule.TOKEN_REQUEST, Verdict.FAIL, "request", words, "", fix)
 

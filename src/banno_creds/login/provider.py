@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from banno_creds.client_authentication.methods import advised
 from banno_creds.config import ENVIRONMENTS, check_url
-from banno_creds.errors import ConfigurationError
+from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.http import discovery
 from banno_creds.http.answers import read_object
 from banno_creds.http.attempts import persistently
@@ -81,6 +82,10 @@ def provider_of(metadata: dict[str, Any], issuer: str) -> Provider:
     def perhaps(name: str) -> str | None:
         return discovery.endpoint(metadata, name) if metadata.get(name) is not None else None
 
+    def listed(name: str) -> tuple[str, ...] | None:
+        values = metadata.get(name)
+        return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else None
+
     return Provider(
         issuer=issuer,
         token_endpoint=discovery.endpoint(metadata, "token_endpoint"),
@@ -90,6 +95,8 @@ def provider_of(metadata: dict[str, Any], issuer: str) -> Provider:
         userinfo_endpoint=perhaps("userinfo_endpoint"),
         revocation_endpoint=perhaps("revocation_endpoint"),
         end_session_endpoint=perhaps("end_session_endpoint"),
+        revocation_methods=listed("revocation_endpoint_auth_methods_supported"),
+        revocation_algs=listed("revocation_endpoint_auth_signing_alg_values_supported"),
     )
 
 
@@ -124,7 +131,10 @@ def post(
 
     def attempt(_: int) -> dict[str, Any]:
         proven = authentication.apply(form, run.silent(), elsewhere=True)
-        answer = http.post_form(url, proven.form, proven.headers)
-        return {} if ignores_body and 200 <= answer.status < 300 else read_object(answer, HINTS, endpoint)
+        try:
+            answer = http.post_form(url, proven.form, proven.headers)
+            return {} if ignores_body and 200 <= answer.status < 300 else read_object(answer, HINTS, endpoint)
+        except RefusedError as refusal:
+            raise advised(refusal, authentication, proven.form) from None
 
     return persistently(attempt, http, run)

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.client_authentication.methods import SIGNED_JWT, choose, prepare
+from banno_creds.client_authentication.methods import (
+    BASIC,
+    POST,
+    SIGNED_JWT,
+    choose,
+    prepare,
+    with_alg_of,
+)
 from banno_creds.errors import BannoCredsError, ConfigurationError, OutputError, RefusedError, TokenError
 from banno_creds.http.client import HttpClient
 from banno_creds.login.authorization_request import OFFLINE
@@ -115,8 +122,8 @@ class SignedIn:
             raise self.store.missing()
         return session
 
-    def authentication(self, provider: Provider, run: Run) -> Authentication:
-        """Prove who the client is as at the login.
+    def authentication(self, provider: Provider, run: Run, *, revokes: bool = False) -> Authentication:
+        """Prove who the client is as at the login, or as the revocation endpoint takes it.
 
         Raises:
             ConfigurationError: a key is given and there was a secret, or the other way round.
@@ -128,7 +135,14 @@ class SignedIn:
                 f"at the login the client proved who it is by {before}, and something else is given now",
                 hint="give the same as at the login, or sign in again",
             )
-        return choose(self.client, proof, [provider.method], provider.issuer, provider.token_endpoint, run)
+        methods = [provider.method]
+        if revokes and not isinstance(proof, str):
+            proof = with_alg_of(proof, provider.revocation_algs)
+        elif (
+            revokes and provider.revocation_methods is not None and provider.method not in provider.revocation_methods
+        ):
+            methods = [each for each in provider.revocation_methods if each in (BASIC, POST)] or methods
+        return choose(self.client, proof, methods, provider.issuer, provider.token_endpoint, run)
 
 
 def request_of(session: Session, client_id: str) -> Request:
@@ -140,7 +154,10 @@ def request_of(session: Session, client_id: str) -> Request:
         token_endpoint=session.provider.token_endpoint,
         issuer=session.provider.issuer,
         key=sha256(session.id.encode()).hexdigest(),
-        **dict.fromkeys(("alg", "kid", "aud", "ca_bundle")),
+        alg=None,
+        kid=None,
+        aud=None,
+        ca_bundle=None,
         lifetime=0,
         iat=False,
         claims={},

@@ -14,15 +14,22 @@ from banno_creds.steps import Run
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
+    from banno_creds.client_authentication.methods import Authentication
     from banno_creds.login.refresh_token import SignedIn
     from banno_creds.login.session import Provider, Session
     from banno_creds.tokens.cache import TokenCache
+
+# RFC 7009 section 2.2 has 200 for a token that the server does not know. Some servers answer one of these.
+_GONE = ("invalid_token", "invalid_grant")
 
 
 def log_out(
     signed_in: SignedIn, cache: TokenCache | None, run: Run = Run(), *, only_here: bool = False
 ) -> Provider | None:
     """Revoke the tokens at the server, and forget them.
+
+    Once the first of them is revoked, which is the refresh token if there is one, the login is forgotten; what fails
+    after that is a warning.
 
     Args:
         signed_in: the login.
@@ -50,17 +57,44 @@ def log_out(
             return None
         if session is None:
             raise store.missing()
-        if not only_here and session.ended is None:
+
+        def forget() -> None:
+            store.forget(run)
+            forget_in(cache, earlier)
+
+        if only_here or session.ended is not None:
+            forget()
+            return session.provider
+        try:
+            url, tokens = _to_revoke(signed_in, session, run)
+            authentication = signed_in.authentication(session.provider, run, revokes=True) if tokens else None
+        except BannoCredsError as failure:
+            raise _kept(failure) from None
+        if authentication is None:
+            forget()
+            return session.provider
+        with HttpClient(signed_in.timeout, signed_in.ca_bundle) as http:
             try:
-                _revoke(signed_in, session, run)
+                _revoke(url, *tokens[0], authentication, http, run)
             except BannoCredsError as failure:
-                raise failure.but(
-                    more=("nothing was forgotten, so that it can be tried again",),
-                    hint=f"{failure.marked.hint}; {setting('only_here')} forgets them without telling the server",
-                ) from None
-        store.forget(run)
-        forget_in(cache, earlier)
+                raise _kept(failure) from None
+            # Now: whoever interrupts the rest keeps no login that cannot be renewed.
+            try:
+                forget()
+            finally:
+                for name, token in tokens[1:]:
+                    try:
+                        _revoke(url, name, token, authentication, http, run)
+                    except BannoCredsError as failure:
+                        run.warn(f"the access token may stay good until it ends: {failure.marked.message}")
     return session.provider
+
+
+def _kept(failure: BannoCredsError) -> BannoCredsError:
+    return failure.but(
+        more=("nothing was forgotten, so that it can be tried again",),
+        hint=f"{failure.marked.hint}; {setting('only_here')} forgets them without telling the server",
+    )
 
 
 def end_session_url(provider: Provider, client_id: str, redirect_uri: str | None, state: str) -> str | None:
@@ -83,27 +117,30 @@ def end_session_url(provider: Provider, client_id: str, redirect_uri: str | None
     return with_query(provider.end_session_endpoint, tuple(parameters))
 
 
-def _revoke(signed_in: SignedIn, session: Session, run: Run) -> None:
-    """Revoke the refresh token, and the access token, which a server may or may not end with it."""
+def _to_revoke(signed_in: SignedIn, session: Session, run: Run) -> tuple[str, list[tuple[str, str]]]:
+    """Return the revocation endpoint, and the tokens: the refresh token first, which may end the access token too."""
     url = session.provider.revocation_endpoint
     if url is None:
         run.warn("the provider names no revocation endpoint: the tokens stay good until they end")
-        return
+        return "", []
     tokens = [("refresh_token", signed_in.store.refresh_token(session))] if session.can_be_renewed else []
     if session.access_token is not None and session.token(run.clock()) is not None:
         tokens.append(("access_token", session.access_token))
-    if not tokens:
-        return
-    authentication = signed_in.authentication(session.provider, run)
-    with HttpClient(signed_in.timeout, signed_in.ca_bundle) as http:
-        for name, token in tokens:
-            form = (("token", token), ("token_type_hint", name))
-            try:
-                post(url, form, authentication, http, run, "revocation endpoint", ignores_body=True)
-            except RefusedError as refusal:
-                # A server need not revoke access tokens (section 2.2.1).
-                if name != "access_token" or refusal.error != "unsupported_token_type":
-                    raise
-                run.warn("the server does not revoke access tokens: this one stays good until it ends")
-            else:
-                run.emit(TokenRevoked(url, name))
+    return url, tokens
+
+
+def _revoke(url: str, name: str, token: str, authentication: Authentication, http: HttpClient, run: Run) -> None:
+    """Revoke a token; warn if the server does not know it any more, or revokes no access tokens."""
+    form = (("token", token), ("token_type_hint", name))
+    try:
+        post(url, form, authentication, http, run, "revocation endpoint", ignores_body=True)
+    except RefusedError as refusal:
+        # A server need not revoke access tokens (section 2.2.1).
+        if name == "access_token" and refusal.error == "unsupported_token_type":
+            run.warn("the server does not revoke access tokens: this one stays good until it ends")
+        elif refusal.error in _GONE:
+            run.warn(f"the server does not know the {name.replace('_', ' ')} any more ({refusal.error})")
+        else:
+            raise
+    else:
+        run.emit(TokenRevoked(url, name))

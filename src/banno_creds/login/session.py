@@ -67,7 +67,11 @@ class Owner(NamedTuple):
 
 
 class Provider(NamedTuple):
-    """The part of a discovery document that a login keeps, because later requests use it."""
+    """The part of a discovery document that a login keeps, because later requests use it.
+
+    ``method`` is how the client proved who it is; ``revocation_methods`` and ``revocation_algs`` are what the
+    revocation endpoint takes (RFC 8414 section 2), None if it is not said.
+    """
 
     issuer: str
     token_endpoint: str
@@ -77,6 +81,8 @@ class Provider(NamedTuple):
     userinfo_endpoint: str | None = None
     revocation_endpoint: str | None = None
     end_session_endpoint: str | None = None
+    revocation_methods: tuple[str, ...] | None = None
+    revocation_algs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,13 @@ def read(members: Mapping[str, Any]) -> Session:
     ):
         raise TypeError
     known = {name: members[name] for name in Session.__slots__}
-    known["provider"] = Provider(**{**provider, "algorithms": tuple(provider["algorithms"])})
+    lists = {name: _texts(provider.get(name)) for name in ("algorithms", "revocation_methods", "revocation_algs")}
+    known["provider"] = Provider(**{**provider, **lists})
     known |= {"scope": tuple(members["scope"]), "up": (started, float(seconds))}
     return Session(**known)
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    if value is not None and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
+        raise TypeError
+    return None if value is None else tuple(value)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.config import (
     ALGORITHMS,
+    CLIENT_AUTHENTICATIONS,
     ENVIRONMENTS,
     RESERVED_CLAIMS,
     RESERVED_PARAMS,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
 SETTINGS = (
-    *("client_id", "private_key", "passphrase_file", "client_secret_file"),
+    *("client_id", "private_key", "passphrase_file", "client_secret_file", "client_auth", "client_id_in_body"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
     *("scope", "resource", "params", "min_ttl", "redirect_uri", "prompt", "api_base"),
@@ -52,12 +53,18 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "redirect_uri": check_redirect_uri,
     "api_base": lambda url: check_origin(url, setting("api_base")),
 }
-_CHOICES: Mapping[str, Collection[str]] = {"alg": ALGORITHMS, "environment": ENVIRONMENTS}
+_CHOICES: Mapping[str, Collection[str]] = {
+    "alg": ALGORITHMS,
+    "environment": ENVIRONMENTS,
+    "client_auth": CLIENT_AUTHENTICATIONS,
+}
 _EXAMPLES = {
     "lifetime": "60",
     "min_ttl": "60",
     "timeout": "30",
     "iat": "true",
+    "client_id_in_body": "true",
+    "client_auth": '"post"',
     "scope": '["openid"]',
     "alg": '"PS256"',
     "environment": '"production"',
@@ -70,6 +77,7 @@ _ENDPOINTS = ("token_endpoint", "issuer", "environment")
 # The types of numbers and switches, and their names; every other setting is text. To isinstance, true is a number.
 _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "iat": ((bool,), "true or false"),
+    "client_id_in_body": ((bool,), "true or false"),
     "timeout": ((int, float), "a number of seconds"),
     "lifetime": ((int,), "a whole number of seconds"),
     "min_ttl": ((int,), "a whole number of seconds"),

@@ -58,11 +58,15 @@ class Request:
     resource: tuple[str, ...]
     params: tuple[tuple[str, str], ...]
     ca_bundle: str | None
+    client_id_in_body: bool = False
 
     @property
     def name(self) -> str:
         """The name of its entry: a SHA-256 in hexadecimal."""
-        return sha256(json.dumps([_VERSION, asdict(self)], sort_keys=True).encode()).hexdigest()
+        members = asdict(self)
+        if not self.client_id_in_body:
+            del members["client_id_in_body"]  # as the versions before it named the entry
+        return sha256(json.dumps([_VERSION, members], sort_keys=True).encode()).hexdigest()
 
     @property
     def about(self) -> dict[str, Any]:
@@ -97,6 +101,7 @@ def request_of(config: ClientConfig, key: bytes) -> Request:
         resource=config.resource,
         params=config.params,
         ca_bundle=None if config.ca_bundle is None else absolute(config.ca_bundle),
+        client_id_in_body=config.client_id_in_body,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.client_authentication.methods import SignedJwt
+from banno_creds.client_authentication.methods import SignedJwt, advised
 from banno_creds.config import ENVIRONMENTS
 from banno_creds.errors import RefusedError
 from banno_creds.http.answers import NOT_HERE
@@ -118,7 +118,10 @@ def attempt(
     answer = http.post_form(url, proven.form, proven.headers)
     run.emit(received(answer))
     answered(Sent(proven, requested_at, answer))
-    return read_answer(answer, requested_at, grant.hints)
+    try:
+        return read_answer(answer, requested_at, grant.hints)
+    except RefusedError as refusal:
+        raise advised(refusal, authentication, proven.form) from None
 
 
 def received(answer: Answer, what: str = "Token response") -> AnswerReceived:
