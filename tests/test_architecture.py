@@ -159,6 +159,10 @@ def test_servers_stand_in_one_package() -> None:
     ("args", "env"),
     [
         (["--help"], {}),
+        (["-h"], {}),
+        (["help"], {}),
+        (["help", "token"], {}),
+        (["token", "-h"], {}),
         (["--version"], {}),
         (["client-assertion", "--help"], {}),
         (["decode", "--help"], {}),
@@ -167,7 +171,10 @@ def test_servers_stand_in_one_package() -> None:
         (["profile", "add", "--help"], {}),
         ([], {"_BANNO_CREDS_COMPLETE": "bash_complete", "COMP_WORDS": "banno-creds client-", "COMP_CWORD": "1"}),
     ],
-    ids=["help", "version", "command help", "decode help", "token help", "api help", "profile help", "completion"],
+    ids=[
+        *("help", "short help", "help as a command", "help of a command", "short help of a command", "version"),
+        *("command help", "decode help", "token help", "api help", "profile help", "completion"),
+    ],
 )
 def test_help_and_completion_load_nothing_heavy(args: list[str], env: dict[str, str]) -> None:
     program = (
@@ -189,8 +196,8 @@ def test_listing_the_commands_imports_none_of_them() -> None:
         "import sys, banno_creds.cli.main as c\n"
         "c.run(['--help'])\n"
         "sys.exit(', '.join(m for m in sys.modules if m.startswith('banno_creds.cli.')\n"
-        "    and m not in ('banno_creds.cli.main', 'banno_creds.cli.groups')) or 0)"
+        "    and m not in ('banno_creds.cli.main', 'banno_creds.cli.groups', 'banno_creds.cli.help')) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(re.findall(r"^  ([a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)) == set(COMMANDS)

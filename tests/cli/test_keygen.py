@@ -620,7 +620,7 @@ class TestPlaces:
         assert (result.code, result.stdout, listing(here)) == (2, "", {})
         assert result.stderr == error("--bits is for RSA; a P-256 key has its size", "leave --bits out")
 
-    @pytest.mark.parametrize("args", [["--bits", "1024"], ["--type", "ed25519"], ["--passphrase", "x"], ["extra"]])
+    @pytest.mark.parametrize("args", [["--bits", "1024"], ["--type", "ed25519"], ["extra"]])
     def test_usage_errors(self, cli: Cli, here: Path, args: list[str]) -> None:
         result = cli("keygen", *args)
         assert (result.code, result.stdout, listing(here)) == (2, "", {})

@@ -459,9 +459,9 @@ def test_a_passphrase_file_may_end_its_line(cli: Cli, tmp_path: Path, end: bytes
         (["--alg", "HS256"], "'HS256' is not one of 'PS256', 'RS256', 'ES256'"),
         (["--alg", "ES256"], "cannot sign with ES256"),
         (["--output", "xml"], "'xml' is not one of"),
-        (["--no-such-option"], "No such option '--no-such-option'"),
+        (["--no-such-option"], "There is no option --no-such-option of banno-creds client-assertion"),
         (["--ca-bundle", "/no/such/file", "--token-endpoint", "https://localhost:1/"], "the CA bundle /no/such/file"),
-        (["surplus"], "takes fewer arguments than were given"),
+        (["surplus"], "banno-creds client-assertion takes no arguments"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_2_with_words_and_a_hint(

@@ -556,7 +556,6 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "base64 of a text": (lambda _: b64encode(b"The key is in the safe."), NO_KEY),
     "a text that starts with 0": (lambda _: b"0123456789", NO_KEY),
     "the digit 0": (lambda _: b"0", NO_KEY),
-    "base64 twice": (lambda pem: b64encode(b64encode(pem)), NO_KEY),
     "a path": (
         lambda _: b"C:\\Users\\me\\bank key.pem\r\n",
         ("{} holds what looks like a file's path, and no key", f"give that path with {setting('private_key')}"),
@@ -573,7 +572,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "a certificate request, DER": (lambda pem: csr(pem, "DER"), REQUEST),
     "parameters alone": (lambda _: openssl("ecparam", "-name", "prime256v1"), holds("EC PARAMETERS")),
     "a PGP key": (
-        lambda pem: relabel(pem, b"PRIVATE KEY", b"PGP PRIVATE KEY BLOCK"),
+        lambda _: b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQHYBGkp\n=Zz9a\n-----END PGP PRIVATE KEY BLOCK-----\n",
         holds("PGP PRIVATE KEY BLOCK"),
     ),
     "PKCS#12": (pkcs12, PKCS12),
@@ -645,11 +644,6 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "lines that do not go together": (lambda pem: pem.replace(b"END PRIVATE", b"END RSA PRIVATE"), CUT),
     "a line missing in the middle": (lambda pem: without(pem, 9), DAMAGED),
     "damaged": (damage, DAMAGED),
-    "a wrong label": (lambda pem: relabel(pem, b"PRIVATE", b"RSA PRIVATE"), DAMAGED),
-    "an encrypted key with the label of another": (
-        lambda pem: relabel(pkcs8(*PASSOUT)(pem), b"ENCRYPTED PRIVATE", b"PRIVATE"),
-        DAMAGED,
-    ),
     "an initialisation vector too short": (short_iv, DAMAGED),
     "a public point of another key": (mismatched_ec, DAMAGED),
     "DER cut off": (lambda pem: FORMS["RSA DER PKCS#8"][1](pem)[:700], DAMAGED),
@@ -682,7 +676,6 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
         ("{} is a JWK that is not for signing: its use is enc", "give one with use sig"),
     ),
     "a JWK for other operations": (lambda pem: jwk_of(pem, key_ops=["decrypt", "unwrapKey"]), NOT_TO_SIGN),
-    "a JWK for no operations": (lambda pem: jwk_of(pem, key_ops=[]), NOT_TO_SIGN),
     "a JWK whose key_ops is no array": (lambda pem: jwk_of(pem, key_ops="sign"), NOT_TO_SIGN),
     "an exponent of 1": (
         lambda _: weak_exponent(1),
@@ -697,7 +690,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
     "an RSA JWK with characters outside ASCII": (lambda pem: jwk_of(pem, n="é"), BAD_MEMBERS),
     "an RSA JWK with some of its primes": (lambda pem: jwk_of(pem, dp=None), BAD_MEMBERS),
     "an RSA JWK with a wrong prime": (lambda pem: jwk_of(pem, p="AQAB"), BAD_MEMBERS),
-    "an RSA JWK of three primes": (lambda pem: jwk_of(pem, oth=[]), BAD_MEMBERS),
+    "an RSA JWK of three primes": (lambda pem: jwk_of(pem, oth=[{"r": "AQAB"}]), BAD_MEMBERS),
     "an RSA JWK of 1024 bits": (
         lambda _: dump(rsa_jwk(keys.PrivateKey(serialization.load_pem_private_key(small_rsa(1024), None), "x"))),  # type: ignore[arg-type]
         weak(1024),

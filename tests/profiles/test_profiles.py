@@ -1168,7 +1168,9 @@ def test_without_a_name_the_default_is_shown(cli: Cli) -> None:
     )
 
 
-@pytest.mark.parametrize(("typed", "near"), [("lsit", "list"), ("rm", "--help"), ("defualt", "default")])
+@pytest.mark.parametrize(
+    ("typed", "near"), [("lsit", "list"), ("rm", "remove"), ("xyz", "--help"), ("defualt", "default")]
+)
 def test_a_misspelt_command_of_the_group_names_the_nearest(cli: Cli, typed: str, near: str) -> None:
     result = cli("profile", typed)
     assert (result.code, result.stdout) == (2, "")

@@ -367,8 +367,8 @@ PRIVATE: dict[str, tuple[Callable[[keys.PrivateKey], bytes], bool]] = {
         lambda key: spki(key) + private_bytes(key, Encoding.PEM, PrivateFormat.PKCS8),
         True,
     ),
-    "PKCS#8 in DER": (lambda key: private_bytes(key, Encoding.DER, PrivateFormat.PKCS8), False),
-    "PKCS#1 or SEC 1 in DER": (lambda key: private_bytes(key, Encoding.DER, PrivateFormat.TraditionalOpenSSL), False),
+    "PKCS#8 in DER": (lambda key: private_bytes(key, Encoding.DER, PrivateFormat.PKCS8), True),
+    "PKCS#1 or SEC 1 in DER": (lambda key: private_bytes(key, Encoding.DER, PrivateFormat.TraditionalOpenSSL), True),
     "PKCS#8 in DER, encrypted": (
         lambda key: private_bytes(key, Encoding.DER, PrivateFormat.PKCS8, b"passphrase"),
         False,
@@ -378,14 +378,14 @@ PRIVATE: dict[str, tuple[Callable[[keys.PrivateKey], bytes], bool]] = {
         False,
     ),
     "PuTTY": (lambda _: b"PuTTY-User-Key-File-3: ssh-rsa\r\nEncryption: none\r\n", False),
-    "base64 of DER": (lambda key: b64encode(private_bytes(key, Encoding.DER, PrivateFormat.PKCS8)), False),
+    "base64 of DER": (lambda key: b64encode(private_bytes(key, Encoding.DER, PrivateFormat.PKCS8)), True),
     "base64 of PKCS#12": (
         lambda key: b64encode(
             serialize_key_and_certificates(b"name", key.native, None, None, BestAvailableEncryption(b"x"))
         ),
         False,
     ),
-    "base64 of PEM": (lambda key: b64encode(private_bytes(key, Encoding.PEM, PrivateFormat.PKCS8)), False),
+    "base64 of PEM": (lambda key: b64encode(private_bytes(key, Encoding.PEM, PrivateFormat.PKCS8)), True),
     "JWK": (lambda key: json.dumps(private_jwk(key)).encode(), True),
     "JWKS with d": (lambda key: jwks({"kty": "XYZ"}, private_jwk(key)), True),
     "JWK, broken": (lambda key: json.dumps(private_jwk(key)).encode()[:-1], False),
@@ -445,7 +445,7 @@ def test_any_data_is_not_taken_for_a_private_key(data: bytes, head: bytes) -> No
 def test_private_key_that_is_too_small_is_a_private_key_all_the_same() -> None:
     content = small().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     registration = read_registration(content, ORIGIN)
-    assert (faults(registration), registration.keys) == (["registration.private_key"], ())
+    assert (faults(registration), registration.keys) == (["registration.private_key", "registration.key.size"], ())
 
 
 # ── What is no key at all ───────────────────────────────────────────────────────────────────────────────────────
@@ -466,18 +466,26 @@ NO_KEY = "public.pem: no public key in PEM, no JWK and no JWK Set"
         (bytes(range(256)) * 10, NO_KEY),
         (b"0" * 300, NO_KEY),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", NO_KEY),
-        (b"-----BEGIN PUBLIC KEY-----\n", NO_KEY),
+        (
+            b"-----BEGIN PUBLIC KEY-----\n",
+            "public.pem: it is cut off: its PEM block lacks the BEGIN line or the END line that goes with it",
+        ),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", NO_KEY),
-        (b"ssh-rsa AAAAB3NzaC1yc2E client", NO_KEY),
         (b"[]", NO_KEY),
         (b"{}", None),
         (b"{", None),
         (b'{"keys": 7}', "public.pem: it has keys that are no array"),
         (b'{"keys": []}', "public.pem: it holds no key for signatures"),
         (b'{"keys": [7, "x", null]}', "public.pem: it holds no key for signatures"),
-        (b'{"keys": [], "keys": []}', "public.pem: it has the member 'keys' more than once"),
+        (
+            b'{"keys": [], "keys": []}',
+            "public.pem: it starts like a JWK Set, but it has the member 'keys' more than once",
+        ),
         (b'{"error": "not found"}', None),
-        (b'{"keys": ' + b"[" * 200 + b"]" * 200 + b"}", "public.pem: it is JSON nested more than 100 levels deep"),
+        (
+            b'{"keys": ' + b"[" * 200 + b"]" * 200 + b"}",
+            "public.pem: it starts like a JWK Set, but it is JSON nested more than 100 levels deep",
+        ),
     ],
     ids=lambda value: ascii(value)[:40],
 )

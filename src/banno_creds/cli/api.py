@@ -148,11 +148,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
     PATH is a path of the API, with a query or without. Placeholders in it, such as {institutionId}, are filled from
     the token's claims. The answer's body goes to standard output as it arrives, its status and x-request-id to
     standard error. --timeout limits how long the answer may take to begin, and how long it may pause.
-
-    \b
-    banno-creds api --scope https://jackhenry.com/consumer-user-search \\
-      '/a/consumer-user-search/api/v0/institutions/{institutionId}/users?limit=1'
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    """
     report = report_for(values)
     _check_standard_input(values)
     whose = credentials(context, values)

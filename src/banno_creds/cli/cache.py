@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.groups import Group
-from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError, OutputError
 from banno_creds.storage import own_files
@@ -35,7 +35,7 @@ def command() -> None:
     "--output",
     "-o",
     command="cache",
-    type=click.Choice(["text", "json"]),
+    type=Choice(["text", "json"]),
     default="text",
     show_default=True,
     help="For people, or an array of objects.",

@@ -11,7 +11,7 @@ import click
 
 from banno_creds.cli.forms import FORMS, FORMS_HELP, write_token
 from banno_creds.cli.options import key_options, request_options, steps_options
-from banno_creds.cli.parameters import PROFILE, Command, option
+from banno_creds.cli.parameters import PROFILE, Choice, Command, option
 from banno_creds.cli.settings import client_config, report_for, run_for
 from banno_creds.config import DEFAULT_LIFETIME, KEY_VARIABLE, is_loopback
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @option(
     "--output",
     "-o",
-    type=click.Choice(FORMS),
+    type=Choice(FORMS),
     default="json",
     show_default=True,
     section="Output",
@@ -38,11 +38,8 @@ if TYPE_CHECKING:
 def command(context: click.Context, /, output: str, *, curl: bool, **values: Any) -> None:
     """Get an access token: sign the assertion, ask the token endpoint, show each step.
 
-    The steps go to standard error, the result to standard output:
-
-    \b
-    banno-creds client-assertion --client-id ID --private-key private.pem -o token
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    The steps go to standard error, the result to standard output.
+    """
     from banno_creds.steps import Step, TokenRequested
     from banno_creds.tokens.client_credentials import ClientCredentials
 

@@ -18,7 +18,7 @@ from click.shell_completion import (
     add_completion_class,
 )
 
-from banno_creds.cli.parameters import Command
+from banno_creds.cli.parameters import Choice, Command
 from banno_creds.cli.report import write_result
 from banno_creds.errors import BannoCredsError
 
@@ -144,7 +144,7 @@ SHELLS: dict[str, type[ShellComplete]] = {shell.name: shell for shell in (Bash, 
 
 
 @click.command("completion", cls=Command)
-@click.argument("shell", type=click.Choice(list(SHELLS)))
+@click.argument("shell", type=Choice(list(SHELLS)))
 @click.pass_context
 def command(context: click.Context, /, shell: str) -> None:
     """Print the completion for a shell; put the line into its start-up file:

@@ -78,9 +78,9 @@ def _program() -> str:
 
 
 def _as_typed(args: tuple[str, ...], end: str) -> str:
-    """Return the command as a person reads it: one option a line if it is too long for one line."""
-    command = shlex.join(["banno-creds", *args]) + end
-    return command if len(command) < _LINE else command.replace(" --", " \\\n  --").replace(" >", " \\\n  >")
+    from banno_creds.cli.help import as_typed
+
+    return "\n".join(as_typed(shlex.join(["banno-creds", *args]) + end, _LINE))
 
 
 @contextmanager

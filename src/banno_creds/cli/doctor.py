@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.inputs import check_file_or_url, expand
 from banno_creds.cli.options import key_options, request_options
-from banno_creds.cli.parameters import PROFILE, Command, Option, complete_file, option
+from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, option
 from banno_creds.cli.report import Report, as_option, write_result
 from banno_creds.cli.settings import client_config, endpoint, run_for
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
@@ -69,7 +69,7 @@ _NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle",
     "--output",
     "-o",
     command="doctor",
-    type=click.Choice(["text", "json"]),
+    type=Choice(["text", "json"]),
     default="text",
     show_default=True,
     section="Output",
@@ -94,12 +94,9 @@ def command(
     that would be refused. After a refusal it says what the cause may be, what it is not, and what to ask the bank's
     administrator.
 
-    \b
-    banno-creds doctor --client-id ID --private-key private.pem --registered public.pem
-
     The exit code is 0 if nothing is wrong (warnings are allowed), else that of the first fault: 2 configuration or
     clock, 3 key, 4 refused by the server or would be refused, 5 network.
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    """
     report = Report(quiet=True)
     tell: Callable[[Part], None] = report.part if output == "text" else _ignore
     if bundle is not None:

@@ -46,9 +46,10 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
     """Run a command that finds an access token in its environment.
 
     \b
-    BANNO_ACCESS_TOKEN      the token, valid for at least --min-ttl seconds
-    BANNO_TOKEN_TYPE        Bearer
-    BANNO_TOKEN_EXPIRES_AT  when it expires, in seconds since the epoch
+    The command finds in its environment:
+      BANNO_ACCESS_TOKEN      the token, valid for at least --min-ttl seconds
+      BANNO_TOKEN_TYPE        Bearer
+      BANNO_TOKEN_EXPIRES_AT  when it expires, in seconds since the epoch
 
     The variables with the private key, its path and the passphrase's file are removed from that environment. The
     command replaces this program, so its exit status and its signals are its own; 126 and 127 mean that it could not

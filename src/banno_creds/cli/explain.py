@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from banno_creds.cli.inputs import Argument
-from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import write_result
 from banno_creds.errors import ConfigurationError
 from banno_creds.rules.explanations import EXPLANATIONS, groups
@@ -51,7 +51,7 @@ def complete_name(context: click.Context, parameter: click.Parameter, incomplete
     "-o",
     command="explain",
     section="Output",
-    type=click.Choice(["text", "json"]),
+    type=Choice(["text", "json"]),
     default="text",
     show_default=True,
     help="Text for people, or a JSON object with its version.",

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 FORMS = ("json", "token", "header", "env", "github")
 FORMS_HELP = (
-    "The result's form: the whole token response; the access token alone; an Authorization header; a line that a "
-    'POSIX shell can eval (in two steps, vars=$(…) and eval "$vars": eval alone hides a failure); or, in GitHub '
-    "Actions, only a mask for the log; the token is written to $GITHUB_ENV and $GITHUB_OUTPUT."
+    "The result's form: json is the whole token response; token the access token alone; header an Authorization "
+    'header; env a line that a POSIX shell can eval (in two steps, vars=$(…) and eval "$vars": eval alone hides a '
+    "failure); github, in GitHub Actions, only a mask for the log: the token is written to $GITHUB_ENV and "
+    "$GITHUB_OUTPUT."
 )
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from banno_creds.errors import ConfigurationError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from click.shell_completion import CompletionItem
 
 # The purpose of each, in the order a newcomer needs them. Listing them imports none of them.
 COMMANDS = {
@@ -19,10 +19,10 @@ COMMANDS = {
     "token": "Print an access token, from the cache if possible.",
     "exec": "Run a command with an access token in its environment.",
     "api": "Call the API with an access token.",
+    "sign-jwt": "Print a signed client assertion.",
     "login": "Sign a person in, in the browser.",
     "whoami": "Show who is signed in.",
     "logout": "Sign out: revoke and forget the tokens.",
-    "sign-jwt": "Print a signed client assertion.",
     "doctor": "Find out why the server refuses you.",
     "lint-assertion": "Find out what is wrong with an assertion.",
     "decode": "Show what a token says; verify it if asked.",
@@ -47,28 +47,90 @@ class Invocation(NamedTuple):
     sleep: Callable[[float], None]
 
 
-class Group(click.Group):
-    """A group that names the nearest command when one is misspelt."""
+def _show_short_help(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    if not value or context.resilient_parsing:
+        return
+    from banno_creds.cli.help import short_help
+
+    click.echo(short_help(context), color=context.color)
+    context.exit()
+
+
+_SHORT_HELP = click.Option(
+    ["-h", "short_help"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_short_help,
+    help="Show what is needed most.",
+)
+
+
+class Helpful(click.Command):
+    """A command with two helps, one short and one whole, and words for what was mistyped."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Add the option for the short help."""
+        *own, whole = super().get_params(ctx)
+        return [*own, _SHORT_HELP, whole]
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the whole help."""
+        from banno_creds.cli.help import long_help
+
+        return long_help(ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; what looks like a slip of the hand is told first, for other errors follow from it."""
+        typed = tuple(args)
+        # Quotes and dashes of a text program are parsed without an error, and mean something else.
+        if not ctx.resilient_parsing and not "".join(typed).isascii():
+            from banno_creds.cli.mistakes import check_characters
+
+            check_characters(ctx, typed)
+        try:
+            return super().parse_args(ctx, args)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError:
+            from banno_creds.cli.mistakes import find_mistake
+
+            mistake = None if ctx.resilient_parsing else find_mistake(ctx, typed)
+            if mistake is None:
+                raise
+            raise mistake from None
+
+
+class Group(Helpful, click.Group):
+    """A group that has the command ``help``, and knows what a command is called by other programs."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command."""
-        known = self.list_commands(ctx)
-        if args and args[0] not in known and not args[0].startswith("-"):
-            from difflib import get_close_matches
+        if args[:1] == ["help"]:
+            from banno_creds.cli.help import HELP
 
-            near = get_close_matches(args[0], (*known, "--help", "--version"), 1)
-            where = ctx.command_path
-            raise ConfigurationError(
-                f"there is no command {args[0]!a}" + ("" if ctx.parent is None else f" of {where}"),
-                hint=f"did you mean: {where} {near[0]}" if near else f"{where} --help",
-            )
+            return "help", HELP, args[1:]
+        if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
+            from banno_creds.cli.mistakes import no_such_command
+
+            raise no_such_command(ctx, self.list_commands(ctx), args[0])
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete ``help`` too, which is not among the commands."""
+        from click.shell_completion import CompletionItem
+
+        found = super().shell_complete(ctx, incomplete)
+        is_help = incomplete and "help".startswith(incomplete)
+        return [*found, CompletionItem("help", help="Show the help of a command.")] if is_help else found
 
 
 class LazyGroup(Group):
     """A group that imports a command's module only when that command is asked for."""
+
+    purposes = COMMANDS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order a newcomer needs them."""
@@ -84,9 +146,3 @@ class LazyGroup(Group):
         command: click.Command = module.command
         command.short_help = COMMANDS[cmd_name]  # for the shell's completion
         return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them, as click would for what each says of itself."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))

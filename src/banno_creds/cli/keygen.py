@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from banno_creds.cli.inputs import StandardInput, expand, passphrase, prompt, read_passphrase
-from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError
@@ -32,7 +32,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     "--type",
     "key_type",
     command="keygen",
-    type=click.Choice(["rsa", "ec"]),
+    type=Choice(["rsa", "ec"]),
     default="rsa",
     show_default=True,
     section="Key",
@@ -41,7 +41,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
 @option(
     "--bits",
     command="keygen",
-    type=click.Choice([_DEFAULT_BITS, "3072", "4096"]),
+    type=Choice([_DEFAULT_BITS, "3072", "4096"]),
     section="Key",
     help="The size of an RSA key.  [default: 2048]",
 )
@@ -99,7 +99,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     "--output",
     "-o",
     command="keygen",
-    type=click.Choice(["text", "json"]),
+    type=Choice(["text", "json"]),
     default="text",
     show_default=True,
     section="Output",

@@ -11,7 +11,7 @@ import click
 
 from banno_creds.cli.inputs import Argument, check_file_or_url, expand, pasted, read_pasted
 from banno_creds.cli.options import lint_options
-from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.settings import endpoint, run_for
 from banno_creds.errors import ConfigurationError, TokenError
@@ -53,7 +53,7 @@ _VERSION = 1
     "--output",
     "-o",
     command="lint-assertion",
-    type=click.Choice(["text", "json"]),
+    type=Choice(["text", "json"]),
     default="text",
     show_default=True,
     section="Output",
@@ -67,11 +67,8 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
     against the options; nothing is sent to the server. On a shared machine, give the assertion on standard input or
     by --file: until it expires, anybody who sees it can use it.
 
-    \b
-    java -jar sign.jar | banno-creds lint-assertion --client-id ID --public-key public.pem
-
     The exit code is 0 if nothing is wrong with it (warnings are allowed), else 6.
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    """
     from banno_creds.rules.findings import NO_ASSERTION, Part
     from banno_creds.rules.lint import AssertionChecks, lint_assertion
 

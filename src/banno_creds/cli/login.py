@@ -13,7 +13,7 @@ from banno_creds.cli.browser import show
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import login_options, steps_options
-from banno_creds.cli.parameters import Command, option, spelling
+from banno_creds.cli.parameters import Choice, Command, option, spelling
 from banno_creds.cli.settings import persons_client, report_for, run_for, session_store
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.storage import own_files
@@ -70,7 +70,7 @@ MOST_WAIT = 3600
     "--output",
     "-o",
     command="login",
-    type=click.Choice(FORMS),
+    type=Choice(FORMS),
     default="json",
     show_default=True,
     section="Output",
@@ -86,11 +86,7 @@ def command(
     The redirect URI must be exactly the registered one. With https, a certificate for localhost is made; the browser
     warns about it once. Afterwards token, exec and api use the person's token for the same profile or client, and
     renew it if there is a refresh token. whoami shows who is signed in; logout ends the login.
-
-    \b
-    banno-creds login --client-id ID --private-key private.pem
-    banno-creds login --client-id ID --client-secret-file secret.txt --scope 'openid profile email'
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    """
     from banno_creds.login.authorization_code import log_in
     from banno_creds.tokens.cache import open_cache
 

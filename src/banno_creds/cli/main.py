@@ -29,7 +29,7 @@ EXIT_TERMINATED = 143
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["--help"]},
     epilog="""\b
 Exit codes:
   0  done
@@ -128,8 +128,6 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
     elif args and args[0] in COMMANDS:  # click does not say which command an option without its value belongs to
         where = f"banno-creds {args[0]}"
     message = error.format_message().rstrip(".")
-    if message.startswith("Got unexpected extra argument"):
-        message = f"{where} takes fewer arguments than were given"
     option = error.param if isinstance(error, click.BadParameter) else None
     if isinstance(option, click.Option) and error.ctx is not None:
         name = option.opts[0]
@@ -139,9 +137,10 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
         source = error.ctx.get_parameter_source(str(option.name))
         if source is click.core.ParameterSource.ENVIRONMENT:
             name = str(option.envvar)
-        return ConfigurationError(f"{name}: {error.message.rstrip('.')}", hint=f"{where} --help")
-    if isinstance(error, click.NoSuchOption) and where == "banno-creds":
-        return ConfigurationError(message, hint="an option of a command stands behind the command's name")
+        near = getattr(error, "near", None)
+        meant = f"{name} {near}" if name.startswith("-") else near
+        hint = f"{where} --help" if near is None else f"did you mean {meant}"
+        return ConfigurationError(f"{name}: {error.message.rstrip('.')}", hint=hint)
     return ConfigurationError(message, hint=f"{where} --help")
 
 

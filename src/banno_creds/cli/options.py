@@ -16,6 +16,7 @@ import click
 from banno_creds.cli.parameters import (
     CONFIG_FILE,
     PROFILE,
+    Choice,
     Declaration,
     F,
     NameValue,
@@ -163,7 +164,7 @@ _ALLOW_WRITABLE_KEY = option(
 _ASSERTION = (
     option(
         "--alg",
-        type=click.Choice(ALGORITHMS),
+        type=Choice(ALGORITHMS),
         section="Assertion",
         help="The signature algorithm.  [default: PS256 for RSA, ES256 for EC]",
     ),
@@ -198,7 +199,7 @@ _ASSERTION = (
 _ENDPOINT = (
     option(
         "--environment",
-        type=click.Choice(list(ENVIRONMENTS)),
+        type=Choice(list(ENVIRONMENTS)),
         default=DEFAULT_ENVIRONMENT,
         show_default=True,
         section="Server",
@@ -352,7 +353,7 @@ _VERBOSE = (
         "-q/-v",
         default=True,
         section="Output",
-        help="Do not show the steps; or show them, and whether the cache answered.  [default: quiet]",
+        help="Do not show the steps, or show them and whether the cache answered.  [default: quiet]",
     ),
     _SHOW_SECRETS,
 )

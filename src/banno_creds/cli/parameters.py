@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.groups import SPEAKER
+from banno_creds.cli.groups import SPEAKER, Helpful
 from banno_creds.cli.report import as_option
 from banno_creds.config import (
     KEY_VARIABLE,
@@ -66,6 +66,12 @@ class Option(click.Option):
         texts = value if isinstance(value, tuple | list) else [value]
         if any(isinstance(text, str) and is_private_key(text) for text in texts):
             raise _key_in_the_wrong_place(self, ctx)
+        for text in texts:
+            # The client ID is judged by a rule of its own, for programs and the doctor too.
+            if isinstance(text, str) and not text.isascii() and self.name != "client_id":
+                from banno_creds.cli.mistakes import check_value
+
+                check_value(_given_by(self, ctx), text)
         return super().process_value(ctx, value)
 
 
@@ -76,6 +82,14 @@ class Setting(Option):
         kwargs["help"] = setting_help or kwargs["help"]
         kwargs |= {"envvar": None, "show_envvar": False, "required": False, "default": None, "show_default": False}
         super().__init__(*args, **kwargs)
+
+
+def _given_by(option: click.Option, context: click.Context) -> str:
+    """Name the option, the variable or the profile's setting that gave an option's value."""
+    source = context.get_parameter_source(str(option.name))
+    if source is ParameterSource.ENVIRONMENT:
+        return str(option.envvar)
+    return f"{option.name} in the profile" if source is ParameterSource.DEFAULT_MAP else option.opts[0]
 
 
 def _key_in_the_wrong_place(option: Option, context: click.Context) -> ConfigurationError:
@@ -91,24 +105,13 @@ def _key_in_the_wrong_place(option: Option, context: click.Context) -> Configura
     )
 
 
-class Command(click.Command):
-    """A command whose help lists its options under headings."""
+class Command(Helpful):
+    """A command with options, which messages name as this command line spells them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, and let messages spell the settings as this command line does."""
         ctx.meta[SPEAKER] = ctx
         return super().parse_args(ctx, args)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, each section in the order of its first option."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
 
 
 def spelling(context: click.Context | None) -> Callable[[str], str]:
@@ -182,6 +185,53 @@ class NameValue(click.ParamType[tuple[str, Any]]):
         if not equals or not name.strip():
             self.fail(f"write it as name=value{' or name:=JSON' if self.typed else ''}", param, ctx)
         return name, text
+
+
+class Choice(click.Choice[str]):
+    """One of a few words, in any case."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Find the word; a word that begins or looks like the value is the hint of the error."""
+        found = next((word for word in self.choices if str(value).lower() == word.lower()), None)
+        if found is None:
+            raise NoSuchChoiceError(
+                self.get_invalid_choice_message(value, ctx), ctx=ctx, param=param, near=self._near(str(value))
+            )
+        return found
+
+    def _near(self, value: str) -> str | None:
+        from difflib import get_close_matches
+
+        wanted = value.lower()
+        meant = next(
+            (word for word, others in _CHOICES.items() if word in self.choices and wanted in others.split()), None
+        )
+        beginning = [word for word in self.choices if word.lower().startswith(wanted) and wanted]
+        near = get_close_matches(wanted, [word.lower() for word in self.choices], 1)
+        return meant or next((word for word in self.choices if word in beginning or [word.lower()] == near), None)
+
+
+class NoSuchChoiceError(click.BadParameter):
+    """A value is none of the words that there are; ``near`` is the one that may be meant."""
+
+    def __init__(self, *args: Any, near: str | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.near = near
+
+
+# What other programs call a value.
+_CHOICES = {
+    "token": "text raw plain access_token access-token jwt value",
+    "header": "http auth authorization bearer curl",
+    "env": "export shell sh bash eval dotenv environment",
+    "github": "gha actions github-actions",
+    "text": "human table plain pretty raw txt",
+    "ec": "ecdsa p256 p-256 es256 ec256 prime256v1 secp256r1 elliptic",
+    "rsa": "rs256 ps256 rsa2048 rsa-2048 pkcs1",
+    "production": "prod prd live",
+    "2048": "2k 2048-bit",
+    "4096": "4k 4096-bit",
+}
 
 
 class Declaration(Protocol):

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.groups import Group
 from banno_creds.cli.options import CONFIG, setting_options
-from banno_creds.cli.parameters import Command, Option, complete_profile, option
+from banno_creds.cli.parameters import Choice, Command, Option, complete_profile, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute
 from banno_creds.errors import ConfigurationError
@@ -26,7 +26,7 @@ _OUTPUT = option(
     "--output",
     "-o",
     command="profile",
-    type=click.Choice(["text", "json"]),
+    type=Choice(["text", "json"]),
     default="text",
     show_default=True,
     section="Output",
@@ -38,12 +38,8 @@ _OUTPUT = option(
 def command() -> None:
     """Keep clients' settings under names, in config.toml.
 
-    \b
-    banno-creds profile add test --client-id ID --private-key private.pem
-    banno-creds token --profile test
-
     An option or a variable overrides what the profile says.
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    """
 
 
 @command.command("add", cls=Command, short_help="Write a profile, or replace one.")

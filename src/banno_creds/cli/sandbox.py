@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage.secret_files import read_file
@@ -132,7 +132,7 @@ A request asks for faults with the header "Sandbox-Fault: NAME[=VALUE], ..."."""
 @option(
     "--id-token-alg",
     command="sandbox",
-    type=click.Choice(["RS256", "ES256", "PS256"]),
+    type=Choice(["RS256", "ES256", "PS256"]),
     default="RS256",
     show_default=True,
     section=SIGN_IN,

@@ -9,7 +9,7 @@ import click
 from banno_creds.cli.forms import FORMS, FORMS_HELP, write_token
 from banno_creds.cli.obtained import obtain
 from banno_creds.cli.options import cache_options
-from banno_creds.cli.parameters import Command, option
+from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.settings import report_for
 
 
@@ -19,7 +19,7 @@ from banno_creds.cli.settings import report_for
     "--output",
     "-o",
     command="token",
-    type=click.Choice(FORMS),
+    type=Choice(FORMS),
     default="token",
     show_default=True,
     section="Output",
@@ -29,13 +29,9 @@ from banno_creds.cli.settings import report_for
 def command(context: click.Context, /, output: str, **values: Any) -> None:
     """Print an access token, and nothing else: from the cache if it is valid for another minute, else a new one.
 
-    \b
-    header=$(banno-creds token --output header)
-    printf '%s\\n' "$header" | curl --header @- https://banno.com/…
-
     If many processes ask at once, the server is asked once. A refusal is remembered for 30 s, so that a loop does not
     get this address blocked.
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    """
     report = report_for(values)
     obtained = obtain(context, values, report)
     report.end()

@@ -40,13 +40,14 @@ def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
         ConfigurationError: the algorithm does not fit the key.
     """
     alg = requested or key.jwk_alg
-    fitting = ALGORITHMS[key.type]
+    fitting = ALGORITHMS[key.type] if key.only_alg is None else (key.only_alg,)
     if alg is None:
         return fitting[0]
     if alg not in fitting:
         raise ConfigurationError(
             f"{key.origin} is an {key.description} key and cannot sign with {alg}"
-            + ("" if requested else ", as its JWK says"),
+            + ("" if requested else ", as its JWK says")
+            + ("" if key.only_alg is None else f": it is for {key.only_alg} alone (id-RSASSA-PSS)"),
             hint=f"set {setting('alg')} to {' or '.join(fitting)}" + (", or leave it out" if requested else ""),
         )
     return alg

@@ -11,7 +11,8 @@ from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, i
 from banno_creds.doctor.case import ASSERTION, CONFIGURATION, KEY, REGISTRATION
 from banno_creds.doctor.findings import passed, unknown, warning_of
 from banno_creds.errors import BannoCredsError
-from banno_creds.jose.keys import form_of, load_private_key
+from banno_creds.jose.keys import load_private_key
+from banno_creds.jose.private_keys import form_of
 from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.rules.lint import load_registration

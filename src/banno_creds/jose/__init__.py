@@ -3,10 +3,14 @@
 Other wings may import:
 
 - `encoding`: strict base64url and JSON;
-- `keys`: a private key in each of its usual forms, and its public half;
+- `keys`: a key pair, and a private key in each of its usual forms;
+- `private_keys`: `form_of`, the form that a private key was given in;
+- `public_keys`: the public keys in a file, in each of their usual forms;
 - `jwks`: the public keys that may verify a signature, from a file or a JWK Set;
 - `decode`: take a JWT apart, and check its times and claims;
 - `verify`: find the key that made a signature, or the wrong form that a signature has.
 
-`unusable_key` is internal: it explains to `keys` what was given instead of a private key.
+The others are internal: `dressings` undoes what editors and secret stores do to a key, `der` tells by its structure
+what something is, `jwk` mends the members of a JWK, `libraries` meets what libraries raise, and `unusable_key` names
+what was given instead of a key.
 """

@@ -1,71 +1,152 @@
-"""Say what was given in the place of a usable private key. `keys` imports this only when a key cannot be read."""
+"""Say what was given in the place of a key. The readers import this only when a key cannot be read."""
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.x509 import load_der_x509_certificate, load_der_x509_csr
+from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.config import KEY_VARIABLE
 from banno_creds.errors import KeyLoadError
+from banno_creds.jose import der
+from banno_creds.jose.dressings import Block, decoded
 from banno_creds.text import setting
 
-# A PFX (RFC 7292 section 4): a SEQUENCE that starts with the version 3 and another SEQUENCE.
-_PKCS12 = re.compile(rb"0(?:[\x00-\x80]|\x81.|\x82..|\x83...)\x02\x01\x030", re.DOTALL)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
 _PATH = re.compile(rb"[^\n]{1,300}\.(?:pem|key|der|p8|pk8|jwk|json|txt)", re.IGNORECASE)
-_PUBLIC_LABELS = {
-    "PUBLIC KEY": "a public key",
-    "RSA PUBLIC KEY": "a public key",
-    "CERTIFICATE": "a certificate",
-    "TRUSTED CERTIFICATE": "a certificate",
-    "X509 CERTIFICATE": "a certificate",
-    "CERTIFICATE REQUEST": "a certificate request",
-    "NEW CERTIFICATE REQUEST": "a certificate request",
-}
-_DER_READERS = {
-    "a public key": serialization.load_der_public_key,
-    "a certificate": load_der_x509_certificate,
-    "a certificate request": load_der_x509_csr,
-}
-_MAKE_ONE = "make a key pair with: banno-creds keygen"
+MAKE_ONE = "make a key pair with: banno-creds keygen"
+ACCEPTED = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
 _GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 # For a key in a variable, from a CI job's secret: the reader of the log has no file to look at.
 _STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
 
+_FROM_P12 = "openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem"
 
-def no_private_key(text: bytes, labels: set[str], origin: str) -> KeyLoadError:
-    """Describe text without a whole private key in PEM; ``labels`` are those of its whole PEM blocks."""
+
+class Container(NamedTuple):
+    """Something that has a key in it, and how to take it out.
+
+    Attributes:
+        name: what it is.
+        private: the command that takes the private key out.
+        public: the command that takes a public key or a certificate out.
+    """
+
+    name: str
+    private: str
+    public: str
+
+
+def _java(kind: str) -> Container:
+    to_p12 = (
+        f"keytool -importkeystore -srckeystore FILE -srcstoretype {kind} -destkeystore key.p12 -deststoretype pkcs12"
+    )
+    return Container(
+        f"a Java keystore ({kind})",
+        f"convert it: {to_p12}; then: {_FROM_P12.replace('FILE', 'key.p12')}",
+        f"take the certificate out of it: keytool -exportcert -rfc -keystore FILE -storetype {kind} -alias NAME",
+    )
+
+
+_PKCS12 = Container(
+    der.PKCS12,
+    f"take the key out of it: {_FROM_P12}",
+    "take the certificate out of it: openssl pkcs12 -in FILE -nokeys -clcerts -out certificate.pem",
+)
+_PUTTY = Container(
+    "a PuTTY key",
+    "convert it: puttygen FILE -O private-openssh -o key.pem; on Windows, in PuTTYgen: "
+    "Conversions, Export OpenSSH key",
+    "convert it: puttygen FILE -O private-openssh -o key.pem, then: openssl pkey -in key.pem -pubout",
+)
+# By the first bytes; OpenSSL's words for Microsoft's two forms are PVK and MSBLOB.
+_CONTAINERS: tuple[tuple[bytes, Container], ...] = (
+    (b"\xfe\xed\xfe\xed", _java("JKS")),
+    (b"\xce\xce\xce\xce", _java("JCEKS")),
+    (b"PuTTY-User-Key-File", _PUTTY),
+    *(
+        (magic, Container(name, f"convert it: {how} -out key.pem", f"convert it: {how} -pubout"))
+        for magic, name, how in (
+            (b"\x1e\xf1\xb5\xb0", "a key in Microsoft's PVK format", "openssl rsa -inform PVK -in FILE"),
+            (b"\x07\x02\x00\x00", "a key in Microsoft's blob format", "openssl rsa -inform MSBLOB -in FILE"),
+        )
+    ),
+    *(
+        (magic, Container(name, how, how))
+        for magic, name, how in (
+            (b"AGE-SECRET-KEY-", "a key of age, which encrypts files and cannot sign", MAKE_ONE),
+            (b"age-encryption.org/", "a file encrypted with age", "decrypt it: age -d -i IDENTITY FILE"),
+            (b"$ANSIBLE_VAULT;", "a file encrypted with Ansible Vault", "decrypt it: ansible-vault view FILE"),
+            (b"<RSAKeyValue>", "an RSA key in .NET's XML", "write it as PEM: in .NET, ExportPkcs8PrivateKeyPem()"),
+            (b"\x1f\x8b", "a compressed file (gzip)", "unpack it first: gzip -dc FILE"),
+            (b"PK\x03\x04", "a ZIP file", "unpack it first"),
+        )
+    ),
+)
+_OPENSSH_PUBLIC = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
+_SSH2 = b"SSH2 PUBLIC KEY"
+
+
+def container(text: bytes, kind: str | None = None) -> Container | None:
+    """Recognise a container of keys by its first bytes, in base64 too, or by what DER it is."""
+    if kind == der.PKCS12:
+        return _PKCS12
+    if kind == der.BCFKS:
+        return _java("BCFKS")._replace(name=der.BCFKS)
+    for content in (text, decoded(b"".join(text.split())) or b""):
+        for magic, it in _CONTAINERS:
+            if content.startswith(magic):
+                return it
+    return None
+
+
+def is_openssh_public(text: bytes, found: Sequence[Block] = ()) -> bool:
+    """Return whether it is a public key of OpenSSH, as a line or in its own armour (RFC 4716)."""
+    return text.startswith(_OPENSSH_PUBLIC) or any(block.label == _SSH2 for block in found)
+
+
+def kinds_of(found: Sequence[Block]) -> list[str]:
+    """Name what is in the blocks of PEM, by what they hold, or else by their labels."""
+    return sorted({block.kind or block.label.decode("ascii") for block in found})
+
+
+def no_private_key(text: bytes, found: Sequence[Block], halves: Sequence[bytes], origin: str) -> KeyLoadError:
+    """Describe text without a whole private key in PEM.
+
+    Args:
+        text: from `dressings.undress`.
+        found: its whole blocks of PEM.
+        halves: the labels of those that lack a line.
+        origin: the key's source.
+    """
     if not text:
         return KeyLoadError(
-            f"{origin} is empty", hint=_for_origin(f"look at what should have filled it, or {_MAKE_ONE}", origin)
+            f"{origin} is empty", hint=_for_origin(f"look at what should have filled it, or {MAKE_ONE}", origin)
         )
-    half = b"PRIVATE KEY-----" in text and not any("PRIVATE KEY" in label for label in labels)
-    if half or (text.startswith(b"-----BEGIN") and not labels):
-        return KeyLoadError(
-            f"{origin} is cut off: its PEM block lacks the BEGIN line or the END line that goes with it",
-            hint=_for_origin("copy the whole file, from -----BEGIN to the last dash of -----END …-----", origin),
-        )
-    for label in sorted(labels & _PUBLIC_LABELS.keys()):
-        return _public(_PUBLIC_LABELS[label], origin)
-    if text.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-", b"---- BEGIN SSH2 PUBLIC KEY ----")):
+    if is_openssh_public(text, found):
         return KeyLoadError(
             f"{origin} holds a public key (OpenSSH), and signing needs the private key",
             hint="the private one is usually the file of the same name without .pub",
         )
-    if text.startswith(b"PuTTY-User-Key-File"):
+    if any(b"PRIVATE KEY" in label for label in halves) or (text.startswith(b"-----BEGIN") and not found):
         return KeyLoadError(
-            f"{origin} is a PuTTY key",
-            hint="convert it: puttygen FILE -O private-openssh -o key.pem; on Windows, in PuTTYgen: "
-            "Conversions, Export OpenSSH key",
+            f"{origin} is cut off: its PEM block lacks the BEGIN line or the END line that goes with it",
+            hint=_for_origin("copy the whole file, from -----BEGIN to the last dash of -----END …-----", origin),
         )
-    if labels:
+    if (what := container(text)) is not None:
+        return KeyLoadError(f"{origin} is {what.name}", hint=what.private)
+    for kind in (der.PUBLIC, der.CERTIFICATE, der.REQUEST, der.REVOCATIONS, der.PKCS7):
+        if any(block.kind == kind for block in found):
+            return _no_private(kind, origin)
+    if found:
+        what_else = ", ".join(sorted({block.label.decode("ascii") for block in found}))
         return KeyLoadError(
-            f"{origin} holds no private key that can be used here, but: {', '.join(sorted(labels))}",
-            hint=_GIVE_PRIVATE,
+            f"{origin} holds no private key that can be used here, but: {what_else}", hint=_GIVE_PRIVATE
         )
+    if (what_it_is := der.kind_of(text)) is not None:
+        return _no_private(what_it_is, origin)
     if _PATH.fullmatch(text):
         return KeyLoadError(
             f"{origin} holds what looks like a file's path, and no key",
@@ -74,22 +155,15 @@ def no_private_key(text: bytes, labels: set[str], origin: str) -> KeyLoadError:
     length = f", in its {len(text)} characters" if origin == KEY_VARIABLE else ""
     return KeyLoadError(
         f"{origin} holds no key{length}: neither PEM, DER nor JWK",
-        hint=_for_origin(f"{_GIVE_PRIVATE}, or {_MAKE_ONE}", origin),
+        hint=_for_origin(f"{_GIVE_PRIVATE}, or {MAKE_ONE}", origin),
     )
 
 
-def not_a_der_key(content: bytes, origin: str) -> KeyLoadError:
-    """Describe DER that is no private key; it has no label, so it is tried as everything else."""
-    if _PKCS12.match(content):
-        return KeyLoadError(
-            f"{origin} is a PKCS#12 file (.p12, .pfx)",
-            hint="take the key out of it: openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem",
-        )
-    for kind, read in _DER_READERS.items():
-        with suppress(ValueError, UnsupportedAlgorithm):
-            read(content)
-            return _public(kind, origin)
-    return damaged(origin)
+def not_a_der_key(kind: str | None, origin: str) -> KeyLoadError:
+    """Describe DER that is no private key, by what it is."""
+    if (what := container(b"", kind)) is not None:
+        return KeyLoadError(f"{origin} is {what.name}", hint=what.private)
+    return damaged(origin) if kind is None else _no_private(kind, origin)
 
 
 def damaged(origin: str) -> KeyLoadError:
@@ -100,7 +174,26 @@ def damaged(origin: str) -> KeyLoadError:
     )
 
 
-def _public(kind: str, origin: str) -> KeyLoadError:
+def wrong_curve(curve: str, origin: str) -> KeyLoadError:
+    """Describe an EC key that is on another curve than P-256."""
+    return KeyLoadError(
+        f"{origin} is an EC key on {curve}; ES256 needs P-256 (secp256r1)",
+        hint="make one with: banno-creds keygen --type ec",
+    )
+
+
+def wrong_type(name: str, origin: str) -> KeyLoadError:
+    """Describe a key that is neither RSA nor EC."""
+    article = "an" if name[0] in "EMX" else "a"  # Ed25519, ML-DSA and X25519; DSA and DH
+    return KeyLoadError(f"{origin} is {article} {name} key; {ACCEPTED}", hint=MAKE_ONE)
+
+
+def weak(why: str, origin: str) -> KeyLoadError:
+    """Describe an RSA key that nobody should sign with."""
+    return KeyLoadError(f"{origin} is an RSA key {why}", hint=MAKE_ONE)
+
+
+def _no_private(kind: str, origin: str) -> KeyLoadError:
     return KeyLoadError(
         f"{origin} holds {kind}, and signing needs the private key", hint=_for_origin(_GIVE_PRIVATE, origin)
     )

@@ -22,6 +22,7 @@ from jwt.algorithms import get_default_algorithms
 from banno_creds.errors import TokenError
 from banno_creds.jose.encoding import base64url_decode
 from banno_creds.jose.jwks import EDWARDS_ALGORITHMS
+from banno_creds.jose.libraries import UnreadableError, read_by
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
@@ -100,7 +101,12 @@ def made_by(key: VerificationKey, compact: str, alg: str) -> bool:
     # PyJWT's arithmetic without PyJWT's parser: the header that counts is the one that `decode` read strictly.
     algorithm = get_default_algorithms()["EdDSA" if alg in EDWARDS_ALGORITHMS else alg]
     signing_input, _, signature = compact.rpartition(".")
-    return algorithm.verify(signing_input.encode("ascii"), key.native, base64url_decode(signature))
+    try:
+        return read_by(
+            lambda: algorithm.verify(signing_input.encode("ascii"), key.native, base64url_decode(signature))
+        )
+    except UnreadableError:  # such as an exponent that OpenSSL refuses to work with
+        return False
 
 
 _AS_BYTES = "put the signature's bytes into base64url, and nothing in between"

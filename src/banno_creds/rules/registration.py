@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from banno_creds.client_authentication.signer import ALGORITHMS
-from banno_creds.errors import KeyLoadError
-from banno_creds.jose.encoding import parse_json_object
+from banno_creds.jose.der import MOST_RSA_BITS
+from banno_creds.jose.dressings import undress
+from banno_creds.jose.jwk import mended
 from banno_creds.jose.jwks import VerificationKey, public_key_of
-from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey, load_private_key
+from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
+from banno_creds.jose.public_keys import Found, NoPublicKeyError, read_public_keys
 from banno_creds.jose.verify import made_by, wrong_form
 from banno_creds.rules.findings import Finding, Rule
 from banno_creds.rules.known import RegisteredKey
 from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
 from banno_creds.rules.shown import shown
 from banno_creds.secrecy import is_private_key_file
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,26 +54,35 @@ class _Read(NamedTuple):
     kid: str | None = None
     alg: str | None = None
     operations: list[object] | None = None
+    name: str = ""  # of a type that is not even read
+    allowed: tuple[str, ...] | None = None  # by the key itself: id-RSASSA-PSS
+    empty: tuple[str, ...] = ()  # members that are empty text, and so stand for nothing that fits
+    odd: tuple[str, ...] = ()  # members that a stricter reader than this one may refuse
 
 
 def read_registration(content: bytes, origin: str) -> Registration:
     """Read the registered keys, and judge if the provider can use them."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
-        content = content.decode("utf-16", "replace").encode()
-    text = content.removeprefix(b"\xef\xbb\xbf")
-    if not text.startswith(b"0"):  # the last byte of DER may be any
-        text = text.strip()
+    text = undress(content)
     private = passed()
+    found_private = failed(f"{origin} holds a private key (not shown)", "the public key alone")
     if is_private_key_file(text):
-        private = failed(f"{origin} holds a private key (not shown)", "the public key alone")
+        private = found_private
     try:
-        read = _read_jwks(text) if text.startswith(b"{") else (_Read(_read_pem(text, origin)),)
-    except (ValueError, UnsupportedAlgorithm, KeyLoadError) as failure:
-        if private != passed():  # such as an encrypted private key: nothing else matters
-            return Registration(origin, (), {}, (_judged(Rule.REGISTRATION_PRIVATE_KEY, private),))
-        words = str(failure) if text.startswith(b"{") else "no public key in PEM, no JWK and no JWK Set"
+        keys = read_public_keys(content)
+        read = _read_jwks(keys.jwks) if keys.jwks is not None else tuple(map(_read_found, keys.found))
+    except ValueError as failure:
+        is_private = isinstance(failure, NoPublicKeyError) and failure.is_private
+        if is_private or private != passed():  # such as an encrypted private key: nothing else matters
+            return Registration(origin, (), {}, (_judged(Rule.REGISTRATION_PRIVATE_KEY, found_private),))
+        words, hint = f"it {failure}", None
+        if isinstance(failure, NoPublicKeyError):
+            words = words if str(failure) else "no public key in PEM, no JWK and no JWK Set"
+            hint = failure.hint
         unreadable = failed(f"{origin}: {words}", "a public key in PEM, a JWK or a JWK Set")
-        return Registration(origin, (), {}, (_judged(Rule.REGISTRATION_UNREADABLE, unreadable),))
+        finding = _judged(Rule.REGISTRATION_UNREADABLE, unreadable)
+        return Registration(origin, (), {}, (finding._replace(fix=hint or finding.fix),))
+    if keys.is_private:
+        private = found_private
     good = [one for one in read if _fault(one) is None]
     return Registration(
         origin,
@@ -116,26 +124,25 @@ def _judged(rule: Rule, outcome: Outcome) -> Finding:
     return judged(rule, "registered key", outcome)
 
 
-def _read_pem(text: bytes, origin: str) -> object:
-    if b"PRIVATE KEY-----" in text:
-        return load_private_key(text, origin, lambda: None).public.native
-    if b"CERTIFICATE-----" in text:
-        return x509.load_pem_x509_certificate(text).public_key()
-    with suppress(ValueError):
-        return serialization.load_pem_public_key(text)
-    return serialization.load_der_public_key(text)
+def _read_found(found: Found) -> _Read:
+    return _Read(found.native, name=found.name, allowed=found.algorithms)
 
 
-def _read_jwks(text: bytes) -> tuple[_Read, ...]:
-    """Read the keys of a JWK Set, or the one JWK, that are meant for signatures."""
-    members: dict[str, Any] = parse_json_object(text)
-    jwks = members.get("keys", [members])
+def _read_jwks(members: Mapping[str, Any]) -> tuple[_Read, ...]:
+    """Read the keys of a JWK Set that are meant for signatures."""
+    jwks = members["keys"]
     if not isinstance(jwks, list):
-        raise ValueError("it has keys that are no array")  # noqa: TRY004 - data, not types
-    read = [_read_jwk(jwk) for jwk in jwks[:_MOST_KEYS] if isinstance(jwk, dict) and jwk.get("use", "sig") == "sig"]
+        raise ValueError("has keys that are no array")  # noqa: TRY004 - data, not types
+    # Null is no other use, and an empty one is a fault of its own.
+    read = [
+        _read_jwk(jwk) for jwk in jwks[:_MOST_KEYS] if isinstance(jwk, dict) and jwk.get("use") in _FOR_SIGNATURES
+    ]
     if not read:
-        raise ValueError("it holds no key for signatures")
+        raise ValueError("holds no key for signatures")
     return tuple(read)
+
+
+_FOR_SIGNATURES = ("sig", None, "")
 
 
 def _read_jwk(jwk: Mapping[str, Any]) -> _Read:
@@ -146,6 +153,8 @@ def _read_jwk(jwk: Mapping[str, Any]) -> _Read:
         kid if isinstance(kid, str) else None,
         None if alg is None else str(alg),
         operations if isinstance(operations, list) else None,  # node-oidc-provider ignores any other value
+        empty=tuple(name for name in ("use", "alg") if jwk.get(name) == ""),
+        odd=tuple(name for name, value in jwk.items() if value is None or mended(jwk).get(name, value) != value),
     )
 
 
@@ -161,15 +170,27 @@ class _Fault(NamedTuple):
 def _fault(one: _Read) -> _Fault | None:
     native = one.native
     if isinstance(native, RSAPublicKey):
-        if native.key_size < LEAST_RSA_BITS:
+        if not LEAST_RSA_BITS <= native.key_size <= MOST_RSA_BITS:
             return _Fault(Rule.REGISTRATION_KEY_SIZE, f"RSA with {native.key_size} bits")
+        if one.allowed is not None and "PS256" not in one.allowed:
+            return _Fault(Rule.REGISTRATION_KEY_TYPE, "an RSASSA-PSS key limited to another hash than SHA-256")
     elif isinstance(native, EllipticCurvePublicKey):
         if native.curve.name != "secp256r1":
             return _Fault(Rule.REGISTRATION_KEY_TYPE, f"an EC key on the curve {native.curve.name}")
     elif native is None:
-        return _Fault(Rule.REGISTRATION_KEY_TYPE, "a key that cannot be read")
+        named = f"a key of the type {one.name}" if one.name else "a key that cannot be read"
+        return _Fault(Rule.REGISTRATION_KEY_TYPE, named)
     else:
         return _Fault(Rule.REGISTRATION_KEY_TYPE, f"a key of the type {type(native).__name__.strip('_')}")
+    # The provider compares a text that is there, and an empty one fits nothing.
+    if one.empty:
+        member = one.empty[0]
+        return _Fault(
+            Rule.REGISTRATION_KEY_TYPE,
+            f'a key whose {member} is empty ("")',
+            f"a value for {member}, or no such member",
+            f"leave {member} out of the JWK",
+        )
     # RFC 7517 section 4.3. The provider ignores a key that is not meant to verify.
     if one.operations is None or "verify" in one.operations:
         return None
@@ -184,6 +205,13 @@ def _fault(one: _Read) -> _Fault | None:
 def _judge_keys(read: tuple[_Read, ...], rule: Rule) -> Outcome:
     faults = [fault for one in read if (fault := _fault(one)) is not None]
     of_this_rule = [fault for fault in faults if fault.rule is rule]
+    odd_ones = [one.odd for one in read if one.odd] if rule is Rule.REGISTRATION_KEY_TYPE else []
+    if not of_this_rule and odd_ones:
+        return odd(
+            f"a JWK whose {' and '.join(map(printable, odd_ones[0]))} cannot be read by all",
+            "no member that is null, and numbers as RFC 7518 section 2 writes them",
+            "write the JWK again: banno-creds keygen --public-from FILE -o json",
+        )
     if not of_this_rule:
         return passed(", ".join(_described(one) for one in read if _fault(one) is None))
     # A set may hold keys for other purposes: it fails only if no key is left.
@@ -203,7 +231,8 @@ def _registered(one: _Read, origin: str) -> RegisteredKey:
     native = one.native
     fitting = ALGORITHMS["RSA" if isinstance(native, RSAPublicKey) else "EC"]
     # A key may be meant for one algorithm only (RFC 7517 section 4.4).
-    algorithms = tuple(alg for alg in fitting if one.alg in (None, alg))
+    allowed = fitting if one.allowed is None else one.allowed
+    algorithms = tuple(alg for alg in fitting if one.alg in (None, alg) and alg in allowed)
     description = f"{_described(one)} from {origin}"
     key = VerificationKey(native, description, algorithms, one.kid)  # type: ignore[arg-type]  # `_fault` has seen to it
     return RegisteredKey(description, algorithms, partial(made_by, key), one.kid, partial(wrong_form, key))

@@ -67,6 +67,23 @@ def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError
     return _read(path, most, error)[0]
 
 
+def as_utf8(content: bytes) -> bytes:
+    """Return a text in UTF-8 without a byte-order mark; PowerShell's ``>`` writes UTF-16.
+
+    Args:
+        content: the text as it stands in a file. Other encodings, and what is no text, stay as they are.
+    """
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif content[1:2] == b"\0" and content[:1] != b"\0" and not any(content[1:200:2]):
+        encoding = "utf-16-le"
+    elif content[:1] == b"\0" and content[1:2] not in (b"", b"\0") and not any(content[:200:2]):
+        encoding = "utf-16-be"
+    else:
+        return content.removeprefix(b"\xef\xbb\xbf")
+    return content.decode(encoding, "replace").removeprefix("\ufeff").encode()
+
+
 def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFile:
     """Read a file with a secret, such as a private key, and check who else may read or change it.
 

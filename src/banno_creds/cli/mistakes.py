@@ -1,0 +1,529 @@
+"""Slips of the hand on the command line: what was meant is told by meaning first, then by spelling.
+
+Imported only when a command line cannot be used as it is. What was typed may be a secret: only the names of options
+are shown, and the values of options that are known and hold none.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from banno_creds.errors import ConfigurationError
+from banno_creds.secrecy import is_private_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+T = TypeVar("T")
+
+# What other programs call an option, and ours: the first that the command has. A sentence stands for none.
+_NO_INSECURE = "TLS is always checked; to trust the server's certificate, give its authority: --ca-bundle FILE"
+_OPTIONS = {
+    "k insecure no-verify skip-verify tls-skip-verify skip-tls-verify insecure-skip-tls-verify no-check-certificate "
+    "no-ssl-verify ssl-verify tls-verify verify-ssl verify-tls no-tls-verify": (_NO_INSECURE,),
+    "verify": (_NO_INSECURE,),
+    "key pem keyfile key-file key-path private private-key-file private-key-path private-key-pem pem-file identity "
+    "identity-file i signing-key rsa-key": ("--private-key", "--public-key"),
+    "pub pubkey public public-key-file public-key-path": ("--public-key", "--registered"),
+    "cert certificate cert-file crt": ("--public-key", "--registered", "--ca-bundle"),
+    "cacert ca-cert ca cafile ca-file capath ca-certs ca-certificates ca-certificate root-ca tls-ca ssl-ca-cert "
+    "certificate-authority": ("--ca-bundle",),
+    "jwks-uri jwks-url jwk jwks-file keys": ("--jwks", "--registered"),
+    "json j": ("-o json", "--full"),
+    "yaml raw text plain": ("--output",),
+    "format out output-format fmt type t": ("--output",),
+    "header": ("-o header", "banno-creds token -o header"),
+    "export shell eval": ("-o env",),
+    "debug trace d vv vvv log-level loglevel": ("-v", "BANNO_CREDS_DEBUG=1 shows where an error comes from"),
+    "verbose v": ("-v", "the steps are shown unless --quiet is given; BANNO_CREDS_DEBUG=1 shows more of an error"),
+    "silent s no-steps": ("--quiet", "nothing but the result and errors is shown"),
+    "env e environ stage": ("--environment", "-o env"),
+    "password pass passphrase passwd pwd pw passin key-password key-pass key-passphrase private-key-password "
+    "password-file": ("--passphrase-file", "--encrypt", "banno-creds login asks for no password: the browser does"),
+    "secret client-secret secret-file app-secret": (
+        "--client-secret-file",
+        "a service account has a key and no secret: --private-key FILE",
+    ),
+    "url uri endpoint server host hostname base base-url api-url": ("--api-base", "--token-endpoint", "--issuer"),
+    "token-url token-uri token-server auth-url oauth-url access-token-url": ("--token-endpoint",),
+    "issuer-url issuer-uri iss discovery discovery-url authority provider well-known oidc-issuer oidc-issuer-url "
+    "idp": ("--issuer",),
+    "audience": ("--aud",),
+    "aud": ("--audience",),
+    "algorithm algo signing-alg signing-algorithm": ("--alg", "--type"),
+    "id client clientid appid app-id application-id u user user-id username sub subject": (
+        "--client-id",
+        "--login-hint",
+    ),
+    "key-id": ("--kid",),
+    "ttl expires exp expiry expires-in expiration duration validity valid-for lifespan": (
+        "--lifetime",
+        "--token-lifetime",
+        "--check-expiry",
+    ),
+    "min-valid min-validity time min-time margin": ("--min-ttl",),
+    "refresh renew fresh new reload ignore-cache skip-cache bypass-cache": ("--force-refresh",),
+    "f force": ("--force", "--file", "--force-refresh"),
+    "nocache cache no-caching disable-cache": ("--no-cache",),
+    "scopes s": ("--scope",),
+    "retry retries max-time max-wait connect-timeout m request-timeout": ("--timeout", "--wait"),
+    "p account name institution": ("--profile",),
+    "c cfg config-file conf": ("--config",),
+    "x proxy https-proxy http-proxy": ("set the variable HTTPS_PROXY",),
+    "color colour no-color no-colour colors": ("set the variable NO_COLOR=1",),
+    "version": ("banno-creds --version",),
+    "usage man ?": ("--help",),
+    "grant-type grant flow": ("token asks with client_credentials; a person signs in with: banno-creds login",),
+    "data body payload json-body data-raw data-binary": ("--input", "--claim"),
+    "request": ("--method",),
+    "query param-file": ("--field", "--param"),
+    "redirect redirect-url callback callback-url return-url": ("--redirect-uri",),
+    "nonce state": ("it is made afresh for each request",),
+    "browser open": ("--no-browser", "--manual"),
+    "headless device no-open paste": ("--manual", "--no-browser"),
+    "par pushed": ("--par", "--require-par"),
+    "size b length key-size modulus": ("--bits",),
+    "dry-run dryrun": ("--offline", "banno-creds sign-jwt sends nothing"),
+    "o output outfile output-file o-file": ("--output", "--bundle"),
+    "extra extra-claim claims payload-claim": ("--claim", "--claims"),
+    "expiry-check": ("--check-expiry",),
+}
+# Where a command means something else by it.
+_OF_COMMANDS = {
+    "keygen out": "--private-key",
+    "keygen f": "--private-key",
+    "keygen output-file": "--private-key",
+    "keygen key": "--private-key",
+    "keygen pubout": "--public-from",
+    "keygen public": "--public-from",
+    "keygen t": "--type",
+    "keygen n": "--encrypt",
+    "keygen algorithm": "--type",
+    "keygen curve": "--type",
+    "decode key": "--public-key",
+    "decode verify": "--issuer",
+    "lint-assertion key": "--public-key",
+    "sandbox key": "--public-key",
+    "sandbox private-key": "--public-key",
+    "sandbox p": "--port",
+    "api d": "--input",
+    "api url": "--api-base",
+    "api params": "--field",
+    "api type": "--header",
+    "login user": "--login-hint",
+    "login username": "--login-hint",
+    "login port": "--redirect-uri",
+}
+# What is no value but a secret, and so never an argument.
+_FILES_OF_SECRETS = ("--passphrase-file", "--client-secret-file")
+
+_COMMANDS = {
+    "get-token get access-token get-access-token gettoken tok auth-token bearer fetch print-token client-credentials "
+    "credentials creds": "token",
+    "auth authenticate authorize authorise": "token; for a person: banno-creds login",
+    "jwt sign signjwt sign-assertion create-jwt jws make-jwt": "sign-jwt",
+    "assertion assert clientassertion request-token exchange": "client-assertion",
+    "generate gen generate-key generate-keys genkey gen-key genrsa keypair key-pair key keys new newkey new-key "
+    "create create-key init setup make-key rotate public-key pubkey": "keygen",
+    "check test diagnose diagnostics diag status debug troubleshoot health ping fix why": "doctor",
+    "verify inspect parse show introspect read view jwt-decode debug-jwt print claims": "decode",
+    "run start with execute spawn": "exec",
+    "call request curl http rest invoke post put query send": "api",
+    "signin sign-in log-in": "login",
+    "signout sign-out log-out logoff revoke": "logout",
+    "user userinfo me id who session": "whoami",
+    "env export": "token -o env",
+    "header": "token -o header",
+    "refresh renew": "token --force-refresh",
+    "lint validate check-assertion lint-jwt": "lint-assertion",
+    "error errors rule rules describe": "explain",
+    "config configure settings profiles use account accounts conf": "profile",
+    "server serve mock fake idp provider mock-server": "sandbox",
+    "clear purge flush": "cache clear",
+    "example examples tutorial quickstart try tour intro": "demo",
+    "completions complete autocomplete bash zsh fish": "completion",
+    "version v": "--version",
+    "man usage ? docs": "--help",
+}
+_OF_GROUPS = {
+    "list": "ls show all status view",
+    "clear": "rm clean purge flush delete reset remove drop empty",
+    "remove": "rm del delete drop unset",
+    "add": "create new make save init",
+    "set": "edit update change modify",
+    "default": "use switch select activate",
+    "show": "get cat print info view describe",
+}
+
+_HYPHENS = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d\u00ad"
+_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a\u2033\u2032"
+_UNSEEN = ("Zs", "Zl", "Zp", "Cf")  # the categories of blanks and of characters without a width
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MOST_CHARACTERS = 150  # of a command line in a hint
+
+
+class _Word(NamedTuple):
+    """One word that was typed, or an option with its value."""
+
+    kind: str  # option, unknown, argument, blank (nothing behind =), empty (another option in the place of the value)
+    text: str
+    words: tuple[str, ...]
+    option: click.Option | None = None
+
+
+class _Judged(NamedTuple):
+    """What is wrong with a word, if anything, and how it is right; None if that is not sure."""
+
+    said: str
+    advice: str
+    words: tuple[str, ...] | None
+    option: click.Option | None = None
+
+
+def find_mistake(context: click.Context, typed: Sequence[str]) -> ConfigurationError | None:
+    """Return the error for the first slip in a command line that could not be parsed; None if there is none."""
+    options = _options(context)
+    words = list(_words(context, typed, options))
+    arguments = [word.text for word in words if word.kind == "argument"]
+    too_many = len(arguments) > _most_arguments(context)
+    judged: list[_Judged] = []
+    while words:
+        word = words.pop(0)
+        found = _judge(context, word, options, bare=too_many or not context.allow_interspersed_args)
+        follows = words[0].text if words and words[0].kind == "argument" else None
+        if word.kind == "blank" and too_many and follows:
+            words.pop(0)
+            said = f"a blank stands behind {word.text}"
+            advice = f"write the value behind it without one: {word.text}{_metavar(word.option)}"
+            found = _Judged(said, advice, (word.text + follows,), word.option)
+        elif found.said and found.words and len(found.words) == 1 and _takes_value(found.option) and follows:
+            words.pop(0)
+            found = found._replace(words=(*found.words, follows))
+        judged.append(found)
+    first = next((found for found in judged if found.said), None)
+    if first is None:
+        return _stray(context, arguments, options) if too_many else None
+    line = _shown_line(context, judged) if context.allow_interspersed_args else None
+    return ConfigurationError(
+        first.said, hint=f"did you mean: {line}" if line else first.advice or f"{context.command_path} --help"
+    )
+
+
+def _judge(context: click.Context, word: _Word, options: Mapping[str, click.Option], *, bare: bool) -> _Judged:
+    """Judge one word; with ``bare``, an argument may be an option without its dashes."""
+    if word.kind == "unknown":
+        return _unknown_option(context, word.text, options)
+    if word.kind == "empty":
+        said = f"{word.text} has no value: an option follows it"
+        return _Judged(said, f"{word.text} {_metavar(word.option)}", None)
+    if word.kind == "argument" and bare:
+        found = _bare(word.text, options)
+        if found is not None:
+            name, value = found
+            words = (name, value) if value else (name,)
+            advice = f"{name} {_metavar(options[name])}".rstrip()
+            return _Judged(f"{name.removeprefix('--')} lacks its two dashes", advice, words, options[name])
+    return _Judged("", "", word.words, word.option)
+
+
+def check_characters(context: click.Context, typed: Sequence[str]) -> None:
+    """Refuse a word with a dash, a quote or a blank that only a text program writes.
+
+    The values of options are checked where they are read, from wherever they come: see `check_value`.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    options = _options(context)
+    for word in _words(context, typed, options):
+        text = word.text
+        if text.isascii() or (word.kind == "argument" and context.command.name == "explain"):
+            continue
+        name = re.split(rf"[^\w.{re.escape(_HYPHENS)}]", text.lstrip(_HYPHENS))[0]
+        dash = next((c for c in text[: len(text) - len(text.lstrip(_HYPHENS)) + len(name)] if c in _HYPHENS[1:]), "")
+        meant = _exact(_canonical(name), options) or _short(name, options)
+        if text[0] in _HYPHENS and dash and (meant or _by_meaning(context, _canonical(name), options)):
+            shown = meant or "--" + _canonical(name)
+            raise ConfigurationError(
+                f"the dash of {name} comes from a text program: {_character(dash)}",
+                hint=f"type {f'{shown} {_metavar(options.get(shown))}'.rstrip()}",
+            )
+        if text.startswith("-") and meant and len(text) > len(name) + 2 and not text.split("=")[0].isascii():
+            odd = next((c for c in text if unicodedata.category(c) in _UNSEEN), "")
+            if odd:
+                raise ConfigurationError(
+                    f"behind {meant} stands no ordinary blank: {_character(odd)}",
+                    hint=f"type it again: {meant} {_metavar(options.get(meant))}".rstrip(),
+                )
+        if word.kind == "argument":
+            check_value("an argument", text)
+
+
+def check_value(name: str, value: str) -> None:
+    """Refuse a value in a text program's quotes, or with a blank at its end that cannot be seen.
+
+    Args:
+        name: what the value belongs to: an option, a variable, a profile's setting.
+        value: the value; it is not shown.
+
+    Raises:
+        ConfigurationError: it has such a character.
+    """
+    if value[:1] in _QUOTES and value:
+        raise ConfigurationError(
+            f"{name} begins with a quote from a text program: {_character(value[0])}",
+            hint="type it again, in ' or \" or without quotes",
+        )
+    for where, character in (("begins", value[:1]), ("ends", value[-1:])):
+        if unicodedata.category(character or "a") in _UNSEEN and not character.isascii():
+            raise ConfigurationError(
+                f"{name} {where} with a character that cannot be seen: {_character(character)}",
+                hint="type it again; it was copied from a text program or a page",
+            )
+
+
+def no_such_command(context: click.Context, known: Sequence[str], typed: str) -> ConfigurationError:
+    """Return the error for a command that there is not, with the one that was probably meant."""
+    from difflib import get_close_matches
+
+    where = context.command_path
+    name = _canonical(typed.lstrip("/"))
+    meant: str | None = next((command for command in known if command == name), None)
+    if typed[:1] and typed[0] in _HYPHENS[1:]:
+        meant = _exact(name, _options(context)) or _short(typed.lstrip(_HYPHENS), _options(context))
+    if meant is None and context.parent is None:
+        meant = _found(_COMMANDS, name)
+    elif meant is None:
+        meant = next((ours for ours, others in _OF_GROUPS.items() if ours in known and name in others.split()), None)
+    if meant is None:
+        options = ["help", "version"] if context.parent is None else ["help"]
+        near = get_close_matches(name, (*known, *options), 1)
+        meant = f"--{near[0]}" if near and near[0] == "version" else next(iter(near), None)
+    shown = f" {typed!a}" if len(typed) <= 40 else ""
+    return ConfigurationError(
+        f"there is no command{shown}" + ("" if context.parent is None else f" of {where}"),
+        hint=f"did you mean: {where} {meant}" if meant else f"{where} --help",
+    )
+
+
+def option_without_dashes(context: click.Context, word: str) -> str | None:
+    """Return the option that a word is the name of, written without its dashes or with other ones; None if none."""
+    options = _options(context)
+    found = _bare(word, options)
+    return found[0] if found else _exact(_canonical(word), options)
+
+
+def _words(context: click.Context, typed: Sequence[str], options: Mapping[str, click.Option]) -> Iterator[_Word]:
+    """Tell options, values and arguments apart as the parser does; what follows ``--`` is left out."""
+    stops = isinstance(context.command, click.Group) or not context.allow_interspersed_args
+    left = list(typed)
+    while left:
+        text = left.pop(0)
+        if text == "--":
+            return
+        name, equals, value = text.partition("=")
+        option = options.get(name)
+        if option is None and not text.startswith("--") and text[:1] == "-" and len(text) > 1:
+            option, name = _cluster(text, options)
+        if option is not None and not equals and text == name and _takes_value(option) and left:
+            if left[0] in options and len(left[0]) > 2:
+                yield _Word("empty", name, (name,), option)
+                continue
+            yield _Word("option", name, (name, left.pop(0)), option)
+        elif option is not None and equals and not value and _takes_value(option):
+            yield _Word("blank", text, (text,), option)
+        elif option is not None:
+            yield _Word("option", text, (text,), option)
+        elif text[:1] == "-" and text != "-":
+            yield _Word("unknown", text, ())
+        else:
+            yield _Word("argument", text, (text,))
+            if stops:
+                return
+
+
+def _cluster(text: str, options: Mapping[str, click.Option]) -> tuple[click.Option | None, str]:
+    """Return the option of a word with one dash, such as ``-qv`` or ``-ojson``; None if a letter is unknown."""
+    option: click.Option | None = None
+    for number, letter in enumerate(text[1:], 1):
+        option = options.get(f"-{letter}")
+        if option is None:
+            return None, text
+        if _takes_value(option):
+            whole = text if number == len(text) - 1 else ""
+            # `-output` is no `-o utput`.
+            return (None if _exact(_canonical(text.partition("=")[0]), options) else option), whole
+    return option, ""
+
+
+def _unknown_option(context: click.Context, text: str, options: Mapping[str, click.Option]) -> _Judged:
+    typed, _, value = text.partition("=")
+    if _exact(_canonical(typed), options) is None and ":" in typed:
+        typed, _, value = text.partition(":")
+    name = _canonical(typed)
+    shown = typed if re.fullmatch(r"[-\w.?]{1,40}", typed) else ""
+    said = f"there is no option {shown}" if shown else "there is no such option"
+    if not isinstance(context.command, click.Group):
+        said += f" of {context.command_path}"
+    exact = _exact(name, options)
+    if exact is not None:
+        if "-" + typed == exact:
+            said = f"{shown} lacks a dash"
+        elif typed == exact:
+            said = f"a colon stands behind {exact}"
+        option = options[exact]
+        advice = f"did you mean {exact} {_metavar(option)}".rstrip()
+        return _Judged(said, advice, (exact, value) if value else (exact,), option)
+    meant = _by_meaning(context, name, options)
+    if meant is None and len(name) > 1:
+        meant = _of_others(context, name) or _by_spelling(name, options)
+    if meant is None and context.parent is None:
+        meant = "an option of a command stands behind the command's name"
+    if meant is None or not meant.startswith("-"):
+        return _Judged(said, meant or f"{context.command_path} --help", None)
+    advice = f"did you mean {meant}"
+    if " " not in meant:
+        advice = f"{advice} {_metavar(options.get(meant))}".rstrip()
+    if meant == "-v" and name != "verbose":
+        advice += "; BANNO_CREDS_DEBUG=1 shows where an error comes from"
+    if meant in _FILES_OF_SECRETS:
+        advice += "; a secret is never an argument, which others can see"
+    return _Judged(said, advice, None)
+
+
+def _by_meaning(context: click.Context, name: str, options: Mapping[str, click.Option]) -> str | None:
+    """Return the option of this command that other programs call so, or a sentence about it."""
+    own = _OF_COMMANDS.get(f"{context.command.name} {name}")
+    if own in options:
+        return own
+    for meant in _found(_OPTIONS, name) or ():
+        if not meant.startswith("-") or meant == "--help":
+            return meant
+        option, _, value = meant.partition(" ")
+        choices = getattr(getattr(options.get(option), "type", None), "choices", ())
+        if option in options and (not value or value in choices):
+            return meant
+    return None
+
+
+def _of_others(context: click.Context, name: str) -> str | None:
+    """Return a sentence about the commands that have an option, if this one has not."""
+    root = context.find_root()
+    if not isinstance(root.command, click.Group):
+        return None
+    having = [
+        command
+        for command in root.command.list_commands(root)
+        if f"--{name}" in _options(click.Context(root.command.get_command(root, command) or root.command))
+    ]
+    if not having:
+        return None
+    if context.parent is None:
+        return f"an option of a command stands behind the command's name: banno-creds {having[0]} --{name}"
+    more = ", …" if len(having) > 4 else ""
+    return f"it is an option of {', '.join(having[:4])}{more}, and not of {context.command.name}"
+
+
+def _by_spelling(name: str, options: Mapping[str, click.Option]) -> str | None:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [option[2:] for option in options if option.startswith("--")], 1, 0.7)
+    return f"--{near[0]}" if near else None
+
+
+def _stray(context: click.Context, words: Sequence[str], options: Mapping[str, click.Option]) -> ConfigurationError:
+    """Return the error for more arguments than a command takes, with what the first of them looks like."""
+    where, most = context.command_path, _most_arguments(context)
+    said = f"{where} takes fewer arguments than were given" if most else f"{where} takes no arguments"
+    word = words[int(most)]
+    for option, looks in (
+        ("--profile", _is_profile(context, word)),
+        ("--client-id", _UUID.fullmatch(word)),
+        ("--private-key", word.endswith((".pem", ".key", ".p8"))),
+        ("--token-endpoint", re.match("https?://", word)),
+    ):
+        if looks and option in options:
+            return ConfigurationError(said, hint=f"did you mean {option} {_metavar(options[option])}")
+    return ConfigurationError(said, hint=f"{where} --help")
+
+
+def _is_profile(context: click.Context, word: str) -> bool:
+    from banno_creds.profiles.lookup import profile_names
+
+    try:
+        return word in profile_names(context.params.get("config"))
+    except ConfigurationError:
+        return False
+
+
+def _shown_line(context: click.Context, judged: Sequence[_Judged]) -> str | None:
+    """Return the whole command line as it is right; None if that is not sure, or if it may hold a secret."""
+    import shlex
+
+    words: list[str] = []
+    for found in judged:
+        # Arguments may be tokens, and free text may be anything.
+        is_free = found.option is None or getattr(found.option.type, "envvar_list_splitter", None) == "\n"
+        if found.words is None or (is_free and not context.command_path.startswith("banno-creds profile ")):
+            return None
+        words += found.words
+    line = f"{context.command_path} {shlex.join(words)}"
+    if len(line) > _MOST_CHARACTERS or not line.isprintable() or is_private_key(line):
+        return None
+    return line
+
+
+def _bare(text: str, options: Mapping[str, click.Option]) -> tuple[str, str] | None:
+    """Return the option and the value of a word such as ``client-id=ID`` or ``/client-id``."""
+    name, _, value = re.sub("[:=]", "\0", text.removeprefix("/"), count=1).partition("\0")
+    found = _exact(_canonical(name), options) if len(name) > 2 else None
+    return None if found is None else (found, value)
+
+
+def _exact(name: str, options: Mapping[str, Any]) -> str | None:
+    return f"--{name}" if f"--{name}" in options and len(name) > 1 else None
+
+
+def _short(name: str, options: Mapping[str, Any]) -> str | None:
+    return f"-{name}" if len(name) == 1 and f"-{name}" in options else None
+
+
+def _canonical(typed: str) -> str:
+    """Return an option's or a command's name as we would write it: ``--clientId`` and ``client_id`` are one."""
+    name = "".join("-" if c in _HYPHENS or c in "_." else c for c in typed).strip("-")
+    if not name.isupper():
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+    return name.lower()
+
+
+def _found(table: Mapping[str, T], name: str) -> T | None:
+    return next((meant for names, meant in table.items() if name in names.split()), None)
+
+
+def _options(context: click.Context) -> dict[str, click.Option]:
+    parameters = [option for option in context.command.get_params(context) if isinstance(option, click.Option)]
+    return {name: option for option in parameters for name in (*option.opts, *option.secondary_opts)}
+
+
+def _takes_value(option: click.Option | None) -> bool:
+    return option is not None and not option.is_flag and not option.count
+
+
+def _metavar(option: click.Option | None) -> str:
+    if option is None or not _takes_value(option):
+        return ""
+    choices = "|".join(getattr(option.type, "choices", ()))
+    return option.metavar or choices or ("FILE" if isinstance(option.type, click.Path) else "VALUE")
+
+
+def _most_arguments(context: click.Context) -> float:
+    counts = [argument.nargs for argument in context.command.params if isinstance(argument, click.Argument)]
+    return float("inf") if -1 in counts or isinstance(context.command, click.Group) else sum(counts)
+
+
+def _character(character: str) -> str:
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
