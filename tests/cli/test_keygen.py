@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -535,13 +536,20 @@ class TestPlaces:
         assert (result.code, result.stdout) == (2, "")
         assert result.stderr == error(
             f"{words[0].upper() + words[1:] if words.isalpha() else words} already, nothing was written",
-            "add --force to replace, or choose other paths",
+            {
+                "private.pem": "for its public half: banno-creds keygen --public-from private.pem; for another pair: "
+                "--private-key new-private.pem --public-key public.pem",
+                "public.pem": "choose other paths: --private-key private.pem --public-key new-public.pem",
+                "private.pem public.pem": "choose other paths: --private-key new-private.pem --public-key "
+                "new-public.pem",
+            }[" ".join(there)],
         )
         assert listing(here) == dict.fromkeys(there, b"mine")
         assert cli("keygen", "--type", "ec", "--force").code == 0
-        assert sorted(listing(here)) == ["private.pem", "public.pem"]
-        assert b"mine" not in listing(here).values()
-        assert mode_of("private.pem") == 0o600
+        kept = [f"{name.removesuffix('.pem')}-sha256-{sha256(b'mine').hexdigest()[:16]}.pem" for name in there]
+        assert sorted(listing(here)) == sorted(["private.pem", "public.pem", *kept])
+        assert [listing(here)[name] for name in kept] == [b"mine"] * len(there)
+        assert {mode_of(name) for name in [*kept, "private.pem"] if name.startswith("private")} == {0o600}
 
     def test_no_wrong_half_can_remain(self, cli: Cli) -> None:
         for _ in range(3):
@@ -627,6 +635,96 @@ class TestPlaces:
         assert result.stderr.endswith("\n    Next: banno-creds keygen --help\n")
 
 
+class TestReplaced:
+    """A key that the bank may have is never lost."""
+
+    @pytest.mark.parametrize("encrypted", [False, True])
+    def test_the_old_pair_is_kept_under_its_thumbprint(self, cli: Cli, here: Path, encrypted: bool) -> None:
+        old = keys.generate("ec")
+        before = {"private.pem": old.pem(PASSPHRASE if encrypted else None), "public.pem": old.public.pem()}
+        for name, content in before.items():
+            (here / name).write_bytes(content)
+            (here / name).chmod(0o644)
+        result = cli("keygen", "--type", "ec", "--force", "-o", "json", "-q")
+        kept = [f"{name}-{old.public.thumbprint()}.pem" for name in ("private", "public")]
+        assert (result.code, json.loads(result.stdout)["kept"]) == (0, kept)
+        assert [listing(here)[name] for name in kept] == list(before.values())
+        assert (mode_of(kept[0]), len(listing(here))) == (0o600, 4)
+        assert result.stderr == (
+            f"!   The bank may have the old key ({old.public.fingerprint()}), which is kept in {kept[0]}\n"
+            f"    until it has the new one, sign with: --private-key {kept[0]}\n"
+        )
+        assert no_secret(result)
+
+    def test_no_kept_key_is_ever_replaced_by_another(self, cli: Cli, here: Path) -> None:
+        made = []
+        for _ in range(3):
+            cli("keygen", "--type", "ec", "--force")
+            made.append(Path("private.pem").read_bytes())
+        assert sorted(made) == sorted(content for name, content in listing(here).items() if "private" in name)
+        # The same again, in another form: it gets a name of its own.
+        name = next(name for name in names(here) if name.startswith("private-"))
+        write_private(here / "private.pem", keys.load_private_key((here / name).read_bytes(), "x").pem(PASSPHRASE))
+        (here / "public.pem").write_bytes(keys.load_private_key((here / name).read_bytes(), "x").public.pem())
+        assert cli("keygen", "--type", "ec", "--force").code == 0
+        assert {name, name.replace(".pem", "-2.pem")} <= set(names(here))
+
+    def test_a_public_key_of_another_pair_is_kept(self, cli: Cli, here: Path, ec_key: keys.PrivateKey) -> None:
+        old = keys.generate("ec").public
+        (here / "public.pem").write_bytes(old.pem())
+        write_private(here / "mine.pem", ec_key.pem())
+        refused = cli("keygen", "--public-from", "mine.pem")
+        assert refused.code == 2
+        assert refused.stderr == error(
+            "public.pem exists already, nothing was written",
+            "choose another path: --public-key new-public.pem; or print it: --public-key -",
+        )
+        for _ in range(2):  # the second time it is the same key, of which nothing is lost
+            assert cli("keygen", "--public-from", "mine.pem", "--force").code == 0
+            assert listing(here) == {
+                "mine.pem": ec_key.pem(),
+                "public.pem": ec_key.public.pem(),
+                f"public-{old.thumbprint()}.pem": old.pem(),
+            }
+
+    def test_what_cannot_be_kept_is_not_replaced(self, cli: Cli, here: Path) -> None:
+        (here / "private.pem").write_bytes(bytes(1024 * 1024 + 1))
+        result = cli("keygen", "--force")
+        assert (result.code, result.stdout, names(here)) == (2, "", ["private.pem"])
+        assert result.stderr.startswith("✗   private.pem cannot be kept, so it is not replaced: ")
+
+    def test_a_key_that_comes_in_between_is_not_replaced(
+        self, cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from banno_creds.cli import keygen as command
+
+        def slow(*args: object) -> keys.PrivateKey:
+            write_private(here / "private.pem", b"another's, made meanwhile")
+            return keys.generate("ec")
+
+        write_private(here / "private.pem", b"mine")
+        monkeypatch.setattr(command, "_new", slow)
+        result = cli("keygen", "--force")
+        assert (result.code, listing(here)) == (2, {"private.pem": b"another's, made meanwhile"})
+        assert "appeared or changed while the key was being made, nothing was written" in result.stderr
+
+    @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+    @pytest.mark.parametrize(("answer", "options", "code"), [("n", [], 2), ("y", [], 0), (None, ["--yes"], 0)])
+    def test_it_asks_at_a_terminal(self, here: Path, answer: str | None, options: list[str], code: int) -> None:
+        write_private(here / "private.pem", b"mine")
+        child: pexpect.spawn[str] = pexpect.spawn(
+            PROGRAM[0], [*PROGRAM[1:], "--type", "ec", "--force", *options], encoding="utf-8", timeout=60
+        )
+        if answer is not None:
+            child.expect(r"only the bank can change that\..*Replace, and keep the old as .*\[y/N\]: ")
+            child.sendline(answer)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == code
+        assert ((here / "private.pem").read_bytes() == b"mine") == (code == 2)
+        assert b"mine" in listing(here).values()
+
+
 class TestBothOrNeither:
     """Failures that are real: of the system, and signals to a process."""
 
@@ -653,9 +751,11 @@ class TestBothOrNeither:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert (result.code, result.stdout, listing(here)) == (2, "", before)
-        assert result.stderr == error(
-            "Cannot write private.pem: File too large; nothing was changed",
-            "check that you may write in that folder and that the disk is not full",
+        at = r"private-sha256-\w{16}\.pem" if force and not most else r"private\.pem"
+        assert re.fullmatch(
+            rf"✗   Cannot write {at}: File too large; nothing was changed\n"
+            "    Next: check that you may write in that folder and that the disk is not full\n",
+            result.stderr,
         )
 
     def test_a_result_that_cannot_be_told_is_said(self, here: Path) -> None:
@@ -724,6 +824,9 @@ main()
         before = self.existing(here) if force else {}
         code, out, _ = self.interrupted(signal.SIGHUP, "replace", 2, *["--force"] * force)
         assert (code, out) == (-signal.SIGHUP, "")
-        assert sorted(listing(here)) == ["private.pem", "public.pem"]
+        assert {"private.pem", "public.pem"} <= listing(here).keys()
         assert not listing(here).items() & before.items()
+        assert sorted(before.values()) == sorted(
+            content for name, content in listing(here).items() if "-sha256-" in name
+        )
         assert openssl("pkey", "-in", "private.pem", "-pubout") == Path("public.pem").read_bytes()

@@ -42,7 +42,9 @@ def test_each_form_of_a_token_is_listed() -> None:
 
 def test_the_members_of_keygen_and_profiles_are_these(cli: Cli, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
-    made = cli("keygen", "-q", "-o", "json", "--private-key", key, "--public-key", tmp_path / "public.pem")
+    make = ("keygen", "-q", "-o", "json", "--private-key", key, "--public-key", tmp_path / "public.pem", "--force")
+    first, made = cli(*make), cli(*make)
+    assert set(json.loads(made.stdout)) - set(json.loads(first.stdout)) == {"kept"}
     assert set(json.loads(made.stdout)) == _members("keygen -o json")
     config = ("--config", tmp_path / "config.toml")
     assert cli("profile", "add", "a", "--client-id", CLIENT_ID, "--private-key", key, *config).code == 0

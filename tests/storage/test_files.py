@@ -253,7 +253,7 @@ class TestWriting:
         with pytest.raises(ConfigurationError) as caught:
             write_together(pair(tmp_path), replace=False)
         assert caught.value.message == f"{words.format(tmp_path)} already, nothing was written"
-        assert caught.value.hint == "add --force to replace, or choose other paths"
+        assert caught.value.hint == "choose other paths"
         assert listing(tmp_path) == {name: OLD[name] for name in there}
 
     @pytest.mark.parametrize("replace", [False, True])
@@ -335,9 +335,9 @@ class TestWriting:
         with pytest.raises(ConfigurationError) as caught:
             write_together(pair(tmp_path), replace=False)
         assert caught.value.message == (
-            f"{tmp_path}/public appeared while the key was being made, nothing was written"
+            f"{tmp_path}/public appeared or changed while the key was being made, nothing was written"
         )
-        assert caught.value.hint == "add --force to replace it, or choose other paths"
+        assert caught.value.hint == "look at it, and choose other paths"
         assert listing(tmp_path) == {"public": b"theirs"}
 
     def test_a_folder_that_cannot_be_synced_is_no_failure(

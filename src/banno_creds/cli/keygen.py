@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from banno_creds.cli import replaced_keys
 from banno_creds.cli.inputs import StandardInput, expand, passphrase, prompt, read_passphrase
 from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
@@ -21,6 +22,7 @@ from banno_creds.steps import Run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from banno_creds.cli.replaced_keys import Old
     from banno_creds.jose.keys import PrivateKey
 
 _DEFAULT_BITS = "2048"
@@ -94,7 +96,14 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     help="Where the public key goes: SPKI, the PEM to paste into Users & Groups; with --public-from, - for standard "
     "output.",
 )
-@option("--force", command="keygen", is_flag=True, section="Files", help="Replace existing files.")
+@option(
+    "--force",
+    command="keygen",
+    is_flag=True,
+    section="Files",
+    help="Replace existing files; the old ones stay beside them, under names with the old key's thumbprint.",
+)
+@option("--yes", command="keygen", is_flag=True, section="Files", help="With --force, do not ask at a terminal.")
 @option(
     "--output",
     "-o",
@@ -110,11 +119,9 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
 def command(context: click.Context, /, private_key: Path, public_key: Path, **values: Any) -> None:
     """Make a key pair for a service account with signed JWT.
 
-    Both files are written, or neither; existing ones are kept unless --force is given.
+    Both files are written, or neither. An existing key is never lost: without --force nothing is replaced, and with
+    it the old files stay under other names.
     """
-    from banno_creds.storage.own_files import PRIVATE_MODE
-    from banno_creds.storage.secret_files import PUBLIC_MODE, NewFile, check_places, write_together
-
     report = Report(quiet=values["quiet"])
     stdin = StandardInput()
     printed = values["public_from"] is not None and str(public_key) == "-"
@@ -132,29 +139,11 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
         return
     private_key, public_key = expand(private_key), expand(public_key)
     if values["public_from"] is not None:
-        if values["public_from"] != "-" and _same(expand(values["public_from"]), public_key):
-            raise ConfigurationError(
-                "the public key cannot go into the file of the private one", hint="choose another --public-key"
-            )
-        check_places([public_key], replace=values["force"])
-        key = _existing(values, stdin, report)
-        files = [NewFile(public_key, key.public.pem(), PUBLIC_MODE)]
+        key, kept = _write_public_half(public_key, values, stdin, report)
         written = {"public_key": str(public_key)}
     else:
-        if values["key_type"] == "ec" and values["bits"] is not None:
-            raise ConfigurationError("--bits is for RSA; a P-256 key has its size", hint="leave --bits out")
-        if _same(private_key, public_key):
-            raise ConfigurationError("both keys cannot go into one file", hint="choose another --public-key")
-        # Checked before asking for a passphrase, and again when the files are written.
-        check_places([private_key, public_key], replace=values["force"])
-        secret = _new_passphrase(values["passphrase_file"], stdin, ask=values["encrypt"])
-        key = _new(values["key_type"], int(values["bits"] or _DEFAULT_BITS))
-        files = [
-            NewFile(private_key, key.pem(secret), PRIVATE_MODE),
-            NewFile(public_key, key.public.pem(), PUBLIC_MODE),
-        ]
+        key, kept = _write_new_pair(private_key, public_key, values, stdin)
         written = {"private_key": str(private_key), "public_key": str(public_key)}
-    write_together(files, replace=values["force"])
     facts = {
         **written,
         "type": key.description,
@@ -162,21 +151,74 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
         "thumbprint": key.public.thumbprint(),
     }
     if values["output"] == "json":
-        write_result(dumps({**facts, "jwk": key.public.jwk()}))
+        more = {"kept": [str(old.place) for old in kept]} if kept else {}
+        write_result(dumps({**facts, **more, "jwk": key.public.jwk()}))
     else:
         write_result("\n".join(f"{name.replace('_', ' '):<12} {value}" for name, value in facts.items()))
+    if kept:
+        report.warning(*replaced_keys.said(kept))
     if not values["quiet"]:
-        report.note(
-            "Next, in Users & Groups:",
-            "create an external application of the type Service account with Signed JWT, paste all of "
-            f"{public_key} into its public key, choose the associated user, save, and copy the client ID it "
-            "shows. The private key stays with you. Then:",
+        _say_what_is_next(report, public_key, private_key, values)
+
+
+def _write_public_half(
+    public_key: Path, values: Mapping[str, Any], stdin: StandardInput, report: Report
+) -> tuple[PrivateKey, list[Old]]:
+    """Write the public half of an existing key; return the key, and the files that are kept."""
+    from banno_creds.storage.secret_files import PUBLIC_MODE, NewFile, write_together
+
+    if values["public_from"] != "-" and _same(expand(values["public_from"]), public_key):
+        raise ConfigurationError(
+            "the public key cannot go into the file of the private one", hint="choose another --public-key"
         )
-        sign = ["--private-key", values["public_from"] or str(private_key)]
-        if values["passphrase_file"] not in (None, "-"):
-            sign += ["--passphrase-file", values["passphrase_file"]]
-        report.verbatim(shlex.join(["banno-creds", "client-assertion", "--client-id", "CLIENT_ID", *sign]))
-        report.note("For an application that people sign in to, see: banno-creds login --help")
+    replaced_keys.check_places(None, public_key, values)
+    key = _existing(values, stdin, report)
+    old = replaced_keys.find(None, public_key, key.public)
+    replaced_keys.ask(old, values)
+    file = NewFile(public_key, key.public.pem(), PUBLIC_MODE, replaced_keys.content_of(public_key))
+    write_together([*replaced_keys.files(old), file], replace=values["force"])
+    return key, old
+
+
+def _write_new_pair(
+    private_key: Path, public_key: Path, values: Mapping[str, Any], stdin: StandardInput
+) -> tuple[PrivateKey, list[Old]]:
+    """Make a key pair, and write it; return the key, and the files that are kept."""
+    from banno_creds.storage.own_files import PRIVATE_MODE
+    from banno_creds.storage.secret_files import PUBLIC_MODE, NewFile, write_together
+
+    if values["key_type"] == "ec" and values["bits"] is not None:
+        raise ConfigurationError("--bits is for RSA; a P-256 key has its size", hint="leave --bits out")
+    if _same(private_key, public_key):
+        raise ConfigurationError("both keys cannot go into one file", hint="choose another --public-key")
+    # Checked before asking for a passphrase, and again when the files are written.
+    replaced_keys.check_places(private_key, public_key, values)
+    old = replaced_keys.find(private_key, public_key)
+    replaced_keys.ask(old, values)
+    secret = _new_passphrase(values["passphrase_file"], stdin, ask=values["encrypt"])
+    key = _new(values["key_type"], int(values["bits"] or _DEFAULT_BITS))
+    replaced = {one.path: one.content for one in old}
+    pair = [
+        NewFile(private_key, key.pem(secret), PRIVATE_MODE, replaced.get(private_key, b"")),
+        NewFile(public_key, key.public.pem(), PUBLIC_MODE, replaced.get(public_key, b"")),
+    ]
+    # The old ones first: whatever ends this in the middle, they are somewhere.
+    write_together([*replaced_keys.files(old), *pair], replace=values["force"])
+    return key, old
+
+
+def _say_what_is_next(report: Report, public_key: Path, private_key: Path, values: Mapping[str, Any]) -> None:
+    report.note(
+        "Next, in Users & Groups:",
+        "create an external application of the type Service account with Signed JWT, paste all of "
+        f"{public_key} into its public key, choose the associated user, save, and copy the client ID it "
+        "shows. The private key stays with you. Then:",
+    )
+    sign = ["--private-key", values["public_from"] or str(private_key)]
+    if values["passphrase_file"] not in (None, "-"):
+        sign += ["--passphrase-file", values["passphrase_file"]]
+    report.verbatim(shlex.join(["banno-creds", "client-assertion", "--client-id", "CLIENT_ID", *sign]))
+    report.note("For an application that people sign in to, see: banno-creds login --help")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -43,11 +43,16 @@ class PrivateFile:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file to be written."""
+    """A file to be written.
+
+    ``replaces`` is the content that is replaced, and that is kept elsewhere: if anything else is found in the place,
+    nothing is written. None if any content may be replaced.
+    """
 
     path: Path
     content: bytes = field(repr=False)
     mode: int
+    replaces: bytes | None = field(default=None, repr=False)
 
 
 def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError] = ConfigurationError) -> bytes:
@@ -176,7 +181,7 @@ def check_places(paths: Sequence[Path], *, replace: bool) -> None:
         verb = "exists" if len(existing) == 1 else "exist"
         raise ConfigurationError(
             f"{' and '.join(existing)} {verb} already, nothing was written",
-            hint="add --force to replace, or choose other paths",
+            hint="choose other paths",
         )
 
 
@@ -252,6 +257,8 @@ class _Place:
         path = self.file.path
         if replace and os.path.lexists(path):
             path.replace(self.aside)
+            if self.file.replaces is not None and self.aside.read_bytes() != self.file.replaces:
+                raise FileExistsError
         else:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file.mode))
             self.reserved = True
@@ -316,8 +323,8 @@ def _signals_held() -> Iterator[Callable[[], None]]:
 def _not_written(path: Path, failure: OSError, left: tuple[str, ...]) -> BannoCredsError:
     if isinstance(failure, FileExistsError):
         return ConfigurationError(
-            f"{path} appeared while the key was being made, nothing was written",
-            hint="add --force to replace it, or choose other paths",
+            f"{path} appeared or changed while the key was being made, nothing was written",
+            hint="look at it, and choose other paths",
             details=left,
         )
     return OutputError(
