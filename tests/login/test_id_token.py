@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -130,7 +132,9 @@ def test_what_differs_is_shown_so_that_it_is_seen() -> None:
         (None, ("RS256",)),
         (["ES256"], ("ES256",)),
         (["none", "HS256", "PS256", "RS256"], ("RS256", "PS256")),
-        (["RS512", "EdDSA"], ()),
+        (["RS512", "EdDSA"], ("RS512", "EdDSA", "Ed25519")),
+        (["Ed25519"], ("EdDSA", "Ed25519")),
+        (["Ed448", "ES256K", "HS512"], ()),
         ("RS256", ()),
         ([["RS256"]], ()),
     ],
@@ -142,7 +146,7 @@ def test_algorithms_are_those_that_discovery_names_and_that_are_known_here(
     assert algorithms_of(members) == algorithms
 
 
-@pytest.mark.parametrize("alg", ["none", "NONE", "HS256", "HS512", "RS512", "rs256", "", None, ["RS256"], 1])
+@pytest.mark.parametrize("alg", ["none", "NONE", "HS256", "HS512", "Ed448", "rs256", "", None, ["RS256"], 1])
 def test_any_other_algorithm_is_refused_before_a_key_is_used(alg: Any) -> None:
     with pytest.raises(TokenError) as failure:
         check_header(read(unsigned(CLAIMS, alg)), ALGORITHMS)
@@ -185,6 +189,36 @@ def test_what_is_no_id_token_is_told(compact: object) -> None:
     with pytest.raises(TokenError) as failure:
         read(compact)
     assert failure.value.rule == "id_token.missing"
+
+
+@pytest.mark.parametrize(
+    ("alg", "taken", "refused"),
+    [
+        ("RS256", ["sha256"], ["sha384", "sha512"]),
+        ("ES384", ["sha384"], ["sha256", "sha512"]),
+        ("PS512", ["sha512"], ["sha256", "sha384"]),
+        ("EdDSA", ["sha512", "sha256"], ["sha384"]),
+        ("Ed25519", ["sha512", "sha256"], ["sha384"]),
+    ],
+)
+def test_hash_of_the_access_token_is_by_the_hash_of_the_algorithm(
+    alg: str, taken: list[str], refused: list[str]
+) -> None:
+    for name in (*taken, *refused):
+        digest = hashlib.new(name, ACCESS_TOKEN.encode()).digest()
+        half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")
+        token = read(unsigned({**CLAIMS, "at_hash": half}, alg))
+        if name in taken:
+            check(token, EXPECTED, ACCESS_TOKEN, NOW)
+        else:
+            with pytest.raises(TokenError) as failure:
+                check(token, EXPECTED, ACCESS_TOKEN, NOW)
+            assert failure.value.rule == "id_token.at_hash.unexpected"
+
+
+@pytest.mark.parametrize("name", ["at_hash", "azp", "nbf"])
+def test_optional_claim_that_is_null_is_as_good_as_none(name: str) -> None:
+    check(read(unsigned({**CLAIMS, name: None})), EXPECTED, ACCESS_TOKEN, NOW)
 
 
 def test_hash_is_that_of_the_standard() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import os
@@ -19,6 +21,9 @@ import httpx
 import jwt
 import pexpect
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import get_default_algorithms
 
 from banno_creds.jose import keys
 from banno_creds.storage import own_files
@@ -287,6 +292,43 @@ def test_id_token_is_taken_with_each_algorithm_that_discovery_names(
     provider.jwks = {"keys": [key.public.jwk()]}
     provider.metadata["id_token_signing_alg_values_supported"] = ["HS256", alg]
     assert tool.log_in().code == 0
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519", "ES384", "RS512", "PS384"])
+def test_id_token_is_taken_with_each_algorithm_that_decode_verifies(
+    alg: str, tool: Tool, provider: OpenIdProvider
+) -> None:
+    key: Any = Ed25519PrivateKey.generate()
+    if alg == "ES384":
+        key = ec.generate_private_key(ec.SECP384R1())
+    elif alg[0] in "RP":
+        key = provider.key.native
+    algorithm = get_default_algorithms()["EdDSA" if alg == "Ed25519" else alg]
+    provider.jwks = {"keys": [json.loads(algorithm.to_jwk(key.public_key()))]}
+    provider.metadata["id_token_signing_alg_values_supported"] = ["RS256", alg]
+    provider.renews_id_token = True
+
+    def signed_so(claims: Claims) -> str:
+        digest = hashlib.new(
+            "sha512" if alg.startswith("Ed") else f"sha{alg[2:]}", provider.issued[-1].encode()
+        ).digest()
+        half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")
+        claims = {**claims, "at_hash": half}
+        parts = (json.dumps(part).encode() for part in ({"alg": alg}, claims))
+        content = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+        signature = base64.urlsafe_b64encode(algorithm.sign(content, key)).rstrip(b"=")
+        return f"{content.decode()}.{signature.decode()}"
+
+    provider.id_token = signed_so
+    result = tool.log_in()
+    assert result.code == 0, result.stderr
+    assert f"verified: {alg}" in one_line(result.stderr)
+    assert tool.run("token", "--no-cache", "--force-refresh").code == 0
+    provider.id_token = lambda claims: signed_so(claims)[:-8] + "AAAAAAAA"
+    assert tool.log_in().code == 6
+    provider.id_token = signed_so
+    provider.metadata["id_token_signing_alg_values_supported"] = ["RS256"]
+    assert tool.log_in().code == 6, "discovery does not name it"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ The discovery document names the algorithms that the issuer uses.
 
 from __future__ import annotations
 
-from hashlib import sha256
+from hashlib import new as new_hash
 from hmac import compare_digest
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.jose.decode import DecodedToken, take_apart
 from banno_creds.jose.encoding import base64url
+from banno_creds.jose.jwks import EDWARDS_ALGORITHMS
 from banno_creds.text import printable, setting
 from banno_creds.times import looks_like_milliseconds, until, utc
 from banno_creds.tokens.response import shown_claims
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
 TOLERANCE = 300
 """The seconds by which clocks may differ, as in the vendor's own example."""
 
-ALGORITHMS = ("RS256", "PS256", "ES256")
-"""The algorithms that are accepted, if discovery names them too."""
+_HASHES: Mapping[str, str] = {
+    **{f"{family}{size}": f"sha{size}" for size in (256, 384, 512) for family in ("RS", "PS", "ES")},
+    **dict.fromkeys(EDWARDS_ALGORITHMS, "sha512"),
+}
+ALGORITHMS = tuple(_HASHES)
+"""The algorithms that are accepted, if discovery names them too: those that `jose.verify` knows."""
 
 _BEGIN_AGAIN = "nothing was kept; begin again, and if it stays so tell the server's operator"
 _SUBJECT_CHARACTERS = 255  # OpenID Connect Core 1.0 section 2
@@ -51,8 +56,14 @@ class Expected(NamedTuple):
 
 def algorithms_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Return those of `ALGORITHMS` that a discovery document names; if it names none, RS256 is the default."""
-    named = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
-    return tuple(alg for alg in ALGORITHMS if isinstance(named, list) and alg in named)
+    named = metadata.get("id_token_signing_alg_values_supported")
+    if named is None:
+        named = ["RS256"]
+    if not isinstance(named, list):
+        return ()
+    if any(alg in named for alg in EDWARDS_ALGORITHMS):
+        named = [*named, *EDWARDS_ALGORITHMS]
+    return tuple(alg for alg in ALGORITHMS if alg in named)
 
 
 def check_header(token: DecodedToken, algorithms: Sequence[str]) -> None:
@@ -99,16 +110,21 @@ def check(token: DecodedToken, expected: Expected, access_token: str, now: int) 
             raise _failed("nonce", "it has no nonce, and one was sent: it may belong to another login")
         if not _same(claims["nonce"], expected.nonce):
             raise _failed("nonce", "its nonce is not the one that was sent: it belongs to another login (a replay)")
-    if "at_hash" in claims and not _same(claims["at_hash"], at_hash(access_token)):
+    if claims.get("at_hash") is not None and not any(
+        _same(claims["at_hash"], each) for each in _at_hashes(access_token, str(token.header.get("alg")))
+    ):
         raise _failed("at_hash", "its at_hash is another access token's: the two do not belong together")
 
 
-def at_hash(access_token: str) -> str:
-    """Return half the hash of an access token, as its id_token has it (section 3.1.3.6).
+def at_hash(access_token: str, alg: str = "RS256") -> str:
+    """Return half the hash of an access token, by the hash that an algorithm uses (section 3.1.3.6)."""
+    digest = new_hash(_HASHES.get(alg, "sha256"), access_token.encode("ascii")).digest()
+    return base64url(digest[: len(digest) // 2])
 
-    All of `ALGORITHMS` use SHA-256.
-    """
-    return base64url(sha256(access_token.encode("ascii")).digest()[:16])
+
+def _at_hashes(access_token: str, alg: str) -> tuple[str, ...]:
+    """Return the hashes that are taken: the standard does not say which one EdDSA means, and some use SHA-256."""
+    return (at_hash(access_token, alg), *([at_hash(access_token)] if alg in EDWARDS_ALGORITHMS else []))
 
 
 def verified_claims(
@@ -185,9 +201,11 @@ def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
     """Check that it is for us and, if it is for others too, issued to us (section 3.1.3.7, points 3 to 5)."""
     audience, party = claims.get("aud"), claims.get("azp")
     audiences = audience if isinstance(audience, list) else [audience]
+    if audience is None:
+        raise _other("aud", "it does not say which client it is for (aud)", client_id, claims)
     if client_id not in audiences:
         raise _other("aud", "it is for another client", client_id, claims)
-    if (len(audiences) > 1 or "azp" in claims) and party != client_id:
+    if (len(audiences) > 1 or party is not None) and party != client_id:
         raise _other("azp", "it was issued to another client", client_id, claims, rule="aud")
 
 
@@ -198,7 +216,7 @@ def _check_times(claims: Mapping[str, Any], expected: Expected, now: int) -> Non
     issued = _seconds(claims, "iat")
     if issued - TOLERANCE > now:
         raise _failed("iat", f"it says that it was issued {until(issued, now)}, at {utc(issued)}", _CLOCK)
-    if "nbf" in claims and (begins := _seconds(claims, "nbf", "iat")) - TOLERANCE > now:
+    if claims.get("nbf") is not None and (begins := _seconds(claims, "nbf", "iat")) - TOLERANCE > now:
         raise _failed("iat", f"it is not valid before {utc(begins)}", _CLOCK)
     if expected.max_age is None:
         return

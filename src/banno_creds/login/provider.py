@@ -75,7 +75,7 @@ def provider_of(metadata: dict[str, Any], issuer: str) -> Provider:
         named = metadata.get("id_token_signing_alg_values_supported")
         raise ConfigurationError(
             f"the discovery document names no algorithm for id_tokens that is known here: {printable(named, 200)}",
-            hint="tell the server's operator: RS256, PS256 or ES256 is needed",
+            hint="tell the server's operator: RS256, PS256, ES256 or EdDSA is needed",
             rule="id_token.alg.unexpected",
         )
 
