@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _PEM = re.compile(rf"{_DASH}[ +]?BEGIN[ +A-Z0-9]{{0,40}}PRIVATE[ +]?KEY", re.IGN
 # A JWK has `kty`; a private one `d`, or `k` if it is symmetric (RFC 7518 section 6). Within a string it is escaped.
 _JWK = re.compile(r"[\"']kty\\*[\"']\s*:")
 _PRIVATE_MEMBER = re.compile(r"[\"'][dk]\\*[\"']\s*:\s*\\*[\"'][A-Za-z0-9+/_-]{8,}")
-_OTHER_FORMS = re.compile(r"PuTTY-User-Key-File-[0-9]+:|<RSAKeyValue>[^\0]{0,4000}<D>")
+_PUTTY = re.compile("PuTTY-User-Key-File-[0-9]+:")
 # What is none of these is no key: most texts are done with here.
 _SUSPECT = re.compile(r"PRIVATE|PuTTY|RSAKeyValue|kty|[A-Za-z0-9+/_=:\\%-]{40}", re.IGNORECASE)
 _BLANKS = re.compile(r"[\s:]+")
@@ -42,7 +43,8 @@ _DER_CONTAINER = re.compile(
 )
 _DER_IN_HEX = re.compile(r"30(?:[0-7].|81..|82....)0201(?:00|01)(?:02|04|30)[0-9a-f]{40}")
 # The beginning of DER in base64, and of that in base64 once more (a Kubernetes secret).
-_DER_IN_BASE64 = re.compile(r"(?=((?:M[CEHI]|T[UVW])[A-Za-z0-9+/_-]{54}))")
+_DER_IN_BASE64 = re.compile(r"(?=((?:MI[A-P]|M[A-H].CAQ|TU[lkh])[A-Za-z0-9+/_-]{50}))")
+_MOST_CANDIDATES = 5000
 _JSON_IN_BASE64 = re.compile(r"(?:eyJ|eyA|ewo|ew0|W3s|Wwo)[A-Za-z0-9+/_-]{60,}")
 _MOST_OF_JSON = 16 * 1024
 
@@ -50,6 +52,7 @@ _MOST_OF_JSON = 16 * 1024
 _MAGIC = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce", b"openssh-key-v1\0")
 _MOST_INFLATED = 1024 * 1024
 _MOST_ESCAPED = 256 * 1024
+MOST_LOOKED_AT = 256 * 1024
 
 
 def is_private_key(text: str) -> bool:
@@ -63,7 +66,9 @@ def is_private_key(text: str) -> bool:
 
 
 def is_private_key_file(head: bytes) -> bool:
-    """Return whether bytes hold a private key: PEM or a JWK anywhere, DER, PKCS #12, a key store, or one compressed.
+    """Return whether bytes hold a private key: DER, PKCS #12, a key store, PEM, a JWK, or one of them compressed.
+
+    The beginning is looked at in every dressing, the rest for the words of PEM.
 
     Args:
         head: a file's beginning.
@@ -75,7 +80,13 @@ def _is_key_content(data: bytes) -> bool:
     data = data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(_MAGIC) or _DER_KEY.match(data) or _DER_CONTAINER.match(data):
         return True
-    return is_private_key(data.replace(b"\0", b"").decode("latin-1"))  # without the zeros, UTF-16 is ASCII
+    begin = data[:MOST_LOOKED_AT].replace(b"\0", b"")  # without the zeros, UTF-16 is ASCII
+    return is_private_key(begin.decode("latin-1")) or (len(data) > MOST_LOOKED_AT and has_key_words(data))
+
+
+def has_key_words(piece: bytes) -> bool:
+    """Return whether the words of a PEM private key are in a piece of a file, plain or encoded; this is quick."""
+    return any(marker in piece for marker in _markers_in_bytes())
 
 
 def _unpacked(data: bytes) -> Iterator[bytes]:
@@ -114,12 +125,12 @@ def _inflated(data: bytes) -> bytes | None:
 
 
 def _looks_like_key(text: str) -> bool:
-    if _PEM.search(text) or _OTHER_FORMS.search(text) or _is_jwk(text):
+    if _PEM.search(text) or _PUTTY.search(text) or _is_jwk(text) or ("<RSAKeyValue>" in text and "<D>" in text):
         return True
     packed = _BLANKS.sub("", text)
     if any(marker in packed for marker in _markers()) or _is_hex_key(packed):
         return True
-    if any(_is_der(found[1]) for found in _DER_IN_BASE64.finditer(packed)):
+    if any(_is_der(found[1]) for found in islice(_DER_IN_BASE64.finditer(packed), _MOST_CANDIDATES)):
         return True
     packed_json = (_decoded(found[0][:_MOST_OF_JSON]).decode("latin-1") for found in _JSON_IN_BASE64.finditer(packed))
     return any(_is_jwk(each) for each in packed_json)
@@ -131,7 +142,7 @@ def _is_jwk(text: str) -> bool:
 
 def _is_hex_key(packed: str) -> bool:
     lower = packed.lower()
-    return b"PRIVATE KEY".hex() in lower or _DER_IN_HEX.search(lower) is not None
+    return b"PRIVATE KEY-".hex() in lower or _DER_IN_HEX.search(lower) is not None
 
 
 def _is_der(run: str) -> bool:
@@ -156,9 +167,16 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 @lru_cache(1)
+def _markers_in_bytes() -> tuple[bytes, ...]:
+    words = "PRIVATE KEY-"
+    plain = [words.encode(), words.encode("utf-16-le"), words.encode("utf-16-be"), words.encode().hex().encode()]
+    return (*plain, *(marker.encode() for marker in _markers()))
+
+
+@lru_cache(1)
 def _markers() -> tuple[str, ...]:
     """Return how a PEM's words look in base64, in that of UTF-16, and in base64 of base64."""
-    words = "PRIVATE KEY"
+    words = "PRIVATE KEY-"
     once = [*in_base64(words.encode()), *in_base64(words.encode("utf-16-le")), *in_base64(words.encode("utf-16-be"))]
     twice = [each for marker in in_base64(words.encode()) for each in in_base64(marker.encode())]
     return tuple(once + twice)
@@ -186,6 +204,8 @@ _SHOWN = re.compile(
 
 def without_keys(text: str) -> str:
     """Replace the JWTs and the private keys in a text; all of it, if it is a key in another dressing."""
+    if _is_jwk(text):  # its other members are secret as well
+        return "(a key)"
     shown = _SHOWN.sub("(a key)", _JWT.sub("(a JWT)", text))
     return "(a key)" if is_private_key(shown) else shown
 
@@ -275,6 +295,10 @@ def _echoes(text: str, secret: str) -> bool:
     if len(bare) < _ECHOED:
         return any(form in squeezed for form in _forms(secret))
     joined = "\n".join(_forms(secret))
+    # Any echo has one of these halves in it; texts that have none, which are most, are done with here.
+    half = _ECHOED // 2
+    if not any(squeezed[i : i + half] in joined for i in range(0, len(squeezed) - half + 1, half)):
+        return False
     return any(squeezed[i : i + _ECHOED] in joined for i in range(len(squeezed) - _ECHOED + 1))
 
 

@@ -907,12 +907,16 @@ def test_a_body_that_cannot_be_read_is_an_error_of_its_own(
 
 def test_a_body_that_breaks_off_while_it_is_sent_is_an_error_of_its_own(bank: Api, ec_pem: Path) -> None:
     class Broken(io.BytesIO):
+        fails = False
+
         def read(self, size: int | None = -1) -> bytes:
-            if self.tell():
+            if self.fails and self.tell():
                 raise OSError(5, "Input/output error")
             return super().read(size)
 
-    content = Content(Broken(b"x" * 10), "the file")
+    source = Broken(b"x" * 10)
+    content = Content(source, "the file")
+    source.fails = True
     with pytest.raises(ConfigurationError, match="the file cannot be read: Input/output error"):
         api.call(
             ClientCredentials(configuration(bank, ec_pem)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import SEEK_END, BytesIO
@@ -10,15 +12,18 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.secrecy import is_private_key_file
+from banno_creds.secrecy import MOST_LOOKED_AT, has_key_words, is_private_key_file
 from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
     from typing import IO, BinaryIO
 
 _CHUNK_BYTES = 64 * 1024
 _HEAD_BYTES = 1024 * 1024  # the length of a pipe that ends within these is known before it is sent
+_MOST_SEEN_BYTES = 16 * 1024 * 1024  # so much of a file is looked at before anything is sent, the rest on its way
+_OVERLAP = 100  # bytes: the words that are looked for are shorter
 
 _SUBSCRIPT = re.compile(r"\[([^\[\]]*)\]")
 
@@ -49,7 +54,7 @@ class Content:
         with self._readable():
             if not self._measure():
                 self._keep_head()
-        refuse_key(next(self.pieces(), b""), origin)
+        self._refuse_key()
 
     def pieces(self) -> Iterator[bytes]:
         """Read the bytes, from the first one each time this is called.
@@ -58,8 +63,29 @@ class Content:
             Its pieces.
 
         Raises:
-            ConfigurationError: it cannot be read.
+            ConfigurationError: it cannot be read, or there is a private key in it that was not seen before.
         """
+        before = b""
+        for piece in self._read():
+            if has_key_words(before + piece):
+                raise _key_in(self._origin, "the request was broken off")
+            before = piece[-_OVERLAP:]
+            yield piece
+
+    def _refuse_key(self) -> None:
+        """Look for a private key before anything is sent; a pipe is not waited for, and seen when it is sent."""
+        left = _HEAD_BYTES if self._kept is not None else _MOST_SEEN_BYTES
+        head, before = b"", b""
+        for piece in self._read():
+            head += piece[: max(0, MOST_LOOKED_AT - len(head))]
+            if has_key_words(before + piece):
+                raise _key_in(self._origin)
+            before, left = piece[-_OVERLAP:], left - len(piece)
+            if left <= 0:
+                break
+        refuse_key(head, self._origin)
+
+    def _read(self) -> Iterator[bytes]:
         with self._readable():
             if self._kept is None:
                 self._source.seek(self._begin)
@@ -110,21 +136,37 @@ class Content:
             ) from None
 
 
-def refuse_key(head: bytes, origin: str) -> None:
-    """Raise an error if a body or field is a private key.
+def refuse_key(content: bytes, origin: str) -> None:
+    """Raise an error if a body or field is a private key; see `refuse_secret_file` for the arguments and errors."""
+    if is_private_key_file(content):
+        raise _key_in(origin)
+
+
+def refuse_secret_file(status: os.stat_result, secret_files: Iterable[Path], origin: str) -> None:
+    """Raise an error if a body is one of the files with our own secrets, by whatever path, link or descriptor.
 
     Args:
-        head: its beginning.
-        origin: how messages name it.
+        status: the body's.
+        secret_files: the paths of those files.
+        origin: how messages name the body.
 
     Raises:
         ConfigurationError: it is one.
     """
-    if is_private_key_file(head):
-        raise ConfigurationError(
-            f"there is a private key in {origin}, and nothing was sent",
-            hint="name another file: the API never needs a private key",
-        )
+    for path in secret_files:
+        with suppress(OSError, ValueError):
+            if stat.S_ISREG(status.st_mode) and os.path.samestat(status, path.stat()):
+                raise ConfigurationError(
+                    f"{origin} is a file with a secret of yours, and nothing was sent",
+                    hint="name another file: the API never needs a key, a passphrase, a client secret or a login",
+                )
+
+
+def _key_in(origin: str, what: str = "nothing was sent") -> ConfigurationError:
+    return ConfigurationError(
+        f"there is a private key in {origin}, and {what}",
+        hint="name another file: the API never needs a private key",
+    )
 
 
 # --- Fields ---

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, unquote_plus, urlencode, urlsplit
 from banno_creds.api.body import body_of
 from banno_creds.config import DEFAULT_API_BASE, check_origin
 from banno_creds.errors import ConfigurationError, TokenError
+from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ class ApiRequest:
     def __post_init__(self) -> None:
         """Refuse invalid values before there is a token that could go astray."""
         check_origin(self.base, "the API base")
+        texts = (self.path, *(text for pair in (*self.headers, *self.query) for text in pair))
+        if any(map(is_private_key, texts)):
+            raise ConfigurationError(
+                "the path, a header or a field has a private key in it, and nothing was sent",
+                hint="the API never needs a private key: treat this one as leaked, for others can see an argument",
+            )
         _target(self.path, self.base)
         if not _METHOD.fullmatch(self.method) or self.method in _NO_METHODS:
             raise ConfigurationError(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 from click.core import ParameterSource
 
-from banno_creds.api.body import Content, refuse_key, typed
+from banno_creds.api.body import Content, refuse_key, refuse_secret_file, typed
 from banno_creds.api.call import call
 from banno_creds.api.request import make_request
 from banno_creds.cli.inputs import expand
@@ -19,7 +21,8 @@ from banno_creds.cli.report import ResultStream
 from banno_creds.cli.settings import credentials, report_for, run_for, wanted
 from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError
-from banno_creds.storage.secret_files import read_file
+from banno_creds.storage import own_files
+from banno_creds.storage.secret_files import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,10 +189,11 @@ def status_line(answer: AnswerReceived) -> str:
 
 def _request(path: str, values: Mapping[str, Any], report: Report, stack: ExitStack) -> ApiRequest:
     fields: list[tuple[str, Any]] = list(values["raw_fields"])
-    fields += [(name, _typed(text, report)) for name, text in values["typed_fields"]]
+    fields += [(name, _typed(text, values, report, stack)) for name, text in values["typed_fields"]]
     content = None
     if values["input_file"] is not None:
         source, origin = _open(values["input_file"], report, stack)
+        _refuse_own_file(source, values, origin)
         content = stack.enter_context(closing(Content(source, origin)))
     return make_request(
         path,
@@ -203,12 +207,32 @@ def _request(path: str, values: Mapping[str, Any], report: Report, stack: ExitSt
     )
 
 
-def _typed(text: str, report: Report) -> Any:
+def _refuse_own_file(source: BinaryIO, values: Mapping[str, Any], origin: str) -> None:
+    """Refuse to send a file with a secret of this run: those of its settings, and what we keep ourselves."""
+    named = (values[name] for name in ("private_key", "passphrase_file", "client_secret_file"))
+    files = [expand(name) for name in named if name not in (None, _STDIN)]
+    for folder in (own_files.state_folder(), own_files.cache_folder()):
+        if folder is not None:
+            with suppress(OSError):
+                files += Path(folder).iterdir()
+    with suppress(OSError, ValueError):  # it is no file
+        refuse_secret_file(os.fstat(source.fileno()), files, origin)
+
+
+def _typed(text: str, values: Mapping[str, Any], report: Report, stack: ExitStack) -> Any:
     if not text.startswith("@"):
         return typed(text)
     file = text[1:]
-    content = _standard_input(report).read() if file == _STDIN else read_file(expand(file))
-    refuse_key(content, "standard input" if file == _STDIN else file)
+    source, origin = _open(file, report, stack)
+    _refuse_own_file(source, values, origin)
+    content = b""
+    while len(content) <= MOST_BYTES and (piece := source.read(MOST_BYTES)):
+        content += piece
+    if len(content) > MOST_BYTES:
+        raise ConfigurationError(
+            f"{origin} is larger than {MOST_BYTES // 1024} KiB", hint="send it with --input FILE"
+        )
+    refuse_key(content, origin)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

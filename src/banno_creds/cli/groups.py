@@ -85,16 +85,18 @@ class Helpful(click.Command):
         typed = tuple(args)
         # Quotes and dashes of a text program are parsed without an error, and mean something else.
         if not ctx.resilient_parsing and not "".join(typed).isascii():
-            from banno_creds.cli.mistakes import check_characters
+            from banno_creds.cli.mistakes import check_characters, check_for_keys
 
+            check_for_keys(typed)
             check_characters(ctx, typed)
         try:
             return super().parse_args(ctx, args)
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError:
-            from banno_creds.cli.mistakes import find_mistake
+            from banno_creds.cli.mistakes import check_for_keys, find_mistake
 
+            check_for_keys(typed)
             mistake = None if ctx.resilient_parsing else find_mistake(ctx, typed)
             if mistake is None:
                 raise
@@ -113,8 +115,9 @@ class Group(Helpful, click.Group):
 
             return "help", HELP, args[1:]
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
-            from banno_creds.cli.mistakes import no_such_command
+            from banno_creds.cli.mistakes import check_for_keys, no_such_command
 
+            check_for_keys(args)
             raise no_such_command(ctx, self.list_commands(ctx), args[0])
         return super().resolve_command(ctx, args)
 

@@ -263,6 +263,21 @@ def check_characters(context: click.Context, typed: Sequence[str]) -> None:
             check_value("an argument", text)
 
 
+def check_for_keys(typed: Sequence[str]) -> None:
+    """Refuse a private key among the words, though a shell may have split it; ConfigurationError if there is one."""
+    if is_private_key(" ".join(typed)):
+        raise key_as_argument("an argument")
+
+
+def key_as_argument(given: str) -> ConfigurationError:
+    """Return the error for a private key on the command line; ``given`` is what it was given as."""
+    return ConfigurationError(
+        f"{given} looks like a private key (not shown here)",
+        hint="an argument can be seen by everybody on the machine: treat this key as leaked, and give the next "
+        "one as a file",
+    )
+
+
 def check_value(name: str, value: str) -> None:
     """Refuse a value in a text program's quotes, or with a blank at its end that cannot be seen.
 

@@ -12,6 +12,7 @@ from banno_creds.cli.groups import SPEAKER, Helpful
 from banno_creds.cli.report import as_option
 from banno_creds.config import (
     KEY_VARIABLE,
+    SECRET_VARIABLE,
 )
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
@@ -94,14 +95,15 @@ def _given_by(option: click.Option, context: click.Context) -> str:
 
 def _key_in_the_wrong_place(option: Option, context: click.Context) -> ConfigurationError:
     if context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
-        return ConfigurationError(
-            f"{option.opts[0]} was given what looks like a private key (not shown here)",
-            hint="an argument can be seen by everybody on the machine: treat this key as leaked, and give the next "
-            "one as a file",
-        )
+        from banno_creds.cli.mistakes import key_as_argument
+
+        return key_as_argument(f"{option.opts[0]} was given what")
+    return _key_in_variable(str(option.envvar))
+
+
+def _key_in_variable(name: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{option.envvar} holds what looks like a private key (not shown here)",
-        hint=f"move it to the variable {KEY_VARIABLE}",
+        f"{name} holds what looks like a private key (not shown here)", hint=f"move it to the variable {KEY_VARIABLE}"
     )
 
 
@@ -111,6 +113,11 @@ class Command(Helpful):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, and let messages spell the settings as this command line does."""
         ctx.meta[SPEAKER] = ctx
+        # Before anything splits, reads or shows one of them, whatever it is for.
+        for name, value in os.environ.items():
+            is_ours = name.startswith("BANNO_CREDS_") and name not in (KEY_VARIABLE, SECRET_VARIABLE)
+            if is_ours and is_private_key(value):
+                raise _key_in_variable(name)
         return super().parse_args(ctx, args)
 
 

@@ -154,7 +154,11 @@ def _holds_key(value: object) -> bool:
         return is_private_key(value)
     if isinstance(value, dict):
         return {"kty", "d"} <= value.keys() or any(_holds_key(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(_holds_key(part) for part in value)
+    if isinstance(value, list):  # also one that was split at its white space
+        return any(map(_holds_key, value)) or is_private_key(
+            " ".join(part for part in value if isinstance(part, str))
+        )
+    return False
 
 
 def _find_fault_in(name: str, value: Any) -> tuple[str, str] | None:
