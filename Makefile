@@ -16,7 +16,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types check bench picture constraints clean
+.PHONY: help demo test test-lowest lint types check bench picture constraints clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,6 +27,11 @@ demo: $(VENV)/.for-demo ## the main job, step by step, against a local authoriza
 
 test: needs $(VENV)/.for-test interop ## the whole test suite, with coverage: about 4 minutes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(PYTEST_ARGS)
+
+# In an environment of its own. `.ci/run` chooses the tests that use each package; without PYTEST_ARGS it is all of them.
+test-lowest: ## the tests with the lowest versions that pyproject.toml allows
+	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/.for-lowest
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: lint types test ## everything that has to be green before a commit lands
 
@@ -73,6 +78,12 @@ $(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing the tools of the tests into $(VENV):"
 	@$(BIN)/pip install --editable '.[sandbox,keyring,dev]' | $(ONE_LINE_EACH)
 	@touch $@ $(VENV)/.for-demo
+
+$(VENV)/.for-lowest: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing the lowest versions into $(VENV):"
+	@$(BIN)/python tests/lowest.py >$(VENV)/lowest.txt
+	@PIP_CONSTRAINT=$(VENV)/lowest.txt $(BIN)/pip install --editable '.[sandbox,keyring,dev]' | $(ONE_LINE_EACH)
+	@touch $@
 
 picture: $(VENV)/.for-demo ## draw docs/demo.svg anew
 	$(BIN)/python docs/picture.py
