@@ -399,6 +399,11 @@ def test_server_that_misses_the_client_id_brings_the_hint(
     assert "add --client-id-in-body" not in one_line(tool.log_in("--client-id-in-body").stderr)
 
 
+def test_empty_refusal_of_a_code_brings_the_hint_too(tool: Tool, provider: OpenIdProvider) -> None:
+    provider.failures = [(400, b"")]
+    assert "or add --client-id-in-body: a few servers want" in one_line(tool.log_in().stderr)
+
+
 # --- where the secret comes from ---
 
 

@@ -267,6 +267,16 @@ def test_missing_refresh_token_is_said_with_its_reason(
     assert json.loads(result.stdout)["access_token"] == provider.issued[0]
 
 
+def test_answer_that_does_not_name_the_offline_scope_is_disproved_by_its_refresh_token(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    provider.changes = {"scope": "openid profile"}
+    assert tool.log_in("-q", *OFFLINE).stderr == ""
+    assert tool.run("token", "-q", "--no-cache", "--force-refresh").stderr == ""
+    provider.changes = {"scope": "openid"}
+    assert "granted less than was asked for: not profile" in one_line(tool.log_in("-q", *OFFLINE).stderr)
+
+
 def test_login_that_asked_for_no_refresh_token_is_not_warned_of_a_missing_one(
     tool: Tool, provider: OpenIdProvider
 ) -> None:

@@ -200,11 +200,13 @@ def advised(refusal: RefusedError, authentication: Authentication, form: Form) -
     Returns:
         The refusal, with another hint where the server's words or its discovery document suggest one.
     """
-    words = " ".join((refusal.marked.message, *refusal.marked.details))
-    if not any(name == "client_id" for name, _ in form) and _MISSING_CLIENT_ID.search(words):
-        return refusal.but(
-            hint=f"add {setting('client_id_in_body')}: this server wants the client ID in the form too"
-        )
+    sent = dict(form)
+    if "client_id" not in sent:
+        add = f"add {setting('client_id_in_body')}:"
+        if _MISSING_CLIENT_ID.search(" ".join((refusal.marked.message, *refusal.marked.details))):
+            return refusal.but(hint=f"{add} this server wants the client ID in the form too")
+        if refusal.error is None and refusal.status == 400 and "code" in sent:
+            return refusal.but(hint=f"{refusal.marked.hint}; or {add} a few servers want the client ID beside a code")
     if refusal.error not in (None, "invalid_client", "unauthorized_client") or refusal.status not in (400, 401, 403):
         return refusal
     if not isinstance(authentication, ClientSecret) or authentication.other is None:

@@ -17,6 +17,7 @@ from banno_creds.login.authorization_request import read_code, with_query
 from banno_creds.login.id_token import Expected, verified_claims
 from banno_creds.login.provider import HINTS, discover, post, provider_of, warn_of_other_hosts
 from banno_creds.login.refresh_token import (
+    but_offline,
     forget_in,
     refresh_token_of,
     warn_of_no_refresh_token,
@@ -103,7 +104,7 @@ def log_in(
         up = own_files.uptime()
         grant = Grant(form, HINTS, is_good_once=True, after_login=True)
         response = send(provider.token_endpoint, grant, authentication, http, run)
-        announce(response, request.scope, run)
+        announce(response, but_offline(request.scope), run)
         warn_of_no_refresh_token(response, request.scope, request.prompts, run)
         expected = Expected(issuer, client.client_id, request.nonce, max_age=request.max_age)
         claims = verified_claims(response, expected, provider, http, run)

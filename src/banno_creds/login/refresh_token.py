@@ -103,7 +103,7 @@ class SignedIn:
         else:
             request = request_of(session, self.client.client_id)
             response = cache.obtain(request, fetch, wanted, run, patience=self.timeout)
-        announce(response, session.scope, run)
+        announce(response, but_offline(session.scope), run)
         if session.can_be_renewed:
             warn_of_a_short_life(response, wanted.min_ttl, run)
         elif fetched and wanted.force_refresh:
@@ -219,6 +219,11 @@ def warn_of_no_refresh_token(
             )
             return
         run.warn(*_why_none(scope, response.scope, prompts))
+
+
+def but_offline(scope: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scope values that an answer is to name: not every server names the one for a refresh token."""
+    return tuple(each for each in scope if not _is_offline(each))
 
 
 def _is_offline(scope: str) -> bool:
