@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from banno_creds import child
+from banno_creds.storage import lock  # before a test says that this is Windows
 from tests.conftest import CLIENT_ID, Result, write_private
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _not_executable(folder: Path) -> str:
 
 def _a_folder(folder: Path) -> str:
     (folder / "script").mkdir()
-    return f"{str(folder / 'script')!a} cannot be run: Permission denied"
+    return f"{str(folder / 'script')!a} cannot be run: it is a folder"
 
 
 def _without_interpreter(folder: Path) -> str:
@@ -170,9 +171,40 @@ def _without_interpreter(folder: Path) -> str:
     return f"{str(path)!a} cannot be run: Exec format error"
 
 
-@pytest.mark.parametrize("make", [_not_executable, _a_folder, _without_interpreter])
-def test_what_cannot_be_run_is_126(execute: Cli, tmp_path: Path, make: Any) -> None:
+def _empty(folder: Path) -> str:
+    (folder / "script").touch(mode=0o755)
+    return f"{str(folder / 'script')!a} cannot be run: Exec format error"
+
+
+def _with_an_interpreter_that_is_not_there(folder: Path) -> str:
+    path = folder / "script"
+    path.write_text("#! /no/such/python -u\n")
+    path.chmod(0o755)
+    return f"{str(path)!a} cannot be run: its first line names '/no/such/python', which is not there"
+
+
+def _from_windows(folder: Path) -> str:
+    path = folder / "script"
+    path.write_bytes(b"#!/bin/sh\r\necho\r\n")
+    path.chmod(0o755)
+    return f"{str(path)!a} cannot be run: its lines end as on Windows, and the system takes the line end for a letter"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(_not_executable, _a_folder, _without_interpreter, _empty),
+        *(_with_an_interpreter_that_is_not_there, _from_windows),
+    ],
+)
+def test_what_cannot_be_run_is_126_and_nothing_is_asked_for(
+    execute: Cli, env: dict[str, str], issuer: Issuer, tmp_path: Path, make: Any
+) -> None:
     message = make(tmp_path)
+    on_path = execute("--", "script", env=env | {"PATH": str(tmp_path)})
+    assert on_path.code == (127 if make is _a_folder else 126)
+    assert issuer.forms == []
+    assert not (tmp_path / "cache").exists()
     assert execute("--", tmp_path / "script") == Result(
         126,
         "",
@@ -182,10 +214,66 @@ def test_what_cannot_be_run_is_126(execute: Cli, tmp_path: Path, make: Any) -> N
 
 
 @pytest.mark.parametrize("name", ["no-such-command", "./no-such-command", "/dev/null/no-such-command", "no\nsuch"])
-def test_what_is_not_there_is_127(execute: Cli, name: str) -> None:
+def test_what_is_not_there_is_127_and_nothing_is_asked_for(execute: Cli, issuer: Issuer, name: str) -> None:
     assert execute("--", name) == Result(
         127, "", f"✗   There is no command {name!a}\n    Next: check its spelling, and PATH\n"
     )
+    assert issuer.forms == []
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["client-id", "x", "--", "true"], "did you mean the option --client-id? Options stand before the command"),
+        (["client_id=x"], "did you mean the option --client-id? Options stand before the command"),
+        (["--", "cd", "/"], "it is a shell's own: banno-creds exec -- sh -c 'cd …'"),
+        (["--", "echo hello"], "give each word by itself, or the line to a shell: banno-creds exec -- sh -c '…'"),
+        (["--", "here.sh"], "it is in this folder, which is not in PATH: write ./ before its name"),
+    ],
+)
+def test_what_was_meant_by_a_command_that_is_not_there_is_told(
+    cli: Cli,
+    env: dict[str, str],
+    issuer: Issuer,
+    words: list[str],
+    hint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "here.sh").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    result = cli("exec", *words, env=env)
+    assert (result.code, result.stdout, issuer.forms) == (127, "", [])
+    assert result.stderr.endswith(f"\n    Next: {hint}\n")
+
+
+def test_without_a_path_only_paths_are_commands(
+    cli: Cli, env: dict[str, str], issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("exec", "--", "sh", env=env | {"PATH": ""})
+    assert (result.code, issuer.forms) == (127, [])
+    assert result.stderr.endswith("    Next: PATH is empty: give the command's whole path\n")
+
+
+def test_a_command_that_may_be_run_and_not_read_is_run(execute: Cli, tmp_path: Path) -> None:
+    """Nothing is refused that the system would run: a program of another format, a link, a relative path."""
+    (tmp_path / "link").symlink_to("/bin/echo")
+    assert execute("--", tmp_path / "link", "a") == Result(0, "a\n", "")
+    assert execute("--", os.path.relpath("/bin/echo"), "b") == Result(0, "b\n", "")
+
+
+def test_a_command_that_has_gone_since_the_last_run_is_told_without_the_server(
+    execute: Cli, issuer: Issuer, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    assert execute("--", script).code == 0
+    script.unlink()
+    assert execute("--", script).code == 127
+    assert execute("--force-refresh", "--", script).code == 127
+    assert len(issuer.forms) == 1
 
 
 def test_a_command_is_looked_for_in_path(execute: Cli, env: dict[str, str], tmp_path: Path) -> None:
@@ -198,7 +286,10 @@ def test_a_command_is_looked_for_in_path(execute: Cli, env: dict[str, str], tmp_
 def test_without_a_command_nothing_is_asked_for(execute: Cli, issuer: Issuer) -> None:
     result = execute()
     assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.startswith("✗   Missing argument '-- COMMAND [ARGUMENT]...'")
+    assert result.stderr == (
+        "✗   Missing argument '-- COMMAND [ARGUMENT]...'\n"
+        "    Next: such as: banno-creds exec --profile garden -- ./sync.sh\n"
+    )
     assert issuer.forms == []
 
 
@@ -288,6 +379,7 @@ def test_on_windows_the_command_is_waited_for_and_its_status_is_ours(
     cli: Cli, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
+    assert lock
     monkeypatch.setattr(sys, "platform", "win32")
     try:
         assert child.run(command, {}) == code

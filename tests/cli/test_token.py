@@ -170,7 +170,8 @@ def test_github_masks_the_token_before_anything_else_and_writes_both_files(
         write_result(text)
 
     def append_too(file: str, lines: str) -> None:
-        seen.append((file, lines))
+        if lines:  # without any, it is looked whether the file can be written
+            seen.append((file, lines))
         append(file, lines)
 
     monkeypatch.setattr(forms, "write_result", write)
@@ -203,12 +204,17 @@ def test_github_outside_a_job_is_an_error_that_shows_no_token(cli: Cli, ask: lis
     )
 
 
-def test_a_file_of_github_that_cannot_be_written_is_an_error_after_the_mask(
-    cli: Cli, ask: list[str], tmp_path: Path
+def test_a_file_of_github_that_cannot_be_written_is_an_error_before_the_request_or_after_the_mask(
+    cli: Cli, ask: list[str], issuer: Issuer, tmp_path: Path
 ) -> None:
-    result = cli(*ask, "-o", "github", env={"GITHUB_OUTPUT": str(tmp_path)})
-    assert (result.code, result.stdout) == (2, "::add-mask::openid.1\n")
-    assert result.stderr.startswith(f"✗   The token could not be written to {tmp_path}: Is a directory\n    Next: ")
+    folder = cli(*ask, "-o", "github", env={"GITHUB_OUTPUT": str(tmp_path)})
+    assert (folder.code, folder.stdout, issuer.forms) == (2, "", [])
+    assert folder.stderr.startswith(f"✗   The token could not be written to {tmp_path}: Is a directory\n    Next: ")
+    full = cli(*ask, "-o", "github", env={"GITHUB_OUTPUT": "/dev/full"})
+    assert (full.code, full.stdout) == (2, "::add-mask::openid.1\n")
+    assert full.stderr.startswith(
+        "✗   The token could not be written to /dev/full: No space left on device\n    Next: "
+    )
 
 
 # --- which token ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from banno_creds.cli.forms import FORMS, FORMS_HELP, write_token
+from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.options import key_options, request_options, steps_options
 from banno_creds.cli.parameters import PROFILE, Choice, Command, option
 from banno_creds.cli.settings import client_config, report_for, run_for
@@ -43,6 +43,7 @@ def command(context: click.Context, /, output: str, *, curl: bool, **values: Any
     from banno_creds.steps import Step, TokenRequested
     from banno_creds.tokens.client_credentials import ClientCredentials
 
+    check_form(output)
     report = report_for(values)
     config = client_config(context, values)
 

@@ -7,7 +7,7 @@ import shlex
 from json import dumps
 from typing import TYPE_CHECKING
 
-from banno_creds.cli.report import write_result
+from banno_creds.cli.report import check_stdout, write_result
 from banno_creds.errors import ConfigurationError, OutputError
 
 if TYPE_CHECKING:
@@ -23,9 +23,16 @@ FORMS_HELP = (
 
 
 def check_form(form: str) -> None:
-    """Refuse a form that cannot be given here: ``github`` outside a job of GitHub Actions."""
+    """Refuse a form that cannot be given here, before a token is asked for.
+
+    Raises:
+        ConfigurationError: it is ``github``, outside a job of GitHub Actions.
+        OutputError: standard output or a file of GitHub's cannot be written.
+    """
+    check_stdout()
     if form == "github":
-        _githubs_files()
+        for file in _githubs_files().values():
+            _append(file, "")
 
 
 def write_token(response: TokenResponse, form: str) -> str:

@@ -278,6 +278,12 @@ def _topic(context: click.Context) -> Topic:
     return TOPICS.get(context.command_path.partition(" ")[2], Topic(()))
 
 
+def first_example(context: click.Context) -> str | None:
+    """Return the first example of a command, if it has one line."""
+    examples = _topic(context).examples
+    return examples[0] if examples and "\n" not in examples[0] else None
+
+
 def _usage(context: click.Context, width: int) -> list[str]:
     pieces = " ".join(context.command.collect_usage_pieces(context))
     return _fill(f"Usage: {context.command_path} {pieces}", width, hang=7)

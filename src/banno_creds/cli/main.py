@@ -141,6 +141,11 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
         meant = f"{name} {near}" if name.startswith("-") else near
         hint = f"{where} --help" if near is None else f"did you mean {meant}"
         return ConfigurationError(f"{name}: {error.message.rstrip('.')}", hint=hint)
+    if isinstance(error, click.MissingParameter) and error.ctx is not None:
+        from banno_creds.cli.help import first_example
+
+        example = first_example(error.ctx)
+        return ConfigurationError(message, hint=f"such as: {example}" if example else f"{where} --help")
     return ConfigurationError(message, hint=f"{where} --help")
 
 

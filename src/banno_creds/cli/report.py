@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 _LEAST_WIDTH = 20
 
 
+def check_stdout() -> None:
+    """Refuse a closed standard output, before anything is done for a result that could not be written."""
+    if sys.stdout is None:
+        raise _not_written(OSError(9, "it is closed"))
+
+
 def write_result(text: str) -> None:
     """Write a result to stdout and make sure it has arrived there."""
     try:
@@ -48,6 +54,7 @@ class ResultStream:
         self._last = b"\n"
 
     def __enter__(self) -> Self:
+        self.write(b"")  # it may be closed, and then nothing need be asked
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

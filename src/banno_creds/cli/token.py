@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from banno_creds.cli.forms import FORMS, FORMS_HELP, write_token
+from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.obtained import obtain
 from banno_creds.cli.options import cache_options
 from banno_creds.cli.parameters import Choice, Command, option
@@ -32,6 +32,7 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
     If many processes ask at once, the server is asked once. A refusal is remembered for 30 s, so that a loop does not
     get this address blocked.
     """
+    check_form(output)
     report = report_for(values)
     obtained = obtain(context, values, report)
     report.end()
