@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+import banno_creds.storage.lock  # noqa: F401 - before a test says that this is Windows
 from banno_creds import child
-from banno_creds.storage import lock  # before a test says that this is Windows
 from tests.conftest import CLIENT_ID, Result, write_private
 
 if TYPE_CHECKING:
@@ -379,7 +379,6 @@ def test_on_windows_the_command_is_waited_for_and_its_status_is_ours(
     cli: Cli, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
-    assert lock
     monkeypatch.setattr(sys, "platform", "win32")
     try:
         assert child.run(command, {}) == code
