@@ -11,6 +11,8 @@ import logging
 import os
 import threading
 import time
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
@@ -19,7 +21,7 @@ from banno_creds.errors import BannoCredsError, RefusedError
 from banno_creds.steps import Run, TokenRequested, Warned, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import anyio
     from anyio.lowlevel import RunVar
@@ -134,16 +136,12 @@ class TokenSource:
         ended = self._ended
         if not force_refresh and (usable := self._usable()) is not None:
             return usable
-        from anyio.to_thread import run_sync
-
+        turn, in_thread = self._turn()
         # One task of each loop has a thread: a thousand threads would leave none for the program's other work.
-        async with self._turn():
+        async with turn:
             if (theirs := self._outcome_since(ended, from_server=force_refresh)) is not None:
                 return theirs
-            return await run_sync(
-                lambda: self._ask(ended, force_refresh=force_refresh),
-                abandon_on_cancel=True,
-            )
+            return await in_thread(lambda: self._ask(ended, force_refresh=force_refresh))
 
     def invalidate(self, access_token: str) -> None:
         """Do not give an access token again, because an API refused it (401); the next caller gets a new one.
@@ -165,6 +163,7 @@ class TokenSource:
 
     def _ask(self, ended: int, *, force_refresh: bool) -> TokenResponse:
         """Ask, or take the outcome of another caller's request that ended while this one waited for its turn."""
+        _load()
         with self._lock:
             theirs = self._outcome_since(ended, from_server=force_refresh)
             if theirs is not None:
@@ -249,18 +248,21 @@ class TokenSource:
     def _is_within(self, seconds: float, then: float | None) -> bool:
         return then is not None and 0 <= self._clock() - then < seconds
 
-    def _turn(self) -> anyio.Lock:
-        """Return the lock of the running event loop."""
-        import anyio
-        from anyio.lowlevel import RunVar
+    def _turn(self) -> tuple[anyio.Lock, Callable[[Callable[[], TokenResponse]], Awaitable[TokenResponse]]]:
+        """Return the lock of the running event loop, and what runs a function in a thread and awaits it."""
+        with _importing_for_tasks:
+            from anyio import Lock
+            from anyio.lowlevel import RunVar
+            from anyio.to_thread import current_default_thread_limiter, run_sync
 
+            current_default_thread_limiter()  # imports what anyio has for this event loop
         if self._turns is None:
             self._turns = RunVar("banno_creds turn")
         turn = self._turns.get(None)
         if turn is None:
-            turn = anyio.Lock()
+            turn = Lock()
             self._turns.set(turn)
-        return turn
+        return turn, partial(run_sync, abandon_on_cancel=True)
 
     def _after_fork(self) -> None:
         """Make a new lock: the thread that held the old one is the parent's, and will never release ours."""
@@ -269,14 +271,62 @@ class TokenSource:
 
 _sources: WeakSet[TokenSource] = WeakSet()
 
+# All that a request may import, whatever its outcome. Each module brings what it imports itself.
+_OF_REQUESTS = (
+    *("client_authentication.private_key", "client_authentication.signer", "http.client", "http.discovery"),
+    *("jose.decode", "jose.keys", "rules.diagnosis", "rules.known", "rules.presented", "storage.secret_files"),
+    *("tokens.cache", "tokens.client_credentials", "tokens.endpoint"),
+)
+_OF_OTHERS = (
+    *("email.utils", "encodings.ascii", "encodings.idna", "encodings.latin_1", "httpcore", "importlib.util", "random"),
+    *("truststore", "urllib.request"),
+)
 
-def _after_fork() -> None:
+# Held while something is imported, and while the process forks: a child cannot import a module that a thread of its
+# parent was importing. Two, because an event loop must not wait for the imports of another thread's request.
+_importing, _importing_for_tasks = threading.RLock(), threading.RLock()
+_loaded = False
+
+
+def _load() -> None:
+    """Import all that a request needs before it is made, and let OpenSSL begin, which has locks of the same kind."""
+    global _loaded
+    with _importing:
+        if _loaded:
+            return
+        for name in (*(f"banno_creds.{name}" for name in _OF_REQUESTS), *_OF_OTHERS):
+            import_module(name)
+        from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        generate_private_key(SECP256R1()).sign(b"", ECDSA(SHA256()))  # cryptography brings an OpenSSL of its own
+        SSLContext(PROTOCOL_TLS_CLIENT)
+        _loaded = True
+
+
+def _before_fork() -> None:
+    _importing.acquire()
+    _importing_for_tasks.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _importing.release()
+    _importing_for_tasks.release()
+
+
+def _after_fork_in_child() -> None:
+    global _importing, _importing_for_tasks
+    _importing, _importing_for_tasks = threading.RLock(), threading.RLock()
     for source in _sources:
         source._after_fork()  # noqa: SLF001 - its own module
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )
 
 
 def _again(failure: BannoCredsError, *more: str) -> BannoCredsError:
