@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
-from banno_creds.text import setting
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -87,6 +87,13 @@ class KeySource:
     content: bytes | None = field(default=None, repr=False)
     allow_writable: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the types: the key is read much later, where nobody would know which value was wrong."""
+        check_type("origin", self.origin, str)
+        check_path("path", self.path, 'KeySource.file("…") takes text')
+        check_type("content", self.content, bytes, None, hint="encode the text: content=pem.encode()")
+        check_type("allow_writable", self.allow_writable, bool)
+
     @classmethod
     def file(cls, path: str | Path) -> KeySource:
         """A key in a file.
@@ -99,7 +106,12 @@ class KeySource:
         """
         from pathlib import Path
 
+        check_type("path", path, str, Path)
         return cls(str(path), path=Path(path))
+
+
+def no_passphrase() -> None:
+    """Give no passphrase; a function with a name, so that a configuration can be pickled."""
 
 
 class Wanted(NamedTuple):
@@ -150,7 +162,7 @@ class ClientConfig:
 
     client_id: str
     private_key: KeySource
-    passphrase: Callable[[], bytes | None] = lambda: None
+    passphrase: Callable[[], bytes | None] = no_passphrase
     token_endpoint: str | None = ENVIRONMENTS[DEFAULT_ENVIRONMENT]
     issuer: str | None = None
     alg: str | None = None
@@ -158,7 +170,7 @@ class ClientConfig:
     aud: str | None = None
     lifetime: int = DEFAULT_LIFETIME
     iat: bool = False
-    claims: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     scope: tuple[str, ...] = (DEFAULT_SCOPE,)
     resource: tuple[str, ...] = ()
     params: tuple[tuple[str, str], ...] = ()
@@ -168,18 +180,10 @@ class ClientConfig:
 
     def __post_init__(self) -> None:
         """Check the values here, because the server would refuse them later and less clearly."""
+        self._check_types()
         check_client_id(self.client_id)
-        if not isinstance(self.private_key, KeySource):
-            raise ConfigurationError(
-                "private_key is no KeySource", hint='write private_key=KeySource.file("private.pem")'
-            )
         check_lifetime(self.lifetime)
         check_timeout(self.timeout)
-        for name in ("scope", "resource"):
-            if isinstance(getattr(self, name), str):  # which is a sequence of texts too, a letter each
-                raise ConfigurationError(
-                    f"{name} is one text, and has to be a tuple of texts", hint=f'write {name}=("…",)'
-                )
         check_texts("kid", [self.kid])
         check_texts("aud", [self.aud])
         check_texts("scope", self.scope)
@@ -187,10 +191,44 @@ class ClientConfig:
         check_texts("params", [text for pair in self.params for text in pair])
         check_names("claims", self.claims, RESERVED_CLAIMS)
         check_names("params", [name for name, _ in self.params], RESERVED_PARAMS)
+        if self.token_endpoint is None and self.issuer is None:
+            raise ConfigurationError(
+                f"there is neither {setting('token_endpoint')} nor {setting('issuer')}", hint="give one of them"
+            )
         if self.token_endpoint is not None:
             check_url(self.token_endpoint, "the token endpoint")
         if self.issuer is not None:
             check_url(self.issuer, "the issuer")
+
+    def _check_types(self) -> None:
+        from collections.abc import Mapping
+
+        check_type("private_key", self.private_key, KeySource, hint='write KeySource.file("private.pem")')
+        check_callable("passphrase", self.passphrase)
+        check_type("client_id", self.client_id, str)
+        for name in ("token_endpoint", "issuer", "alg", "kid", "aud"):
+            check_type(name, getattr(self, name), str, None)
+        check_type("iat", self.iat, bool)
+        check_path("ca_bundle", self.ca_bundle)
+        for name in ("scope", "resource", "params"):
+            given = getattr(self, name)
+            if isinstance(given, str):  # which is a sequence of texts too, a letter each
+                raise ConfigurationError(
+                    f"{name} is one text, and has to be a tuple of texts", hint=f'write {name}=("…",)'
+                )
+            check_type(name, given, tuple, list)
+            object.__setattr__(self, name, tuple(given))  # a list could change later, and has no hash
+        for name in ("scope", "resource"):
+            for text in getattr(self, name):
+                check_type(name, text, str)
+        pairs: tuple[object, ...] = self.params
+        if not all(isinstance(pair, tuple | list) and [*map(type, pair)] == [str, str] for pair in pairs):
+            raise ConfigurationError(
+                f"{setting('params')} has to be pairs of texts", hint='write params=(("name", "value"),)'
+            )
+        check_type("claims", self.claims, Mapping)
+        check_claims(self.claims)
+        object.__setattr__(self, "claims", dict(self.claims))
 
 
 def find_config_file(named: Location | None) -> str | None:
@@ -250,6 +288,54 @@ def is_loopback(host: str) -> bool:
 
 
 # --- Checks of single values ----------------------------------------------------------------------------------------
+
+
+def check_type(name: str, value: object, *kinds: type | None, hint: str | None = None) -> None:
+    """Check a value's type, and never show the value, which may be a secret.
+
+    Args:
+        name: the setting's name.
+        value: the value that a program gave.
+        kinds: the types that it may have; None for None itself. A bool is no number here.
+        hint: what to write instead.
+
+    Raises:
+        ConfigurationError: it has another type.
+    """
+    classes = tuple(type(None) if kind is None else kind for kind in kinds)
+    if not isinstance(value, classes) or (isinstance(value, bool) and bool not in classes):
+        names = " or ".join("None" if kind is None else kind.__name__ for kind in kinds)
+        raise ConfigurationError(f"{setting(name)} has to be {names}, not {type(value).__name__}", hint=hint)
+
+
+def check_path(name: str, path: object, hint: str | None = None) -> None:
+    """Check that a file is named by a Path, or is None; see `check_type`."""
+    if path is not None:
+        from pathlib import Path
+
+        check_type(name, path, Path, None, hint=hint or f'write {name}=Path("…")')
+
+
+def check_callable(name: str, value: object) -> None:
+    """Check that a value can be called; ConfigurationError if not."""
+    if not callable(value):
+        raise ConfigurationError(
+            f"{setting(name)} has to be a function, not {type(value).__name__}", hint="give the function itself"
+        )
+
+
+def check_claims(claims: Mapping[str, Any]) -> None:
+    """Check that further claims can be sent as JSON; ConfigurationError if not."""
+    if not claims:
+        return
+    from json import dumps
+
+    try:
+        dumps(claims := dict(claims), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as fault:
+        raise ConfigurationError(f"{setting('claims')} cannot be JSON: {printable(fault, 80)}") from None
+    for name in claims:
+        check_type("claims", name, str, hint="name each claim by a text")
 
 
 def check_url(url: str, what: str) -> str:
@@ -337,8 +423,11 @@ def check_redirect_uri(url: str) -> str:
 
 def check_timeout(timeout: float) -> None:
     """Check the seconds that an exchange may take; ConfigurationError if they are no time, or have no end."""
+    check_type("timeout", timeout, int, float)
     if not 0 < timeout <= MOST_TIMEOUT:  # also refuses NaN
-        raise _not_seconds("timeout", f"{timeout:g}", f"more than 0 s and at most {MOST_TIMEOUT} s", DEFAULT_TIMEOUT)
+        raise _not_seconds(
+            "timeout", f"{min(timeout, 1e9):g}", f"more than 0 s and at most {MOST_TIMEOUT} s", DEFAULT_TIMEOUT
+        )
 
 
 def check_lifetime(lifetime: int) -> None:
@@ -353,8 +442,9 @@ def check_min_ttl(min_ttl: int) -> None:
 
 def check_seconds(name: str, seconds: int, least: int, most: int, default: int) -> None:
     """Refuse a number of seconds outside its bounds, with a ConfigurationError that names the setting."""
+    check_type(name, seconds, int)
     if not least <= seconds <= most:
-        raise _not_seconds(name, str(seconds), f"{least} to {most} s", default)
+        raise _not_seconds(name, str(max(-(10**9), min(seconds, 10**9))), f"{least} to {most} s", default)
 
 
 def _not_seconds(name: str, seconds: str, range_: str, default: float) -> ConfigurationError:

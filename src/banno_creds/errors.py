@@ -64,8 +64,9 @@ class BannoCredsError(Exception):
     def __init__(
         self, message: str, *, hint: str | None = None, details: tuple[str, ...] = (), rule: str | None = None
     ) -> None:
+        message, hint = str(message), None if hint is None else str(hint)
         super().__init__(spelled(message))
-        self.marked = Words(message, hint, details)
+        self.marked = Words(message, hint, _lines(details))
         self.rule = rule
         self.doctor_can_tell = False
 
@@ -163,6 +164,12 @@ class BannoCredsError(Exception):
             hint=None if hint is None else without(hint, secrets),
             details=tuple(without(detail, secrets) for detail in details),
         )
+
+
+def _lines(details: object) -> tuple[str, ...]:
+    """Return lines in whatever form a program gave them: no error ends in another one."""
+    lines = details if isinstance(details, tuple | list) else () if details is None else (details,)
+    return tuple(map(str, lines))
 
 
 def _rebuilt(kind: type[E], args: tuple[object, ...], members: dict[str, object]) -> E:

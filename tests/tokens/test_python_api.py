@@ -181,8 +181,9 @@ SIGNATURES = {
     "RefusedError": "(message: 'str', *, error: 'str | None', status: 'int', hint: 'str | None' = None, "
     "details: 'tuple[str, ...]' = (), rule: 'str | None' = None) -> 'None'",
     "TokenResponse": "(access_token: 'str', token_type: 'str', expires_in: 'int | None', scope: 'str | None', "
-    "requested_at: 'int', raw: 'Mapping[str, Any]') -> None",
+    "requested_at: 'int', raw: 'Mapping[str, Any]', secrets: 'Secrets' = ()) -> None",
     "TokenResponse.expires_at": "property",
+    "TokenResponse.members": "property",
     "TokenSource": "(config: 'ClientConfig', *, on_disk: 'bool' = True, min_ttl: 'int' = 60, "
     "emit: 'Emit | None' = None, clock: 'Clock' = F, sleep: 'Callable[[float], None]' = F) -> 'None'",
     "TokenSource.async_token": "(self, *, force_refresh: 'bool' = False) -> 'TokenResponse'",
@@ -1302,7 +1303,7 @@ def test_the_documentation_is_a_session_that_runs(
     with Sandbox([client], log=lambda _: None) as sandbox:
         for block in blocks:
             program = block.replace("private_key=", f"token_endpoint={sandbox.token_endpoint!r}, private_key=")
-            program = program.replace("BearerAuth(source)", f"BearerAuth(source, origin={bank.origin!r})")
+            program = re.sub(r"BearerAuth\((.*?)\)\) as", rf"BearerAuth(\1, origin={bank.origin!r})) as", program)
             exec(compile(program.replace("https://banno.com", bank.origin), "docs/python.md", "exec"), namespace)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [

@@ -58,7 +58,11 @@ def _request_elsewhere() -> None:
 REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "no client ID": (_config(client_id=""), ("client ID",)),
     "a client ID with a line end": (_config(client_id="id\n"), ("client ID",)),
-    "a key that is a path": (_config(private_key="private.pem"), ("private_key=KeySource.file",)),
+    "a key that is a path": (_config(private_key="private.pem"), ("private_key has", "KeySource.file")),
+    "no endpoint at all": (_config(token_endpoint=None), ("token_endpoint", "issuer")),
+    "a passphrase that is a text": (_config(passphrase="a"), ("passphrase has",)),
+    "params that are no pairs": (_config(params=("a", "b")), ("params has",)),
+    "claims that are no JSON": (_config(claims={"a": b""}), ("claims cannot be JSON",)),
     "a lifetime of 0": (_config(lifetime=0), ("lifetime must be", "leave lifetime out")),
     "a timeout of 0": (_config(timeout=0), ("timeout must be", "leave timeout out")),
     "a scope that is one text": (_config(scope="openid"), ('scope=("…",)',)),

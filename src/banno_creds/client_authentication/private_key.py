@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from banno_creds.config import check_type
+from banno_creds.errors import KeyLoadError
 from banno_creds.steps import KeyLoaded, Run
 
 if TYPE_CHECKING:
@@ -79,7 +81,23 @@ def load_key(
     from banno_creds.jose.keys import load_private_key
 
     content, warnings = read or read_key(source)
-    key = load_private_key(content, source.origin, passphrase, thorough=thorough)
+    raised: list[Exception] = []
+
+    def ask() -> bytes | None:
+        try:
+            secret = passphrase()
+        except Exception as failure:
+            raised.append(failure)
+            raise
+        check_type("passphrase", secret, bytes, None, hint="let the function return bytes, such as text.encode()")
+        return secret
+
+    try:
+        key = load_private_key(content, source.origin, ask, thorough=thorough)
+    except KeyLoadError:
+        if raised:  # what a program's own function raises is not the key's fault, even if it is a ValueError
+            raise raised[0] from None
+        raise
     # Only after the key was read: if another file was named by mistake, nobody should change its mode.
     for message, hint in warnings:
         run.warn(message, hint)

@@ -23,7 +23,7 @@ from banno_creds.config import is_loopback
 from banno_creds.doctor.findings import joined, passed
 from banno_creds.errors import BannoCredsError, TimedOutError
 from banno_creds.http import proxies
-from banno_creds.http.exchange import resolve, secrets_sent
+from banno_creds.http.exchange import OutOfTimeError, resolve, secrets_sent
 from banno_creds.http.faults import (
     CONNECT_SECONDS,
     NO_CONNECTION,
@@ -206,7 +206,7 @@ def _addresses(
     host, port = server if proxy is None else _proxy_at(proxy)
     try:
         return resolve(host, port, http.remaining())
-    except TimeoutError:
+    except OutOfTimeError:
         raise TimedOutError(
             f"{host} could not be resolved in the time allowed",
             retryable=True,

@@ -15,7 +15,7 @@ import httpx
 
 from banno_creds.errors import BannoCredsError, NetworkError
 from banno_creds.http import exchange, faults, proxies
-from banno_creds.http.exchange import Exchange
+from banno_creds.http.exchange import Exchange, OutOfTimeError
 from banno_creds.http.trust import Trust
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The time is over: by our clock, or a moment earlier by httpx's.
-_OUT_OF_TIME = (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout)
+_OUT_OF_TIME = (OutOfTimeError, httpx.ReadTimeout, httpx.WriteTimeout)
 
 
 class HttpClient:
@@ -195,7 +195,7 @@ class HttpClient:
         )
         try:
             return under_way.within(left)
-        except (httpx.HTTPError, TimeoutError) as failure:
+        except (httpx.HTTPError, OutOfTimeError) as failure:
             if isinstance(failure, _OUT_OF_TIME) or seconds() <= 0:
                 error: BannoCredsError = self.timed_out(url, under_way.phase)
             elif isinstance(faults.cause_of(failure), ssl.SSLCertVerificationError) and self.trust.widen():

@@ -309,7 +309,8 @@ def resolve(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
         Addresses and ports, at least one, none twice.
 
     Raises:
-        OSError: there are none; a TimeoutError if it took too long.
+        OSError: there are none.
+        OutOfTimeError: it took too long.
         UnicodeError: it is no valid host name.
     """
 
@@ -318,6 +319,10 @@ def resolve(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
         return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
 
     return Exchange(run).within(seconds)
+
+
+class OutOfTimeError(Exception):
+    """The time of an exchange is over. A TimeoutError would look like one of the caller's own, such as a signal's."""
 
 
 class Exchange(Generic[T]):
@@ -358,7 +363,7 @@ class Exchange(Generic[T]):
             The answer.
 
         Raises:
-            TimeoutError: the time is over.
+            OutOfTimeError: the time is over.
         """
         try:
             self._noticed = time.monotonic()
@@ -375,7 +380,7 @@ class Exchange(Generic[T]):
         if self._broken_off or outcome is None:
             if isinstance(outcome, StreamedAnswer):  # it began at the last moment
                 outcome.close()
-            raise TimeoutError
+            raise OutOfTimeError
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

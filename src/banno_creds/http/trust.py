@@ -84,8 +84,8 @@ def read_bundle(ca_bundle: Path) -> ssl.SSLContext:
             fault = "it is a folder without hashed certificates"
     except ssl.SSLError:
         fault = "it holds no PEM certificate"
-    except OSError as failure:
-        fault = failure.strerror or str(failure)
+    except (OSError, ValueError) as failure:
+        fault = getattr(failure, "strerror", None) or str(failure)
     if fault:
         raise ConfigurationError(
             f"the CA bundle {ca_bundle} cannot be read: {fault}",

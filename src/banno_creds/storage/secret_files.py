@@ -147,6 +147,8 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
     except IsADirectoryError:
         raise error(f"{path} is a directory", hint="name the file in it") from None
     except (OSError, ValueError) as failure:
+        if isinstance(failure, TimeoutError) and failure.errno is None:
+            raise  # not the system's but the caller's, from a signal while a pipe was silent
         # Windows reports a directory as a lack of permission, on which Path.is_dir() would fail itself.
         if os.path.isdir(path):  # noqa: PTH112
             raise error(f"{path} is a directory", hint="name the file in it") from None

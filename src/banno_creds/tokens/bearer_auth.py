@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 import httpx
 
-from banno_creds.config import DEFAULT_API_BASE, check_origin
+from banno_creds.config import DEFAULT_API_BASE, check_origin, check_type
 from banno_creds.errors import ConfigurationError
 from banno_creds.tokens.response import bearer_token
 
@@ -36,6 +39,9 @@ class BearerAuth(httpx.Auth):
     """
 
     def __init__(self, source: TokenSource, *, origin: str = DEFAULT_API_BASE) -> None:
+        if not all(callable(getattr(source, name, None)) for name in ("token", "async_token", "invalidate")):
+            raise ConfigurationError("source is no TokenSource", hint="write BearerAuth(TokenSource(config))")
+        check_type("origin", origin, str)
         try:
             self._origin = _origin(httpx.URL(check_origin(origin, "the API's origin")))
         except httpx.InvalidURL:
@@ -48,8 +54,12 @@ class BearerAuth(httpx.Auth):
         """Send the request with a token, and after a 401 with another one; httpx calls this."""
         self._check(request)
         authorization = _put(request, self._source.token())
-        response = yield request
-        if self._wants_another(request, response, authorization):
+        response = None
+        with suppress(GeneratorExit):
+            response = yield request
+        if response is None:
+            self._notice_hidden(authorization)
+        elif self._wants_another(request, response, authorization):
             renewed = self._source.token()
             if _put(request, renewed) != authorization:
                 yield request
@@ -58,8 +68,12 @@ class BearerAuth(httpx.Auth):
         """Do the same for an `httpx.AsyncClient`, under asyncio or trio."""
         self._check(request)
         authorization = _put(request, await self._source.async_token())
-        response = yield request
-        if self._wants_another(request, response, authorization):
+        response = None
+        with suppress(GeneratorExit):
+            response = yield request
+        if response is None:
+            self._notice_hidden(authorization)
+        elif self._wants_another(request, response, authorization):
             renewed = await self._source.async_token()
             if _put(request, renewed) != authorization:
                 yield request
@@ -72,12 +86,27 @@ class BearerAuth(httpx.Auth):
                 hint="use a client without this auth there, or name the API's origin with BearerAuth(origin=…)",
             )
 
+    def _notice_hidden(self, authorization: str) -> None:
+        """Notice a 401 that httpx does not show because a response hook raised, such as ``raise_for_status``.
+
+        httpx only closes the flow then. The response is in the frames that the hook's error went through.
+        """
+        failure = sys.exc_info()[1]
+        for frame, _ in walk_tb(None if failure is None else failure.__traceback__):
+            for value in frame.f_locals.values():
+                if isinstance(value, httpx.Response) and self._is_refused(value, authorization):
+                    self._source.invalidate(authorization.partition(" ")[2])
+                    return
+
+    def _is_refused(self, response: httpx.Response, authorization: str) -> bool:
+        # A redirect may have led to another server, and went there without the token.
+        return (
+            response.status_code == _UNAUTHORIZED and response.request.headers.get("Authorization") == authorization
+        )
+
     def _wants_another(self, request: httpx.Request, response: httpx.Response, authorization: str) -> bool:
         """Return whether the token was refused, and the request can be sent again."""
-        if response.status_code != _UNAUTHORIZED:
-            return False
-        # A redirect may have led to another server, and went there without the token.
-        if response.request.headers.get("Authorization") != authorization:
+        if not self._is_refused(response, authorization):
             return False
         self._source.invalidate(authorization.partition(" ")[2])
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from banno_creds.config import check_type
 from banno_creds.errors import TokenError, UnusableAnswerError
 from banno_creds.http.answers import exchange, present, read_object, words
 from banno_creds.secrecy import without
@@ -13,13 +15,21 @@ from banno_creds.steps import Run, TokenReceived
 from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from banno_creds.http.exchange import Answer, Secrets
 
 # RFC 6749 appendix A.12: access-token = 1*VSCHAR. A space or a line end would change the meaning of a header.
 _TOKENS = ("access_token", "refresh_token", "id_token")
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+_TYPES: Mapping[str, tuple[type | None, ...]] = {
+    "access_token": (str,),
+    "token_type": (str,),
+    "expires_in": (int, None),
+    "scope": (str, None),
+    "requested_at": (int,),
+    "raw": (Mapping,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +46,17 @@ class TokenResponse:
     expires_in: int | None
     scope: str | None
     requested_at: int
-    raw: Mapping[str, Any] = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False, hash=False)
     secrets: Secrets = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the types: tests of programs make such values themselves."""
+        for name, kinds in _TYPES.items():
+            check_type(name, getattr(self, name), *kinds)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Leave the secrets of the request out of a copy and a pickle: its reader has no use for them."""
+        return type(self), tuple(getattr(self, name) for name in _TYPES)
 
     @property
     def expires_at(self) -> int | None:

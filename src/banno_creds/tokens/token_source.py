@@ -16,9 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
-from banno_creds.config import DEFAULT_MIN_TTL, check_min_ttl
-from banno_creds.errors import BannoCredsError, RefusedError
+from banno_creds.config import DEFAULT_MIN_TTL, ClientConfig, check_callable, check_min_ttl, check_type
+from banno_creds.errors import BannoCredsError, NetworkError, RefusedError
 from banno_creds.steps import Run, TokenRequested, Warned, plain
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import anyio
     from anyio.lowlevel import RunVar
 
-    from banno_creds.config import ClientConfig
     from banno_creds.steps import Emit, Step
     from banno_creds.times import Clock
     from banno_creds.tokens.cache import TokenCache
@@ -68,7 +68,7 @@ class TokenSource:
         sleep: called with the seconds to pause, before another attempt or for another process.
 
     Raises:
-        ConfigurationError: ``min_ttl`` is not a number of seconds that a token can be good for.
+        ConfigurationError: a value has the wrong type, or ``min_ttl`` is longer than a token can be good for.
     """
 
     def __init__(
@@ -81,6 +81,8 @@ class TokenSource:
         clock: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        check_type("config", config, ClientConfig, hint="write TokenSource(ClientConfig(…))")
+        check_type("on_disk", on_disk, bool)
         check_min_ttl(min_ttl)
         self._config = config
         self._on_disk = on_disk
@@ -88,6 +90,8 @@ class TokenSource:
         self._emit = _log if emit is None else emit
         self._clock = clock
         self._sleep = sleep
+        for name in ("emit", "clock", "sleep"):
+            check_callable(name, getattr(self, f"_{name}"))
         self._cache: TokenCache | None = None
         self._held: _Held | None = None
         self._not_again: str | None = None  # a token that an API refused
@@ -99,6 +103,11 @@ class TokenSource:
         self._lock = threading.Lock()  # its holder asks
         self._turns: RunVar[anyio.Lock] | None = None
         _sources.add(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Make a source of its own where this one is copied or pickled, without its tokens and refusals."""
+        how: dict[str, Any] = {"on_disk": self._on_disk, "min_ttl": self._min_ttl, "emit": self._emit}
+        return partial(type(self), **how, clock=self._clock, sleep=self._sleep), (self._config,)
 
     def token(self, *, force_refresh: bool = False) -> TokenResponse:
         """Give a token; blocks while the server is asked.
@@ -141,7 +150,20 @@ class TokenSource:
         async with turn:
             if (theirs := self._outcome_since(ended, from_server=force_refresh)) is not None:
                 return theirs
-            return await in_thread(lambda: self._ask(ended, force_refresh=force_refresh))
+            begun = False
+
+            def ask() -> TokenResponse:
+                nonlocal begun
+                begun = True
+                return self._ask(ended, force_refresh=force_refresh)
+
+            try:
+                return await in_thread(ask)
+            except RuntimeError as failure:
+                if begun:  # what the program's own functions raise is its own
+                    raise
+                words = f"no thread can be started: {printable(failure)}"
+                raise NetworkError(words, retryable=True, hint="let other threads end first") from None
 
     def invalidate(self, access_token: str) -> None:
         """Do not give an access token again, because an API refused it (401); the next caller gets a new one.
@@ -152,6 +174,7 @@ class TokenSource:
         Args:
             access_token: the refused access token.
         """
+        check_type("access_token", access_token, str, hint="give response.access_token")
         held = self._held
         if held is None or held.response.access_token != access_token:
             return
@@ -274,12 +297,20 @@ _sources: WeakSet[TokenSource] = WeakSet()
 # All that a request may import, whatever its outcome. Each module brings what it imports itself.
 _OF_REQUESTS = (
     *("client_authentication.private_key", "client_authentication.signer", "http.client", "http.discovery"),
-    *("jose.decode", "jose.keys", "rules.diagnosis", "rules.known", "rules.presented", "storage.secret_files"),
+    *(
+        "jose.decode",
+        "jose.keys",
+        "jose.unusable_key",
+        "rules.diagnosis",
+        "rules.known",
+        "rules.presented",
+        "storage.secret_files",
+    ),
     *("tokens.cache", "tokens.client_credentials", "tokens.endpoint"),
 )
 _OF_OTHERS = (
-    *("email.utils", "encodings.ascii", "encodings.idna", "encodings.latin_1", "httpcore", "importlib.util", "random"),
-    *("truststore", "urllib.request"),
+    *("email.utils", "encodings.ascii", "encodings.idna", "encodings.latin_1", "httpcore", "importlib.util"),
+    *("random", "truststore", "urllib.request"),
 )
 
 # Held while something is imported, and while the process forks: a child cannot import a module that a thread of its
