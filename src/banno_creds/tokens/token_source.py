@@ -294,20 +294,8 @@ class TokenSource:
 
 _sources: WeakSet[TokenSource] = WeakSet()
 
-# All that a request may import, whatever its outcome. Each module brings what it imports itself.
-_OF_REQUESTS = (
-    *("client_authentication.private_key", "client_authentication.signer", "http.client", "http.discovery"),
-    *(
-        "jose.decode",
-        "jose.keys",
-        "jose.unusable_key",
-        "rules.diagnosis",
-        "rules.known",
-        "rules.presented",
-        "storage.secret_files",
-    ),
-    *("tokens.cache", "tokens.client_credentials", "tokens.endpoint"),
-)
+# All that a request may import, whatever its outcome: the wings that it may go through, and what these import late.
+_WINGS = ("client_authentication", "http", "jose", "rules", "storage", "tokens")
 _OF_OTHERS = (
     *("email.utils", "encodings.ascii", "encodings.idna", "encodings.latin_1", "httpcore", "importlib.util"),
     *("random", "truststore", "urllib.request"),
@@ -325,8 +313,15 @@ def _load() -> None:
     with _importing:
         if _loaded:
             return
-        for name in (*(f"banno_creds.{name}" for name in _OF_REQUESTS), *_OF_OTHERS):
+        from pkgutil import iter_modules
+
+        for wing in _WINGS:
+            package = import_module(f"banno_creds.{wing}")
+            for module in iter_modules(package.__path__):
+                import_module(f"banno_creds.{wing}.{module.name}")
+        for name in _OF_OTHERS:
             import_module(name)
+
         from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
