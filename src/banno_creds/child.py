@@ -1,4 +1,4 @@
-"""Run another program that gets the token, in the place of this one.
+"""Run another program: what it gets of us, and what it does not get.
 
 A recalled answer comes here before anything else is loaded: of the imports, only `signal` is not made by the
 interpreter itself.
@@ -14,16 +14,82 @@ TYPE_CHECKING = False  # typing itself is one of the imports that this module do
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# The program has a token, and needs no key.
-_TAKEN_OUT = (
-    *("BANNO_CREDS_PRIVATE_KEY_PEM", "BANNO_CREDS_PRIVATE_KEY", "BANNO_CREDS_PASSPHRASE_FILE"),
-    *("BANNO_CREDS_CLIENT_SECRET", "BANNO_CREDS_CLIENT_SECRET_FILE"),
-)
+# In the names of our variables that hold a secret, the path of one, or a value that may be one: a program that has a
+# token needs none of what it was asked for with.
+_TAKEN_OUT = ("PRIVATE_KEY", "PEM", "PASS", "SECRET", "CLAIM", "PARAM", "HEADER", "FIELD")
+_OTHERS = ("BANNO_ACCESS_TOKEN", "BANNO_CREDS_KEY")  # of a program that started us; misspelt
+
+_MEMORY = "/proc/self/coredump_filter"  # Linux: which parts of the memory a core dump has
+_before: tuple[int, str] | None = None  # the limit and the filter that a child gets back
 
 
 def without_secrets() -> dict[str, str]:
-    """Return our environment, without the variables that hold a secret or the path of one."""
-    return {name: value for name, value in os.environ.items() if name not in _TAKEN_OUT}
+    """Return our environment for another program, without the variables that hold a secret or the path of one."""
+    return {name: value for name, value in os.environ.items() if not _is_secret(name)}
+
+
+def _is_secret(name: str) -> bool:
+    words = name.upper()  # as Windows has it
+    is_ours = words.startswith("BANNO_CREDS_")
+    return words in _OTHERS or (is_ours and any(each in words for each in _TAKEN_OUT))
+
+
+class SecretsPutAway:
+    """In a ``with`` statement: the programs that a library starts in it do not get the variables with secrets."""
+
+    def __enter__(self) -> None:
+        self._kept = {name: value for name, value in os.environ.items() if _is_secret(name)}
+        for name in self._kept:
+            del os.environ[name]
+
+    def __exit__(self, *_: object) -> None:
+        os.environ.update(self._kept)
+
+
+def leave_no_core() -> None:
+    """Keep the memory of this process, which will hold a key, out of core dumps.
+
+    The limit keeps files from being written. It does not bind a program that the kernel hands dumps to; on Linux the
+    filter leaves that a dump without any memory.
+    """
+    global _before
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    _before = soft, _set_filter("0")
+
+
+def _set_filter(value: str) -> str:
+    """Set which parts of the memory a core dump has; return what it was, empty if there is no such filter."""
+    before = ""
+    try:
+        descriptor = os.open(_MEMORY, os.O_RDWR)
+        try:
+            before = os.read(descriptor, 20).decode("ascii").strip()
+            os.write(descriptor, value.encode("ascii"))
+        finally:
+            os.close(descriptor)
+    except OSError:
+        pass
+    return f"0x{before}" if before else ""
+
+
+def core_limits() -> tuple[str, str]:
+    """Return the limit and the filter of core dumps that we were started with; empty if they are as they were."""
+    return ("", "") if _before is None else (str(_before[0]), _before[1])
+
+
+def _give_limits_back() -> None:
+    if _before is None:
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (_before[0], resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if _before[1]:
+        _set_filter(_before[1])
 
 
 def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
@@ -48,6 +114,7 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     # Python ignores these two, and ignored signals stay ignored after exec: a child would not end with its pipe.
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored, signal.SIG_DFL)
+    _give_limits_back()
     return os.execvpe(arguments[0], tuple(arguments), environment)  # noqa: S606 - no shell in between: the point
 
 

@@ -6,10 +6,33 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from banno_creds.child import without_secrets
+from banno_creds.child import core_limits, without_secrets
 
 if TYPE_CHECKING:
+    import subprocess
+
     from banno_creds.cli.report import Report
+
+
+_openers: list[subprocess.Popen[bytes]] = []  # nobody waits for them
+_FOUND = b"found"
+# It says whether there is a browser, and closes the pipe before it opens one.
+_OPENER = """
+import os, sys, webbrowser
+if sys.argv[2]:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_CORE)[1]))
+if sys.argv[3]:
+    with open("/proc/self/coredump_filter", "w") as memory:
+        memory.write(sys.argv[3])
+try:
+    browser = webbrowser.get()
+except webbrowser.Error:
+    sys.exit(1)
+os.write(1, b"found")
+os.dup2(0, 1)
+browser.open(sys.argv[1])
+"""
 
 
 def show(url: str, report: Report, *, opens: bool) -> bool:
@@ -29,26 +52,25 @@ def open_browser(url: str) -> bool:
     if _is_headless():
         return False
     import subprocess
-    import webbrowser
 
-    try:
-        webbrowser.get()
-    except webbrowser.Error:
-        return False
     # In a process of its own: some browsers write to standard output, which is for the result, and some keep the
-    # caller waiting until they are closed. Isolated, so that it loads nothing from the current folder.
+    # caller waiting until they are closed; and to look for one starts other programs, which get no secret either.
+    # Isolated, so that it loads nothing from the current folder.
     try:
-        subprocess.Popen(  # it outlives us
-            [sys.executable, "-I", "-m", "webbrowser", url],
+        opener = subprocess.Popen(  # it outlives us
+            [sys.executable, "-I", "-c", _OPENER, url, *core_limits()],
             env=without_secrets(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
     except OSError:
         return False
-    return True
+    _openers.append(opener)
+    assert opener.stdout is not None  # noqa: S101 - for the type checker: it was asked for
+    with opener.stdout as answer:
+        return answer.read() == _FOUND
 
 
 def _is_headless() -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from banno_creds.child import without_secrets
 from banno_creds.cli.parameters import Command
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.sandbox import without_extra
@@ -113,7 +114,7 @@ def _sandbox(report: Report, folder: Path) -> Iterator[str]:
 
 def _environment() -> dict[str, str]:
     """Return the environment without our own variables and profiles, which are set for a bank."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("BANNO_CREDS_")}
+    own = {name: value for name, value in without_secrets().items() if not name.startswith("BANNO_CREDS_")}
     return own | {"BANNO_CREDS_CONFIG": os.devnull}
 
 

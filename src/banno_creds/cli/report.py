@@ -6,6 +6,7 @@ printable reaches it, wherever it came from. Rich is imported only when there is
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from contextlib import suppress
@@ -39,7 +40,7 @@ def write_result(text: str) -> None:
     try:
         if sys.stdout is None:
             raise OSError(9, "it is closed")  # noqa: TRY301 - the same words for all that can go wrong
-        sys.stdout.write(text + "\n")
+        sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -47,17 +48,44 @@ def write_result(text: str) -> None:
         raise _not_written(failure) from None
 
 
+def visible(text: str) -> str:
+    """Write the characters that a terminal obeys or that reorder a line, so that they are seen and do nothing.
+
+    Line ends and tabs stay. A pipe or a file gets everything as it is.
+    """
+    text = text.replace("\r\n", "\n")
+    return text if text.translate(_LINES).isprintable() else "".join(map(_visible, text))
+
+
+_LINES = str.maketrans("\n\t", "  ")
+_JOINERS = "\u200c\u200d"  # in words of some scripts, and in pictures
+
+
+def _visible(character: str) -> str:
+    is_blank = character.isspace() and character not in "\x1c\x1d\x1e\x1f\x85\u2028\u2029\v\f\r"
+    if character.isprintable() or is_blank or character in _JOINERS:
+        return character
+    if character < " " or character == "\x7f":
+        return f"^{chr(ord(character) ^ 0x40)}"  # as less and cat -v write it
+    return character.encode("unicode_escape").decode("ascii")
+
+
 class ResultStream:
     """Standard output for bytes. Where standard error goes to the same place, it begins a line of its own."""
 
     def __init__(self) -> None:
         self._last = b"\n"
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._carriage = ""
 
     def __enter__(self) -> Self:
         self.write(b"")  # it may be closed, and then nothing need be asked
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if sys.stdout is not None and sys.stdout.isatty():
+            with suppress(OutputError, BrokenPipeError):
+                self.write(b"", final=True)
         if kind is not None:
             self.end_line()
         # The shell's prompt follows on a terminal.
@@ -75,11 +103,13 @@ class ResultStream:
                 sys.stderr.flush()
             self._last = b"\n"
 
-    def write(self, piece: bytes) -> None:
-        """Write a piece of the answer at once."""
+    def write(self, piece: bytes, *, final: bool = False) -> None:
+        """Write a piece of the answer at once; on a terminal, with what it would obey made visible."""
         try:
             if sys.stdout is None:
                 raise OSError(9, "it is closed")  # noqa: TRY301 - the same words for all that can go wrong
+            if sys.stdout.isatty():
+                piece = self._for_terminal(piece, final=final)
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
@@ -90,6 +120,12 @@ class ResultStream:
                 hint="check where standard output goes; the answer is not whole",
             ) from None
         self._last = piece or self._last
+
+    def _for_terminal(self, piece: bytes, *, final: bool) -> bytes:
+        text = self._carriage + self._decoder.decode(piece, final)
+        self._carriage = "\r" if text.endswith("\r") and not final else ""  # a line feed may follow
+        shown = visible(text[: len(text) - len(self._carriage)])
+        return shown.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
 
 
 def _is_one_place() -> bool:

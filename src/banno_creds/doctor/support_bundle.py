@@ -5,9 +5,11 @@ It contains no secret: the findings contain none, and of a setting that may be o
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import ssl
+import sys
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -50,7 +52,7 @@ def _lines(examination: Examination, settings: Sequence[Setting], now: int) -> I
     yield ""
     yield f"- made: {utc(now)}"
     yield f"- banno-creds: {__version__}"
-    yield f"- Python: {platform.python_version()} ({platform.python_implementation()}), {platform.platform()}"
+    yield f"- Python: {platform.python_version()} ({platform.python_implementation()}), {_system()}"
     yield f"- OpenSSL: {ssl.OPENSSL_VERSION}"
     yield f"- libraries: {', '.join(_versions())}"
     yield f"- exit code: {examination.exit_code}"
@@ -104,6 +106,14 @@ def _code(text: str) -> str:
     """Return a code span of one line, with nothing in it that would end it (CommonMark 0.31, section 6.1)."""
     shown = printable(text, _MOST_CHARACTERS).replace("`", "'")
     return f"`{shown or '(blank)'}`"
+
+
+def _system() -> str:
+    """Return the operating system; platform's own function would start a program on some."""
+    if sys.platform == "win32":
+        return platform.platform()
+    system = os.uname()
+    return f"{system.sysname}-{system.release}-{system.machine}"
 
 
 def _versions() -> Iterator[str]:
