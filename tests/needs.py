@@ -50,7 +50,7 @@ NEEDS = (
     Need(("node",), "nodejs", "the provider from npm"),
     Need(("npm",), "npm", "the provider from npm"),
     Need(("chromium", "chromium-browser", "google-chrome"), "chromium", "a real browser"),
-    Need(("zsh",), "zsh", "completion in zsh"),
+    Need(("zsh",), "zsh", "completion and passphrases in zsh"),
     Need(("fish",), "fish", "completion in fish"),
     Need(("jq",), "jq", "scripts of the documents that use jq"),
     Need(("dbus-run-session",), "dbus-daemon", "a real keyring"),

@@ -21,5 +21,9 @@ def test_what_is_missing_is_named_with_its_package(tmp_path: Path, monkeypatch: 
     assert re.search(r"^  openssl +here$", text, re.MULTILINE)
     assert re.search(r"^  chromium +here$", text, re.MULTILINE)
     assert re.search(r"^  curl +MISSING: tests will fail \(Debian: curl\)$", text, re.MULTILINE)
-    assert re.search(r"^  zsh +missing: tests of completion in zsh are skipped \(Debian: zsh\)$", text, re.MULTILINE)
+    assert re.search(
+        r"^  zsh +missing: tests of completion and passphrases in zsh are skipped \(Debian: zsh\)$",
+        text,
+        re.MULTILINE,
+    )
     assert [need.package for need in needs.missing()][:2] == ["curl", "procps"]

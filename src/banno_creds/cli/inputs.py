@@ -15,7 +15,7 @@ from banno_creds.cli.report import Report
 from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE, KeySource, is_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key_file
-from banno_creds.storage.secret_files import MOST_BYTES, read_file, read_private_file
+from banno_creds.storage.secret_files import MOST_BYTES, as_utf8, read_file, read_private_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,8 +93,7 @@ def _text(content: bytes) -> str:
 
     if len(content) > MOST_CHARACTERS:
         return content.decode("latin-1")  # too large in any encoding: one character for each byte shows that
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # PowerShell's ">" writes UTF-16
-        return content.decode("utf-16", "replace")
+    content = as_utf8(content)
     # Bytes that are not UTF-8 are kept, as in arguments: a private key in DER is recognised by its bytes.
     return content.decode("utf-8", "surrogateescape")
 
@@ -153,14 +152,22 @@ def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None =
 
 def prompt(question: str, again: str | None = None) -> bytes:
     """Ask for a secret at the terminal without showing it; twice if ``again`` is a second question."""
-    try:
-        answer: str = click.prompt(question, hide_input=True, confirmation_prompt=again or False, err=True)
-        return answer.encode("utf-8")
-    except UnicodeError:
-        raise ConfigurationError(
-            "the passphrase typed is not text as this terminal should send it (UTF-8)",
-            hint="check the terminal's encoding, or give --passphrase-file FILE",
-        ) from None
+    from banno_creds.cli import hidden
+
+    while True:
+        answer = hidden.ask(question)
+        if not answer:
+            continue
+        try:
+            answer.decode("utf-8")
+        except UnicodeError:
+            raise ConfigurationError(
+                "the passphrase typed is not text as this terminal should send it (UTF-8)",
+                hint="check the terminal's encoding, or give --passphrase-file FILE",
+            ) from None
+        if again is None or hidden.ask(again) == answer:
+            return answer
+        Report().warning("the two do not match", "type both again")
 
 
 def expand(path: str | Path) -> Path:
@@ -187,7 +194,7 @@ def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> byt
         for message, hint in found.warnings:
             Report().warning(message, hint)
         secret = found.content
-    secret = secret.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
+    secret = as_utf8(secret).removesuffix(b"\n").removesuffix(b"\r")
     if not secret:
         raise ConfigurationError(f"the {what} is empty", hint="put it into the file, on one line")
     if b"\n" in secret:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.text import printable, setting
+
+_MOST_BYTES = 16 * 1024 * 1024  # all the authorities of the world have less than one
 
 
 class Trust:
@@ -77,13 +80,11 @@ def read_bundle(ca_bundle: Path) -> ssl.SSLContext:
     fault = None
     try:
         if not ca_bundle.is_dir():
-            context.load_verify_locations(cafile=str(ca_bundle))
+            fault = _read_file(context, ca_bundle)
         elif _is_hashed(ca_bundle):
             context.load_verify_locations(capath=str(ca_bundle))
         else:
             fault = "it is a folder without hashed certificates"
-    except ssl.SSLError:
-        fault = "it holds no PEM certificate"
     except (OSError, ValueError) as failure:
         fault = getattr(failure, "strerror", None) or str(failure)
     if fault:
@@ -93,6 +94,26 @@ def read_bundle(ca_bundle: Path) -> ssl.SSLContext:
             rule="configuration.invalid",
         )
     return context
+
+
+def _read_file(context: ssl.SSLContext, ca_bundle: Path) -> str | None:
+    """Trust the certificates in a file: PEM, or any other form that people have; return what is wrong with it."""
+    with ca_bundle.open("rb") as file:
+        marked = file.read(2) in (b"\xef\xbb", b"\xff\xfe", b"\xfe\xff")
+    # OpenSSL passes over the first certificate in silence if a byte-order mark is before it.
+    if not marked:
+        with suppress(ssl.SSLError):
+            context.load_verify_locations(cafile=str(ca_bundle))
+            return None
+    from banno_creds.jose.public_keys import certificates_in
+    from banno_creds.storage.secret_files import read_file
+
+    trusted = 0
+    for certificate in certificates_in(read_file(ca_bundle, most=_MOST_BYTES)):
+        with suppress(ssl.SSLError):
+            context.load_verify_locations(cadata=certificate)
+            trusted += 1
+    return None if trusted else "it holds no PEM certificate"
 
 
 def system_store() -> tuple[ssl.SSLContext, bool]:

@@ -96,6 +96,17 @@ def read_public_keys(content: bytes) -> PublicKeys:
     return PublicKeys(keys, is_private=is_private)
 
 
+def certificates_in(content: bytes) -> list[bytes]:
+    """Return the certificates in a file, in DER: from PEM, DER or PKCS #7, dressed as keys are."""
+    text = undress(content)
+    found = blocks(text)[0]
+    if is_der(text):
+        data = der.only(text)
+        found = [Block(b"", b"", b"", data, der.kind_of(data))]
+    inside = [der.certificates_in(block.der) if block.kind == der.PKCS7 else [block.der] for block in found]
+    return [each for certificates in inside for each in certificates if der.kind_of(each) == der.CERTIFICATE]
+
+
 def _is_private(block: Block) -> bool:
     """Return whether a block is a private key; what cannot be told is judged by its label."""
     return block.kind in (der.PRIVATE, der.ENCRYPTED) or (block.kind is None and b"PRIVATE KEY" in block.label)

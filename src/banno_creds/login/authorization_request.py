@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from banno_creds.config import DEFAULT_LOGIN_SCOPE, DEFAULT_REDIRECT_URI, check_names, check_redirect_uri, check_texts
 from banno_creds.errors import ConfigurationError, RefusedError, TokenError
 from banno_creds.jose.encoding import base64url, parse_json_object
+from banno_creds.storage.secret_files import as_utf8
 from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def claims_parameter(content: bytes | None, names: tuple[str, ...], origin: str 
     claims: dict[str, Any] = {}
     if content is not None:
         try:
-            claims = parse_json_object(content)
+            claims = parse_json_object(as_utf8(content))
         except ValueError as failure:
             raise ConfigurationError(f"{origin} is not a claims parameter: {failure}", hint=_CLAIMS_HINT) from None
         wrong = [name for name in ("id_token", "userinfo") if not isinstance(claims.get(name, {}), dict)]

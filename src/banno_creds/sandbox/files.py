@@ -12,7 +12,7 @@ from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.sandbox.clients import ID_TOKEN_ALGORITHMS, Client, RegisteredClient
 from banno_creds.sandbox.users import Institution, User, sub_of
 from banno_creds.secrecy import is_private_key
-from banno_creds.storage.secret_files import read_file
+from banno_creds.storage.secret_files import as_utf8, read_file
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_client_secret(file: Path) -> str:
     """
     content = read_file(file, most=_MOST_SECRET_BYTES)
     try:
-        secret = content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+        secret = as_utf8(content).decode("utf-8").removesuffix("\n").removesuffix("\r")
     except ValueError:
         secret = ""
     if not secret.strip() or "\n" in secret:
@@ -89,7 +89,7 @@ def read_client_secret(file: Path) -> str:
 def _tables(file: Path, kind: str, none: str, hint: str) -> Iterator[tuple[str, Any]]:
     """Return the tables under `kind`; the file must hold nothing else."""
     try:
-        document = tomllib.loads(read_file(file).decode("utf-8-sig"))
+        document = tomllib.loads(as_utf8(read_file(file)).decode("utf-8"))
     except ValueError as failure:  # both the TOML error and the UTF-8 error are ValueErrors
         reason = "it is not UTF-8 text" if isinstance(failure, UnicodeDecodeError) else printable(failure, 200)
         raise ConfigurationError(f"{file} is not TOML: {reason}", hint=hint) from None

@@ -1,0 +1,104 @@
+"""Secrets typed at a terminal: never echoed, and the terminal is as before whatever happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+import pexpect
+import pytest
+
+from banno_creds.jose import keys
+from tests.conftest import CLIENT_ID, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# pexpect forks, and pytest-xdist has threads: from Python 3.12 on that is a warning.
+pytestmark = [
+    pytest.mark.measured,
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
+
+SECRET = "open-sesame"
+QUESTION = "Passphrase of the private key: "
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """Sign with an encrypted key."""
+    key = write_private(tmp_path / "key.pem", keys.generate("ec").pem(SECRET.encode()))
+    return [
+        sys.executable,
+        "-m",
+        "banno_creds",
+        "sign-jwt",
+        "-q",
+        "--client-id",
+        CLIENT_ID,
+        "--private-key",
+        str(key),
+    ]
+
+
+SHELLS = {"bash": ["--norc", "--noediting", "-i"], "zsh": ["-f", "-i"]}
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> Iterator[pexpect.spawn[str]]:
+    name = str(request.param)
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed: a passphrase was not typed there")
+    env = os.environ | {"PS1": "ready> ", "TERM": "dumb"}
+    child = pexpect.spawn(name, SHELLS[name], encoding="utf-8", timeout=30, env=env)
+    child.expect("ready> ")
+    yield child
+    child.close(force=True)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("resumed", [["fg"], ["bg", "fg"]], ids=" ".join)
+def test_passphrase_is_not_echoed_after_a_stop(
+    shell: pexpect.spawn[str], command: list[str], resumed: list[str]
+) -> None:
+    shell.sendline(" ".join(command))
+    shell.expect(QUESTION)
+    shell.sendcontrol("z")
+    shell.expect("(?i)stopped|suspended")
+    shell.expect("ready> ")
+    for word in resumed:
+        shell.sendline(word)
+        shell.expect(QUESTION if word == "fg" else "ready> ")
+    assert not echoes(shell.child_fd)
+    shell.sendline(SECRET)
+    shell.expect(r"eyJ[\w.-]+\r\n")
+    assert SECRET not in str(shell.before)
+    shell.sendline("stty -a")
+    assert shell.expect([r"[ ;]echo[ ;]", r"[ ;]-echo[ ;]"]) == 0
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP], ids=lambda number: number.name
+)
+def test_terminal_gets_its_echo_back_whatever_ends_the_program(command: list[str], number: signal.Signals) -> None:
+    child: pexpect.spawn[str] = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=30)
+    ours = os.dup(child.child_fd)
+    child.expect(re.escape(QUESTION))
+    assert not echoes(ours)
+    child.kill(number)
+    child.wait()
+    assert echoes(ours)
+    os.close(ours)
+    child.close(force=True)
+    ends = {signal.SIGINT: (130, None), signal.SIGTERM: (143, None)}
+    assert (child.exitstatus, child.signalstatus) == ends.get(number, (None, number))
+
+
+def echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)

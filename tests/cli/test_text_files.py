@@ -1,0 +1,116 @@
+"""Files that we read as text, in the encodings that Windows' editors and PowerShell's ``>`` write."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from banno_creds.cli.inputs import StandardInput, client_secret
+from banno_creds.http.trust import read_bundle
+from banno_creds.jose import keys
+from banno_creds.login.authorization_request import claims_parameter
+from banno_creds.sandbox.files import read_client_secret, read_clients, read_users
+from tests.conftest import CLIENT_ID, write_private
+from tests.jwts import jwt
+from tests.openssl import openssl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Cli
+
+ENCODINGS: dict[str, Callable[[str], bytes]] = {
+    "UTF-8": str.encode,
+    "UTF-8 with a byte-order mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16, as PowerShell writes it": lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+    "UTF-16, big end first": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    "UTF-16 without a mark": lambda text: text.encode("utf-16-le"),
+    "UTF-16, big end first, without a mark": lambda text: text.encode("utf-16-be"),
+}
+
+encoded = pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+
+PASSPHRASE = "correct horse"
+
+
+@encoded
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_passphrase(cli: Cli, tmp_path: Path, encode: Callable[[str], bytes], end: str, piped: bool) -> None:
+    key = write_private(tmp_path / "key.pem", keys.generate("ec").pem(PASSPHRASE.encode()))
+    file = write_private(tmp_path / "passphrase", encode(PASSPHRASE + end))
+    given = ("--passphrase-file", "-") if piped else ("--passphrase-file", file)
+    sign = ("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", key)
+    result = cli(*sign, *given, stdin=file.read_bytes() if piped else b"")
+    assert (result.code, result.stderr) == (0, "")
+
+
+@encoded
+def test_client_secret(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
+    file = write_private(tmp_path / "secret", encode("s3cret-of-the-client\n"))
+    source = client_secret(str(file), StandardInput(), asks=False)
+    assert source is not None
+    assert source.read() == "s3cret-of-the-client"
+    assert read_client_secret(file) == "s3cret-of-the-client"
+
+
+@encoded
+def test_claims(encode: Callable[[str], bytes]) -> None:
+    asked = {"id_token": {"email": None}}
+    assert claims_parameter(encode(json.dumps(asked)), ()) == asked
+
+
+@encoded
+@pytest.mark.parametrize("command", ["decode", "lint-assertion"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_token(cli: Cli, tmp_path: Path, encode: Callable[[str], bytes], command: str, piped: bool) -> None:
+    token = jwt({"iss": "a"}, {"alg": "RS256"}) if command == "decode" else jwt({"alg": "RS256"}, {"iss": "a"})
+    file = tmp_path / "token.txt"
+    file.write_bytes(encode(token + "\n"))
+    plain = cli(command, "-q", stdin=token.encode())
+    result = cli(command, "-q", stdin=file.read_bytes()) if piped else cli(command, "-q", "--file", file)
+    assert (result.code, result.stdout, result.stderr) == (plain.code, plain.stdout, plain.stderr)
+
+
+@encoded
+def test_files_of_the_sandbox(tmp_path: Path, ec_key: keys.PrivateKey, encode: Callable[[str], bytes]) -> None:
+    users, clients = tmp_path / "users.toml", tmp_path / "clients.toml"
+    users.write_bytes(encode('[users.ann]\npassword = "geheim"\n'))
+    clients.write_bytes(encode('[clients.a]\npublic_key = "public.pem"\n'))
+    (tmp_path / "public.pem").write_bytes(encode(ec_key.public.pem().decode()))
+    assert [user.username for user in read_users(users)] == ["ann"]
+    assert [client.client_id for client in read_clients(clients)] == ["a"]
+
+
+def certificates() -> str:
+    """Return two authorities, in PEM."""
+    make = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null")
+    return "".join(openssl(*make, "-subj", f"/CN={name}", "-days", "2").decode() for name in ("one", "two"))
+
+
+BUNDLES: dict[str, Callable[[str], bytes]] = {
+    **ENCODINGS,
+    "PKCS#7": lambda pem: openssl("crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", stdin=pem.encode()),
+    "PKCS#7 in DER": lambda pem: openssl(
+        *("crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", "-outform", "DER"), stdin=pem.encode()
+    ),
+    "the label of OpenSSL's own form": lambda pem: pem.replace(" CERTIFICATE", " X509 CERTIFICATE").encode(),
+    "line ends lost": lambda pem: pem.replace("\n", " ").encode(),
+}
+
+
+@pytest.mark.parametrize("encode", BUNDLES.values(), ids=BUNDLES)
+def test_ca_bundle(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(encode(certificates()))
+    trusted = read_bundle(file).get_ca_certs()
+    assert sorted(str(each["subject"]) for each in trusted) == [f"((('commonName', '{name}'),),)" for name in ("one", "two")]
+
+
+def test_ca_bundle_of_one_certificate_in_der(tmp_path: Path) -> None:
+    file = tmp_path / "ca.cer"
+    file.write_bytes(openssl("x509", "-outform", "DER", stdin=certificates().encode()))
+    assert len(read_bundle(file).get_ca_certs()) == 1
