@@ -107,7 +107,8 @@ def test_ca_bundle(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
     file = tmp_path / "ca.pem"
     file.write_bytes(encode(certificates()))
     trusted = read_bundle(file).get_ca_certs()
-    assert sorted(str(each["subject"]) for each in trusted) == [f"((('commonName', '{name}'),),)" for name in ("one", "two")]
+    names = [f"((('commonName', '{name}'),),)" for name in ("one", "two")]
+    assert sorted(str(each["subject"]) for each in trusted) == names
 
 
 def test_ca_bundle_of_one_certificate_in_der(tmp_path: Path) -> None:

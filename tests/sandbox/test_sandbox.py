@@ -248,7 +248,10 @@ def test_a_jwk_for_one_algorithm_verifies_no_other() -> None:
     ("public_key", "fault"),
     [
         ("not a key", "is not a public key in PEM"),
-        ("{not json", "is not valid JSON"),
+        (
+            "{not json",
+            "starts like a JWK Set, but it is not JSON (Expecting property name enclosed in double quotes at character 2)",
+        ),
         ({"keys": "none"}, 'has "keys" that are not an array of JWKs'),
         ({"keys": [1]}, 'has "keys" that are not an array of JWKs'),
         ({"keys": []}, "holds no RSA or P-256 key for signatures"),
@@ -1024,6 +1027,9 @@ def test_sandbox_imports_nothing_of_what_signs() -> None:
         for name in (
             "config",
             "errors",
+            "jose.jwk",
+            "jose.libraries",
+            "jose.public_keys",
             "rules.assertion",
             "rules.clock",
             "rules.explanations",
@@ -1032,6 +1038,7 @@ def test_sandbox_imports_nothing_of_what_signs() -> None:
             "rules.presented",
             "rules.request",
             "rules.shown",
+            "secrecy",
             "storage.secret_files",
             "text",
         )

@@ -254,7 +254,7 @@ def _one_client(context: click.Context) -> Client:
     has_key = secret_file is None or context.get_parameter_source("public_key") is not ParameterSource.DEFAULT
     return Client(
         given["client_id"],
-        read_file(given["public_key"]).decode("utf-8", "replace") if has_key else None,
+        read_file(given["public_key"]) if has_key else None,
         tuple(" ".join(given["scope"]).split()) or DEFAULT_SCOPES,
         client_secret=None if secret_file is None else read_client_secret(secret_file),
         redirect_uris=given["redirect_uri"] or DEFAULT_REDIRECT_URIS,

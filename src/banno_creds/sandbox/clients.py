@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 import uuid
 import warnings
@@ -16,13 +15,15 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, RSAKey
 
 from banno_creds.config import is_loopback
 from banno_creds.errors import ConfigurationError
+from banno_creds.jose.jwk import mended
+from banno_creds.jose.libraries import UnreadableError, read_by
+from banno_creds.jose.public_keys import NoPublicKeyError, read_public_keys
 from banno_creds.rules.known import RegisteredKey
 from banno_creds.text import printable
 
@@ -62,7 +63,8 @@ class Client:
 
     Attributes:
         client_id: the client identifier (RFC 6749 section 2.2).
-        public_key: the public key as PEM text, or a JWK or JWK Set (RFC 7517) as a mapping or as JSON text.
+        public_key: a public key or certificate as a file has it, in PEM, DER or JSON, as text or bytes; or a JWK or
+            JWK Set (RFC 7517) as a mapping.
         scopes: the scopes it may ask for.
         name: the application's name, ``clientName`` in the access token.
         institution_id: ``institutionId`` in the access token.
@@ -77,7 +79,7 @@ class Client:
     """
 
     client_id: str
-    public_key: str | Mapping[str, Any] | None = field(default=None, repr=False)
+    public_key: str | bytes | Mapping[str, Any] | None = field(default=None, repr=False)
     scopes: tuple[str, ...] = DEFAULT_SCOPES
     name: str = "Test Application"
     institution_id: str = field(default_factory=_fresh_uuid)
@@ -159,17 +161,28 @@ def _check_redirect_uri(client_id: str, uri: str) -> None:
         )
 
 
-def _read_keys(client_id: str, public_key: str | Mapping[str, Any]) -> tuple[RegisteredKey, ...]:
-    if isinstance(public_key, str):
-        if not public_key.lstrip().startswith("{"):
-            return (_read_pem(client_id, public_key),)
-        try:
-            registered: Mapping[str, Any] = json.loads(public_key)
-        except ValueError:
-            raise _unusable(client_id, "is not valid JSON") from None
-    else:
-        registered = public_key
-    jwks = registered.get("keys", [registered])
+def _read_keys(client_id: str, public_key: str | bytes | Mapping[str, Any]) -> tuple[RegisteredKey, ...]:
+    if isinstance(public_key, Mapping):
+        return _read_jwks(client_id, public_key if "keys" in public_key else {"keys": [public_key]})
+    try:
+        read = read_public_keys(public_key.encode("utf-8", "replace") if isinstance(public_key, str) else public_key)
+    except NoPublicKeyError as failure:
+        if failure.is_private:
+            raise _private(client_id) from None
+        raise _unusable(client_id, str(failure) or "is not a public key in PEM", failure.hint) from None
+    if read.is_private:
+        raise _private(client_id)
+    if read.jwks is not None:
+        return _read_jwks(client_id, read.jwks)
+    registered = [_registered_key(client_id, found.native, kid=None, alg=None) for found in read.found]
+    keys = tuple(key for key in registered if key is not None)
+    if not keys:
+        raise _unusable(client_id, "is neither RSA nor P-256")
+    return keys
+
+
+def _read_jwks(client_id: str, registered: Mapping[str, Any]) -> tuple[RegisteredKey, ...]:
+    jwks = registered["keys"]
     if not isinstance(jwks, list) or not all(isinstance(jwk, Mapping) for jwk in jwks):
         raise _unusable(client_id, 'has "keys" that are not an array of JWKs')
     keys = tuple(key for jwk in jwks if (key := _read_jwk(client_id, jwk)) is not None)
@@ -178,24 +191,11 @@ def _read_keys(client_id: str, public_key: str | Mapping[str, Any]) -> tuple[Reg
     return keys
 
 
-def _read_pem(client_id: str, pem: str) -> RegisteredKey:
-    if "PRIVATE KEY" in pem:
-        raise _private(client_id)
-    try:
-        public_key = load_pem_public_key(pem.encode())
-    except ValueError:
-        raise _unusable(client_id, "is not a public key in PEM") from None
-    registered = _registered_key(client_id, public_key, kid=None, alg=None)
-    if registered is None:
-        raise _unusable(client_id, "is neither RSA nor P-256")
-    return registered
-
-
 def _read_jwk(client_id: str, jwk: Mapping[str, Any]) -> RegisteredKey | None:
     """Return the key; None if it has another use: RFC 7517 section 5 says to ignore such keys."""
-    if jwk.get("kty") not in {"RSA", "EC"} or jwk.get("use", "sig") != "sig":
+    if jwk.get("kty") not in ("RSA", "EC") or jwk.get("use") not in ("sig", None):
         return None
-    if "d" in jwk:
+    if jwk.get("d"):
         raise _private(client_id)
     if isinstance(jwk.get("key_ops"), list) and "verify" not in jwk["key_ops"]:
         return None
@@ -203,13 +203,13 @@ def _read_jwk(client_id: str, jwk: Mapping[str, Any]) -> RegisteredKey | None:
         with warnings.catch_warnings():
             # joserfc warns of a short key on stderr; it is refused below, in our own words.
             warnings.simplefilter("ignore", SecurityWarning)
-            key = JWKRegistry.import_key(dict(jwk))
-    except (JoseError, ValueError, TypeError, KeyError):
+            key = read_by(lambda: JWKRegistry.import_key(mended(jwk)))
+    except UnreadableError:
         raise _unusable(client_id, "holds a JWK that cannot be read") from None
     if isinstance(key, OctKey):  # pragma: no cover - kty was checked; this tells the type checker
         return None
     kid = jwk.get("kid")
-    return _registered_key(client_id, key.public_key, kid=kid, alg=jwk.get("alg"))
+    return _registered_key(client_id, key.public_key, kid=kid if isinstance(kid, str) else None, alg=jwk.get("alg"))
 
 
 def _registered_key(client_id: str, public_key: object, *, kid: str | None, alg: str | None) -> RegisteredKey | None:
@@ -249,8 +249,8 @@ def _private(client_id: str) -> ConfigurationError:
     )
 
 
-def _unusable(client_id: str, fault: str) -> ConfigurationError:
+def _unusable(client_id: str, fault: str, hint: str | None = None) -> ConfigurationError:
     return ConfigurationError(
         f"the public key registered for {client_id} {fault}",
-        hint="give the public.pem that banno-creds keygen makes, or the public key as JWK or JWK Set",
+        hint=hint or "give the public.pem that banno-creds keygen makes, or the public key as JWK or JWK Set",
     )

@@ -184,7 +184,7 @@ def _scopes(where: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _public_key(where: str, file: Path, table: dict[str, Any]) -> str:
+def _public_key(where: str, file: Path, table: dict[str, Any]) -> bytes:
     if "public_key" not in table:
         raise ConfigurationError(f"{where} has no public_key", hint='write public_key = "public.pem"')
     path = _text(where, table, "public_key")
@@ -198,7 +198,7 @@ def _public_key(where: str, file: Path, table: dict[str, Any]) -> str:
             f"{where}: public_key is a key instead of a path", hint='write public_key = "public.pem"'
         )
     try:
-        return read_file(file.parent / path).decode("utf-8", "replace")
+        return read_file(file.parent / path)
     except BannoCredsError as failure:
         raise ConfigurationError(f"{where}: public_key: {failure.message}", hint=failure.hint) from None
 
