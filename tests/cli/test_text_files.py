@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from tests.openssl import openssl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import Cli
 
@@ -115,3 +116,11 @@ def test_ca_bundle_of_one_certificate_in_der(tmp_path: Path) -> None:
     file = tmp_path / "ca.cer"
     file.write_bytes(openssl("x509", "-outform", "DER", stdin=certificates().encode()))
     assert len(read_bundle(file).get_ca_certs()) == 1
+
+
+def test_ca_bundle_in_a_pipe() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, certificates().encode())
+    os.close(writer)
+    assert len(read_bundle(Path(f"/dev/fd/{reader}")).get_ca_certs()) == 2
+    os.close(reader)

@@ -98,10 +98,8 @@ def read_bundle(ca_bundle: Path) -> ssl.SSLContext:
 
 def _read_file(context: ssl.SSLContext, ca_bundle: Path) -> str | None:
     """Trust the certificates in a file: PEM, or any other form that people have; return what is wrong with it."""
-    with ca_bundle.open("rb") as file:
-        marked = file.read(2) in (b"\xef\xbb", b"\xff\xfe", b"\xfe\xff")
-    # OpenSSL passes over the first certificate in silence if a byte-order mark is before it.
-    if not marked:
+    # OpenSSL passes over the first certificate in silence if a byte-order mark is before it. A pipe can be read once.
+    if not ca_bundle.exists() or (ca_bundle.is_file() and not _has_mark(ca_bundle)):
         with suppress(ssl.SSLError):
             context.load_verify_locations(cafile=str(ca_bundle))
             return None
@@ -114,6 +112,11 @@ def _read_file(context: ssl.SSLContext, ca_bundle: Path) -> str | None:
             context.load_verify_locations(cadata=certificate)
             trusted += 1
     return None if trusted else "it holds no PEM certificate"
+
+
+def _has_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in (b"\xef\xbb", b"\xff\xfe", b"\xfe\xff")
 
 
 def system_store() -> tuple[ssl.SSLContext, bool]:
