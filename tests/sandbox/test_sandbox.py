@@ -248,11 +248,7 @@ def test_a_jwk_for_one_algorithm_verifies_no_other() -> None:
     ("public_key", "fault"),
     [
         ("not a key", "is not a public key in PEM"),
-        (
-            "{not json",
-            "starts like a JWK Set, but it is not JSON (Expecting property name enclosed in double quotes at "
-            "character 2)",
-        ),
+        ('{"a" 1}', "starts like a JWK Set, but it is not JSON (Expecting ':' delimiter at character 6)"),
         ({"keys": "none"}, 'has "keys" that are not an array of JWKs'),
         ({"keys": [1]}, 'has "keys" that are not an array of JWKs'),
         ({"keys": []}, "holds no RSA or P-256 key for signatures"),
