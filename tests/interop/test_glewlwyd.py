@@ -134,3 +134,27 @@ def test_person_is_signed_in_renewed_and_signed_out(tool: Tool, glewlwyd: Glewlw
     assert ended.stderr.count("Revoked") == 2
     assert glewlwyd.told_its_operator().count(" revoked, ") == 2
     assert tool.run("whoami").code == 6
+
+
+@pytest.mark.parametrize(
+    ("tool", "more"),
+    [("client_secret_post", ["--client-auth", "post"]), ("private_key_jwt", ["--client-id-in-body"])],
+    indirect=["tool"],
+    ids=["a secret in the form", "an assertion with the client ID beside it"],
+)
+def test_every_way_to_authenticate_signs_in_and_renews(tool: Tool, more: list[str]) -> None:
+    signed_in = tool.log_in("--scope", "openid", "--scope", SCOPE, *more)
+
+    assert signed_in.code == 0, signed_in.stderr
+    renewed = tool.run("token", "--force-refresh", *more)
+    assert renewed.code == 0, renewed.stderr
+    assert renewed.stdout.strip() != json.loads(signed_in.stdout)["access_token"]
+
+
+@pytest.mark.parametrize("tool", ["client_secret_post"], indirect=True)
+def test_the_other_way_to_send_a_secret_is_the_hint(tool: Tool) -> None:
+    result = tool.log_in("-q", "--scope", "openid", "--scope", SCOPE)
+
+    assert (result.code, result.stdout) == (4, "")
+    assert "unauthorized_client" in result.stderr
+    assert "--client-auth post" in result.stderr
