@@ -198,7 +198,7 @@ class Visit:
         for name, offered in form.choices.items():
             if "institution" in name:
                 values[name] = institution if institution is not None else offered[0]
-        denying = [button for button in form.buttons if button[1] in ("cancel", "deny", "abort", "no")]
+        denying = [button for button in form.buttons if button[1].lower() in ("cancel", "deny", "abort", "no")]
         pressed = denying if answer == "cancel" and denying else [b for b in form.buttons if b not in denying]
         if pressed and pressed[0][0]:
             values[pressed[0][0]] = pressed[0][1]
