@@ -120,6 +120,8 @@ def test_person_is_signed_in_renewed_and_signed_out(tool: Tool, glewlwyd: Glewlw
     token_set = json.loads(signed_in.stdout)
     who = tool.run("whoami", "-q")
     assert (who.code, json.loads(who.stdout)["name"]) == (0, "Riley Doe")
+    asked = tool.run("whoami", "-q", "--userinfo")
+    assert (asked.code, json.loads(asked.stdout)["name"]) == (0, "Riley Doe")
     assert tool.run("token").stdout == f"{token_set['access_token']}\n"
 
     renewed = [tool.run("token", "--force-refresh") for _ in range(2)]
@@ -151,10 +153,18 @@ def test_every_way_to_authenticate_signs_in_and_renews(tool: Tool, more: list[st
     assert renewed.stdout.strip() != json.loads(signed_in.stdout)["access_token"]
 
 
-@pytest.mark.parametrize("tool", ["client_secret_post"], indirect=True)
-def test_the_other_way_to_send_a_secret_is_the_hint(tool: Tool) -> None:
+@pytest.mark.parametrize(
+    ("tool", "said", "hint"),
+    [
+        ("client_secret_post", "unauthorized_client", "--client-auth post"),
+        ("private_key_jwt", "with an empty answer", "--client-id-in-body"),
+    ],
+    indirect=["tool"],
+    ids=["a secret in the header", "an assertion alone"],
+)
+def test_the_way_that_it_takes_is_the_hint(tool: Tool, said: str, hint: str) -> None:
     result = tool.log_in("-q", "--scope", "openid", "--scope", SCOPE)
 
     assert (result.code, result.stdout) == (4, "")
-    assert "unauthorized_client" in result.stderr
-    assert "--client-auth post" in result.stderr
+    assert said in result.stderr
+    assert hint in result.stderr

@@ -43,6 +43,8 @@ def test_person_is_signed_in_with_a_secret(tool: Tool) -> None:
     assert token_set["token_type"] == "Bearer"
     who = tool.run("whoami", "-q")
     assert (who.code, json.loads(who.stdout)["sub"]) == (0, "dwho")
+    asked = tool.run("whoami", "-q", "--userinfo")
+    assert (asked.code, json.loads(asked.stdout)["name"]) == (0, "Doctor Who")
     assert tool.run("token").stdout == f"{token_set['access_token']}\n"
     decoded = tool.cli("decode", "--issuer", tool.issuer, stdin=token_set["id_token"].encode())
     assert decoded.code == 0, decoded.stderr
