@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from banno_creds.text import spelled
@@ -192,6 +193,28 @@ def plain(step: Any, spell: Callable[[str], str] = str) -> Any:
     if not isinstance(step, Warned):
         return step
     return Warned(spelled(step.message, spell), None if step.hint is None else spelled(step.hint, spell))
+
+
+def watch(watcher: Callable[[str], AbstractContextManager[None]]) -> None:
+    """Have each wait of this process shown: ``watcher`` is entered with what is waited for, and left at its end.
+
+    Only the command line asks for it, at a terminal.
+    """
+    global _watcher
+    _watcher = watcher
+
+
+def awaiting(whom: str) -> AbstractContextManager[None]:
+    """Return a context in which something is waited for, such as a server."""
+    return _watcher(whom)
+
+
+def _unwatched(whom: str) -> AbstractContextManager[None]:
+    del whom
+    return nullcontext()
+
+
+_watcher: Callable[[str], AbstractContextManager[None]] = _unwatched
 
 
 class Run(NamedTuple):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
-from click.core import ParameterSource
 
 from banno_creds.api.body import Content, refuse_key, refuse_secret_file, typed
 from banno_creds.api.call import call
@@ -155,11 +154,9 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
     report = report_for(values)
     _check_standard_input(values)
     whose = credentials(context, values)
-    # The steps are left out by default; the status only if --quiet is given.
-    silent = values["quiet"] and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
 
     def answered(answer: AnswerReceived) -> None:
-        if not silent:
+        if not report.silent:  # the steps are left out by default, the status only if --quiet is given
             report.log(status_line(answer))
         report.end()
 

@@ -10,7 +10,7 @@ import codecs
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, Self, TextIO
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TextIO
 
 from banno_creds import steps
 from banno_creds.cli.lines import DIM, INDENT, Line, describe, hang, rows
@@ -71,7 +71,13 @@ def _visible(character: str) -> str:
 
 
 class ResultStream:
-    """Standard output for bytes. Where standard error goes to the same place, it begins a line of its own."""
+    """Standard output for bytes. Where standard error goes to the same place, it begins a line of its own.
+
+    Attributes:
+        current: the one that is open.
+    """
+
+    current: ClassVar[ResultStream | None] = None
 
     def __init__(self) -> None:
         self._last = b"\n"
@@ -80,9 +86,11 @@ class ResultStream:
 
     def __enter__(self) -> Self:
         self.write(b"")  # it may be closed, and then nothing need be asked
+        ResultStream.current = self
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        ResultStream.current = None
         if sys.stdout is not None and sys.stdout.isatty():
             with suppress(OutputError, BrokenPipeError):
                 self.write(b"", final=True)
@@ -146,13 +154,20 @@ class Report:
 
     Args:
         quiet: leave steps out; warnings and errors are always shown.
+        silent: nothing but warnings and errors was asked for: leave the sign of life out, too.
         show_secrets: show assertions and tokens whole.
         spell: how messages name a setting; by default as an option.
     """
 
     def __init__(
-        self, *, quiet: bool = False, show_secrets: bool = False, spell: Callable[[str], str] | None = None
+        self,
+        *,
+        quiet: bool = False,
+        silent: bool = False,
+        show_secrets: bool = False,
+        spell: Callable[[str], str] | None = None,
     ) -> None:
+        self.silent = silent
         self._spell = spell or as_option
         self.quiet = quiet
         self.show_secrets = show_secrets
@@ -265,7 +280,7 @@ class _Stream:
 
         text = Text(no_wrap=True, end="")
         for content, style in line:
-            text.append(_encodable("".join(c if c.isprintable() else " " for c in content), stream), style or None)
+            text.append(encodable("".join(c if c.isprintable() else " " for c in content), stream), style or None)
         rows: Sequence[Text] = [text]
         width = console.width - len(indent)
         # FORCE_COLOR makes Rich take a pipe for a terminal: colours were asked for then, and no line ends.
@@ -326,7 +341,8 @@ def _not_written(failure: OSError) -> OutputError:
 _ASCII = str.maketrans({"✓": "+", "✗": "x", "…": "...", "·": "-", "—": "-", "←": "<-"})
 
 
-def _encodable(text: str, stream: TextIO) -> str:
+def encodable(text: str, stream: TextIO | None) -> str:
+    """Replace our own characters where a stream can show ASCII only."""
     encoding = getattr(stream, "encoding", None) or "ascii"
     return text if encoding.lower().startswith("utf") else text.translate(_ASCII)
 

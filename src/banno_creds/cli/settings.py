@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -277,12 +278,19 @@ def endpoint(context: click.Context, values: Mapping[str, Any]) -> tuple[str | N
 
 def report_for(values: Mapping[str, Any]) -> Report:
     """Return the report that `steps_options` ask for."""
-    spell = spelling(click.get_current_context(silent=True))
-    return Report(quiet=values["quiet"], show_secrets=values["show_secrets"], spell=spell)
+    context = click.get_current_context()
+    # Where steps are left out by default, nobody asked for silence.
+    silent = values["quiet"] and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
+    spell = spelling(context)
+    return Report(quiet=values["quiet"], silent=silent, show_secrets=values["show_secrets"], spell=spell)
 
 
 def run_for(context: click.Context, report: Report) -> Run:
     """Return how this command's run goes: its steps are shown by the report."""
+    if not report.silent and sys.stderr is not None and sys.stderr.isatty():
+        from banno_creds.cli.waiting import watch
+
+        watch()
     invocation: Invocation = context.find_root().obj
     return Run(report.step, invocation.clock, invocation.sleep)
 

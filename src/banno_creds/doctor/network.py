@@ -37,6 +37,7 @@ from banno_creds.http.faults import (
 )
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.secrecy import without
+from banno_creds.steps import awaiting
 from banno_creds.text import printable, setting
 from banno_creds.times import duration, utc
 
@@ -79,12 +80,15 @@ def examine(url: str, http: HttpClient, clock: Clock = time.time) -> Iterator[Fi
         yield passed(Rule.NETWORK_PROXY, looks_at, *_proxy_facts(host, proxy))
 
         looks_at = "DNS"
-        way = _Way(url, http, clock, host, port, proxy, _addresses(url, http, (host, port), proxy))
+        with awaiting(host):
+            addresses = _addresses(url, http, (host, port), proxy)
+        way = _Way(url, http, clock, host, port, proxy, addresses)
         yield passed(Rule.NETWORK_DNS, looks_at, *_address_facts(way))
 
         looks_at = "connection"
         started = time.monotonic()
-        connection, address = _connect(way)
+        with awaiting(host):
+            connection, address = _connect(way)
         with connection:
             milliseconds = (time.monotonic() - started) * 1000
             yield passed(Rule.NETWORK_CONNECTION, looks_at, _at(*address), f"{milliseconds:.0f} ms")
@@ -96,10 +100,13 @@ def examine(url: str, http: HttpClient, clock: Clock = time.time) -> Iterator[Fi
                 if proxy.url.scheme != "http":
                     yield _beyond(proxy)
                     return
-                words = _tunnel(connection, way, proxy)
+                with awaiting(host):
+                    words = _tunnel(connection, way, proxy)
                 yield passed(Rule.NETWORK_PROXY, looks_at, f"connects to {_at(host, port)}", words)
             looks_at = "TLS"
-            yield _tls(connection, way)
+            with awaiting(host):
+                finding = _tls(connection, way)
+            yield finding
     except BannoCredsError as failure:
         yield _failed(failure, looks_at)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from banno_creds.errors import NetworkError
-from banno_creds.steps import TryingAgain
+from banno_creds.steps import TryingAgain, awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,8 @@ def persistently(attempt: Callable[[int], T], http: HttpClient, run: Run, *, is_
                 raise failure.but(more=more) from None
             number, before = number + 1, failure.message
             run.emit(TryingAgain(failure.message, pause, number, MOST_ATTEMPTS))
-        run.sleep(pause)
+        with awaiting(f"attempt {number} of {MOST_ATTEMPTS}"):
+            run.sleep(pause)
 
 
 def _pause_after(failure: NetworkError, number: int) -> float:

@@ -17,6 +17,7 @@ from banno_creds.errors import BannoCredsError, NetworkError
 from banno_creds.http import exchange, faults, proxies
 from banno_creds.http.exchange import Exchange, OutOfTimeError
 from banno_creds.http.trust import Trust
+from banno_creds.steps import awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -194,7 +195,8 @@ class HttpClient:
             lambda under_way: run(under_way, context, left), only_loopback=None if secure else urlsplit(url).netloc
         )
         try:
-            return under_way.within(left)
+            with awaiting(urlsplit(url).hostname or "the server"):
+                return under_way.within(left)
         except (httpx.HTTPError, OutOfTimeError) as failure:
             if isinstance(failure, _OUT_OF_TIME) or seconds() <= 0:
                 error: BannoCredsError = self.timed_out(url, under_way.phase)

@@ -17,7 +17,7 @@ from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, T
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.login import session as at_rest
 from banno_creds.login.keyring import SERVICE, KeyringError, find_keyring
-from banno_creds.steps import Run
+from banno_creds.steps import Run, awaiting
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
 from banno_creds.text import printable
@@ -107,7 +107,8 @@ class SessionStore:
         with Lock(self.path + own_files.LOCK, patience, sleep) as lock:
             try:
                 self._make_folder()
-                lock.wait()
+                with awaiting("another process that uses this login"):
+                    lock.wait()
             except BusyError:
                 raise TimedOutError(
                     f"another process has been renewing this login for {patience:g} s",

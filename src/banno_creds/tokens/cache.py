@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from banno_creds import recall
 from banno_creds.errors import NetworkError, RefusedError
-from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother
+from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother, awaiting
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock
 from banno_creds.storage.own_files import ENTRY, LOCK, OthersHomeError, is_of_the_cache
@@ -98,28 +98,33 @@ class TokenCache:
         several holders that kept nothing (a full disk), the server is asked without a lock.
         """
         with Lock(self.path(search.request.name, LOCK), patience, run.sleep) as lock:
-            while True:
-                try:
-                    is_ours = lock.take()
-                except OSError as fault:
-                    search.warn(f"the cache cannot be locked: {own_files.words(fault)}")
-                    break
-                # With the lock in hand too: its last holder may have been done a moment ago.
-                token = search.look()
-                if token is not None:
-                    yield token
-                    return
-                if is_ours or lock.waited >= 2 * patience or lock.holders > _MOST_HOLDERS:
-                    break
-                if lock.holder is None:
-                    run.emit(WaitingForAnother(patience))
-                if lock.remove_if_hung():
-                    run.warn(
-                        f"a process has been asking for this token for {patience:.0f} s: no longer waiting for it"
-                    )
-                    continue
-                lock.pause()
-            yield None
+            with ExitStack() as waiting:
+                token = self._wait(search, lock, patience, run, waiting)
+            yield token
+
+    def _wait(
+        self, search: _Search, lock: Lock, patience: float, run: Run, waiting: ExitStack
+    ) -> TokenResponse | None:
+        """Wait for the lock, or for the token that its holder keeps; None if it is to be fetched here."""
+        while True:
+            try:
+                is_ours = lock.take()
+            except OSError as fault:
+                search.warn(f"the cache cannot be locked: {own_files.words(fault)}")
+                return None
+            # With the lock in hand too: its last holder may have been done a moment ago.
+            token = search.look()
+            if token is not None or is_ours:
+                return token
+            if lock.waited >= 2 * patience or lock.holders > _MOST_HOLDERS:
+                return None
+            if lock.holder is None:
+                run.emit(WaitingForAnother(patience))
+                waiting.enter_context(awaiting("another process that asks for this token"))
+            if lock.remove_if_hung():
+                run.warn(f"a process has been asking for this token for {patience:.0f} s: no longer waiting for it")
+                continue
+            lock.pause()
 
     def path(self, name: str, suffix: str) -> str:
         """Return the path of one of a request's files."""

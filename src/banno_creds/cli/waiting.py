@@ -1,0 +1,94 @@
+"""The sign of life at a terminal: what is being waited for, from the first second on, and for how long.
+
+It is one line on standard error, rubbed out when the wait is over. A terminal that cannot rub out gets a whole line,
+and the next one ten seconds later. Imported only where standard error is a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from banno_creds import steps
+from banno_creds.cli.report import ResultStream, encodable
+from banno_creds.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_EVERY = 1.0  # seconds
+_SOON = 0.3  # seconds less than one count as one: the clock that ticks and the one that is read are two
+_EVERY_LINE = 10  # seconds
+_MOST_COLUMNS = 100
+
+
+def watch() -> None:
+    """Show what this process waits for, from now on; nothing on Windows, which has no such timer."""
+    if sys.platform != "win32":
+        watcher = _Watcher()
+        signal.signal(signal.SIGALRM, watcher.tick)
+        steps.watch(watcher.wait)
+
+
+if sys.platform != "win32":
+
+    class _Watcher:
+        """Writes the line once a second while something is waited for: no thread, and no cost before that."""
+
+        def __init__(self) -> None:
+            self._waits: list[tuple[str, float]] = []
+            self._shown = 0  # how long the line on the screen is
+            self._said = 0  # in seconds, for terminals that cannot rub out
+            self._rubs_out = os.environ.get("TERM", "") not in ("", "dumb") and not os.environ.get("NO_COLOR")
+
+        @contextmanager
+        def wait(self, whom: str) -> Iterator[None]:
+            """Tell of a wait while it lasts."""
+            self._waits.append((whom, time.monotonic()))
+            self._said = 0
+            signal.setitimer(signal.ITIMER_REAL, _EVERY, _EVERY)
+            try:
+                yield
+            finally:
+                self._waits.pop()
+                if not self._waits:
+                    # A timer outlives this program if another one takes its place.
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                self._write("\r" + " " * self._shown + "\r" if self._shown else "")
+                self._shown = 0
+
+        def tick(self, signum: int, frame: FrameType | None) -> None:
+            """Write the line anew."""
+            del signum, frame
+            if not self._waits:
+                return
+            whom, began = self._waits[-1]
+            seconds = int(time.monotonic() - began + _SOON)
+            if seconds < 1:
+                return
+            if ResultStream.current is not None:
+                ResultStream.current.end_line()
+            line = f"waiting for {printable(whom, 80)}… {seconds} s"
+            if self._rubs_out:
+                line = line[: self._columns() - 1]
+                self._write(f"\r{line}")
+                self._shown = max(self._shown, len(line))
+            elif not self._said or seconds >= self._said + _EVERY_LINE:
+                self._said = seconds
+                self._write(f"{line}\n")
+
+        def _columns(self) -> int:
+            try:
+                return os.get_terminal_size(2).columns or _MOST_COLUMNS
+            except OSError:
+                return _MOST_COLUMNS
+
+        def _write(self, text: str) -> None:
+            # Not through sys.stderr: a signal may come while that is being written.
+            with suppress(OSError):
+                os.write(2, encodable(text, sys.stderr).encode("utf-8", "replace"))
