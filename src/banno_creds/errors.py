@@ -211,6 +211,8 @@ class RefusedError(BannoCredsError):
         message: see `BannoCredsError`.
         error: the OAuth error code, such as ``invalid_client``; None where the answer named none.
         status: the HTTP status.
+        description: the server's words beside the code, such as ``error_description``; they are in the message or the
+            details too.
         hint: see `BannoCredsError`.
         details: see `BannoCredsError`.
         rule: see `BannoCredsError`.
@@ -224,6 +226,7 @@ class RefusedError(BannoCredsError):
         *,
         error: str | None,
         status: int,
+        description: str = "",
         hint: str | None = None,
         details: tuple[str, ...] = (),
         rule: str | None = None,
@@ -231,11 +234,13 @@ class RefusedError(BannoCredsError):
         super().__init__(message, hint=hint, details=details, rule=rule)
         self.error = error
         self.status = status
+        self.description = description
 
     def without(self, secrets: Iterable[tuple[str, str]]) -> Self:
         """Leave out the error code too, where it is the echo; see `BannoCredsError.without`."""
         secrets = tuple(secrets)
         other = super().without(secrets)
+        other.description = without(other.description, secrets)
         if other.error is not None and (left := without(other.error, secrets)) != other.error:
             other.error, other.rule = left, None
         return other

@@ -12,6 +12,7 @@ from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.rules.known import Known
 from banno_creds.rules.presented import ClientAssertion
+from banno_creds.rules.signature import NO_KID
 from tests.conftest import CLIENT_ID
 from tests.jwts import NOW, jwt
 
@@ -212,9 +213,7 @@ def test_a_signature_that_fails_for_another_key_is_no_cause_of_its_own() -> None
         ("invalid_grant", "", ["registration.application_type"]),
         ("unsupported_grant_type", "", ["registration.application_type"]),
         ("invalid_request", "requested grant type is not allowed for this client", ["registration.application_type"]),
-        ("invalid_request", "no client authentication mechanism provided", []),
         ("invalid_target", "", []),
-        ("teapot", "", []),
     ],
 )
 def test_an_error_that_says_what_is_wrong_is_diagnosed_by_itself(error: str, said: str, cause: list[str]) -> None:
@@ -222,6 +221,100 @@ def test_an_error_that_says_what_is_wrong_is_diagnosed_by_itself(error: str, sai
     diagnosis = diagnose(error, findings, KNOWN._replace(said=said))
     assert (diagnosis.error, causes(diagnosis), diagnosis.ruled_out) == (error, cause, ())
     assert all(one.question for one in diagnosis.causes)
+
+
+# ── What the server's words say ─────────────────────────────────────────────────────────────────────────────────
+
+
+SOUND = [
+    found(Rule.AUD_MISMATCH, Verdict.PASS, URL),
+    found(Rule.EXP_PAST, Verdict.PASS, "60 s ahead"),
+    found(Rule.CLOCK_SKEW, Verdict.PASS, "0 s"),
+    found(Rule.ALG_UNSUPPORTED, Verdict.PASS, "PS256"),
+    found(Rule.ISS_MISMATCH, Verdict.PASS, CLIENT_ID),
+    found(Rule.SUB_MISMATCH, Verdict.PASS, CLIENT_ID),
+    found(Rule.JTI_REPLAYED, Verdict.PASS, "not used before"),
+    found(Rule.KID_UNEXPECTED, Verdict.PASS, NO_KID),
+    found(Rule.REGISTRATION_KEY_MISMATCH, Verdict.PASS, "it belongs to the private key"),
+    found(Rule.SIGNATURE_INVALID, Verdict.PASS, "verified"),
+]
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "invalid_request", "unauthorized_client", "access_denied", "E1", ""])
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ("Client not found", "client.unknown"),
+        ("The signature is invalid", "registration.key.mismatch"),
+        ("audience does not match", "assertion.aud.mismatch"),
+        ("unsupported algorithm", "registration.alg"),
+        ("the assertion has expired", "assertion.exp.past"),
+        ("jti was used before", "assertion.jti.replayed"),
+        ("kid not found", "assertion.kid.missing"),
+        ("invalid iss", "assertion.iss.mismatch"),
+        ("client is disabled", "client.disabled"),
+    ],
+)
+def test_what_the_server_names_is_first_and_never_ruled_out(error: str, said: str, rule: str) -> None:
+    diagnosis = diagnose(error, SOUND, KNOWN._replace(said=said))
+    assert (causes(diagnosis)[0], diagnosis.named[0], diagnosis.hides) == (rule, rule, False)
+    assert diagnosis.causes[0].why == f"the server says: {said}"
+    assert diagnosis.causes[0].fix
+    assert rule not in [one.rule for one in diagnosis.ruled_out]
+    assert len(causes(diagnosis)) == len(set(causes(diagnosis)))
+
+
+def test_no_clock_rules_out_what_the_server_says_of_the_time() -> None:
+    diagnosis = diagnose("invalid_client", SOUND, KNOWN._replace(said="JWT expired"))
+    assert causes(diagnosis)[:2] == ["assertion.exp.past", "clock.skew"]
+    assert not {"exp", "the clock"} & {one.title for one in diagnosis.ruled_out}
+
+
+def test_the_evidence_that_was_found_here_stands_beside_the_servers_words() -> None:
+    findings = [found(Rule.KID_UNKNOWN, Verdict.FAIL, "kid a"), found(Rule.KID_UNEXPECTED, Verdict.PASS, "kid a")]
+    first = diagnose("invalid_client", findings, KNOWN._replace(said="unknown kid")).causes[0]
+    assert (first.rule, first.why, first.fix) == ("assertion.kid.unknown", "the server says: unknown kid; kid a", "mend it")
+
+
+@pytest.mark.parametrize("said", ["", "client authentication failed", "Invalid client or Invalid client credentials"])
+@pytest.mark.parametrize("error", ["invalid_client", "invalid_request", "access_denied", "Unauthorized", ""])
+def test_a_refusal_that_names_nothing_has_all_causes(error: str, said: str) -> None:
+    diagnosis = diagnose(error, SOUND[:1], KNOWN._replace(said=said))
+    assert (causes(diagnosis), diagnosis.named, diagnosis.hides) == (ONLY_THE_BANK, (), True)
+
+
+def test_words_that_nobody_knows_do_not_hide_the_reason() -> None:
+    assert not diagnose("invalid_client", [], KNOWN._replace(said="JWT is not valid")).hides
+
+
+@pytest.mark.parametrize(
+    ("said", "rules"),
+    [
+        ("no client authentication mechanism provided", ["request.client_assertion.missing", "registration.auth_method"]),
+        ("client_assertion_type must be provided", ["request.client_assertion_type.missing"]),
+        ("client_id is required", ["request.client_id.missing"]),
+    ],
+)
+def test_a_request_that_is_said_to_be_wrong_has_no_other_cause(said: str, rules: list[str]) -> None:
+    assert causes(diagnose("invalid_request", SOUND, KNOWN._replace(said=said))) == rules
+
+
+def test_keycloaks_unauthorized_client_may_be_any_fault_of_the_client() -> None:
+    said = KNOWN._replace(said="Invalid client or Invalid client credentials")
+    assert causes(diagnose("unauthorized_client", [], said)) == ONLY_THE_BANK
+    assert causes(diagnose("unauthorized_client", [], KNOWN._replace(said="no"))) == ["registration.application_type"]
+
+
+@pytest.mark.parametrize("status", [404, 405, 410, 415])
+def test_a_status_of_no_token_endpoint_makes_the_url_the_likeliest_cause_and_no_certain_one(status: int) -> None:
+    diagnosis = diagnose("", SOUND[:1], KNOWN._replace(status=status))
+    assert causes(diagnosis) == ["network.answer", *ONLY_THE_BANK]
+    assert (str(status) in diagnosis.causes[0].why, diagnosis.certain) == (True, False)
+
+
+def test_a_page_for_people_makes_something_else_the_likeliest_to_answer() -> None:
+    assert causes(diagnose("", [], KNOWN._replace(status=403, is_page=True)))[0] == "network.answer"
+    assert causes(diagnose("", [], KNOWN._replace(status=403))) == ONLY_THE_BANK
 
 
 # ── The questions ───────────────────────────────────────────────────────────────────────────────────────────────

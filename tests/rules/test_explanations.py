@@ -182,6 +182,9 @@ def test_a_fault_that_can_be_checked_here_has_no_question() -> None:
 
 def test_the_faults_that_only_the_bank_can_check_have_a_question() -> None:
     assert set(QUESTIONS) == {
+        "client.address",
+        "client.disabled",
+        "client.secret",
         "client.unknown",
         "registration.auth_method",
         "registration.alg",
@@ -363,8 +366,8 @@ def test_no_code_on_the_page_is_broken_into_lines() -> None:
     assert not [line for line in PAGE.splitlines() if line.count("`") % 2 and "```" not in line]
 
 
-def test_the_old_page_and_the_documentation_lead_to_this_one() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("errors", "doctor", "sandbox"))):
+def test_the_documentation_leads_to_this_page() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("doctor", "sandbox"))):
         targets = re.findall(r"\[errors\.md\]\(([^)]*)\)", page.read_text("utf-8"))
         assert targets
         assert {(page.parent / target).resolve() for target in targets} == {FILE.resolve()}

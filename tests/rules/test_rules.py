@@ -83,7 +83,7 @@ def faults(findings: Iterable[Finding]) -> list[str]:
 
 # ── The order, which is the server's ────────────────────────────────────────────────────────────────────────────
 
-ONLY_A_REQUEST_TELLS = ["assertion.kid.missing"]
+ONLY_A_REQUEST_TELLS = ["assertion.iat.missing", "assertion.kid.missing"]
 
 
 def test_rules_stand_in_the_order_in_which_the_server_asks() -> None:

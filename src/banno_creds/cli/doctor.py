@@ -235,6 +235,7 @@ def _everything(examination: Examination, settings: tuple[Setting, ...]) -> dict
             "ruled_out": [one._asdict() for one in diagnosis.ruled_out],
             "certain": diagnosis.certain,
             "questions": list(diagnosis.questions),
+            "named": list(diagnosis.named),
         },
     }
 

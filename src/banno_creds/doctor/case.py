@@ -126,7 +126,9 @@ class Case:
         signer: the key; None if it cannot be used.
         registration: the keys that the bank has, if they are known.
         skew: how many seconds this machine's clock is ahead of the server's, if that is known.
+        unlisted: warnings about what the discovery document does not list, until the request shows what is true.
         refusal: the server's refusal of the first request.
+        is_page: whether the last answer was a page for people.
         tried: by rule, the variations that were refused as well.
         culprit: the fault that a probe proved.
         findings: what was found so far.
@@ -145,7 +147,9 @@ class Case:
         self.signer: KeySigner | None = None
         self.registration: Registration | None = None
         self.skew: float | None = None
+        self.unlisted: list[Finding] = []
         self.refusal: RefusedError | None = None
+        self.is_page = False
         self.tried: dict[str, str] = {}
         self.culprit: Finding | None = None
         self.findings: list[Finding] = []

@@ -32,7 +32,9 @@ def diagnose(case: Case) -> Diagnosis | None:
     registered = case.setup.registered
     circumstances = Circumstances(
         facts_of(case.config, case.known_signer()),
-        said=case.refusal.message,
+        said=case.refusal.description,
+        status=case.refusal.status,
+        is_page=case.is_page,
         endpoint_confirmed=case.confirmed,
         # The refusal itself may have been the first answer with a date.
         timely=case.skew is not None and case.out_of_time() is None,
@@ -64,16 +66,19 @@ def conclusion(examination: Examination) -> list[Part]:
     if diagnosis is None:
         return [Part("Conclusion", notes=tuple(_all_is_well(examination)))]
     mend = tuple(cause for cause in diagnosis.causes if cause.fix and diagnosis.certain)
-    others = tuple(cause for cause in diagnosis.causes if cause not in mend)
+    said = tuple(cause for cause in diagnosis.causes if cause.rule in diagnosis.named and cause not in mend)
+    others = tuple(cause for cause in diagnosis.causes if cause not in (*mend, *said))
     parts = []
+    if said:
+        parts.append(Part("What the server says it comes from", notes=tuple(_numbered(said))))
     if mend:
         parts.append(Part("What to mend", notes=tuple(_to_mend(mend))))
     if others:
         title = "What it comes from"
-        if mend:
-            title = "Should it not be that"
+        if parts:
+            title = "If it is not that"
         elif len(others) > 1:
-            title = "What it may come from: the likeliest first, and not to be told apart from outside"
+            title = "What it may come from: the likeliest first; these look the same from outside"
         parts.append(Part(title, notes=tuple(_numbered(others))))
     if not diagnosis.causes:
         parts.append(Part("What it comes from", notes=tuple(_what_the_server_says(examination))))
@@ -91,7 +96,7 @@ def _next(examination: Examination) -> Iterable[str]:
     unknown = {finding.rule for finding in examination.findings if finding.verdict is Verdict.UNKNOWN}
     if Rule.REGISTRATION_KEY_MISMATCH in unknown:
         yield "doctor once more with --registered FILE|URL, the public key or JWKS URI that the bank was given"
-    if examination.diagnosis is not None and examination.diagnosis.error == "invalid_client":
+    if examination.diagnosis is not None and len(examination.diagnosis.questions) > 1:
         if len(examination.requests) == 1:
             yield "doctor once more with --probe, if up to three more refusals are no harm"
         yield "doctor once more with --bundle FILE, for what to attach when you ask the bank"

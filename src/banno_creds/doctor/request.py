@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.methods import SignedJwt
 from banno_creds.client_authentication.private_key import signer_of
-from banno_creds.doctor.case import REQUEST, Exchange, StopError
+from banno_creds.doctor.case import REQUEST, SERVER, Exchange, StopError
 from banno_creds.doctor.findings import passed, unknown
+from banno_creds.doctor.server import UNLISTED
 from banno_creds.errors import BannoCredsError, OutputError, RefusedError
+from banno_creds.http.answers import is_page
+from banno_creds.rules.diagnosis import may_be_elsewhere, may_be_the_client
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.text import setting
 from banno_creds.tokens.client_credentials import grant
 from banno_creds.tokens.endpoint import attempt, received
+from banno_creds.tokens.response import is_bearer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,12 +45,14 @@ def ask_for_token(case: Case) -> None:
     reason = _reason_against(case)
     if reason is not None:
         reason = f"no token was asked for, which would be refused: {reason}"
+        case.find(SERVER, *case.unlisted)
         case.find(REQUEST, unknown(Rule.TOKEN_REQUEST, "request", reason))
         return
-    case.refusal = _ask(case, case.config, "")
-    if case.refusal is not None and case.refusal.error == "invalid_client" and case.setup.probe is not None:
-        with suppress(StopError):  # the findings so far are kept
-            _probe(case, case.setup.probe)
+    case.refusal = refusal = _ask(case, case.config, "")
+    if refusal is None or case.setup.probe is None or not may_be_the_client(refusal.error, refusal.description):
+        return
+    with suppress(StopError):  # the findings so far are kept
+        _probe(case, case.setup.probe, refusal)
 
 
 def _reason_against(case: Case) -> str | None:
@@ -66,20 +72,24 @@ def _ask(case: Case, config: ClientConfig, varied: str) -> RefusedError | None:
     if sent is not None:
         step = received(sent.answer)
         at, status, request_id = sent.requested_at, step.status, step.request_id
+        case.is_page = is_page(sent.answer)
     if not isinstance(outcome, BannoCredsError):
         case.requests.append(Exchange(varied, accepted=True, at=at, request_id=request_id, status=status, error=""))
+        _settle_warnings(case, None)
         case.find(REQUEST, passed(Rule.TOKEN_REQUEST, varied or "request", _granted(outcome)))
+        if not is_bearer(outcome):
+            case.find(REQUEST, Finding(Rule.TOKEN_TYPE, Verdict.WARN, "token type", outcome.token_type, "Bearer"))
         return None
     error = (isinstance(outcome, RefusedError) and outcome.error) or outcome.words(case.setup.spell).message
     case.requests.append(Exchange(varied, accepted=False, at=at, request_id=request_id, status=status, error=error))
-    if not isinstance(outcome, RefusedError) or outcome.error is None:
+    _settle_warnings(case, outcome)
+    if not isinstance(outcome, RefusedError):
         case.find_error(REQUEST, outcome, Rule.TOKEN_REQUEST, varied or "request")
         raise StopError
     if varied:
-        words = f"refused{' all the same' if outcome.error == 'invalid_client' else ''}: {outcome.error}"
-        case.find(REQUEST, Finding(Rule.TOKEN_REQUEST, Verdict.UNKNOWN, varied, words))
+        case.find(REQUEST, Finding(Rule.TOKEN_REQUEST, Verdict.UNKNOWN, varied, f"refused: {error}"))
     else:
-        case.find(REQUEST, _of_refusal(outcome, request_id), exit_code=outcome.exit_code)
+        case.find(REQUEST, _of_refusal(case, outcome, request_id), exit_code=outcome.exit_code)
     return outcome
 
 
@@ -111,15 +121,33 @@ def _granted(response: TokenResponse) -> str:
     return f"a {kind} token was granted{life}, scope {scope}; it was not kept"
 
 
-def _of_refusal(refusal: RefusedError, request_id: str | None) -> Finding:
-    """Return a refusal as a finding under its OAuth error; `invalid_client` has no fix of its own."""
+def _of_refusal(case: Case, refusal: RefusedError, request_id: str | None) -> Finding:
+    """Return a refusal as a finding under its OAuth error; one that may mean the client has no fix of its own."""
     named = f", x-request-id {request_id}" if request_id else ""
     # The server chooses the code; it must not be taken for the id of a rule.
     known = refusal.error is not None and "." not in refusal.error and refusal.error in EXPLANATIONS
-    message, hint, _ = refusal.marked
-    fix = "" if refusal.error == "invalid_client" and "client_id_in_body" not in refusal.fields else hint or ""
+    message, hint, details = refusal.marked
+    hides = may_be_the_client(refusal.error, refusal.description) and "client_id_in_body" not in refusal.fields
+    fix = "" if hides else hint or ""
     words = f"{message} ({refusal.status}{named})"
-    return Finding(str(refusal.error) if known else Rule.TOKEN_REQUEST, Verdict.FAIL, "request", words, "", fix)
+    rule = str(refusal.error) if known else Rule.TOKEN_REQUEST
+    if refusal.error is None:  # its words are not in the message
+        words = "; ".join((words, *details))
+        rule = Rule.NETWORK_ANSWER if may_be_elsewhere(refusal.status, is_page=case.is_page) else rule
+    return Finding(rule, Verdict.FAIL, "request", words, "", fix)
+
+
+def _settle_warnings(case: Case, failure: BannoCredsError | None) -> None:
+    """Tell the warnings about what discovery does not list, unless the request has shown otherwise."""
+    disproved = frozenset(UNLISTED if failure is None else ())
+    if isinstance(failure, RefusedError) and failure.error in _AFTER_AUTHENTICATION:
+        disproved = frozenset((Rule.DISCOVERY_AUTH_METHOD, Rule.DISCOVERY_ALG))
+    warnings, case.unlisted = case.unlisted, []
+    for warning in warnings:
+        if warning.rule in disproved:
+            words = f"{warning.received}, which discovery does not list, and the server takes"
+            warning = passed(warning.rule, warning.looks_at, words)
+        case.find(SERVER, warning)
 
 
 # --- The probe ---
@@ -134,7 +162,7 @@ class _Variation(NamedTuple):
     config: ClientConfig
 
 
-def _probe(case: Case, wanted: Callable[[int], bool]) -> None:
+def _probe(case: Case, wanted: Callable[[int], bool], first: RefusedError) -> None:
     """Try one variation after another, until one is accepted."""
     variations = _variations(case)[: MOST_REQUESTS - 1]
     if not variations or not wanted(len(variations)):
@@ -148,7 +176,7 @@ def _probe(case: Case, wanted: Callable[[int], bool]) -> None:
             case.culprit = case.explain(Finding(rule, Verdict.FAIL, "culprit", words, varied, fix))
             case.find(REQUEST, case.culprit)
             return
-        if refusal.error != "invalid_client":
+        if (refusal.error, refusal.status) != (first.error, first.status):
             return  # something else answers now
         case.tried[rule] = f"refused {varied} as well: that alone it is not"
 

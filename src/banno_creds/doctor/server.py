@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from banno_creds.http.client import HttpClient
 
 
+UNLISTED = (Rule.DISCOVERY_AUTH_METHOD, Rule.DISCOVERY_ALG, Rule.DISCOVERY_GRANT_TYPE)
+"""The warnings that a token request may show to be idle: a server may take more than its document lists."""
+
+
 def look_at_way(case: Case, url: str) -> None:
     """Go the way to the server, as far as TLS."""
     with case.http() as http:
@@ -41,7 +45,9 @@ def look_at_server(case: Case) -> None:
             if issuer is not None:
                 discovery.check_issuer(metadata, issuer, discovery.url_of(issuer))
                 case.token_endpoint = discovery.endpoint(metadata, "token_endpoint")
-            case.find(SERVER, *_judge_metadata(case, metadata))
+            findings = tuple(_judge_metadata(case, metadata))
+            case.unlisted = [each for each in findings if each.verdict is Verdict.WARN and each.rule in UNLISTED]
+            case.find(SERVER, *(each for each in findings if each not in case.unlisted))
             case.find(SERVER, _judge_jwks(metadata, http))
     except OutputError:
         raise
@@ -125,7 +131,6 @@ def _judge_metadata(case: Case, metadata: Mapping[str, Any]) -> Iterable[Finding
         if not isinstance(values, list):
             yield unknown(rule, looks_at, f"the discovery document has no {name}")
         elif missing := [value for value in wanted if value not in values]:
-            # Only a warning: a server may accept more than its document lists.
             yield Finding(rule, Verdict.WARN, looks_at, " ".join(missing), f"one of {name}: {shown(values)}")
         else:
             yield passed(rule, looks_at, " ".join(wanted))

@@ -203,6 +203,11 @@ def what_is_wrong(answer: Answer, failure: ValueError) -> str:
     return answer.said(failure, 200)
 
 
+def is_page(answer: Answer) -> bool:
+    """Return whether an answer is a page for people."""
+    return _KINDS.get(answer.media_type) == "HTML" and answer.content.lstrip()[:1] == b"<"
+
+
 def words(answer: Answer) -> tuple[str, ...]:
     """Return the server's own words in an error's answer, in at most one line.
 
@@ -356,6 +361,7 @@ def _refused(
         f"the server refused {subject}: {said}",
         error=code,
         status=answer.status,
+        description=printable(found.words),
         hint=f"check the {endpoint}'s URL"
         if answer.status in NOT_HERE
         else hints.get(code, "look the error up in the vendor's documentation"),
@@ -376,6 +382,7 @@ def _not_oauth(answer: Answer, fault: str, endpoint: str) -> BannoCredsError:
             else "the server refused the request, with an empty answer",
             error=None,
             status=answer.status,
+            description=printable(" — ".join(filter(None, _said(answer)))),
             hint=f"{hint}; a firewall in front of it may also have blocked this address"
             if answer.status == 403
             else hint,

@@ -1,11 +1,13 @@
 """Find out why a token request was refused, as far as that can be seen from outside.
 
-The provider has one answer for more than a dozen mistakes. The rules' findings name the cause or rule causes out.
-Some of the remaining causes only the bank can check; for those there is a question to ask.
+What the server's words say comes first. Many servers have one answer for more than a dozen mistakes: then the rules'
+findings name the cause or rule causes out. Some of the remaining causes only the bank can check; for those there is a
+question to ask.
 """
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +16,9 @@ from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.clock import judge_clock
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.rules.signature import NO_KID
+from banno_creds.rules.wordings import meaning_of
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -41,8 +46,13 @@ _ONLY_THE_BANK_BY_ERROR = {
     "invalid_grant": (Rule.REGISTRATION_APPLICATION_TYPE,),
     "unsupported_grant_type": (Rule.REGISTRATION_APPLICATION_TYPE,),
 }
-# node-oidc-provider's words to an application that is no Service account, with the OAuth error `invalid_request`.
-_NOT_THIS_GRANT = "grant type is not allowed"
+# Errors that are not about who the client is. Any other, and an answer without one, may be: servers differ in that.
+_NOT_THE_CLIENT = (*_ONLY_THE_BANK_BY_ERROR, "invalid_target", "invalid_dpop_proof", "use_dpop_nonce", "invalid_token")
+# Where an application is of another type, and where it is not authenticated, Keycloak says the same.
+_EITHER = "unauthorized_client"
+_OF_CREDENTIALS = re.compile(r"credential|authenticat|invalid client", re.IGNORECASE)
+# Statuses of a URL where nothing answers token requests, in all likelihood.
+_ELSEWHERE = (404, 405, 410, 415)
 
 # The suspicions that are ruled out if the rule passes, in the words of the person who has them.
 _SUSPECTED = {
@@ -75,6 +85,10 @@ _ENDPOINT = (Rule.DISCOVERY_TOKEN_ENDPOINT, Rule.CONFIGURATION_ENDPOINT)
 _TAKEN = (Rule.CLAIMS_UNEXPECTED, Rule.AUD_ARRAY, Rule.IAT_FUTURE)
 # Warnings about things that no server refuses.
 _HARMLESS = (Rule.KEY_PERMISSIONS, Rule.NETWORK_TLS_EXPIRED, Rule.DISCOVERY_SCOPE, Rule.DISCOVERY_JWKS)
+
+
+FIND_OUT = "find out which of its many reasons it has"
+"""The hint of a refusal that the doctor may find the reason of."""
 
 
 class Cause(NamedTuple):
@@ -112,6 +126,8 @@ class Diagnosis(NamedTuple):
         ruled_out: the causes that are ruled out.
         certain: True if the first cause was found, and is not only left over.
         questions: what to ask the bank's administrator, about the causes and about the next obstacles.
+        named: the rules of the causes that the server's words name; they come first.
+        hides: True if the server's words say nothing of the reason.
     """
 
     error: str
@@ -119,6 +135,8 @@ class Diagnosis(NamedTuple):
     ruled_out: tuple[RuledOut, ...]
     certain: bool = False
     questions: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    hides: bool = False
 
 
 class Circumstances(NamedTuple):
@@ -126,7 +144,9 @@ class Circumstances(NamedTuple):
 
     Attributes:
         facts: the values for the questions: ``client_id``, ``fingerprint``, ``alg``, ``scope``.
-        said: the server's words.
+        said: the server's words beside the error code.
+        status: the HTTP status of the refusal; 0 if it is not known.
+        is_page: True if the answer is a page for people.
         endpoint_confirmed: True if discovery or the vendor's documentation confirms the endpoint's URL.
         timely: True if the server's clock is known, and the assertion was judged by it.
         registration_confirmed: True if the registered keys were fetched from the URL that the bank fetches; False if
@@ -137,6 +157,8 @@ class Circumstances(NamedTuple):
 
     facts: Mapping[str, str]
     said: str = ""
+    status: int = 0
+    is_page: bool = False
     endpoint_confirmed: bool = False
     timely: bool = False
     registration_confirmed: bool = False
@@ -144,28 +166,89 @@ class Circumstances(NamedTuple):
     after_login: bool = False
 
 
+def may_be_the_client(error: str | None, said: str = "") -> bool:
+    """Return whether a refusal may mean that the client was not authenticated.
+
+    Args:
+        error: the OAuth error code; None if the answer has none.
+        said: the server's words.
+    """
+    named = meaning_of(said).rules
+    if named and error != "invalid_client" and all(map(_is_of_the_request, named)):
+        return False
+    if error == _EITHER:
+        return bool(named) or _OF_CREDENTIALS.search(said) is not None
+    return error not in _NOT_THE_CLIENT
+
+
+def _is_of_the_request(rule: Rule) -> bool:
+    return rule.startswith("request.") or rule in (Rule.REGISTRATION_APPLICATION_TYPE, Rule.REGISTRATION_AUTH_METHOD)
+
+
+def may_be_elsewhere(status: int, *, is_page: bool) -> bool:
+    """Return whether something else than the token endpoint may have answered, by the status or a page for people."""
+    return status in _ELSEWHERE or is_page
+
+
 def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstances) -> Diagnosis:
     """Find the causes of a refusal.
 
     Args:
-        error: the OAuth error code (RFC 6749 section 5.2).
+        error: the OAuth error code (RFC 6749 section 5.2), or words in its place if the answer has none.
         findings: all findings.
         circumstances: the other facts.
 
     Returns:
-        The diagnosis. A cause is ruled out only if that is certain.
+        The diagnosis. A cause is ruled out only if that is certain, and never if the server's words name it.
     """
     found: dict[str, Finding] = {}
     for finding in findings:
         if finding.rule not in found or found[finding.rule].verdict is Verdict.PASS:
             found[finding.rule] = finding
-    if error != "invalid_client":
-        return _diagnose_plain(error, found, circumstances)
+    meaning = meaning_of(circumstances.said, circumstances.facts.get("client_id", ""))
+    named = [_named(rule, found, circumstances) for rule in meaning.rules if _is_possible(rule, found)]
+    if may_be_the_client(error, circumstances.said):
+        diagnosis = _diagnose_client(error, found, circumstances, meaning.rules)
+    else:
+        diagnosis = _diagnose_plain(error, found, circumstances)
+    names = tuple(cause.rule for cause in named)
+    causes = (*named, *(cause for cause in diagnosis.causes if cause.rule not in names))
+    questions = tuple(dict.fromkeys(_questions(named) + diagnosis.questions))
+    return diagnosis._replace(causes=causes, questions=questions, named=names, hides=meaning.hides)
+
+
+def _is_possible(rule: Rule, found: Mapping[str, Finding]) -> bool:
+    """Return whether what the server speaks of was sent: a kid that is missing, or one that is wrong."""
+    kid = found.get(Rule.KID_UNEXPECTED)
+    if kid is None or rule not in (Rule.KID_MISSING, Rule.KID_UNKNOWN, Rule.KID_UNEXPECTED):
+        return True
+    none_is_sent = kid.verdict is Verdict.PASS and kid.received == NO_KID
+    return none_is_sent == (rule is Rule.KID_MISSING)
+
+
+def _named(rule: Rule, found: Mapping[str, Finding], circumstances: Circumstances) -> Cause:
+    """Return a cause that the server's words name, with the evidence that was found here, if there is any."""
+    finding = found.get(rule)
+    why = f"the server says: {printable(circumstances.said, 200)}"
+    if finding is not None and finding.verdict in (Verdict.FAIL, Verdict.WARN):
+        return Cause(rule, EXPLANATIONS[rule].title, f"{why}; {finding.received}", finding.fix)
+    return Cause(rule, EXPLANATIONS[rule].title, why, EXPLANATIONS[rule].fix, _question(rule, circumstances))
+
+
+def _diagnose_client(
+    error: str, found: Mapping[str, Finding], circumstances: Circumstances, named: tuple[Rule, ...]
+) -> Diagnosis:
+    """Diagnose an error that may mean that the client was not authenticated, and may have any of its reasons."""
     failed = [finding for finding in found.values() if finding.verdict is Verdict.FAIL]
     if circumstances.timely:  # the clocks differ, but not by too much
         failed = [finding for finding in failed if finding.rule != Rule.CLOCK_SKEW]
     warned = [finding for finding in found.values() if finding.verdict is Verdict.WARN]
     likely = [_cause(finding) for finding in failed]
+    if may_be_elsewhere(circumstances.status, is_page=circumstances.is_page):
+        why = "a page for people came, which is mostly from a firewall, a gateway or a login page"
+        if circumstances.status in _ELSEWHERE:
+            why = f"{circumstances.status} is what a web server mostly says where no token endpoint is"
+        likely.append(_unsettled(Rule.NETWORK_ANSWER, why))
     likely += [_cause(finding) for finding in warned if finding.rule not in (*_HARMLESS, *_TAKEN)]
     unlikely = [_cause(finding) for finding in warned if finding.rule in _TAKEN]
     for finding in _unknown(_LIKELY_HERE, found):
@@ -180,14 +263,13 @@ def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstanc
     questions = _questions(likely + unlikely)
     if questions:
         questions += tuple(_question(rule, circumstances) for rule in _ASKED_AS_WELL)
+    ruled_out = tuple(one for one in ruled_out if one.rule not in named)
     return Diagnosis(error, tuple(likely + unlikely), ruled_out, bool(failed), questions)
 
 
 def _diagnose_plain(error: str, found: Mapping[str, Finding], circumstances: Circumstances) -> Diagnosis:
     """Diagnose an error that says what is wrong: nothing else matters, unless another server said it."""
     by_bank = _ONLY_THE_BANK_BY_ERROR.get(error, ())
-    if error == "invalid_request" and _NOT_THIS_GRANT in circumstances.said:
-        by_bank = (Rule.REGISTRATION_APPLICATION_TYPE,)
     elsewhere = [found[rule] for rule in _ENDPOINT if rule in found and found[rule].verdict is Verdict.WARN]
     causes = [] if by_bank else [_cause(finding) for finding in elsewhere]
     causes += _asked_of_the_bank(by_bank, found, circumstances)
@@ -273,20 +355,24 @@ def _questions(causes: Iterable[Cause]) -> tuple[str, ...]:
 def explain_refusal(
     refusal: RefusedError, assertion: ClientAssertion, known: Known, skew: float | None, circumstances: Circumstances
 ) -> RefusedError:
-    """Add to a refused authentication what can be found out at once, without asking any server.
+    """Add to a refusal what can be found out at once, without asking any server.
 
     Args:
-        refusal: the error, ``invalid_client``.
+        refusal: the error.
         assertion: the assertion that was refused.
         known: the values that it was made for, by this machine's clock.
         skew: how many seconds this machine's clock is ahead of the server's; None if that is not known.
-        circumstances: as for `diagnose`.
+        circumstances: as for `diagnose`; the server's words and the status are taken from the error.
 
     Returns:
-        The error with more details and, if the fault was found, its hint and its rule.
+        The error with more details and, if the cause was found, its hint and its rule.
     """
     at_the_server = known if skew is None else known._replace(now=int(known.now - skew))
     findings = [*judge_client_id(known.client_id or ""), judge_clock(skew), *judge(assertion, at_the_server)]
+    circumstances = circumstances._replace(said=refusal.description, status=refusal.status, timely=skew is not None)
+    diagnosis = diagnose(refusal.error or "", findings, circumstances)
+    if diagnosis.named:
+        return _as_named(refusal, diagnosis)
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL and finding.rule != Rule.CLOCK_SKEW]
     if failed:
         first = failed[0]
@@ -296,7 +382,25 @@ def explain_refusal(
         found = f"{first.rule}: received {first.received}; expected {first.expected}"
         hint = f"{first.fix}; to look at all of it"
         return refusal.but(more=(found,), hint=hint, rule=first.rule, doctor_can_tell=True)
-    diagnosis = diagnose("invalid_client", findings, circumstances._replace(timely=skew is not None))
+    if not may_be_the_client(refusal.error, refusal.description):
+        return refusal
+    says = "this answer hides the reason; ruled out" if diagnosis.hides else "ruled out"
     ruled_out = ", ".join(one.title for one in diagnosis.ruled_out)
     left = "; ".join(f"{cause.title[0].lower()}{cause.title[1:]}" for cause in diagnosis.causes)
-    return refusal.but(more=(f"this answer hides the reason; ruled out here: {ruled_out}", f"left: {left}"))
+    refusal = refusal.but(more=(f"{says} here: {ruled_out}", f"left: {left}"))
+    if refusal.error == "invalid_client" or not refusal.doctor_can_tell:
+        return refusal
+    elsewhere = may_be_elsewhere(circumstances.status, is_page=circumstances.is_page)
+    if not elsewhere and (diagnosis.hides or refusal.error is None):
+        return refusal.but(hint=FIND_OUT, rule=None if refusal.error else "invalid_client")
+    return refusal.but(hint=f"{refusal.marked.hint}; to look at all of it")
+
+
+def _as_named(refusal: RefusedError, diagnosis: Diagnosis) -> RefusedError:
+    """Add what the server's words name; an error that says the same by its code has its hint already."""
+    first = diagnosis.causes[0]
+    if first.rule in _ONLY_THE_BANK_BY_ERROR.get(refusal.error or "", ()):
+        return refusal.but(doctor_can_tell=False)
+    points = f"the server's words are about {first.rule}: {first.title[0].lower()}{first.title[1:]}"
+    hint = f"{first.fix}; to look at all of it" if refusal.doctor_can_tell else first.fix
+    return refusal.but(more=(points,), hint=hint, rule=first.rule)

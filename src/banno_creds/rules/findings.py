@@ -32,12 +32,17 @@ class Rule(StrEnum):
     REGISTRATION_UNREACHABLE = "registration.unreachable"
     # Only the bank can judge these.
     CLIENT_UNKNOWN = "client.unknown"
+    CLIENT_DISABLED = "client.disabled"
+    CLIENT_ADDRESS = "client.address"
+    CLIENT_SECRET = "client.secret"  # noqa: S105 - a rule's id
     REGISTRATION_AUTH_METHOD = "registration.auth_method"
     REGISTRATION_ALG = "registration.alg"
     REGISTRATION_APPLICATION_TYPE = "registration.application_type"
     REGISTRATION_USER = "registration.user"
-    # Only a further request can tell this one.
+    # Only the server's words, or a further request, can tell these.
     KID_MISSING = "assertion.kid.missing"
+    IAT_MISSING = "assertion.iat.missing"
+    CLIENT_ID_MISSING = "request.client_id.missing"
 
     # The client assertion.
     ASSERTION_PRIVATE_KEY = "assertion.private_key"
@@ -107,6 +112,7 @@ class Rule(StrEnum):
     DISCOVERY_JWKS = "discovery.jwks"
     CLOCK_SKEW = "clock.skew"
     TOKEN_REQUEST = "token.request"  # noqa: S105 - a rule's id
+    TOKEN_TYPE = "token.type"  # noqa: S105 - a rule's id
 
     # A person's login.
     AUTHORIZATION_REDIRECT_URI_MISMATCH = "authorization.redirect_uri.mismatch"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from banno_creds.rules.known import Known, RegisteredKey
     from banno_creds.rules.presented import ClientAssertion
 
+NO_KID = "none is sent"
+
 _FORMS = {
     "ES256": "the 64 bytes R and S, in base64url (RFC 7518 section 3.4)",
     "PS256": "RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 bytes, in base64url (RFC 7518 section 3.5)",
@@ -55,7 +57,7 @@ def alg_key_mismatch(assertion: ClientAssertion, known: Known) -> Outcome:
 
 def kid_unexpected(assertion: ClientAssertion, known: Known) -> Outcome:
     if "kid" not in assertion.header:
-        return passed("none is sent")
+        return passed(NO_KID)
     kid = f"kid {shown(assertion.header['kid'])}"
     if _kid(assertion) is None:
         # RFC 7515 section 4.1.4 wants a string; node-oidc-provider ignores any other value.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from banno_creds.client_authentication.methods import SignedJwt, advised
 from banno_creds.config import ENVIRONMENTS
 from banno_creds.errors import RefusedError
-from banno_creds.http.answers import NOT_HERE
+from banno_creds.http.answers import is_page
 from banno_creds.http.attempts import persistently
 from banno_creds.http.exchange import answer_skew
 from banno_creds.steps import AnswerReceived, TokenRequested
@@ -67,8 +67,7 @@ def send(url: str, grant: Grant, authentication: Authentication, http: HttpClien
         The token response.
 
     Raises:
-        RefusedError: the server refused, and is not asked again. If it hides its reason, the error says what is known
-            here.
+        RefusedError: the server refused, and is not asked again. The error says what is known here of the reason.
         NetworkError: no usable answer within the time allowed.
         SigningError: the key is damaged.
     """
@@ -78,7 +77,10 @@ def send(url: str, grant: Grant, authentication: Authentication, http: HttpClien
         try:
             return attempt(url, grant, authentication, http, run, answered.append, number)
         except RefusedError as refusal:
-            if refusal.error != "invalid_client" or not answered or not isinstance(authentication, SignedJwt):
+            if not answered or not isinstance(authentication, SignedJwt):
+                raise
+            # A code or a refresh token may be at fault as well, and then nothing is known of the client.
+            if grant.after_login and refusal.error != "invalid_client":
                 raise
             raise _explained(refusal, url, grant, authentication, answered[0], run) from None
 
@@ -142,7 +144,7 @@ def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
 def _explained(
     refusal: RefusedError, url: str, grant: Grant, authentication: SignedJwt, sent: Sent, run: Run
 ) -> RefusedError:
-    """Add to a refusal that hides its reason what is known here; nobody is asked again."""
+    """Add to a refusal what is known here of its reason; nobody is asked again."""
     from banno_creds.rules import diagnosis
     from banno_creds.rules.known import Known
     from banno_creds.rules.presented import ClientAssertion
@@ -154,9 +156,10 @@ def _explained(
         facts_of(config, authentication.signer),
         endpoint_confirmed=config.issuer is not None or url in ENVIRONMENTS.values(),
         after_login=grant.after_login,
+        is_page=is_page(sent.answer),
     )
     skew = answer_skew(sent.answer.headers, run.clock(), sent.answer.seconds)
-    if not grant.after_login and refusal.status not in NOT_HERE:
+    if not grant.after_login and diagnosis.may_be_the_client(refusal.error, refusal.description):
         refusal = refusal.but(doctor_can_tell=True)
     assertion = ClientAssertion.read(dict(sent.proven.form)["client_assertion"])
     return diagnosis.explain_refusal(refusal, assertion, known, skew, circumstances)

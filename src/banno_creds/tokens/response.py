@@ -69,6 +69,11 @@ class TokenResponse:
         return present(self.raw)
 
 
+def is_bearer(response: TokenResponse) -> bool:
+    """Return whether a token may be used as a Bearer token; one without a type may."""
+    return response.token_type.lower() in ("bearer", "")
+
+
 def bearer_token(response: TokenResponse) -> str:
     """Return the access token if it can be used as a Bearer token.
 
@@ -82,10 +87,11 @@ def bearer_token(response: TokenResponse) -> str:
         UnusableAnswerError: it is of another type, and must not be used without understanding that (RFC 6749 section
             7.1).
     """
-    if response.token_type.lower() not in ("bearer", ""):
+    if not is_bearer(response):
         raise UnusableAnswerError(
             f"the token is of the type {response.token_type}, which cannot be used as a Bearer token",
             hint="follow the specification of that type; banno-creds token -o json gives the whole answer",
+            rule="token.type",
         )
     return response.access_token
 
