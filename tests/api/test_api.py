@@ -1130,6 +1130,7 @@ def test_a_token_that_is_no_bearer_token_is_not_sent(call: Callable[..., Result]
     assert result.stderr.endswith(
         "✗   The token is of the type DPoP, which cannot be used as a Bearer token\n"
         "    Next: follow the specification of that type; banno-creds token -o json gives the whole answer\n"
+        "    More: banno-creds explain token.type\n"
     )
 
 

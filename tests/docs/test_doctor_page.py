@@ -108,7 +108,7 @@ def test_the_tables_have_the_members_of_the_json(cli: Cli, folder: Path) -> None
     of_doctor = loads(cli("doctor", *ask, "--offline", "--output", "json").stdout)
     assert of_doctor["diagnosis"] is None
     of_fault = loads(cli("doctor", *ask, "--aud", "https://banno.com", "--offline", "--output", "json").stdout)
-    assert [f"diagnosis.{name}" for name in of_fault["diagnosis"]] == _members("of `doctor`")[-5:]
+    assert [f"diagnosis.{name}" for name in of_fault["diagnosis"]] == _members("of `doctor`")[-7:]
     assert PAGE.count(f"`version` is {of_doctor['version']}") == 1
     assert ["version", *[name for name in _members("of `doctor`") if "." not in name]] == list(of_doctor)
     of_lint = loads(cli("lint-assertion", "--output", "json", "-", stdin=b"no JWT").stdout)
@@ -125,7 +125,7 @@ def test_the_tables_have_the_members_of_what_is_in_the_json() -> None:
     assert _told("requests") == list(Exchange._fields)
     assert _told("diagnosis.causes") == list(Cause._fields)
     assert _told("diagnosis.ruled_out") == list(RuledOut._fields)
-    assert set(_members("of `doctor`")[-5:]) == {f"diagnosis.{name}" for name in Diagnosis._fields}
+    assert set(_members("of `doctor`")[-7:]) == {f"diagnosis.{name}" for name in Diagnosis._fields}
     assert set(Explanation._fields) <= set(_members("of `explain`"))
 
 

@@ -240,7 +240,9 @@ SOUND = [
 ]
 
 
-@pytest.mark.parametrize("error", ["invalid_client", "invalid_request", "unauthorized_client", "access_denied", "E1", ""])
+@pytest.mark.parametrize(
+    "error", ["invalid_client", "invalid_request", "unauthorized_client", "access_denied", "E1", ""]
+)
 @pytest.mark.parametrize(
     ("said", "rule"),
     [
@@ -273,7 +275,11 @@ def test_no_clock_rules_out_what_the_server_says_of_the_time() -> None:
 def test_the_evidence_that_was_found_here_stands_beside_the_servers_words() -> None:
     findings = [found(Rule.KID_UNKNOWN, Verdict.FAIL, "kid a"), found(Rule.KID_UNEXPECTED, Verdict.PASS, "kid a")]
     first = diagnose("invalid_client", findings, KNOWN._replace(said="unknown kid")).causes[0]
-    assert (first.rule, first.why, first.fix) == ("assertion.kid.unknown", "the server says: unknown kid; kid a", "mend it")
+    assert (first.rule, first.why, first.fix) == (
+        "assertion.kid.unknown",
+        "the server says: unknown kid; kid a",
+        "mend it",
+    )
 
 
 @pytest.mark.parametrize("said", ["", "client authentication failed", "Invalid client or Invalid client credentials"])
@@ -290,7 +296,10 @@ def test_words_that_nobody_knows_do_not_hide_the_reason() -> None:
 @pytest.mark.parametrize(
     ("said", "rules"),
     [
-        ("no client authentication mechanism provided", ["request.client_assertion.missing", "registration.auth_method"]),
+        (
+            "no client authentication mechanism provided",
+            ["request.client_assertion.missing", "registration.auth_method"],
+        ),
         ("client_assertion_type must be provided", ["request.client_assertion_type.missing"]),
         ("client_id is required", ["request.client_id.missing"]),
     ],

@@ -14,11 +14,11 @@ TYPE = "registration.application_type"
 
 NAMED = {
     # Entra ID
-    "AADSTS700016: Application with identifier '199e6f35' was not found in the directory 'bank'. Trace ID: 255d1aef": UNKNOWN,
+    "AADSTS700016: Application with identifier '199e6f35' was not found in the directory. Trace ID: 2": UNKNOWN,
     "AADSTS700027: Client assertion failed signature validation.": KEY,
-    "AADSTS700027: The certificate with identifier used to sign the client assertion is not registered on application. "
+    "AADSTS700027: The certificate used to sign the client assertion is not registered on application. "
     "[Reason - The key was not found., Thumbprint of key used by client: 'AB12']": "assertion.kid.unknown",
-    "AADSTS700024: Client assertion is not within its valid time range. Current time: 2026-11-28": "assertion.exp.past",
+    "AADSTS700024: Client assertion is not within its valid time range. Current time: 2026": "assertion.exp.past",
     "AADSTS7000222: The provided client secret keys for app 'x' are expired.": "client.secret",
     "AADSTS7000215: Invalid client secret provided.": METHOD,
     "AADSTS7000112: Application 'x'(bank) is disabled.": "client.disabled",
@@ -37,7 +37,7 @@ NAMED = {
     "The client is not active.": "client.disabled",
     "Client Credentials requests to the Org Authorization Server must use the private_key_jwt "
     "token_endpoint_auth_method.": METHOD,
-    "Browser requests to the token endpoint must use Proof; IP address is not in the allowed network zone": "client.address",
+    "Access denied: the IP address is not in an allowed network zone": "client.address",
     # Auth0
     "'exp' claim must specify a time that is no more than 5 minutes after 'iat'": "assertion.exp.too_far",
     "Grant type 'client_credentials' not allowed for the client.": TYPE,
@@ -141,13 +141,20 @@ HIDES = [
     "Authentication failed",
     "Bad Request",
     "The client_id or client_secret is invalid",
-    "Client authentication failed (e.g., unknown client, no client authentication included, or unsupported "
-    "authentication method)",
-    "Client authentication failed due to unknown client, no client authentication included, or unsupported "
-    "authentication method.",
-    "The request is missing a required parameter, includes an unsupported parameter value (other than grant type), "
-    "repeats a parameter, includes multiple credentials, utilizes more than one mechanism for authenticating the "
-    "client, or is otherwise malformed.",
+    (
+        "Client authentication failed (e.g., unknown client, no client authentication included, or unsupported "
+        "authentication method)"
+    ),
+    (
+        "Client authentication failed due to unknown client, no client authentication included, or unsupported "
+        "authentication method."
+    ),
+    (
+        "The request is missing a required parameter, includes an unsupported parameter value (other than grant "
+        "type), "
+        "repeats a parameter, includes multiple credentials, utilizes more than one mechanism for authenticating the "
+        "client, or is otherwise malformed."
+    ),
     "Trace ID: 255d1aef-8c98 Correlation ID: fb3d2015 Timestamp: 2026-11-28 12:00:00Z",
     "code 401",
 ]

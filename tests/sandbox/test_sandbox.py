@@ -784,7 +784,7 @@ def test_client_learns_the_same_from_every_authentication_failure(bench: Bench) 
 
 
 def test_every_rule_but_those_of_the_request_is_answered_alike() -> None:
-    for rule in Rule:
+    for rule in set(Rule) - {Rule.CLIENT_ID_MISSING}:  # which the vendor's server never asks for
         error = RefusalError(rule, received="a", expected="b")
         no_jwt = (Rule.ASSERTION_MALFORMED, Rule.ASSERTION_PRIVATE_KEY)
         alike = not rule.startswith("request.") and rule not in no_jwt

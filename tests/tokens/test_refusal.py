@@ -183,6 +183,100 @@ def test_what_is_odd_and_taken_by_the_server_is_left_after_it(ask: Callable[...,
     assert left.index("the assertion has claims that nobody expects") > left.index(NOT_HERE[0])
 
 
+NAMED = {
+    "unknown client": "client.unknown",
+    "JWT signature verification failed": "registration.key.mismatch",
+    "invalid audience": "assertion.aud.mismatch",
+    "the assertion has expired": "assertion.exp.past",
+    "jti has been used before": "assertion.jti.replayed",
+    "alg not allowed": "registration.alg",
+    "the client is disabled": "client.disabled",
+    "your IP address is not allowed": "client.address",
+}
+
+
+@pytest.mark.parametrize(("said", "rule"), NAMED.items())
+@pytest.mark.parametrize("error", ["invalid_client", "invalid_request", "access_denied"])
+def test_the_cause_that_the_server_names_is_the_first_word_and_the_doctor_agrees(
+    ask: Callable[..., Result], cli: Cli, client: list[str], server: ScriptedServer, said: str, rule: str, error: str
+) -> None:
+    server.says(refusal(error, said, 401))
+    result = ask("client-assertion")
+    assert (result.code, result.stdout) == (4, "")
+    assert f"the server's words are about {rule}: " in result.stderr
+    assert result.stderr.endswith(f"More: banno-creds explain {rule}\n")
+    assert "hides the reason" not in result.stderr
+    assert "ruled out" not in result.stderr
+    assert "; to look at all of it:\n    banno-creds doctor " in result.stderr
+    found = json.loads(cli("doctor", *client, "-o", "json").stdout)["diagnosis"]
+    assert (found["causes"][0]["rule"], found["named"][0]) == (rule, rule)
+    assert rule not in [one["rule"] for one in found["ruled_out"]]
+    text = cli("doctor", *client).stdout
+    assert text.index("What the server says it comes from") < text.index(f"1. {rule}: ")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Says(400, b""),
+        Says(401, b""),
+        Says(403, b""),
+        Says(401, b"Unauthorized", {"content-type": "text/plain"}),
+        Says(403, b'{"message": "Forbidden"}', {"content-type": "application/json"}),
+        refusal("invalid_request", "", 400),
+        refusal("invalid_request", "Bad Request", 400),
+        refusal("access_denied", "Unauthorized", 401),
+        refusal("Unauthorized", "", 401),
+        refusal("unauthorized_client", "Invalid client or Invalid client credentials", 400),
+    ],
+    ids=str,
+)
+def test_a_refusal_of_any_shape_that_names_nothing_has_the_same_causes(
+    ask: Callable[..., Result], cli: Cli, client: list[str], server: ScriptedServer, answer: Says
+) -> None:
+    server.says(answer)
+    result = ask("token")
+    assert result.code == 4
+    assert details_of(result)["left"][: len(NOT_HERE)] == NOT_HERE
+    assert command_in(result)[:2] == ["banno-creds", "doctor"]
+    found = cli("doctor", *client)
+    assert found.code == 4
+    assert "1. registration.key.mismatch" in found.stdout
+    assert "--probe" in found.stdout
+
+
+@pytest.mark.parametrize("status", [404, 405, 415])
+def test_a_status_of_no_token_endpoint_is_likely_the_url_and_not_for_certain(
+    ask: Callable[..., Result], cli: Cli, client: list[str], server: ScriptedServer, status: int
+) -> None:
+    server.says(Says(status, b""))
+    result = ask("token")
+    assert details_of(result)["left"] == [
+        "the answer is not the provider's",
+        *NOT_HERE,
+        "the claim aud is not the token endpoint",
+    ]
+    assert "Next: check the token endpoint's URL; to look at all of it:\n" in result.stderr
+    assert f"1. network.answer: The answer is not the provider's ({status} is" in cli("doctor", *client).stdout
+
+
+@pytest.mark.parametrize("kind", ["Bearer", "bearer", ""])
+def test_a_token_type_that_api_takes_is_no_finding(
+    cli: Cli, client: list[str], server: ScriptedServer, kind: str
+) -> None:
+    server.says(Says(200, json.dumps({"access_token": "a", "token_type": kind, "expires_in": 60}).encode()))
+    assert "token.type" not in cli("doctor", *client).stdout
+
+
+def test_a_token_type_that_api_refuses_is_a_warning(cli: Cli, client: list[str], server: ScriptedServer) -> None:
+    server.says(Says(200, b'{"access_token": "a", "token_type": "DPoP", "expires_in": 60}'))
+    result = cli("doctor", *client)
+    assert result.code == 0
+    assert "token.type." in result.stdout.splitlines()[-1]
+    header = cli("token", "-q", *client, "-o", "header")
+    assert (header.code, header.stderr.endswith("More: banno-creds explain token.type\n")) == (5, True)
+
+
 @each_command
 def test_a_rule_that_fails_is_the_cause_with_what_was_received_and_expected_and_the_fix(
     ask: Callable[..., Result], server: ScriptedServer, client: list[str], command: str

@@ -236,6 +236,7 @@ def _everything(examination: Examination, settings: tuple[Setting, ...]) -> dict
             "certain": diagnosis.certain,
             "questions": list(diagnosis.questions),
             "named": list(diagnosis.named),
+            "hides": diagnosis.hides,
         },
     }
 

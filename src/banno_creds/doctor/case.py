@@ -100,12 +100,14 @@ class Examination(NamedTuple):
         diagnosis: the causes of a refusal, or what would be refused; None if nothing is wrong.
         exit_code: that of the first fault: 2 configuration and clock, 3 key, 4 what is or would be refused,
             5 network; 0 if there is none.
+        is_page: whether the server answered with a page for people.
     """
 
     findings: tuple[Finding, ...]
     requests: tuple[Exchange, ...]
     diagnosis: Diagnosis | None
     exit_code: int
+    is_page: bool = False
 
 
 class StopError(Exception):

@@ -97,7 +97,7 @@ def _next(examination: Examination) -> Iterable[str]:
     if Rule.REGISTRATION_KEY_MISMATCH in unknown:
         yield "doctor once more with --registered FILE|URL, the public key or JWKS URI that the bank was given"
     if examination.diagnosis is not None and len(examination.diagnosis.questions) > 1:
-        if len(examination.requests) == 1:
+        if len(examination.requests) == 1 and not examination.is_page:
             yield "doctor once more with --probe, if up to three more refusals are no harm"
         yield "doctor once more with --bundle FILE, for what to attach when you ask the bank"
 

@@ -58,7 +58,7 @@ def examine(setup: Setup, tell: Callable[[Part], None], run: Run = Run()) -> Exa
     except BannoCredsError as failure:
         rule = Rule.KEY_UNUSABLE if isinstance(failure, SigningError) else Rule.CONFIGURATION_INVALID
         case.find_error(REQUEST, failure, rule, "request")
-    return Examination(tuple(case.findings), tuple(case.requests), diagnose(case), case.exit_code)
+    return Examination(tuple(case.findings), tuple(case.requests), diagnose(case), case.exit_code, case.is_page)
 
 
 def invalid(

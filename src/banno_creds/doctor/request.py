@@ -49,7 +49,9 @@ def ask_for_token(case: Case) -> None:
         case.find(REQUEST, unknown(Rule.TOKEN_REQUEST, "request", reason))
         return
     case.refusal = refusal = _ask(case, case.config, "")
-    if refusal is None or case.setup.probe is None or not may_be_the_client(refusal.error, refusal.description):
+    if refusal is None or case.setup.probe is None or case.is_page:  # a page comes from somebody else
+        return
+    if not may_be_the_client(refusal.error, refusal.description):
         return
     with suppress(StopError):  # the findings so far are kept
         _probe(case, case.setup.probe, refusal)
@@ -138,7 +140,7 @@ def _of_refusal(case: Case, refusal: RefusedError, request_id: str | None) -> Fi
 
 
 def _settle_warnings(case: Case, failure: BannoCredsError | None) -> None:
-    """Tell the warnings about what discovery does not list, unless the request has shown otherwise."""
+    """Tell the warnings about what discovery does not list, unless the request has shown that all is well."""
     disproved = frozenset(UNLISTED if failure is None else ())
     if isinstance(failure, RefusedError) and failure.error in _AFTER_AUTHENTICATION:
         disproved = frozenset((Rule.DISCOVERY_AUTH_METHOD, Rule.DISCOVERY_ALG))
@@ -148,6 +150,10 @@ def _settle_warnings(case: Case, failure: BannoCredsError | None) -> None:
             words = f"{warning.received}, which discovery does not list, and the server takes"
             warning = passed(warning.rule, warning.looks_at, words)
         case.find(SERVER, warning)
+    for finding in case.findings if failure is None else ():
+        if finding.rule == Rule.AUD_MISMATCH and finding.verdict is Verdict.UNKNOWN:
+            case.findings = [each for each in case.findings if each is not finding]
+            case.find(SERVER, passed(finding.rule, finding.looks_at, f"{finding.received}, which the server takes"))
 
 
 # --- The probe ---

@@ -63,7 +63,7 @@ def look_at_server(case: Case) -> None:
 def _look_at_aud_again(case: Case) -> None:
     """Judge the audience again, now that the issuer is known or it is clear that none is named."""
     for finding in case.judge_assertion():
-        if finding.rule == Rule.AUD_MISMATCH and finding.verdict is not Verdict.UNKNOWN:
+        if finding.rule == Rule.AUD_MISMATCH and case.explain(finding) not in case.findings:
             case.findings = [earlier for earlier in case.findings if earlier.rule != Rule.AUD_MISMATCH]
             case.find(SERVER, finding)
 

@@ -361,7 +361,7 @@ def _refused(
         f"the server refused {subject}: {said}",
         error=code,
         status=answer.status,
-        description=printable(found.words),
+        description=answer.said(found.words),
         hint=f"check the {endpoint}'s URL"
         if answer.status in NOT_HERE
         else hints.get(code, "look the error up in the vendor's documentation"),
@@ -382,7 +382,7 @@ def _not_oauth(answer: Answer, fault: str, endpoint: str) -> BannoCredsError:
             else "the server refused the request, with an empty answer",
             error=None,
             status=answer.status,
-            description=printable(" — ".join(filter(None, _said(answer)))),
+            description=answer.said(" — ".join(filter(None, _said(answer)))),
             hint=f"{hint}; a firewall in front of it may also have blocked this address"
             if answer.status == 403
             else hint,

@@ -65,13 +65,18 @@ def aud_mismatch(assertion: ClientAssertion, known: Known) -> Outcome:
     if not known.audiences:
         return unknown("the token endpoint is not known", assertion.claim("aud"))
     values = aud if isinstance(aud, list) else [aud]
-    if any(audience in values for audience in known.audiences):
+    endpoint, *others = known.audiences
+    if endpoint in values:
         return passed(shown(aud))
+    if any(audience in values for audience in others):
+        # The vendor's server takes it (and RFC 7523 leaves it open); Okta, Entra ID and others do not.
+        return unknown(
+            "it is the issuer: some servers take that, others the token endpoint alone", assertion.claim("aud")
+        )
     texts = [value for value in values if isinstance(value, str)]
-    endpoint = known.audiences[0]
     if len(known.audiences) == 1 and any(_may_be_issuer(text, endpoint) for text in texts):
         # The server accepts its issuer as well. Only discovery can tell its issuer.
-        return unknown("it may be the issuer, which the server takes too; discovery names it", assertion.claim("aud"))
+        return unknown("it may be the issuer, which some servers take; discovery names it", assertion.claim("aud"))
     difference = next((words for text in texts if (words := _url_difference(text, endpoint))), "")
     return failed(assertion.claim("aud") + (f": {difference}" if difference else ""), _audience(known))
 

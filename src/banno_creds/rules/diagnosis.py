@@ -47,10 +47,10 @@ _ONLY_THE_BANK_BY_ERROR = {
     "unsupported_grant_type": (Rule.REGISTRATION_APPLICATION_TYPE,),
 }
 # Errors that are not about who the client is. Any other, and an answer without one, may be: servers differ in that.
-_NOT_THE_CLIENT = (*_ONLY_THE_BANK_BY_ERROR, "invalid_target", "invalid_dpop_proof", "use_dpop_nonce", "invalid_token")
+_NOT_THE_CLIENT = (*_ONLY_THE_BANK_BY_ERROR, "invalid_target", "invalid_dpop_proof", "use_dpop_nonce")
 # Where an application is of another type, and where it is not authenticated, Keycloak says the same.
 _EITHER = "unauthorized_client"
-_OF_CREDENTIALS = re.compile(r"credential|authenticat|invalid client", re.IGNORECASE)
+_OF_CREDENTIALS = re.compile(r"credential|invalid client", re.IGNORECASE)
 # Statuses of a URL where nothing answers token requests, in all likelihood.
 _ELSEWHERE = (404, 405, 410, 415)
 

@@ -14,8 +14,10 @@ _MOST_CHARACTERS = 1000
 _NO = r"(?:not|n['’]t|no longer|never)"
 _PATTERNS = {
     "client": r"(?:client|application|app|consumer|relying party)",
-    "gone": rf"{_NO} (?:been |be )?(?:found|exist|registered|known|recogni[sz]ed|present|defined|available|configured)",
-    "off": r"(?:disabled|inactive|deactivated|suspended|blocked|locked|not active|not enabled|archived|deleted|revoked)",
+    "gone": rf"{_NO} (?:been |be )?(?:found|exist|registered|known|recogni[sz]ed|present|defined|available"
+    r"|configured)",
+    "off": r"(?:disabled|inactive|deactivated|suspended|blocked|locked|not active|not enabled|archived|deleted"
+    r"|revoked)",
     "absent": r"(?:missing|required|absent|not (?:provided|present)"
     r"|must (?:be (?:provided|present|specified|set)|contain|include|have(?! value)))",
     "cannot": r"(?:(?:can|could|did|does) ?(?:not|n['’]t)|unable to)",
