@@ -35,6 +35,7 @@ def diagnose(case: Case) -> Diagnosis | None:
         said=case.refusal.description,
         status=case.refusal.status,
         is_page=case.is_page,
+        sends_client_id=case.config.client_id_in_body,
         endpoint_confirmed=case.confirmed,
         # The refusal itself may have been the first answer with a date.
         timely=case.skew is not None and case.out_of_time() is None,

@@ -147,6 +147,7 @@ class Circumstances(NamedTuple):
         said: the server's words beside the error code.
         status: the HTTP status of the refusal; 0 if it is not known.
         is_page: True if the answer is a page for people.
+        sends_client_id: True if the form had the client ID beside the assertion.
         endpoint_confirmed: True if discovery or the vendor's documentation confirms the endpoint's URL.
         timely: True if the server's clock is known, and the assertion was judged by it.
         registration_confirmed: True if the registered keys were fetched from the URL that the bank fetches; False if
@@ -159,6 +160,7 @@ class Circumstances(NamedTuple):
     said: str = ""
     status: int = 0
     is_page: bool = False
+    sends_client_id: bool = False
     endpoint_confirmed: bool = False
     timely: bool = False
     registration_confirmed: bool = False
@@ -206,7 +208,7 @@ def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstanc
         if finding.rule not in found or found[finding.rule].verdict is Verdict.PASS:
             found[finding.rule] = finding
     meaning = meaning_of(circumstances.said, circumstances.facts.get("client_id", ""))
-    named = [_named(rule, found, circumstances) for rule in meaning.rules if _is_possible(rule, found)]
+    named = [_named(rule, found, circumstances) for rule in meaning.rules if _is_possible(rule, found, circumstances)]
     if may_be_the_client(error, circumstances.said):
         diagnosis = _diagnose_client(error, found, circumstances, meaning.rules)
     else:
@@ -217,8 +219,10 @@ def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstanc
     return diagnosis._replace(causes=causes, questions=questions, named=names, hides=meaning.hides)
 
 
-def _is_possible(rule: Rule, found: Mapping[str, Finding]) -> bool:
-    """Return whether what the server speaks of was sent: a kid that is missing, or one that is wrong."""
+def _is_possible(rule: Rule, found: Mapping[str, Finding], circumstances: Circumstances) -> bool:
+    """Return whether what the server misses was not sent, and what it does not like was."""
+    if rule is Rule.CLIENT_ID_MISSING:
+        return not circumstances.sends_client_id
     kid = found.get(Rule.KID_UNEXPECTED)
     if kid is None or rule not in (Rule.KID_MISSING, Rule.KID_UNKNOWN, Rule.KID_UNEXPECTED):
         return True

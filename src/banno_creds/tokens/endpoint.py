@@ -157,6 +157,7 @@ def _explained(
         endpoint_confirmed=config.issuer is not None or url in ENVIRONMENTS.values(),
         after_login=grant.after_login,
         is_page=is_page(sent.answer),
+        sends_client_id="client_id" in dict(sent.proven.form),
     )
     skew = answer_skew(sent.answer.headers, run.clock(), sent.answer.seconds)
     if not grant.after_login and diagnosis.may_be_the_client(refusal.error, refusal.description):
