@@ -34,7 +34,10 @@ except ImportError:
         from hashlib import sha256
 
 _FORMAT = f"banno-creds {__version__} answer 2"
-_VARIABLES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
+# They decide whom we trust, and which way a request goes.
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+WAY = ("SSL_CERT_FILE", "SSL_CERT_DIR", *_PROXIES)
+_FOLDERS = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
 _MOST_BYTES = 1024 * 1024
 _MOST_ANSWERS = 100  # another folder, variable or option makes another answer
 _STALE = 3600  # seconds
@@ -169,7 +172,7 @@ def _name(arguments: Sequence[str]) -> str:
     environment = sorted(
         f"{name}={value}"
         for name, value in os.environ.items()
-        if name.startswith("BANNO_CREDS_") or name in _VARIABLES
+        if name.startswith("BANNO_CREDS_") or name in _FOLDERS or name in WAY
     )
     parts = [_FORMAT, os.getcwd(), str(len(arguments)), *arguments, *environment]
     name: str = sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()

@@ -190,7 +190,7 @@ def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> byt
             hint=f"{option} wants a file's path, or - for standard input; never the {what} itself",
         )
     else:
-        found = read_private_file(expand(file), allow_writable=True)
+        found = read_private_file(expand(file), what=f"{what} file", error=ConfigurationError)
         for message, hint in found.warnings:
             Report().warning(message, hint)
         secret = found.content

@@ -16,6 +16,7 @@ import click
 from banno_creds.cli.parameters import (
     CONFIG_FILE,
     PROFILE,
+    WARNED,
     Choice,
     Declaration,
     F,
@@ -26,6 +27,7 @@ from banno_creds.cli.parameters import (
     complete_profile,
     option,
 )
+from banno_creds.cli.report import Report
 from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
@@ -70,6 +72,9 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
     profile = find_profile(known["profile"], known["config"])
     if profile is not None:
         context.meta[PROFILE] = profile
+        for message, hint in profile.warnings:
+            Report().warning(message, hint)
+            context.meta[WARNED] = True
         # A table becomes pairs, as the option gives them.
         settings = profile.settings
         tables = {name: list(settings[name].items()) for name in ("claims", "params") if name in settings}

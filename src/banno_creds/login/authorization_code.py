@@ -144,7 +144,7 @@ def _keep_first(
         except ConfigurationError:
             run.warn("the kept login is broken, or was made with other settings, and is replaced")
         session = store.keep(session, refresh_token_of(response), run)
-    forget_in(cache, earlier)
+    forget_in(cache, earlier, run)
     if before is not None and before.can_be_renewed:
         # Not revoked: a server may take the new tokens for a part of the same grant.
         run.warn(

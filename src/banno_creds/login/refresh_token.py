@@ -16,7 +16,14 @@ from banno_creds.client_authentication.methods import (
     prepare,
     with_alg_of,
 )
-from banno_creds.errors import BannoCredsError, ConfigurationError, OutputError, RefusedError, TokenError
+from banno_creds.errors import (
+    BannoCredsError,
+    ConfigurationError,
+    OutputError,
+    RefusedError,
+    TimedOutError,
+    TokenError,
+)
 from banno_creds.http.client import HttpClient
 from banno_creds.login.authorization_request import OFFLINE
 from banno_creds.login.id_token import Expected, verified_claims
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from banno_creds.tokens.response import TokenResponse
 
 # RFC 6749 appendix A.17: VSCHAR. A token with anything else in it could not be sent back.
+_MOST_CACHES = 20
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")
 
 
@@ -98,6 +106,8 @@ class SignedIn:
             fetched = True
             return _renewed(self, session, wanted, run)
 
+        if cache is not None and cache.folder not in session.caches:
+            cache = self._noted(cache, run)
         if cache is None:
             response = fetch()
         else:
@@ -109,6 +119,22 @@ class SignedIn:
         elif fetched and wanted.force_refresh:
             run.warn("the token cannot be renewed: no refresh token came with the login", _why_none(session.scope)[1])
         return response
+
+    def _noted(self, cache: TokenCache, run: Run) -> TokenCache | None:
+        """Note which cache will have the tokens, so that `logout` finds them; None if that is not possible."""
+        try:
+            with self.store.locked(self.timeout, run.sleep):
+                session = self.found()
+                # The longest known is forgotten first, so that there is no end to them.
+                known = (*session.caches, cache.folder)
+                if len(known) > _MOST_CACHES:
+                    oldest = replace(session, caches=known[:1])
+                    forget_in(None, (oldest, self.client.client_id), run)
+                self.store.write(replace(session, caches=known[-_MOST_CACHES:]))
+        except (ConfigurationError, TimedOutError) as failure:
+            run.warn(f"the token is not put into the cache: {failure.marked.message}", failure.marked.hint)
+            return None
+        return cache
 
     def found(self) -> Session:
         """Return the login.
@@ -167,10 +193,19 @@ def request_of(session: Session, client_id: str) -> Request:
     )
 
 
-def forget_in(cache: TokenCache | None, earlier: tuple[Session, str] | None) -> None:
-    """Remove the access tokens of a login from the cache."""
-    if cache is not None and earlier is not None:
-        cache.forget(request_of(*earlier).name)
+def forget_in(cache: TokenCache | None, earlier: tuple[Session, str] | None, run: Run = Run()) -> None:
+    """Remove the access tokens of a login from every cache that has them; warn of one that cannot be reached."""
+    if earlier is None:
+        return
+    from banno_creds.tokens.cache import TokenCache
+
+    session, client_id = earlier
+    here = () if cache is None else (cache.folder,)
+    for folder in dict.fromkeys((*here, *session.caches)):
+        other = TokenCache(folder)
+        other.forget(request_of(session, client_id).name)
+        if other.has(request_of(session, client_id).name):
+            run.warn(f"an access token of this login stays in {folder}", "remove it: banno-creds cache clear")
 
 
 def ended(store: SessionStore, session: Session, now: float) -> BannoCredsError:

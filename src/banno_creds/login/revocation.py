@@ -53,14 +53,14 @@ def log_out(
             if not only_here:
                 raise
             store.forget(run)
-            forget_in(cache, earlier)
+            forget_in(cache, earlier, run)
             return None
         if session is None:
             raise store.missing()
 
         def forget() -> None:
             store.forget(run)
-            forget_in(cache, earlier)
+            forget_in(cache, earlier, run)
 
         if only_here or session.ended is not None:
             forget()

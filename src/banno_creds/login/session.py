@@ -104,6 +104,7 @@ class Session:
         keyring: the name of that keyring.
         asked: whether a process was about to use the refresh token, and has kept no answer.
         ended: why the login is over although nobody logged out.
+        caches: the folders of the caches that may have its access tokens.
     """
 
     id: str
@@ -120,6 +121,7 @@ class Session:
     keyring: str | None = None
     asked: bool = False
     ended: str | None = None
+    caches: tuple[str, ...] = ()
 
     @property
     def can_be_renewed(self) -> bool:
@@ -202,7 +204,10 @@ def read(members: Mapping[str, Any]) -> Session:
         or type(members["asked"]) is not bool
     ):
         raise TypeError
-    known = {name: members[name] for name in Session.__slots__}
+    caches = members.get("caches", [])  # the versions before it did not note them
+    if not isinstance(caches, list) or not all(isinstance(folder, str) for folder in caches):
+        raise TypeError
+    known = {**{name: members[name] for name in Session.__slots__ if name != "caches"}, "caches": tuple(caches)}
     lists = {name: _texts(provider.get(name)) for name in ("algorithms", "revocation_methods", "revocation_algs")}
     known["provider"] = Provider(**{**provider, **lists})
     known |= {"scope": tuple(members["scope"]), "up": (started, float(seconds))}

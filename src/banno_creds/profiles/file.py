@@ -17,13 +17,18 @@ from banno_creds.config import find_config_file
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.names import RULE, is_name, nearest, quoted
 from banno_creds.profiles.settings import SETTINGS
+from banno_creds.storage import own_files
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from banno_creds.config import Location
 
 _TOP = ("default", "profiles")
-_MOST_BYTES = 4 * 1024 * 1024
+# Far more than thousands of profiles need. The parser takes time in proportion to the size, and to the square of the
+# parts that a key has.
+_MOST_BYTES = 1024 * 1024
+_MOST_PARTS = 50
+_QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 
 _HEADER = re.compile(
     r"\n\[profiles\.(?:([A-Za-z0-9_][A-Za-z0-9_-]*)|\"([A-Za-z0-9._][A-Za-z0-9._-]*)\")(?:\.[A-Za-z0-9_-]+)*\]"
@@ -32,10 +37,11 @@ _HEADER = re.compile(
 
 
 class ConfigFile(NamedTuple):
-    """A configuration file: its path, and its text."""
+    """A configuration file: its path, its text, and warnings of who can change it."""
 
     path: str
     text: str
+    warnings: tuple[tuple[str, str], ...] = ()
 
     def load(self, name: str | None) -> dict[str, Any]:
         """Return the top level and at least one profile."""
@@ -53,9 +59,10 @@ class ConfigFile(NamedTuple):
                 f"{self.path} is nested too deep", hint="check that it is the file you mean"
             ) from None
         except ValueError as failure:
-            raise ConfigurationError(
-                f"{self.path} is not valid TOML: {failure}", hint=_remedy(self.text, str(failure))
-            ) from None
+            # The one error that is not the parser's is Python's, about a number with thousands of digits.
+            words = "a number is too large" if "digits" in str(failure) else str(failure)
+            hint = _remedy(self.text, words)
+            raise ConfigurationError(f"{self.path} is not valid TOML: {words}", hint=hint) from None
         return self._checked(data)
 
     def names(self) -> list[str]:
@@ -114,21 +121,23 @@ def read(config: Location | None) -> ConfigFile | None:
     path = find_config_file(config)
     if path is None:
         return None
-    text = read_text(path, named=config is not None)
+    warnings: list[tuple[str, str]] = []
+    text = read_text(path, named=config is not None, warnings=warnings)
     if text is None and config is not None:
         raise ConfigurationError(
             f"there is no file {path}",
             hint=f"check {setting('config')}; a relative path counts from the current folder",
         )
-    return None if text is None else ConfigFile(path, text)
+    return None if text is None else ConfigFile(path, text, tuple(warnings))
 
 
-def read_text(path: str, *, named: bool) -> str | None:
+def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None = None) -> str | None:
     """Read a configuration file's text, without a byte order mark and with plain line ends.
 
     Args:
         path: the file.
         named: whether the user named it.
+        warnings: gets warnings of who can change it, each with what to do.
 
     Returns:
         The text; None if there is no such file.
@@ -154,13 +163,13 @@ def read_text(path: str, *, named: bool) -> str | None:
         raise ConfigurationError(
             f"cannot read {path}: {failure.strerror or failure}", hint="check what it is, who owns it and its mode"
         ) from None
-    _refuse_what_others_write(path, status)
+    (warnings if warnings is not None else []).extend(_warnings_of(path, status))
     if len(content) > _MOST_BYTES:
         raise ConfigurationError(
             f"{path} is larger than {_MOST_BYTES // 1024} KiB", hint="check that it is the file you mean"
         )
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
+        return _bounded(path, content.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as failure:
         line = content.count(b"\n", 0, failure.start) + 1
         raise ConfigurationError(
@@ -168,25 +177,44 @@ def read_text(path: str, *, named: bool) -> str | None:
         ) from None
 
 
-def _refuse_what_others_write(path: str, status: os.stat_result) -> None:
-    """Refuse a file that others can change: it decides where an assertion goes, and which key signs it."""
-    # The mode of a pipe or a device means nothing; on Windows no mode does.
-    if os.name != "posix" or not stat.S_ISREG(status.st_mode):
-        return
-    from shlex import quote
+def _bounded(path: str, text: str) -> str:
+    """Return the text if the parser needs no more time for it than for any settings."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MOST_PARTS and _QUOTED.sub("", line).partition("=")[0].count(".") > _MOST_PARTS:
+            raise ConfigurationError(
+                f"{path}, line {number}, has a key of more than {_MOST_PARTS} parts",
+                hint="check that it is the file you mean",
+            )
+    return text
 
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+
+def _warnings_of(path: str, status: os.stat_result) -> tuple[tuple[str, str], ...]:
+    """Refuse a file that others can change: it decides where an assertion goes, and which key signs it.
+
+    Return warnings, each with what to do, if they can do so by a way that may be meant.
+    """
+    fault, warnings = own_files.changeable_by(path, status)
+    if fault == "mode":
         raise ConfigurationError(
             f"others can write {path} (mode {stat.S_IMODE(status.st_mode):04o}), and it decides where an assertion "
             "goes",
-            hint=f"read what it says, then: chmod go-w {quote(path)}",
+            hint=f"read what it says, then: chmod go-w {_quoted(path)}",
         )
-    # As with keys: root reads other users' files on purpose, and only root can change root's files.
-    if os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
+    if fault == "owner":
         raise ConfigurationError(
             f"{path} belongs to another user, who can change where an assertion goes",
             hint=f"make a copy of your own, and name it with {setting('config')}",
         )
+    if own_files.MODES_MEAN_SOMETHING and stat.S_ISREG(status.st_mode) and os.geteuid() == 0 != status.st_uid:
+        message = f"{path} belongs to another user, who can change where root's assertions go"
+        warnings.append((message, f"read what it says, then: chown root {_quoted(path)}"))
+    return tuple(warnings)
+
+
+def _quoted(path: str) -> str:
+    from shlex import quote
+
+    return quote(path)
 
 
 # --- Parsing a part -------------------------------------------------------------------------------------------------

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 
 class Profile(NamedTuple):
-    """One client's settings, checked and with absolute paths; ``default`` if it is the file's default profile."""
+    """One client's settings, checked and with absolute paths.
+
+    ``default`` if it is the file's default profile; ``warnings`` say who else can change the file, each what to do.
+    """
 
     name: str
     file: str
     settings: Mapping[str, Any]
     default: bool
+    warnings: tuple[tuple[str, str], ...] = ()
 
     @property
     def where(self) -> str:
@@ -92,7 +96,8 @@ def find_profile(name: str | None, config: Location | None = None) -> Profile | 
         # Spelled as the file has it: what this command line calls the setting does not matter here.
         place = file.place_of(fault.setting, wanted)
         raise ConfigurationError(spelled(fault.message), hint=spelled(fault.hint), details=(place,))
-    return Profile(wanted, file.path, resolved(settings, os.path.dirname(file.path)), wanted == default)
+    own = resolved(settings, os.path.dirname(file.path))
+    return Profile(wanted, file.path, own, wanted == default, file.warnings)
 
 
 def list_profiles(config: Location | None = None) -> Listing:

@@ -177,6 +177,34 @@ def make_folder(path: str, *, for_its_owner: bool = False) -> None:
                 os.close(descriptor)
 
 
+def changeable_by(path: str, status: os.stat_result) -> tuple[str, list[tuple[str, str]]]:
+    """Say who else can change a file that a user names: the one rule for keys, passphrases, secrets and settings.
+
+    Root reads other users' files on purpose, mostly in containers; and only root can change root's files.
+
+    Args:
+        path: the file.
+        status: its status, from when it was opened.
+
+    Returns:
+        "mode" if others can write it, "owner" if it belongs to another user, else nothing; and a warning, with what
+        to do, if others can put another file in its place. A pipe's or a device's mode means nothing.
+    """
+    if not MODES_MEAN_SOMETHING or not stat.S_ISREG(status.st_mode):
+        return "", []
+    fault = "mode" if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else ""
+    if not fault and os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
+        fault = "owner"
+    folder = os.path.dirname(path) or "."
+    mode = os.stat(folder).st_mode
+    if not mode & stat.S_IWOTH or mode & stat.S_ISVTX:
+        return fault, []
+    from shlex import quote
+
+    message = f"others can put another file in the place of {path}: everybody can write its folder"
+    return fault, [(message, f"chmod o-w {quote(folder)}")]
+
+
 def sync_folder(path: str | os.PathLike[str]) -> None:
     """Make the renames in a folder survive a power cut; not all file systems can."""
     if not MODES_MEAN_SOMETHING:

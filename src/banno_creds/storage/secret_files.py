@@ -89,7 +89,13 @@ def as_utf8(content: bytes) -> bytes:
     return content.decode(encoding, "replace").removeprefix("\ufeff").encode()
 
 
-def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFile:
+def read_private_file(
+    path: Path,
+    *,
+    allow_writable: bool = False,
+    what: str = "private key",
+    error: type[BannoCredsError] = KeyLoadError,
+) -> PrivateFile:
     """Read a file with a secret, such as a private key, and check who else may read or change it.
 
     The mode is read from the open file, so that nobody can change it between the check and the reading.
@@ -97,42 +103,32 @@ def read_private_file(path: Path, *, allow_writable: bool = False) -> PrivateFil
     Args:
         path: the file, or a pipe such as ``/dev/fd/63``.
         allow_writable: whether to accept a file that others can write.
+        what: the secret's name in messages.
+        error: the class of error to raise.
 
     Returns:
         Its content, and warnings: others can read it, or can put another file in its place.
 
     Raises:
-        KeyLoadError: it is missing, a directory, not readable, too large, or others can write it.
+        BannoCredsError: of the class ``error``: it is missing, a directory, not readable, too large, or others can
+            write it.
     """
-    content, status = _read(path, MOST_BYTES, KeyLoadError)
-    # The mode of a pipe or a device means nothing.
-    if not own_files.MODES_MEAN_SOMETHING or not stat.S_ISREG(status.st_mode):
-        return PrivateFile(content)
+    content, status = _read(path, MOST_BYTES, error)
+    fault, warnings = own_files.changeable_by(str(path), status)
     mode, quoted = stat.S_IMODE(status.st_mode), shlex.quote(str(path))
-    if not allow_writable:
-        _refuse_what_others_write(path, mode, status.st_uid)
-    warnings = []
-    if mode & (stat.S_IRGRP | stat.S_IROTH):
-        warnings.append((f"others can read {path} (mode {mode:04o})", f"chmod 600 {quoted}"))
-    folder = os.stat(path.parent).st_mode  # noqa: PTH116
-    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
-        message = f"others can put another file in the place of {path}: everybody can write its folder"
-        warnings.append((message, f"chmod o-w {shlex.quote(str(path.parent))}"))
+    anyway = f", or use {_ANYWAY}" if error is KeyLoadError else ""
+    if fault == "mode" and not allow_writable:
+        raise error(
+            f"others can write the {what} {path} (mode {mode:04o}), so nobody knows whose {what.split()[-1]} it is",
+            hint=f"chmod 600 {quoted}{anyway}",
+        )
+    if fault == "owner" and not allow_writable:
+        raise error(
+            f"the {what} {path} belongs to another user, who can change it", hint=f"make a copy of your own{anyway}"
+        )
+    if own_files.MODES_MEAN_SOMETHING and stat.S_ISREG(status.st_mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.insert(0, (f"others can read {path} (mode {mode:04o})", f"chmod 600 {quoted}"))
     return PrivateFile(content, tuple(warnings))
-
-
-def _refuse_what_others_write(path: Path, mode: int, owner: int) -> None:
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise KeyLoadError(
-            f"others can write the private key {path} (mode {mode:04o}), so nobody knows whose key it is",
-            hint=f"chmod 600 {shlex.quote(str(path))}, or use {_ANYWAY}",
-        )
-    # Root reads other users' files on purpose, mostly in containers; and only root can change root's files.
-    if os.geteuid() not in (0, owner) and owner != 0:
-        raise KeyLoadError(
-            f"the private key {path} belongs to another user, who can change it",
-            hint=f"make a copy of your own, or use {_ANYWAY}",
-        )
 
 
 def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, os.stat_result]:

@@ -167,6 +167,10 @@ class TokenCache:
         with suppress(OSError):
             recall.sweep(self.folder)
 
+    def has(self, name: str) -> bool:
+        """Return whether there is an entry of the request with this name, as far as can be seen."""
+        return os.path.lexists(self.path(name, ENTRY))
+
     def clear(self) -> int:
         """Remove everything, and return how many entries there were; OSError if the system does not allow it."""
         removed = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ from banno_creds.errors import (
     UnusableAnswerError,
 )
 from banno_creds.jose.encoding import parse_json_object
+from banno_creds.recall import WAY
 from banno_creds.storage import own_files
 from banno_creds.tokens.response import TokenResponse, token_response
 
@@ -59,13 +61,15 @@ class Request:
     params: tuple[tuple[str, str], ...]
     ca_bundle: str | None
     client_id_in_body: bool = False
+    way: Mapping[str, str] = field(default_factory=dict, repr=False)  # a proxy's password may be in it
 
     @property
     def name(self) -> str:
         """The name of its entry: a SHA-256 in hexadecimal."""
         members = asdict(self)
-        if not self.client_id_in_body:
-            del members["client_id_in_body"]  # as the versions before it named the entry
+        for name in ("client_id_in_body", "way"):
+            if not members[name]:
+                del members[name]  # as the versions before it named the entry
         return sha256(json.dumps([_VERSION, members], sort_keys=True).encode()).hexdigest()
 
     @property
@@ -102,6 +106,8 @@ def request_of(config: ClientConfig, key: bytes) -> Request:
         params=config.params,
         ca_bundle=None if config.ca_bundle is None else absolute(config.ca_bundle),
         client_id_in_body=config.client_id_in_body,
+        # A server that was trusted, or a proxy that was gone through, may have made the token up.
+        way={name: os.environ[name] for name in WAY if os.environ.get(name)},
     )
 
 
