@@ -295,6 +295,16 @@ class UnusableAnswerError(NetworkError):
     """An unusable answer: HTML, a redirect, broken or missing JSON."""
 
 
+def no_thread() -> NetworkError:
+    """Return the error for a system that starts no further thread for this user; nothing was sent."""
+    error = NetworkError(
+        "the system starts no further thread for this user",
+        hint="end some of the user's programs, or raise the limit: ulimit -u, or a container's limit of processes",
+    )
+    error.sent = False
+    return error
+
+
 class TokenError(BannoCredsError):
     """A token is malformed, expired or not verified."""
 

@@ -40,7 +40,7 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
 _FIRST_WORDS = frozenset(
     (
         *("a", "an", "another", "both", "cannot", "it", "no", "nobody", "nothing", "others", "port", "standard"),
-        *("the", "there", "this", "two", "what"),
+        *("the", "there", "this", "two", "waiting", "what"),
     )
 )
 

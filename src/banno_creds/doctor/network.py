@@ -123,7 +123,9 @@ class _Way(NamedTuple):
 
 def _failed(failure: BannoCredsError, looks_at: str) -> Finding:
     message, hint, details = failure.marked
-    return Finding(failure.rule or "", Verdict.FAIL, looks_at, joined(message, *details), fix=hint or "")
+    return Finding(
+        failure.rule or Rule.NETWORK_CONNECTION, Verdict.FAIL, looks_at, joined(message, *details), fix=hint or ""
+    )
 
 
 def _host_and_port(url: str) -> tuple[str, int]:

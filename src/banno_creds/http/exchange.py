@@ -19,6 +19,7 @@ import httpx
 
 from banno_creds import __version__
 from banno_creds.config import is_loopback
+from banno_creds.errors import no_thread
 from banno_creds.http import faults
 from banno_creds.secrecy import unescaped, without
 from banno_creds.text import printable
@@ -364,10 +365,14 @@ class Exchange(Generic[T]):
 
         Raises:
             OutOfTimeError: the time is over.
+            NetworkError: the system starts no thread.
         """
         try:
-            self._noticed = time.monotonic()
             self._thread.start()
+        except RuntimeError:
+            raise no_thread() from None
+        try:
+            self._noticed = time.monotonic()
             while (left := self._noticed + seconds - time.monotonic()) > 0:
                 # Not join: when Ctrl-C interrupts it, Python 3.11 and 3.12 believe that the thread has ended.
                 if self._done.wait(min(left, seconds)):

@@ -1,18 +1,37 @@
-"""The operating system's keyring, where the refresh token rests if the package keyring is installed and finds one."""
+"""The operating system's keyring, where the refresh token rests if the package keyring is installed and finds one.
+
+A keyring that is locked asks somebody, and one whose service hangs never answers: each use has a bound.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from banno_creds.child import SecretsPutAway
 from banno_creds.secrecy import without
+from banno_creds.steps import awaiting
 from banno_creds.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from banno_creds.steps import Run
+
+T = TypeVar("T")
 
 SERVICE = "banno-creds"
 """The name under which the keyring shows our entries."""
 
 # The package keyring recommends this. Backends below it keep nothing, or keep it in clear.
 _LEAST_PRIORITY = 1
+
+_LATE = threading.Event()  # set once it did not answer: this process does not wait for it again
+_SILENT_SECONDS = 2.0
+_MOST_SECONDS = 30.0
+_SLICE_SECONDS = 0.2  # Windows notices Ctrl-C only between two waits
+_LATE = threading.Event()  # set once it did not answer: it is not waited for a second time in this process
 
 
 class KeyringError(Exception):
@@ -26,55 +45,98 @@ class Keyring:
     programs.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: Any, run: Run) -> None:
         self._backend = backend
+        self._run = run
         self.name = printable(getattr(backend, "name", type(backend).__name__), 80)
 
     def read(self, entry: str) -> str:
         """Return the secret of an entry."""
-        try:
-            with SecretsPutAway():
-                secret = self._backend.get_password(SERVICE, entry)
-        except Exception as failure:  # noqa: BLE001
-            raise _error(failure) from None
+        secret = _bounded(lambda: self._backend.get_password(SERVICE, entry), self._run)
         if not secret:
             raise KeyringError("it has no such entry any more")
         return str(secret)
 
     def keep(self, entry: str, secret: str) -> None:
         """Keep a secret, and read it again: some backends only seem to keep it."""
-        try:
-            with SecretsPutAway():
-                self._backend.set_password(SERVICE, entry, secret)
-                kept = self._backend.get_password(SERVICE, entry)
-        except Exception as failure:  # noqa: BLE001
-            raise _error(failure, secret) from None
-        if kept != secret:
+
+        def act() -> Any:
+            self._backend.set_password(SERVICE, entry, secret)
+            return self._backend.get_password(SERVICE, entry)
+
+        if _bounded(act, self._run, secret) != secret:
             raise KeyringError("it does not give it back")
 
     def remove(self, entry: str) -> None:
         """Remove an entry; it is an error if there is none."""
-        try:
-            with SecretsPutAway():
-                self._backend.delete_password(SERVICE, entry)
-        except Exception as failure:  # noqa: BLE001
-            raise _error(failure) from None
+        _bounded(lambda: self._backend.delete_password(SERVICE, entry), self._run)
 
 
-def find_keyring() -> Keyring:
+class LateError(KeyringError):
+    """The keyring did not answer in time."""
+
+
+def find_keyring(run: Run) -> Keyring:
     """Return the operating system's keyring; KeyringError if there is no reliable one."""
+
+    def find() -> Any:
+        import keyring
+
+        backend = keyring.get_keyring()
+        return backend if backend.priority >= _LEAST_PRIORITY else None
+
     try:
-        with SecretsPutAway():
-            import keyring
+        backend = _bounded(find, run)
+    except LateError:
+        raise
+    except KeyringError:  # not installed, or a backend without a priority
+        backend = None
+    if backend is None:
+        raise KeyringError("the package keyring is not installed, or finds no keyring")
+    return Keyring(backend, run)
 
-            backend = keyring.get_keyring()
-            if backend.priority >= _LEAST_PRIORITY:
-                return Keyring(backend)
-    except Exception:  # noqa: BLE001, S110 - not installed, or a backend without a priority
-        pass
-    raise KeyringError("the package keyring is not installed, or finds no keyring")
+
+def _bounded(act: Callable[[], T], run: Run, secret: str = "") -> T:
+    """Do something with the keyring, in a thread, and wait for it with a bound and with a word.
+
+    What is given up goes on in its thread: a token that it keeps late rests in the file too, and the next one's
+    keeping removes it.
+    """
+    if _LATE.is_set():
+        raise LateError(f"it did not answer within {_MOST_SECONDS:g} s")
+    done = threading.Event()
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(act())
+        except BaseException as failure:  # noqa: BLE001 - told below
+            failures.append(failure)
+        done.set()
+
+    with SecretsPutAway(), awaiting("the keyring"):
+        try:
+            threading.Thread(target=work, name="banno-creds keyring", daemon=True).start()
+        except RuntimeError:  # the system starts no thread: nobody bounds it then
+            work()
+        _wait(done, run)
+    for failure in failures:
+        if not isinstance(failure, Exception):
+            raise failure
+        # Each backend has exceptions of its own.
+        words = without(printable(failure, 200), [(secret, "the token")])
+        raise KeyringError(words or type(failure).__name__)
+    return results[0]
 
 
-def _error(failure: Exception, secret: str = "") -> KeyringError:
-    words = without(printable(failure, 200), [(secret, "the token")])
-    return KeyringError(words or type(failure).__name__)
+def _wait(done: threading.Event, run: Run) -> None:
+    began, said = time.monotonic(), False
+    while not done.wait(_SLICE_SECONDS):
+        waited = time.monotonic() - began
+        if waited >= _SILENT_SECONDS and not said:
+            said = True
+            run.warn(f"waiting for the keyring, at most {_MOST_SECONDS:g} s", "does it ask to be unlocked?")
+        if waited >= _MOST_SECONDS:
+            _LATE.set()
+            raise LateError(f"it did not answer within {_MOST_SECONDS:g} s")

@@ -311,7 +311,7 @@ def _renewed(signed_in: SignedIn, seen: Session, wanted: Wanted, run: Run) -> To
 def _refresh(signed_in: SignedIn, session: Session, run: Run) -> TokenResponse:
     """Use the refresh token, once; the caller holds the lock."""
     store, client, provider = signed_in.store, signed_in.client, session.provider
-    refresh_token = store.refresh_token(session)
+    refresh_token = store.refresh_token(session, run)
     authentication = signed_in.authentication(provider, run)
     if session.asked:
         run.warn(
@@ -339,6 +339,8 @@ def _refresh(signed_in: SignedIn, session: Session, run: Run) -> TokenResponse:
         # Keep the new token first, and alone: the old one may be used up, and the rest is not verified yet.
         kept = replace(session, asked=False)
         kept = store.keep(kept, refresh_token_of(response) or refresh_token, run)
+    # A new client, because the time that a keyring took does not count.
+    with HttpClient(client.timeout, client.ca_bundle) as http:
         claims = session.claims
         if "id_token" in response.members:
             claims = _new_claims(store, kept, response, client, http, run)

@@ -123,7 +123,7 @@ def _to_revoke(signed_in: SignedIn, session: Session, run: Run) -> tuple[str, li
     if url is None:
         run.warn("the provider names no revocation endpoint: the tokens stay good until they end")
         return "", []
-    tokens = [("refresh_token", signed_in.store.refresh_token(session))] if session.can_be_renewed else []
+    tokens = [("refresh_token", signed_in.store.refresh_token(session, run))] if session.can_be_renewed else []
     if session.access_token is not None and session.token(run.clock()) is not None:
         tokens.append(("access_token", session.access_token))
     return url, tokens

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, TokenError
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.login import session as at_rest
-from banno_creds.login.keyring import SERVICE, KeyringError, find_keyring
+from banno_creds.login.keyring import SERVICE, KeyringError, LateError, find_keyring
 from banno_creds.steps import Run, awaiting
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
@@ -121,7 +121,7 @@ class SessionStore:
                 ) from None
             yield
 
-    def refresh_token(self, session: Session) -> str:
+    def refresh_token(self, session: Session, run: Run = Run()) -> str:
         """Return the refresh token, from the file or the keyring.
 
         Raises:
@@ -130,7 +130,7 @@ class SessionStore:
         if session.refresh_token is not None:
             return session.refresh_token
         try:
-            return find_keyring().read(str(session.entry))
+            return find_keyring(run).read(str(session.entry))
         except KeyringError as fault:
             raise ConfigurationError(
                 f"the refresh token rests in the keyring ({session.keyring}), which does not give it: {fault}",
@@ -156,14 +156,17 @@ class SessionStore:
         for each in self._entries():
             if each != session.entry:
                 with suppress(KeyringError):
-                    find_keyring().remove(each)
+                    find_keyring(run).remove(each)
         self._sweep()
         return session
 
     def _moved_to_keyring(self, session: Session, refresh_token: str, entry: str, run: Run) -> Session:
         """Move the refresh token from the file to the keyring, if there is one."""
         try:
-            keyring = find_keyring()
+            keyring = find_keyring(run)
+        except LateError as fault:
+            run.warn(f"the keyring is not used: {fault}", "the file has the refresh token")
+            return session
         except KeyringError:
             return session
         moved = replace(session, refresh_token=None, entry=entry, keyring=keyring.name)
@@ -171,7 +174,7 @@ class SessionStore:
             keyring.keep(entry, refresh_token)
             self.write(moved)
         except (KeyringError, OutputError) as fault:
-            run.warn(f"the keyring ({keyring.name}) does not take the refresh token: {fault}")
+            run.warn(f"the keyring ({keyring.name}) does not take the refresh token: {fault}", "the file has it")
             return session
         return moved
 
@@ -210,7 +213,7 @@ class SessionStore:
             in_use = None if session is None else session.entry
         for entry in self._entries():
             try:
-                find_keyring().remove(entry)
+                find_keyring(run).remove(entry)
             except KeyringError as fault:
                 if entry == in_use:
                     message = f"the keyring does not remove the refresh token: {fault}"

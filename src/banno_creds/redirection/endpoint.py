@@ -23,6 +23,7 @@ from banno_creds.errors import ConfigurationError, TimedOutError
 from banno_creds.redirection import pages
 from banno_creds.redirection.listeners import ADDRESSES, is_of_another_user, listen
 from banno_creds.redirection.loopback_server import Answer, LoopbackServer, plain
+from banno_creds.steps import awaiting
 from banno_creds.text import printable, setting
 from banno_creds.times import duration
 
@@ -198,6 +199,10 @@ class RedirectionEndpoint:
         Raises:
             TimedOutError: no browser came.
         """
+        with awaiting("the browser"):
+            return self._wait(seconds, on_refused)
+
+    def _wait(self, seconds: float, on_refused: Callable[[str], None]) -> dict[str, str]:
         end = time.monotonic() + seconds
         while True:
             in_time = self._wait_for_news(end)

@@ -16,6 +16,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from banno_creds.errors import no_thread
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
@@ -133,7 +135,12 @@ class LoopbackServer:
 
     def start(self) -> None:
         """Begin to serve, also the connections that came since the sockets began to listen."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            for listener in self._listeners:
+                listener.close()
+            raise no_thread() from None
         self._started.wait()
         if self.failure is not None:
             raise self.failure

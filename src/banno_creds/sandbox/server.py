@@ -6,11 +6,12 @@ import socket
 import sys
 import threading
 from contextlib import closing
+from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from banno_creds.errors import ConfigurationError
+from banno_creds.errors import ConfigurationError, no_thread
 from banno_creds.sandbox.app import app_of
 from banno_creds.sandbox.settings import Clock, Log, Settings, State, register
 
@@ -91,6 +92,7 @@ class Sandbox:
                 request_handler=_QuietRequestHandler,
                 fd=listener.fileno(),  # Werkzeug duplicates it
             )
+        _serve_without_threads_too(self._server)
         self._serving = False
         self._thread: threading.Thread | None = None
 
@@ -98,9 +100,13 @@ class Sandbox:
         return f"Sandbox(issuer={self.issuer!r})"
 
     def __enter__(self) -> Self:
-        self._serving = True
-        self._thread = threading.Thread(target=self.serve_forever, name="sandbox", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self.serve_forever, name="sandbox", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self.shutdown()
+            raise no_thread() from None
+        self._serving, self._thread = True, thread
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,6 +129,19 @@ class Sandbox:
         self._server.server_close()
         if self._thread is not None:
             self._thread.join()
+
+
+def _serve_without_threads_too(server: BaseWSGIServer) -> None:
+    """Have a server answer one request after the other where the system starts no further thread."""
+    in_a_thread = server.process_request
+
+    def process(request: Any, address: Any) -> None:
+        try:
+            in_a_thread(request, address)
+        except RuntimeError:
+            BaseServer.process_request(server, request, address)
+
+    server.process_request = process  # type: ignore[method-assign, assignment]
 
 
 def _bind(port: int) -> socket.socket:
