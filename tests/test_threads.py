@@ -58,7 +58,6 @@ def start_none(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...] = OURS) -
 @pytest.mark.parametrize(
     "words",
     [
-        ["login"],
         ["login", "--manual"],
         ["token", "--no-cache", "--force-refresh"],
         ["whoami", "--userinfo"],

@@ -387,6 +387,26 @@ def test_assertion_is_signed_as_the_revocation_endpoint_takes_it(
     assert used == [alg, alg]
 
 
+@pytest.mark.parametrize("body", [b"", b'{"error": "invalid_client"}'])
+@pytest.mark.parametrize(
+    ("methods", "code"), [(["client_secret_basic"], 0), (["private_key_jwt", "client_secret_basic"], 4), (None, 4)]
+)
+def test_revocation_that_takes_no_proof_of_this_client_does_not_keep_the_login_for_ever(
+    methods: object, code: int, body: bytes, stranger: Tool, provider: OpenIdProvider
+) -> None:
+    provider.metadata["revocation_endpoint_auth_methods_supported"] = methods
+    assert stranger.log_in("-q").code == 0
+    provider.revocation = (401, body)
+    result = stranger.run("logout")
+    assert result.code == code, result.stderr
+    assert len(provider.asked("/revoke")) == 1
+    assert len(kept()) == (0 if code == 0 else 1)
+    if code == 0:
+        said = one_line(result.stderr)
+        assert "tokens stay good until they end: the server revokes them by client_secret_basic alone" in said
+        assert "it refused private_key_jwt" in said
+
+
 def test_browser_that_does_not_come_back_is_a_warning(tool: Tool, provider: OpenIdProvider) -> None:
     change_session(provider={**session()["provider"], "end_session_endpoint": f"{provider.issuer}/nowhere"})
     uri = tool.redirect_uri.replace("/auth/cb", "/signed/out")

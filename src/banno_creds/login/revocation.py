@@ -77,7 +77,15 @@ def log_out(
             try:
                 _revoke(url, *tokens[0], authentication, http, run)
             except BannoCredsError as failure:
-                raise _kept(failure) from None
+                methods = session.provider.revocation_methods
+                if not isinstance(failure, RefusedError) or methods is None or authentication.method in methods:
+                    raise _kept(failure) from None
+                # Nobody who has this client's proof can revoke it, now or later.
+                run.warn(
+                    f"the tokens stay good until they end: the server revokes them by {', '.join(methods)} alone",
+                    f"it refused {authentication.method}: {failure.marked.message}",
+                )
+                tokens = tokens[:1]
             # Now: whoever interrupts the rest keeps no login that cannot be renewed.
             try:
                 forget()
