@@ -15,7 +15,7 @@ from .glewlwyd import SCOPE, running_glewlwyd
 from .signed_in import Tool, tool_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Cli, Result
@@ -79,6 +79,9 @@ def test_a_correct_setup_passes(cli: Cli, glewlwyd: Glewlwyd, name: str) -> None
     result, said = _doctor(cli, *_options(glewlwyd, registration, "--registered", str(registration.registered_path)))
 
     assert (result.code, said["verdict"], said["diagnosis"]) == (0, "pass", None)
+    # Its discovery document leaves client credentials out; the token shows that they are there.
+    warned = [finding["rule"] for finding in said["findings"] if finding["verdict"] == "warn"]
+    assert warned == ["discovery.scope"]
 
 
 def test_another_key_than_the_registered_one_is_named_first(cli: Cli, glewlwyd: Glewlwyd, tmp_path: Path) -> None:
@@ -92,6 +95,75 @@ def test_another_key_than_the_registered_one_is_named_first(cli: Cli, glewlwyd: 
     assert said["diagnosis"]["causes"][0]["rule"] == "registration.key.mismatch"
     assert cli("token", *options).code == 4
     assert "jwt has an invalid signature" in glewlwyd.told_its_operator()
+
+
+def _another_key(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
+    return ["--private-key", str(write_private(folder / "other.pem", keys.generate("rsa").pem()))]
+
+
+def _unknown_client(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
+    return ["--client-id", "nobody-of-that-name"]
+
+
+def _another_alg(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
+    return ["--alg", "RS256"]
+
+
+def _the_issuer_as_audience(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
+    return ["--aud", glewlwyd.issuer]
+
+
+def _an_application_with_a_secret(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
+    return ["--client-id", glewlwyd.login_clients["client_secret_basic"].client_id]
+
+
+FAULTS = [
+    (_another_key, "registration.key.mismatch", "jwt has an invalid signature"),
+    (_unknown_client, "client.unknown", "invalid for client_id nobody-of-that-name"),
+    (_another_alg, "registration.alg", "token_endpoint_signing_alg invalid"),
+    (_the_issuer_as_audience, "assertion.aud.mismatch", "invalid jwt assertion content"),
+    (_an_application_with_a_secret, "registration.auth_method", "invalid pubkey"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule", "reason"), FAULTS, ids=[fault.__name__.strip("_") for fault, _, _ in FAULTS]
+)
+def test_a_refusal_without_a_word_has_its_reason_among_the_causes(
+    cli: Cli,
+    glewlwyd: Glewlwyd,
+    tmp_path: Path,
+    fault: Callable[[Glewlwyd, Path], list[str]],
+    rule: str,
+    reason: str,
+) -> None:
+    options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], *fault(glewlwyd, tmp_path))
+
+    result, said = _doctor(cli, *options)
+
+    assert (result.code, said["verdict"]) == (4, "fail")
+    assert reason in glewlwyd.told_its_operator()
+    causes = [cause["rule"] for cause in said["diagnosis"]["causes"]]
+    assert rule in causes
+    assert rule not in [one["rule"] for one in said["diagnosis"]["ruled_out"]]
+    assert not said["diagnosis"]["certain"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [(_another_alg, "registration.alg"), (_the_issuer_as_audience, "assertion.aud.mismatch")],
+    ids=["another_alg", "the_issuer_as_audience"],
+)
+def test_a_probe_finds_what_the_server_does_not_say(
+    cli: Cli, glewlwyd: Glewlwyd, tmp_path: Path, fault: Callable[[Glewlwyd, Path], list[str]], rule: str
+) -> None:
+    options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], *fault(glewlwyd, tmp_path))
+
+    result, said = _doctor(cli, *options, "--probe")
+
+    assert result.code == 4
+    assert [cause["rule"] for cause in said["diagnosis"]["causes"]] == [rule]
+    assert said["diagnosis"]["certain"]
 
 
 def test_an_expired_assertion_is_refused(cli: Cli, glewlwyd: Glewlwyd, how: How) -> None:
