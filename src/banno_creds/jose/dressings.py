@@ -14,33 +14,34 @@ from banno_creds.storage.secret_files import as_utf8
 
 _MOST_LAYERS = 4  # base64 in a secret, of base64 by hand, of a file: more is no accident
 
+# Patterns that most keys do not need are compiled when they are first used: that takes longer than reading a key.
+
 # Hyphens, and what mails and word processors make of them.
-_DASH = "[-\u2010-\u2015\u2043\u2212\ufe58\ufe63\uff0d]"
-_MARK = re.compile(rf"{_DASH}{{1,20}}\s?(BEGIN|END)\s([A-Z0-9 ]{{1,60}}?)\s?{_DASH}{{1,5}}")
+_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d"
+_MARK = rf"(BEGIN|END)\s([A-Z0-9 ]{{1,60}}?)\s?[{_DASHES}]{{1,5}}"
+_MOST_DASHES = 20
 _BLOCK_MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]{1,60})-----")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
-_ESCAPE = re.compile(rb"\\+(?:u00([0-9A-Fa-f]{2})|[nrt/]?)")
+_ESCAPE = rb"\\+(?:u00([0-9A-Fa-f]{2})|[nrt/]?)"
 _ESCAPED = {b"n": b"\n", b"t": b" ", b"/": b"/"}
-_PERCENT = re.compile(rb"BEGIN(?:%20|\+)")
-_MARGIN = re.compile(rb"^[ \t]*[>|][>| \t]*", re.MULTILINE)  # a mail's quotation
+_PERCENT = rb"BEGIN(?:%20|\+)"
+_MARGIN = rb"(?m)^[ \t]*[>|][>| \t]*"  # a mail's quotation
 # What separates and cannot be seen: of other alphabets than ASCII.
-_UNSEEN = re.compile("[\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
+_UNSEEN = "[\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]"
 
-_PACKED = re.compile(rb"[A-Za-z0-9+/_-]+={0,3}")
-_HEX = re.compile(rb"(?:0x)?30(?::?[0-9A-Fa-f]{2}){8,}")
+_PACKED = rb"[A-Za-z0-9+/_-]+={0,3}"
+_HEX = rb"(?:0x)?30(?::?[0-9A-Fa-f]{2}){8,}"
 # Base64 in the middle of a text, such as a value in YAML: of PEM, of base64 of PEM, of DER.
-_RUN = re.compile(
-    rb"(?<![A-Za-z0-9+/_-])(?:LS0tLS1CRUdJTi|TFMwdExTMUNSVWRKVG|M[A-P][A-Za-z0-9+/_-])[A-Za-z0-9+/_=-]{60,}"
-)
+_RUN = rb"(?<![A-Za-z0-9+/_-])(?:LS0tLS1CRUdJTi|TFMwdExTMUNSVWRKVG|M[A-P][A-Za-z0-9+/_-])[A-Za-z0-9+/_=-]{60,}"
 
 # RFC 1421 headers, as OpenSSL writes them above an encrypted traditional key. An IV of another length than the
 # cipher's is not matched: cryptography panics at one that is too short.
-_ENCRYPTED_HEADERS = re.compile(
+_ENCRYPTED_HEADERS = (
     rb"\s*(Proc-Type: *4,ENCRYPTED)\s*"
     rb"(DEK-Info: *(?:AES-[0-9]+-[A-Z]+, *[0-9A-Fa-f]{32}|DES-[A-Z0-9-]+, *[0-9A-Fa-f]{16}"
     rb"|(?!AES|DES)[A-Z0-9-]+, *[0-9A-Fa-f]+))"
 )
-_OTHER_HEADER = re.compile(rb"\s*[A-Za-z][A-Za-z0-9-]*:[^\n]*\n")
+_OTHER_HEADERS = rb"(?:\s*+(?!Proc-Type)[A-Za-z][A-Za-z0-9-]*+:[^\n]*\n)+"
 
 
 class Block(NamedTuple):
@@ -123,17 +124,16 @@ def blocks(text: bytes) -> tuple[list[Block], list[bytes]]:
 
 def _block(label: bytes, body: bytes) -> Block:
     headers = b""
-    encrypted = _ENCRYPTED_HEADERS.match(body)
+    encrypted = re.match(_ENCRYPTED_HEADERS, body) if b"Proc-Type" in body else None
     if encrypted:
         headers = b"%b\n%b\n\n" % encrypted.groups()
         body = body[encrypted.end() :]
     elif b":" in body:
-        while (other := _OTHER_HEADER.match(body)) is not None and b"Proc-Type" not in other[0]:
-            body = body[other.end() :]
+        body = re.sub(_OTHER_HEADERS, b"", body, count=1) if re.match(_OTHER_HEADERS, body) else body
     if b">" in body or b"|" in body:
-        body = _MARGIN.sub(b"", body)
+        body = re.sub(_MARGIN, b"", body)
     if not body.isascii():
-        body = _UNSEEN.sub("", body.decode("utf-8", "replace")).encode()
+        body = re.sub(_UNSEEN, "", body.decode("utf-8", "replace")).encode()
     packed = b"".join(body.split())
     der = only(decoded(packed) or b"") if not headers else b""
     return Block(label, headers, packed, der, kind_of(der))
@@ -155,14 +155,27 @@ def _plain(content: bytes) -> bytes:
         return text
     if b"BEGIN" not in text and b"END" not in text:
         return text
-    if _PERCENT.search(text):
+    if re.search(_PERCENT, text):
         from urllib.parse import unquote_to_bytes
 
         text = unquote_to_bytes(text.replace(b"+", b" "))
     if b"\\" in text:  # PEM has no backslashes; some stores escape twice
-        text = _ESCAPE.sub(_unescaped, text)
-    marked = _MARK.sub(r"-----\1 \2-----", text.decode("utf-8", "surrogateescape"))
-    return marked.encode("utf-8", "surrogateescape")
+        text = re.sub(_ESCAPE, _unescaped, text)
+    if text.count(b"BEGIN") + text.count(b"END") == len(_BLOCK_MARK.findall(text)):
+        return text
+    return _straight(text.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+def _straight(text: str) -> str:
+    """Write the first and the last line of each block with the five hyphens that belong there."""
+    pieces, at = [], 0
+    for mark in re.finditer(_MARK, text):
+        before = text[max(at, mark.start() - _MOST_DASHES) : mark.start()]
+        kept = before.rstrip(" \u00a0").rstrip(_DASHES)
+        if before.rstrip(" \u00a0") != kept:
+            pieces += [text[at : mark.start() - len(before) + len(kept)], f"-----{mark[1]} {mark[2]}-----"]
+            at = mark.end()
+    return "".join([*pieces, text[at:]])
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
@@ -182,13 +195,13 @@ def _is_utf8(text: bytes) -> bool:
 def _unpacked(text: bytes) -> bytes | None:
     """Return what a base64 or hex text stands for, or such a text inside of another; None if that is no key."""
     packed = b"".join(text.split())
-    if _HEX.fullmatch(packed):
+    if re.fullmatch(_HEX, packed):
         data = bytes.fromhex(packed.removeprefix(b"0x").replace(b":", b"").decode())
         return data if is_der(data) else None
-    if _PACKED.fullmatch(packed):
+    if re.fullmatch(_PACKED, packed):
         return _inner(packed)
     # Not the whole: the values of a document. All become one PEM, so that the one that is wanted is found in it.
-    inside = [inner for run in _RUN.findall(text) if (inner := _inner(run)) is not None]
+    inside = [inner for run in re.findall(_RUN, text) if (inner := _inner(run)) is not None]
     if len(inside) == 1:
         return inside[0]
     return b"\n".join(Block(b"KEY", b"", b64encode(it), b"", None).pem if is_der(it) else it for it in inside) or None
@@ -201,7 +214,7 @@ def _inner(packed: bytes) -> bytes | None:
         return None
     inner = _plain(data)
     again = b"".join(inner.split())
-    return inner if looks_like_key(inner) or (len(again) > 100 and _PACKED.fullmatch(again)) else None
+    return inner if looks_like_key(inner) or (len(again) > 100 and re.fullmatch(_PACKED, again)) else None
 
 
 def decoded(packed: bytes) -> bytes | None:

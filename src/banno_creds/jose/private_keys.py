@@ -265,7 +265,7 @@ def _open(load: Callable[[bytes], PrivateKeyTypes], origin: str, passphrase: Pas
         try:
             return read_by(partial(load, spelling))
         except UnreadableError as failure:
-            if "urve" in str(failure):
+            if failure.unknown and "urve" in str(failure):
                 raise _of_unknown_type(failure, origin) from None
             if "nknown" in str(failure) or failure.unknown:
                 raise KeyLoadError(

@@ -22,6 +22,7 @@ _GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 # For a key in a variable, from a CI job's secret: the reader of the log has no file to look at.
 _STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
 
+_INTO = "| banno-creds COMMAND --private-key -"
 _FROM_P12 = "openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem"
 
 
@@ -77,10 +78,10 @@ _CONTAINERS: tuple[tuple[bytes, Container], ...] = (
         (magic, Container(name, how, how))
         for magic, name, how in (
             (b"AGE-SECRET-KEY-", "a key of age, which encrypts files and cannot sign", MAKE_ONE),
-            (b"age-encryption.org/", "a file encrypted with age", "decrypt it: age -d -i IDENTITY FILE"),
-            (b"$ANSIBLE_VAULT;", "a file encrypted with Ansible Vault", "decrypt it: ansible-vault view FILE"),
+            (b"age-encryption.org/", "a file encrypted with age", f"age -d -i IDENTITY FILE {_INTO}"),
+            (b"$ANSIBLE_VAULT;", "a file encrypted with Ansible Vault", f"ansible-vault view FILE {_INTO}"),
             (b"<RSAKeyValue>", "an RSA key in .NET's XML", "write it as PEM: in .NET, ExportPkcs8PrivateKeyPem()"),
-            (b"\x1f\x8b", "a compressed file (gzip)", "unpack it first: gzip -dc FILE"),
+            (b"\x1f\x8b", "a compressed file (gzip)", f"gzip -dc FILE {_INTO}"),
             (b"PK\x03\x04", "a ZIP file", "unpack it first"),
         )
     ),

@@ -114,6 +114,7 @@ _FOR_ES256 = (
     "send R and S, 32 bytes each: in Java SHA256withECDSAinP1363Format, in .NET IeeeP1363, in Node ieee-p1363"
 )
 _FOR_PS256 = "sign with PSS, a salt of 32 bytes, and SHA-256 for the digest and for MGF1, or correct alg"
+_MOST_BITS_TO_TRY = 8192  # some forty forms are tried, and a larger key would take seconds
 _FOR_RS256 = "sign with PKCS #1 v1.5 and SHA-256, or correct alg"
 
 
@@ -162,7 +163,7 @@ def _form(native: Native, alg: str, signing_input: bytes, signature: bytes) -> t
         if not _made_ec(native, signature, signing_input):
             return None
         return f"in DER ({len(signature)} bytes) and not as R and S", _FOR_ES256
-    if not isinstance(native, RSAPublicKey):
+    if not isinstance(native, RSAPublicKey) or native.key_size > _MOST_BITS_TO_TRY:
         return None
     digests = (hashes.SHA256(), hashes.SHA1(), hashes.SHA384(), hashes.SHA512())  # noqa: S303 - looked for, not used
     for digest in digests:
