@@ -72,7 +72,8 @@ def test_options_reach_the_server(cli: Cli, tmp_path: Path, public_pem: Path, ec
         third = cli(*ask, "--aud", "https://elsewhere.example")
         assert third.code == 4
         assert "assertion.aud.mismatch: received 'aud' 'https://elsewhere.example'" in third.stderr
-    assert [line.split(" ")[0] for line in log.read_text().splitlines()] == ["test", "fault", "issued", "refused"]
+    words = [line.split(" ")[1] for line in log.read_text().splitlines()]
+    assert words == ["test", "commands", "fault", "issued", "refused"]
 
 
 def test_clients_come_from_a_file(cli: Cli, tmp_path: Path, public_pem: Path, ec_pem: Path) -> None:
@@ -161,14 +162,19 @@ def test_token_lifetime_is_a_number_of_seconds(cli: Cli, public_pem: Path, secon
 HELP = """\
 Usage: banno-creds sandbox [OPTIONS]
 
-  Run a local authorization server, to try things and to test programs.
+Run a local authorization server, to try things and to test programs.
 
-  It checks a client assertion as the vendor's server does, and tells the
-  client as little. Its log, on standard error, has the reason of each refusal
-  and what to do. It also has a login page for test users. When it is ready,
-  it prints one line that ends with the token endpoint. Ctrl-C stops it.
+Examples:
+  banno-creds sandbox --client-id 199e6f35 --public-key public.pem
+  banno-creds sandbox --port 0 --explain --fault slow=3
 
-  Needs: pip install 'banno-creds[sandbox]'
+It checks a client assertion as the vendor's server does, and tells the client
+as little. Its log, on standard error, has the reason of each refusal and what
+to do. It also has a login page for test users, and a small API to call with the
+tokens. When it is ready, it prints one line that ends with the token endpoint.
+Ctrl-C stops it.
+
+Needs: pip install 'banno-creds[sandbox]'
 
 """
 
@@ -182,8 +188,8 @@ def test_help_fits_80_columns_and_lists_every_fault(process: Cli) -> None:
     named = set(re.findall(r"[a-z0-9]+(?:[-_][a-z]+)*", epilog))
     assert set(FAULTS) <= named
     assert {name for sort in FAULTS.values() for name in getattr(sort.value, "names", ())} <= named
-    headings = re.findall(r"^[A-Z][\w ]*:$", result.stdout, re.MULTILINE)
-    assert headings == ["Clients:", "Signing people in:", "Options:", "Faults on demand:"]
+    headings = re.findall(r"^[A-Z][\w ]*:$", result.stdout.partition("\n\nTest users")[0], re.MULTILINE)
+    assert headings == ["Examples:", "Clients:", "Signing people in:", "Faults on demand:", "Options:"]
 
 
 # --- Its end ---
@@ -265,8 +271,23 @@ def _run(folder: Path, port: int, script: str) -> subprocess.CompletedProcess[st
     )
 
 
+def test_page_first_token_and_first_call(tmp_path: Path, free_port: int) -> None:
+    first, then = _blocks("sh")[:2]
+    first = first.replace("banno-creds sandbox\n", "banno-creds sandbox > sandbox.out 2> sandbox.log &\n")
+    wait = "until grep -q ready sandbox.out; do kill -0 $sandbox; sleep 0.1; done\n"
+    script = f"{first}sandbox=$!\ntrap 'kill $sandbox' EXIT\n{wait}{then}"
+    done = _run(tmp_path, free_port, script.replace("9400", str(free_port)))
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout[done.stdout.index('{"totalCount"') :])
+    assert answer["totalCount"] == 250
+    assert [user["email"] for user in answer["users"]] == ["sample.person.1@example.com"]
+    log = (tmp_path / "sandbox.log").read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \S", line) for line in log)
+    assert "eyJ" not in "".join(log)
+
+
 def test_page_starting_it(tmp_path: Path, free_port: int) -> None:
-    done = _run(tmp_path, free_port, _blocks("sh")[0])
+    done = _run(tmp_path, free_port, _blocks("sh")[2])
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "token.json").read_text())["token_type"] == "Bearer"
 
@@ -275,15 +296,16 @@ def test_page_why_it_refused(tmp_path: Path, free_port: int) -> None:
     [text] = _blocks("console")
     command, _, shown = text.removeprefix("$ ").partition("\n")
     # The page's first script, with the --aud that the page speaks of.
-    first = _blocks("sh")[0].replace(" > token.json\n", " --aud https://login.jackhenry.com/ > token.json || true\n")
+    first = _blocks("sh")[2].replace(" > token.json\n", " --aud https://login.jackhenry.com/ > token.json || true\n")
     done = _run(tmp_path, free_port, f"{{\n{first}}} > first.out 2>&1\n{command}")
     said = done.stdout.replace(str(free_port), "9400")
-    request_id = re.compile("x-request-id [0-9a-f]{32}")
-    assert request_id.sub("ID", said) == request_id.sub("ID", shown)
+    varying = re.compile(r"x-request-id [0-9a-f]{32}|^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.MULTILINE)
+    assert varying.sub("ID", said) == varying.sub("ID", shown)
+    assert len(varying.findall(said)) == 2
 
 
 def test_page_signing_people_in(tmp_path: Path, free_port: int) -> None:
-    done = _run(tmp_path, free_port, _blocks("sh")[1])
+    done = _run(tmp_path, free_port, _blocks("sh")[3])
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
@@ -309,21 +331,21 @@ def test_page_and_help_name_the_built_in_users_and_their_password(process: Cli) 
     assert "the password of each is `sandbox`" in PAGE
     assert all(user.has_password("sandbox") for user in DEFAULT_USERS)
     shown = process("sandbox", "--help", env={"COLUMNS": "80"}).stdout
-    assert 'all with the password "sandbox":\n    riley (one institution), casey (three), robin (none)' in shown
+    assert 'all with the password "sandbox":\n  riley (one institution), casey (three), robin (none)' in shown
 
 
 def test_page_trying_again_after_a_fault_that_comes_once(tmp_path: Path, free_port: int) -> None:
-    done = _run(tmp_path, free_port, _blocks("sh")[2])
+    done = _run(tmp_path, free_port, _blocks("sh")[4])
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "token.json").read_text())["token_type"] == "Bearer"
     log = (tmp_path / "sandbox.log").read_text().splitlines()
-    assert len(log) == 3
-    assert log[1].startswith("fault status=503, retry-after=0, asked for by --fault ")
-    assert log[2].startswith("issued an access token ")
+    assert len(log) == 4
+    assert "Z fault status=503, retry-after=0, asked for by --fault " in log[2]
+    assert "Z issued an access token " in log[3]
 
 
 def test_page_fault_by_a_header(tmp_path: Path, free_port: int) -> None:
-    done = _run(tmp_path, free_port, _blocks("sh")[3])
+    done = _run(tmp_path, free_port, _blocks("sh")[5])
     assert done.returncode == 0, done.stderr
     assert "429 TOO MANY REQUESTS" in done.stdout
     assert "Retry-After: 30" in done.stdout
@@ -393,7 +415,7 @@ def test_page_lists_every_fault() -> None:
     for name, values in ((name, values) for name, values in words.items() if values):
         [row] = [row for row in table.splitlines() if f"`{name}=" in row]
         assert set(re.findall(r"`([a-z0-9-]+)`", row.split("|")[2])) - {"alg", "aud", "iss"} == values
-    everywhere = PAGE.partition("As in a real\noutage,")[2].partition("also affect")[0]
+    everywhere = PAGE.partition("As in a\nreal outage,")[2].partition("also affect")[0]
     assert set(re.findall(r"`([a-z-]+)`", everywhere)) | {"retry-after"} == {
         name for name, sort in FAULTS.items() if sort.everywhere
     }

@@ -605,7 +605,7 @@ def test_where_no_thread_can_be_started_the_error_is_ours(
     async def main() -> None:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_thread)
-            with pytest.raises(NetworkError, match="no thread can be started"):
+            with pytest.raises(NetworkError, match="starts no further thread"):
                 await source.async_token()
         assert (await source.async_token()).access_token.startswith(CANARY)
 

@@ -52,6 +52,8 @@ Faults that are the answer to any request:
 Faults that change an answer:
   slow=N, clock-skew=+N or -N (seconds), expired-jwks, no-expires-in,
   opaque-token
+Faults in a call of the API:
+  api=N (400 to 599; 403 is the vendor's answer for a missing permission)
 Faults in a login:
   id-token=none, hs256, other-key, other-client, other-issuer, expired,
     no-nonce, wrong-nonce or wrong-at-hash
@@ -203,13 +205,14 @@ def command(
     """Run a local authorization server, to try things and to test programs.
 
     It checks a client assertion as the vendor's server does, and tells the client as little. Its log, on standard
-    error, has the reason of each refusal and what to do. It also has a login page for test users. When it is ready,
-    it prints one line that ends with the token endpoint. Ctrl-C stops it.
+    error, has the reason of each refusal and what to do. It also has a login page for test users, and a small API to
+    call with the tokens. When it is ready, it prints one line that ends with the token endpoint. Ctrl-C stops it.
 
     Needs: pip install 'banno-creds[sandbox]'
     """
     try:
         from banno_creds.sandbox import DEFAULT_USERS, Faults, Sandbox, read_clients, read_users
+        from banno_creds.sandbox.settings import stamped
         from banno_creds.sandbox.users import DEFAULT_PASSWORD
     except ModuleNotFoundError as missing:
         raise without_extra(missing) from None
@@ -230,14 +233,15 @@ def command(
         token_lifetime=token_lifetime,
         users=test_users,
         require_pushed_authorization_requests=require_par,
-        log=report.log,
+        log=lambda line: report.log(stamped(line)),
     )
     del registered  # it holds the client secrets; the server keeps only their digests
     try:
         write_result(f"sandbox ready: {server.token_endpoint}")
         if users is None:
             names = ", ".join(user.username for user in DEFAULT_USERS)
-            report.log(f"test users: {names}; the password of each is {DEFAULT_PASSWORD}")
+            report.log(stamped(f"test users: {names}; the password of each is {DEFAULT_PASSWORD}"))
+        report.log(stamped(f"commands to try with it: {server.home}"))
         server.serve_forever()
     except KeyboardInterrupt:
         pass  # the normal way to stop it

@@ -16,6 +16,7 @@ Rooms, from the bottom up:
 - `settings`: how a sandbox behaves, as one value, and the state that the endpoints share.
 - One room for each endpoint, or group of them: `token_endpoint`; `authorization_endpoint` (with
   `authorization_request`) and `end_session`, which users visit (with `browsers` and `pages`); `back_channel`.
+- `user_search`: an API to call with the tokens; `home`: the first page.
 - `app` puts them together, `server` serves them on a port.
 
 Other wings import from this package itself, and the names of test users from `users`.

@@ -19,9 +19,12 @@ from banno_creds.sandbox.browsers import Browsers
 from banno_creds.sandbox.end_session import EndSessionEndpoint
 from banno_creds.sandbox.exchange import faults, in_json, now, say
 from banno_creds.sandbox.faults import FAULT_HEADER, NO_FAULTS
+from banno_creds.sandbox.home import home
+from banno_creds.sandbox.pages import message
 from banno_creds.sandbox.refusals import described
 from banno_creds.sandbox.settings import Settings, State, register
 from banno_creds.sandbox.token_endpoint import AuthorizationServer
+from banno_creds.sandbox.user_search import USER_SEARCH_PATH, user_search
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,10 +79,10 @@ def _pass_every_request_through(app: Flask, state: State) -> None:
 
     @app.before_request
     def apply_faults() -> Response | None:
-        token_request = request.endpoint == "token" and request.method == "POST"
+        where = "" if request.endpoint == "token" and request.method != "POST" else request.endpoint or ""
         header = request.headers.get(FAULT_HEADER, "")
         try:
-            g.faults = state.faults.of(header, token_request=token_request, login=request.endpoint == "authorize")
+            g.faults = state.faults.of(header, where)
         except ConfigurationError as failure:
             fault = f"{FAULT_HEADER}: {failure.message}; {failure.hint}"
             say(f"answered 400 to the header {fault}")
@@ -121,6 +124,13 @@ def _route(app: Flask, state: State, server: AuthorizationServer) -> None:
             ["POST"],
             lambda: pushed_authorization_request(state, authorization),
         ),
+        (
+            USER_SEARCH_PATH.replace("{institutionId}", "<institution_id>"),
+            "user_search",
+            ["GET"],
+            lambda institution_id: user_search(state, institution_id),
+        ),
+        ("/", "home", ["GET"], lambda: home(state)),
         # Every browser asks for this; without an endpoint each time would be logged as a 404.
         ("/favicon.ico", "favicon", ["GET"], lambda: Response("", 204)),
     ):
@@ -131,13 +141,18 @@ def _handle_errors(app: Flask, server: AuthorizationServer) -> None:
     @app.errorhandler(OAuth2Error)
     def refuse(error: OAuth2Error) -> Response:
         response = server.handle_error_response(None, error)
-        if request.endpoint == "me" and error.status_code != 400:
-            response.headers["WWW-Authenticate"] = f'Bearer error="{error.error}"'  # RFC 6750 section 3
+        if request.endpoint in ("me", "user_search") and error.status_code != 400:
+            # RFC 6750 section 3.1: no error for a request that has no token.
+            named = f' error="{error.error}"' if request.headers.get("Authorization") else ""
+            response.headers["WWW-Authenticate"] = f"Bearer{named}"
         return response
 
     @app.errorhandler(HTTPException)
     def answer_in_json(error: HTTPException) -> BaseResponse:
         say(f"answered {error.code} to {request.method} {shown(request.path)}")
+        wanted = request.accept_mimetypes.best_match(["application/json", "text/html"])
+        if error.code == 404 and wanted == "text/html":  # a browser; everything else gets JSON
+            return message("Nothing is here", "The sandbox has no such page.", status=404, home="See what it has")
         # The exception's own response has headers that matter, such as Allow.
         response = error.get_response()
         code = "server_error" if error.code == 500 else "invalid_request"

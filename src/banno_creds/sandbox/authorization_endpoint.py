@@ -24,7 +24,7 @@ from banno_creds.sandbox.exchange import browser_parameters, faults, machine_now
 from banno_creds.sandbox.memory import Authorization, Remembered, Session
 from banno_creds.sandbox.refusals import LoginError, described
 from banno_creds.sandbox.tokens import OTHER_ISSUER
-from banno_creds.sandbox.users import INSTITUTION_ZERO, User
+from banno_creds.sandbox.users import INSTITUTION_ZERO, User, shared_password
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
@@ -197,7 +197,10 @@ class AuthorizationEndpoint:
         asked, session = interaction.asked, interaction.session
         if session is None:
             hint = asked.login_hint if username is None else username[:200]
-            return self._form("login", name, interaction, wrong=wrong, username=hint)
+            users = self._state.settings.users
+            return self._form(
+                "login", name, interaction, wrong=wrong, username=hint, users=users, password=shared_password(users)
+            )
         user = session.user
         if interaction.institution_id is None:
             interaction.institution_id = _institution(asked, user)

@@ -61,7 +61,7 @@ class _Sort(NamedTuple):
     value: _Number | _OneOf | None = None
     answers: bool = False  # it is the whole answer
     everywhere: bool = False  # it affects every request
-    callback: bool = False  # it affects only the redirect back from a login
+    where: str = "token"  # the one endpoint that it affects otherwise, see `Faults.of`
 
 
 _ANSWER: Final = _Sort(answers=True)
@@ -102,7 +102,8 @@ FAULTS: Final[Mapping[str, _Sort]] = {
             )
         )
     ),
-    "callback": _Sort(_OneOf(("wrong-state", "other-issuer", "no-iss")), callback=True),
+    "callback": _Sort(_OneOf(("wrong-state", "other-issuer", "no-iss")), where="authorize"),
+    "api": _Sort(_Number(re.compile(r"\d{3}"), 400, 599, "an HTTP status from 400 to 599"), where="user_search"),
     "expired-jwks": _Sort(everywhere=True),
     "clock-skew": _Sort(
         _Number(
@@ -180,12 +181,12 @@ class Faults:
         }
         return Faults(left | dict(self.asked), f"{self.by} and {others.by}" if left else self.by)
 
-    def of(self, *, token_request: bool, login: bool) -> Faults:
-        """Return the faults that affect such a request; `login` is one at the authorization endpoint."""
+    def of(self, where: str) -> Faults:
+        """Return the faults that affect a request to an endpoint, such as ``token``."""
         affecting = {
             name: value
             for name, value in self.asked.items()
-            if FAULTS[name].everywhere or (login if FAULTS[name].callback else token_request)
+            if FAULTS[name].everywhere or FAULTS[name].where == where
         }
         return Faults(affecting, self.by)
 
@@ -201,20 +202,20 @@ class Faults:
             response = jsonify(error=name, error_description=description)
             response.status_code = status
         elif name == "status":
-            response = self._unavailable(int(self.asked["status"]))
+            response = gateways_page(int(self.asked["status"]))
+            if "retry-after" in self.asked:
+                response.headers["Retry-After"] = str(int(self.asked["retry-after"]))
         else:
             response = _ANSWERS[name]()
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    def _unavailable(self, status: int) -> Response:
-        """Answer as a gateway does, which knows nothing of OAuth."""
-        words = next((known.phrase for known in HTTPStatus if known == status), "Unknown")
-        page = f"<html><head><title>{status} {words}</title></head><body><h1>{status} {words}</h1></body></html>\n"
-        response = Response(page, status, mimetype="text/html")
-        if "retry-after" in self.asked:
-            response.headers["Retry-After"] = str(int(self.asked["retry-after"]))
-        return response
+
+def gateways_page(status: int) -> Response:
+    """Answer as a gateway does, which knows nothing of OAuth."""
+    words = next((known.phrase for known in HTTPStatus if known == status), "Unknown")
+    page = f"<html><head><title>{status} {words}</title></head><body><h1>{status} {words}</h1></body></html>\n"
+    return Response(page, status, mimetype="text/html")
 
 
 NO_FAULTS: Final = Faults()
@@ -269,12 +270,12 @@ class FaultsOnDemand:
         self._once = once
         self._lock = threading.Lock()
 
-    def of(self, header: str, *, token_request: bool, login: bool) -> Faults:
-        """Return the faults of a request; `login` is one at the authorization endpoint."""
+    def of(self, header: str, where: str) -> Faults:
+        """Return the faults of a request; see `Faults.of`."""
         texts = [text for text in header.split(",") if text.strip()]
         own = Faults.read(texts, f"the header {FAULT_HEADER}")
-        at_start = self._take(token_request=token_request, login=login) if self._once else self._at_start
-        return own.over(at_start).of(token_request=token_request, login=login)
+        at_start = self._take(where) if self._once else self._at_start
+        return own.over(at_start).of(where)
 
     def end(self, name: str) -> None:
         """Forget a fault that has just happened, if it is to happen only once."""
@@ -283,14 +284,13 @@ class FaultsOnDemand:
                 left = {other: value for other, value in self._at_start.asked.items() if other != name}
                 self._at_start = Faults(left, self._at_start.by)
 
-    def _take(self, *, token_request: bool, login: bool) -> Faults:
+    def _take(self, where: str) -> Faults:
         """Return the faults that happen only once, and forget those that a token request meets."""
         with self._lock:
-            at_start = self._at_start
-            if login:  # a login takes several requests; the last of them calls `end`
-                callback = {name: value for name, value in at_start.asked.items() if FAULTS[name].callback}
-                return Faults(callback)
-            if not token_request:
-                return Faults()
-            self._at_start = Faults()
-            return at_start
+            asked, by = self._at_start.asked, self._at_start.by
+            # A login takes several requests, and a call of the API may be refused before: these call `end`.
+            elsewhere = {name: value for name, value in asked.items() if FAULTS[name].where != "token"}
+            if where == "token":
+                at_start, self._at_start = self._at_start, Faults(elsewhere, by)
+                return at_start
+            return Faults({name: value for name, value in elsewhere.items() if FAULTS[name].where == where}, by)

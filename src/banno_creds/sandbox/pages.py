@@ -44,8 +44,23 @@ ul { margin: 0 0 1.25rem; padding-left: 1.2rem; }
 fieldset { margin: 0; padding: 0; border: 0; min-width: 0; }
 legend { padding: 0; margin: 0 0 .5rem; font-weight: 600; }
 code { font-size: .9em; }
+a { color: var(--accent); }
+h2 { margin: 1.75rem 0 .25rem; font-size: 1rem; }
+main.wide { max-width: 46rem; }
+aside { margin-top: 1.75rem; padding-top: 1.25rem; border-top: 1px solid var(--line); font-size: .9rem; }
+aside h2 { margin-top: 0; }
+aside p { margin: .5rem 0 0; }
+table { width: 100%; border-collapse: collapse; margin: 0 0 .5rem; }
+th, td { padding: .3rem .75rem .3rem 0; text-align: left; vertical-align: top; font-weight: 400; }
+th { overflow-wrap: normal; }
+td { color: var(--quiet); }
+pre { margin: 0 0 .5rem; padding: .75rem .9rem; background: var(--ground); border: 1px solid var(--line);
+  border-radius: .4rem; font-size: .8rem; white-space: pre-wrap; }
+pre span { display: inline-block; max-width: 100%; overflow-wrap: anywhere; }
+h2 + p { margin-bottom: .5rem; }
 @media (max-width: 30rem) { body { padding: 0; place-items: stretch; } main { border: 0; border-radius: 0;
-  max-width: none; padding: 1.5rem; } }
+  max-width: none; padding: 1.5rem; } .wide th, .wide td { display: block; padding: 0; }
+  .wide td { margin: 0 0 .5rem; } }
 """
 
 _TEMPLATES: Final = {
@@ -59,7 +74,7 @@ _TEMPLATES: Final = {
 <style>{{ style }}</style>
 </head>
 <body>
-<main>
+<main{% block wide %}{% endblock %}>
 <div class="badge">Sandbox · no real account</div>
 {% block body %}{% endblock %}
 </main>
@@ -80,6 +95,7 @@ _TEMPLATES: Final = {
 <button name="action" value="cancel" class="quiet" formnovalidate>{% block no %}Cancel{% endblock %}</button>
 </div>
 </form>
+{% block after %}{% endblock %}
 {% endblock %}
 """,
     "login": """{% extends "form" %}
@@ -94,6 +110,19 @@ _TEMPLATES: Final = {
  required{% if username %} autofocus{% endif %}>
 {% endblock %}
 {% block yes %}Sign in{% endblock %}
+{% block after %}
+<aside>
+<h2>Test users</h2>
+<table>
+{% for user in users %}<tr><th scope="row"><code>{{ user.username }}</code></th>
+<td>{% for institution in user.institutions %}{{ institution.name }}{{ ", " if not loop.last }}{% else
+%}no institution{% endfor %}</td></tr>
+{% endfor %}
+</table>
+<p>{% if password %}The password of each is <code>{{ password }}</code>. {% else %}Their passwords are in the file of
+users. {% endif %}None of them is real.</p>
+</aside>
+{% endblock %}
 """,
     "institution": """{% extends "form" %}
 {% block title %}Choose an institution{% endblock %}
@@ -130,6 +159,39 @@ _TEMPLATES: Final = {
 <h1>{{ heading }}</h1>
 <p>{{ text }}</p>
 {% if code %}<p><code>{{ code }}</code></p>{% endif %}
+{% if home %}<p><a href="/">{{ home }}</a></p>{% endif %}
+{% endblock %}
+""",
+    "home": """{% extends "frame" %}
+{% block title %}A bank to try with{% endblock %}
+{% block wide %} class="wide"{% endblock %}
+{% block body %}
+<h1>{{ self.title() }}</h1>
+<p>This is the sandbox of <strong>banno-creds</strong>: an authorization server like the vendor's, on this machine
+only, and a small API behind it. All its users are made up.</p>
+{% for heading, lead, commands in tries %}
+<h2>{{ heading }}</h2>
+<p>{{ lead }}</p>
+{% for command in commands %}<pre tabindex="0">{% for word in command.split(" ") %}<span>{{ word }}</span>{{
+" " if not loop.last }}{% endfor %}</pre>
+{% endfor %}
+{% endfor %}
+<h2>Test users</h2>
+<table>
+{% for user in users %}<tr><th scope="row"><code>{{ user.username }}</code></th>
+<td>{% for institution in user.institutions %}{{ institution.name }}{{ ", " if not loop.last }}{% else
+%}no institution{% endfor %}</td></tr>
+{% endfor %}
+</table>
+<p>{% if password %}The password of each is <code>{{ password }}</code>.{% else %}Their passwords are in the file of
+users.{% endif %}</p>
+<h2>Endpoints</h2>
+<table>
+{% for what, where, linked in endpoints %}<tr><th scope="row">{{ what }}</th>
+<td>{% if linked %}<a href="{{ where }}"><code>{{ where }}</code></a>{% else %}<code>{{ where }}</code>{% endif
+%}</td></tr>
+{% endfor %}
+</table>
 {% endblock %}
 """,
 }
@@ -159,9 +221,9 @@ def page(name: str, *, status: int = 200, redirect_uri: str | None = None, **val
     return response
 
 
-def message(heading: str, text: str, *, code: str = "", status: int = 400) -> Response:
-    """Make a page with a text, and an error code below it."""
-    return page("message", status=status, heading=heading, text=text, code=code)
+def message(heading: str, text: str, *, code: str = "", status: int = 400, home: str = "") -> Response:
+    """Make a page with a text, and below it an error code or the words of a link to the first page."""
+    return page("message", status=status, heading=heading, text=text, code=code, home=home)
 
 
 def _origin(redirect_uri: str) -> str:

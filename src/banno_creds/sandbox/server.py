@@ -80,6 +80,7 @@ class Sandbox:
             self.port: int = listener.getsockname()[1]
             self.issuer = f"http://{_HOST}:{self.port}{ISSUER_PATH}"
             self.token_endpoint = f"{self.issuer}/token"
+            self.home = f"http://{_HOST}:{self.port}/"
             # The waiting of the fault `slow` ends when the server stops.
             self._stopping = threading.Event()
             behaviour = Settings(sleep=self._stopping.wait, **settings)
@@ -157,6 +158,7 @@ def _bind(port: int) -> socket.socket:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a port number"
         raise ConfigurationError(
-            f"the port {port} on {_HOST} cannot be used: {reason}", hint="give --port 0, which takes any free port"
+            f"the port {port} on {_HOST} cannot be used: {reason}",
+            hint="stop what uses it, such as another sandbox, or give --port 0, which takes any free port",
         ) from error
     return listener

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from banno_creds.errors import ConfigurationError
@@ -28,9 +29,14 @@ Log = Callable[[str], None]
 TOKEN_LIFETIME: Final = 600
 
 
+def stamped(line: str) -> str:
+    """Return a line of the log with the time before it."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}"
+
+
 def log_to_stderr(line: str) -> None:
     """Write a line of the log to standard error."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{stamped(line)}\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,11 @@ def _built_in(given_name: str, family_name: str, *institutions: Institution, mid
     return User(username, DEFAULT_PASSWORD, claims, institutions)
 
 
+def shared_password(users: Iterable[User]) -> str | None:
+    """Return the password to show on a page; None if some user has one from a file, which may be a real one."""
+    return DEFAULT_PASSWORD if all(user.password == DEFAULT_PASSWORD for user in users) else None
+
+
 DEFAULT_PASSWORD: Final = "sandbox"  # noqa: S105 - printed in --help and on the page
 _GARDEN: Final = Institution("3f85ce95-2a1f-4f5d-a95c-7f4d3e9e1c11", "Garden Credit Union")
 _GRANITE: Final = Institution("8c1f5a0e-6b0d-4c53-9d55-0f6f2f7c8a22", "Granite Savings Bank")

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from banno_creds.config import DEFAULT_MIN_TTL, ClientConfig, check_callable, check_min_ttl, check_type
-from banno_creds.errors import BannoCredsError, NetworkError, RefusedError
+from banno_creds.errors import BannoCredsError, RefusedError, no_thread
 from banno_creds.steps import Run, TokenRequested, Warned, plain
-from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -159,11 +158,10 @@ class TokenSource:
 
             try:
                 return await in_thread(ask)
-            except RuntimeError as failure:
+            except RuntimeError:
                 if begun:  # what the program's own functions raise is its own
                     raise
-                words = f"no thread can be started: {printable(failure)}"
-                raise NetworkError(words, retryable=True, hint="let other threads end first") from None
+                raise no_thread() from None
 
     def invalidate(self, access_token: str) -> None:
         """Do not give an access token again, because an API refused it (401); the next caller gets a new one.
