@@ -372,6 +372,12 @@ def registered(content: bytes) -> RegisteredClient:
     return RegisteredClient.register(Client(CLIENT_ID, content))
 
 
+@pytest.mark.parametrize(("done", "mended"), [("base64", True), ("dashes of a mail", True), ("UTF-16", False)])
+def test_text_that_the_bank_could_not_read_is_a_warning(ec_key: keys.PrivateKey, done: str, mended: bool) -> None:
+    finding = read_registration(PUBLIC[done](ec_key), "here").findings[1]
+    assert (finding.rule, finding.verdict.name) == ("registration.unreadable", "WARN" if mended else "PASS")
+
+
 @pytest.mark.parametrize("form", PUBLIC)
 def test_a_public_key_is_read_by_all_in_the_same_forms(rsa_key: keys.PrivateKey, form: str) -> None:
     content = PUBLIC[form](rsa_key)

@@ -12,7 +12,7 @@ from banno_creds.jose.der import MOST_RSA_BITS
 from banno_creds.jose.dressings import Block, blocks, is_der, undress
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.jose.libraries import UnreadableError, read_by
-from banno_creds.storage.secret_files import MOST_BYTES
+from banno_creds.storage.secret_files import MOST_BYTES, as_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,11 +55,13 @@ class PublicKeys(NamedTuple):
         found: the keys in PEM or DER; without those of the authorities in a chain of certificates.
         jwks: the members of a JWK Set, or of one JWK as if it were a set; None if it is none.
         is_private: whether a private key stands there, too.
+        is_mended: whether it is a key only after its text was mended: another reader may not take it.
     """
 
     found: tuple[Found, ...] = ()
     jwks: dict[str, Any] | None = None
     is_private: bool = False
+    is_mended: bool = False
 
 
 def read_public_keys(content: bytes) -> PublicKeys:
@@ -77,12 +79,14 @@ def read_public_keys(content: bytes) -> PublicKeys:
     if len(content) > MOST_BYTES:
         raise NoPublicKeyError(f"is larger than {MOST_BYTES // 1024} KiB")
     text = undress(content)
+    plain = as_utf8(content).strip()
+    is_mended = not (is_der(content) or plain.startswith(b"{") or any(block.der for block in blocks(plain)[0]))
     if text.startswith(b"{"):
         try:
             members = parse_json_object(text)
         except ValueError as failure:
             raise NoPublicKeyError(f"starts like a JWK Set, but {failure}") from None
-        return PublicKeys(jwks=members if "keys" in members else {"keys": [members]})
+        return PublicKeys(jwks=members if "keys" in members else {"keys": [members]}, is_mended=is_mended)
     found, halves = blocks(text)
     if is_der(text):
         data = der.only(text)
@@ -93,7 +97,7 @@ def read_public_keys(content: bytes) -> PublicKeys:
         keys += () if key in keys else (key,)  # cryptography's keys can be compared, but have no hash
     if not keys or all(key.native is None and not key.name for key in keys):
         raise _none(text, found, halves, is_private=is_private)
-    return PublicKeys(keys, is_private=is_private)
+    return PublicKeys(keys, is_private=is_private, is_mended=is_mended)
 
 
 def certificates_in(content: bytes) -> list[bytes]:

@@ -102,7 +102,7 @@ def _kept(path: str, now: dt.datetime) -> x509.Certificate | None:
         key = load_pem_private_key(content, None)
         if certificate.public_key() != key.public_key():
             return None
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion):
         return None
     good = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - _LEAST_LEFT
     return certificate if good else None

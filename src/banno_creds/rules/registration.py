@@ -90,11 +90,22 @@ def read_registration(content: bytes, origin: str) -> Registration:
         {PublicKey(one.native).fingerprint(): _described(one) for one in good},  # type: ignore[arg-type]
         (
             _judged(Rule.REGISTRATION_PRIVATE_KEY, private),
-            _judged(Rule.REGISTRATION_UNREADABLE, passed(origin)),
+            _judged(Rule.REGISTRATION_UNREADABLE, _judge_text(origin, is_mended=keys.is_mended)),
             _judged(Rule.REGISTRATION_KEY_TYPE, _judge_keys(read, Rule.REGISTRATION_KEY_TYPE)),
             _judged(Rule.REGISTRATION_KEY_SIZE, _judge_keys(read, Rule.REGISTRATION_KEY_SIZE)),
             _judged(Rule.REGISTRATION_KID_REPEATED, _judge_kids(read)),
         ),
+    )
+
+
+def _judge_text(origin: str, *, is_mended: bool) -> Outcome:
+    if not is_mended:
+        return passed(origin)
+    return odd(
+        f"{origin} is a key only after its text was mended (base64, escapes, dashes, or missing lines)",
+        "a public key in PEM, a JWK or a JWK Set",
+        "if this very text is in Users & Groups, have it replaced by what this prints: "
+        "banno-creds keygen --public-from private.pem --public-key -",
     )
 
 
