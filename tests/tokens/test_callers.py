@@ -536,6 +536,23 @@ def test_a_hook_that_raises_for_another_reason_renews_nothing(bank: TokenBank, e
     assert bank.attempts == 1
 
 
+def test_an_auth_that_delegates_sends_the_token_and_renews_it(bank: TokenBank, ec_pem: Path) -> None:
+    class Traced(httpx.Auth):
+        def __init__(self, inner: httpx.Auth) -> None:
+            self.inner = inner
+
+        def auth_flow(self, request: httpx.Request) -> Any:
+            request.headers["x-trace"] = "1"
+            yield from self.inner.auth_flow(request)
+
+    source = _source(bank, ec_pem)
+    refused = source.token().access_token
+    bank.is_taken = lambda token: token != refused
+    with httpx.Client(auth=Traced(BearerAuth(source, origin=bank.origin))) as client:
+        assert client.get(f"{bank.origin}/things").status_code == 200
+    assert bank.attempts == 2
+
+
 def test_a_connection_that_fails_renews_nothing(bank: TokenBank, ec_pem: Path) -> None:
     def broken(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("away")

@@ -191,7 +191,7 @@ SIGNATURES = {
     "TokenSource.token": "(self, *, force_refresh: 'bool' = False) -> 'TokenResponse'",
     "Warned": "(message: 'str', hint: 'str | None' = None)",
 }
-FOR_HTTPX = ("BearerAuth.sync_auth_flow", "BearerAuth.async_auth_flow")
+FOR_HTTPX = ("BearerAuth.auth_flow", "BearerAuth.sync_auth_flow", "BearerAuth.async_auth_flow")
 LIKE_THEIR_BASE = {
     "BannoCredsError": ("ConfigurationError", "KeyLoadError", "PassphraseError", "SigningError"),
     "NetworkError": ("TimedOutError", "UnavailableError", "UntrustedServerError", "UnusableAnswerError"),

@@ -64,6 +64,9 @@ class BearerAuth(httpx.Auth):
             if _put(request, renewed) != authorization:
                 yield request
 
+    # For another auth that delegates to this one: httpx's own would send no token, in silence.
+    auth_flow = sync_auth_flow
+
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same for an `httpx.AsyncClient`, under asyncio or trio."""
         self._check(request)
