@@ -178,7 +178,8 @@ SIGNATURES = {
     "KeySource.file": "(path: 'str | Path') -> 'KeySource'",
     "NetworkError": "(message: 'str', *, retryable: 'bool' = False, retry_after: 'float | None' = None, "
     "hint: 'str | None' = None, details: 'tuple[str, ...]' = (), rule: 'str | None' = None) -> 'None'",
-    "RefusedError": "(message: 'str', *, error: 'str | None', status: 'int', hint: 'str | None' = None, "
+    "RefusedError": "(message: 'str', *, error: 'str | None', status: 'int', description: 'str' = '', "
+    "hint: 'str | None' = None, "
     "details: 'tuple[str, ...]' = (), rule: 'str | None' = None) -> 'None'",
     "TokenResponse": "(access_token: 'str', token_type: 'str', expires_in: 'int | None', scope: 'str | None', "
     "requested_at: 'int', raw: 'Mapping[str, Any]', secrets: 'Secrets' = ()) -> None",
