@@ -25,7 +25,7 @@ from .servers.issuer import Issuer
 from .servers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
@@ -183,6 +183,17 @@ def pauses(how: How) -> list[float]:
     waited: list[float] = []
     how.sleep = waited.append
     return waited
+
+
+def instead(words: Sequence[str], *options: str | Path) -> list[str]:
+    """Return a command line with other values: an option is given once. ``options`` are names and values in turn."""
+    changed = list(words)
+    for name, value in zip(options[::2], options[1::2], strict=True):
+        if name in changed:
+            changed[changed.index(str(name)) + 1] = str(value)
+        else:
+            changed += [str(name), str(value)]
+    return changed
 
 
 def write_private(path: Path, content: bytes) -> Path:

@@ -100,7 +100,8 @@ class Tool:
 
     def log_in(self, *more: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Result:
         """Sign in."""
-        options = [*self.options, "--redirect-uri", self.redirect_uri, *more]
+        redirect = [] if "--redirect-uri" in more else ["--redirect-uri", self.redirect_uri]
+        options = [*self.options, *redirect, *more]
         result = self.cli("login", *options, stdin=stdin, env=env)
         self.browser.done()
         return result

@@ -37,6 +37,10 @@ LAYERS = (
 )
 
 
+# The one import that goes up: a class method that a Python program calls, and that imports when it is called.
+UPWARD = {"config -> profiles.client"}
+
+
 def _names(path: Path) -> tuple[str, ...]:
     """Return a module's name below the package, `__init__` left out."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -100,11 +104,15 @@ def test_no_module_imports_upward() -> None:
         for other in others
         if module and _layer(other) > _layer(module)
     }
-    assert upward == set()
+    assert upward == UPWARD
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert _circle({module: others for module, others in IMPORTS.items() if module}) == []
+    graph = {
+        module: {other for other in others if f"{module} -> {other}" not in UPWARD}
+        for module, others in IMPORTS.items()
+    }
+    assert _circle({module: others for module, others in graph.items() if module}) == []
 
 
 def test_no_wings_import_each_other_in_a_circle() -> None:
@@ -112,7 +120,8 @@ def test_no_wings_import_each_other_in_a_circle() -> None:
     for module, others in IMPORTS.items():
         wing = module.partition(".")[0]
         if wing and _layer(wing) > 0:
-            wings.setdefault(wing, set()).update(other.partition(".")[0] for other in others)
+            below = {other for other in others if f"{module} -> {other}" not in UPWARD}
+            wings.setdefault(wing, set()).update(other.partition(".")[0] for other in below)
             wings[wing].discard(wing)
     assert _circle(wings) == []
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
-from banno_creds.text import printable, setting
+from banno_creds.text import is_placeholder, printable, setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +44,8 @@ CLIENT_AUTHENTICATIONS: Mapping[str, str] = {
     **{name: name for name in ("private_key_jwt", "client_secret_basic", "client_secret_post")},
 }
 """The ways in which a client proves who it is: how they may be given, and their names in the standard."""
+WHOSE = ("application", "person")
+"""Whose token a command may be asked for."""
 
 DEFAULT_ENVIRONMENT = "production"
 DEFAULT_API_BASE = "https://banno.com"
@@ -155,6 +157,7 @@ class ClientConfig:
         client_id_in_body: whether to send ``client_id`` beside the assertion (RFC 7521 section 4.2).
         timeout: how long the whole exchange may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+        allow_other_aud: whether an assertion may go to another server than the one that ``aud`` names.
 
     Raises:
         ConfigurationError: a value is invalid, or contradicts another.
@@ -177,6 +180,26 @@ class ClientConfig:
     timeout: float = DEFAULT_TIMEOUT
     ca_bundle: Path | None = None
     client_id_in_body: bool = False
+    allow_other_aud: bool = False
+
+    @classmethod
+    def from_profile(cls, name: str, file: Location | None = None) -> ClientConfig:
+        """The client and request of a profile; no environment variable is read.
+
+        Args:
+            name: the profile's name.
+            file: the file with the profiles; None for the user's own ``config.toml``.
+
+        Returns:
+            The configuration. Its key is read when it is needed.
+
+        Raises:
+            ConfigurationError: there is no such profile, it has a fault, no client ID or no private key, or is meant
+                for a person's token.
+        """
+        from banno_creds.profiles.client import read_client
+
+        return read_client(name, file)
 
     def __post_init__(self) -> None:
         """Check the values here, because the server would refuse them later and less clearly."""
@@ -186,7 +209,7 @@ class ClientConfig:
         check_timeout(self.timeout)
         check_texts("kid", [self.kid])
         check_texts("aud", [self.aud])
-        check_texts("scope", self.scope)
+        check_scope(self.scope)
         check_texts("resource", self.resource)
         check_texts("params", [text for pair in self.params for text in pair])
         check_names("claims", self.claims, RESERVED_CLAIMS)
@@ -351,7 +374,8 @@ def check_url(url: str, what: str) -> str:
     Raises:
         ConfigurationError: it names all faults at once.
     """
-    faults = []
+    odd = unseen(url)
+    faults = [odd] if odd else []
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -366,6 +390,8 @@ def check_url(url: str, what: str) -> str:
         faults.append("it names no host")
     elif parts.scheme == "http" and not is_loopback(host):
         faults.append("plain http is for loopback only; others could read on the way what is sent there")
+    if host and _is_no_host(host):
+        faults.append(f"its host {host!a} is a placeholder")
     if parts.username is not None or parts.password is not None:
         faults.append("it carries a user name or password")
     if parts.fragment or url.endswith("#"):
@@ -377,6 +403,16 @@ def check_url(url: str, what: str) -> str:
             hint="write it as the provider documents it, with https://; http:// is for localhost alone",
         )
     return url
+
+
+def _is_no_host(host: str) -> bool:
+    """Return whether an example's host was never replaced: see RFC 2606 for the names that no server has."""
+    return (
+        bool(set(host) & set("<>{}$*()"))
+        or host.strip("%[]") != host
+        or host.startswith(("your-", "your.", "your_", "yourserver", "yourhost", "yourdomain", "yourbank"))
+        or f".{host}".endswith((".example.com", ".example.net", ".example.org"))
+    )
 
 
 def check_origin(url: str, what: str) -> str:
@@ -467,12 +503,89 @@ def check_client_id(client_id: str) -> None:
             "the client ID is empty", hint="Users & Groups shows it after the application was saved"
         )
     # RFC 6749 appendix A.1: VSCHAR. White space around it is a line end that was copied by mistake.
-    if client_id != client_id.strip(" \t\r\n\"'`") or not re.fullmatch(r"[\x20-\x7e]+", client_id):
+    odd = unseen(client_id)
+    if odd is not None or not re.fullmatch(r"[\x20-\x7e]+", client_id):
+        around = odd is not None and not odd.startswith("it has a")
+        words = "white space or quotation marks around it" if around else "characters outside ASCII in it"
         raise ConfigurationError(
-            f"the client ID {client_id!a} has white space or quotation marks around it, or characters outside ASCII "
-            "in it",
+            f"the client ID {client_id!a} has {words}" + (f": {odd}" if odd else ""),
             hint="copy it again from Users & Groups; in CI, look at the secret's last character",
         )
+    if is_placeholder(client_id, CLIENT_ID_NAMES):
+        raise ConfigurationError(
+            f"the client ID {client_id!a} is a placeholder: somebody, or a CI job, did not fill it in",
+            hint="give the one that Users & Groups shows; in CI, check how the variable is filled in",
+            rule="client_id.placeholder",
+        )
+
+
+CLIENT_ID_NAMES = r"(?:oauth[-_ ]?)?(?:client|app|application)[-_ ]?id(?:entifier)?|uuid|guid"
+"""What examples have in the place of a client ID, for `text.is_placeholder`."""
+
+
+def check_audience(aud: str | None, endpoints: Iterable[str | None], *, allow_other: bool) -> None:
+    """Refuse to send an assertion to another server than the one that it is for.
+
+    Anybody who gets hold of an assertion can use it at its audience, until it expires.
+
+    Args:
+        aud: the configured audience; None for the endpoint itself.
+        endpoints: where it would go, and what is known to belong to that server: its issuer.
+        allow_other: whether the user said that the two belong together.
+
+    Raises:
+        ConfigurationError: the hosts differ, and nothing says that they belong together.
+    """
+    if aud is None or allow_other:
+        return
+    theirs = [endpoint for endpoint in endpoints if endpoint]
+    host, hosts = _host(aud), {_host(endpoint) for endpoint in theirs}
+    # An audience without a host, such as a URN, is no other server's address.
+    if host is None or host in hosts:
+        return
+    if {host, *hosts} <= _VENDOR or all(map(is_loopback, {host, *map(str, hosts)})):
+        return
+    raise ConfigurationError(
+        f"an assertion for {aud} would go to another server, {theirs[0]}",
+        hint=f"leave {setting('aud')} out; if both belong together, say so with {setting('allow_other_aud')}",
+        rule="assertion.aud.mismatch",
+    )
+
+
+# The hosts of the named environments; the issuer of the older one stands under www.
+_VENDOR = {*(urlsplit(url).hostname for url in ENVIRONMENTS.values()), "www.banno.com"}
+
+
+def _host(url: str) -> str | None:
+    try:
+        host = urlsplit(url.strip()).hostname
+    except ValueError:
+        return url  # it is nobody's
+    return None if host is None else host.rstrip(".")
+
+
+def check_scope(scope: Iterable[str]) -> None:
+    """Check scope values (RFC 6749 section 3.3).
+
+    Args:
+        scope: the values.
+
+    Raises:
+        ConfigurationError: one cannot be sent, is a placeholder, or is a list with commas.
+    """
+    scope = tuple(scope)
+    check_texts("scope", scope)
+    for value in scope:
+        if "," in value:
+            words = " ".join(part for part in value.split(",") if part)
+            raise ConfigurationError(
+                f"{setting('scope')} {value!a} has a comma in it, and scopes are separated by blanks",
+                hint=f"write {setting('scope')} '{words}'",
+            )
+        if is_placeholder(value, "scopes?"):
+            raise ConfigurationError(
+                f"{setting('scope')} {value!a} is a placeholder", hint="name a scope that the application was given"
+            )
 
 
 def check_texts(name: str, texts: Iterable[str | None]) -> None:
@@ -485,11 +598,12 @@ def check_texts(name: str, texts: Iterable[str | None]) -> None:
     Raises:
         ConfigurationError: one has a control character in it.
     """
-    if any(text is not None and not text.isprintable() for text in texts):
-        raise ConfigurationError(
-            f"{setting(name)} has a control character in it, such as a line end",
-            hint="take it out; in CI, look at the last character of a variable",
-        )
+    for text in texts:
+        if text is not None and not text.isprintable():
+            raise ConfigurationError(
+                f"{setting(name)} has a control character in it, such as a line end: {unseen(text)}",
+                hint="take it out; in CI, look at the last character of a variable",
+            )
 
 
 def check_names(name: str, names: Iterable[str], reserved: Mapping[str, str]) -> None:

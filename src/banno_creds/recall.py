@@ -33,7 +33,7 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
-_FORMAT = f"banno-creds {__version__} answer 2"
+_FORMAT = f"banno-creds {__version__} answer 3"
 # They decide whom we trust, and which way a request goes.
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 WAY = ("SSL_CERT_FILE", "SSL_CERT_DIR", *_PROXIES)

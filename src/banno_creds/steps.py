@@ -31,6 +31,13 @@ class KeyLoaded(NamedTuple):
     fingerprint: str
 
 
+class TokenChosen(NamedTuple):
+    """Whose token it will be, and what decided that."""
+
+    whose: str
+    why: str
+
+
 class SecretRead(NamedTuple):
     """The client secret was read; ``method`` is how it will be sent."""
 
@@ -161,7 +168,8 @@ class TokenRejected(NamedTuple):
 
 
 Happened = (
-    KeyLoaded
+    TokenChosen
+    | KeyLoaded
     | SecretRead
     | EndpointDiscovered
     | AssertionBuilt

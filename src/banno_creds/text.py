@@ -50,6 +50,73 @@ def sentence(message: str) -> str:
     return message[0].upper() + message[1:] if message.partition(" ")[0] in _FIRST_WORDS else message
 
 
+# --- What cannot be seen, and what was never filled in --------------------------------------------------------------
+
+_NAMES = {"\n": "a line end", "\r": "a carriage return (CR)", "\t": "a tab", " ": "a blank"}
+_QUOTES = "\"'`\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e"
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+
+
+def unseen(text: str) -> str | None:
+    """Say what a value has that nobody sees in it, or takes for something else.
+
+    Args:
+        text: the value, such as a path that does not exist.
+
+    Returns:
+        A clause such as ``it ends with a line end``; None if there is no such thing.
+    """
+    for verb, char in (("ends", text[-1:]), ("begins", text[:1])):
+        if char.isspace() or not char.isprintable():
+            return f"it {verb} with {_name(char)}"
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        return "it has quotation marks around it"
+    for verb, char in (("ends", text[-1:]), ("begins", text[:1])):
+        if char and char in _QUOTES:
+            return f"it {verb} with a quotation mark"
+    odd = (char for char in text if not char.isprintable() or char in _DASHES or (char in _QUOTES and char > "~"))
+    return next((f"it has {_name(char)} in it" for char in odd), None)
+
+
+def _name(char: str) -> str:
+    if char in _NAMES:
+        return _NAMES[char]
+    from unicodedata import name
+
+    known = "byte order mark" if char == "\ufeff" else name(char, "control character").lower()
+    return f"{'an' if known[0] in 'aeiou' else 'a'} {known} (U+{ord(char):04X})"
+
+
+# What a person, a template or a CI job should have replaced by a value.
+_NOT_FILLED_IN = (
+    r"<.*>|\[.*\]|\(.*\)|\{.*\}|#\{.*\}#?|\$\w+|%\w+%|!\w+!|@\w+@|__+\w+__+"
+    r"|.*(?:\$\{.*\}|\$\(.*\)|\{\{.*\}\}).*"
+    r"|[*\u2022?_-]+|\.{2,}|\u2026"
+    r"|(?:(?:your|the|my|some|an?|insert|enter|put|paste|replace(?:[-_ ]?with)?|example|sample|dummy|test)[-_ ]?)*"
+    r"(?:WHAT)(?:[-_ ]?(?:(?:goes[-_ ]?)?here|value|placeholder))*"
+    r"|your[-_ ].*|(?:insert|enter|put|paste)[-_ ].*[-_ ]here|replace[-_ ]?with[-_ ].*"
+    r"|(?:change|replace)[-_ ]?(?:me|this|it)"
+    r"|todo|tbd|fixme|placeholder|example|undefined|null|none|nil|n/a|redacted"
+    r"|x{3,}|(?:x+[-_ ])+x+|(.)\1{7}(?:-\1{4}){3}-\1{12}"
+)
+
+
+def is_placeholder(text: str, what: str) -> bool:
+    """Return whether a value is one that somebody forgot to fill in, such as ``<client-id>`` or ``${CLIENT_ID}``.
+
+    Args:
+        text: the value.
+        what: a regular expression for the setting's own name, which many examples have in the value's place.
+    """
+    bare = text.strip().strip(_QUOTES).strip()
+    # Nearly every real value is one of these, and to compile the pattern takes a while.
+    if len(bare) == 36 and bare.count("-") == 4 and not set(bare) - set("0123456789abcdef-"):
+        return len(set(bare)) < 3 or bare.startswith("12345678-1234-1234-1234-1234567890")
+    if bare == "openid" or (bare.startswith("https://") and not set(bare) & set("<{$[")):
+        return False
+    return re.fullmatch(_NOT_FILLED_IN.replace("WHAT", what), bare, re.IGNORECASE | re.DOTALL) is not None
+
+
 # --- Settings by their names ----------------------------------------------------------------------------------------
 
 # Private-use characters: `printable` removes them from all text that comes from outside, so only we write them.

@@ -14,7 +14,7 @@ import jwt
 import pytest
 
 from banno_creds.sandbox import Client, Sandbox
-from tests.conftest import CLIENT_ID, write_private
+from tests.conftest import CLIENT_ID, instead, write_private
 from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def test_the_curl_command_opens_the_key_and_passes_every_proxy_by(
 ) -> None:
     encrypted = write_private(tmp_path / "encrypted.pem", rsa_key.pem(b"open sesame"))
     secret = write_private(tmp_path / "it's secret", b"open sesame\n")
-    result = cli(*ask, "-q", "--curl", "--private-key", encrypted, "--passphrase-file", secret)
+    result = cli(*instead(ask, "--private-key", encrypted), "-q", "--curl", "--passphrase-file", secret)
     assert "open sesame" not in result.stderr
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -386,7 +386,7 @@ def test_an_assertion_for_one_server_never_goes_to_another(
     ("more", "rule"),
     [
         (["--client-id", "nobody"], "unknown"),
-        (["--aud", "https://elsewhere.example/token"], "aud"),
+        (["--aud", "http://127.0.0.1:1/token"], "aud"),
         (["--kid", "unknown"], "kid"),
     ],
     ids=["unknown client", "wrong aud", "kid with a PEM"],
@@ -394,7 +394,7 @@ def test_an_assertion_for_one_server_never_goes_to_another(
 def test_a_refusal_is_exit_4_with_the_servers_words_and_a_hint(
     cli: Cli, ask: list[str], sandbox_log: list[str], more: list[str], rule: str
 ) -> None:
-    result = cli(*ask, *more)
+    result = cli(*instead(ask, *more))
     assert (result.code, result.stdout) == (4, "")
     assert "✗   The server refused the client: invalid_client — client authentication failed\n" in result.stderr
     exchange = r"\n {4}401 UNAUTHORIZED from http://127\S+ · application/json · x-request-id [0-9a-f]{32}\n"
@@ -407,7 +407,7 @@ def test_another_key_is_refused(cli: Cli, ask: list[str], tmp_path: Path, sandbo
     from banno_creds.jose import keys
 
     other = write_private(tmp_path / "other.pem", keys.generate("rsa").pem())
-    result = cli(*ask, "-q", "--private-key", other)
+    result = cli(*instead(ask, "--private-key", other), "-q")
     assert result.code == 4
     assert result.stderr.startswith("✗   The server refused the client: invalid_client")
 

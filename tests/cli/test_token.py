@@ -24,7 +24,7 @@ from banno_creds.profiles import lookup as profiles
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.storage import own_files
 from banno_creds.tokens.client_credentials import ClientCredentials
-from tests.conftest import CLIENT_ID, How, Result, write_private
+from tests.conftest import CLIENT_ID, How, Result, instead, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,8 +220,6 @@ def test_a_file_of_github_that_cannot_be_written_is_an_error_before_the_request_
 # --- which token ----------------------------------------------------------------------------------------------------
 
 DIFFERENT: dict[str, list[str]] = {
-    "client ID": ["--client-id", "another"],
-    "endpoint": ["--token-endpoint", "URL?"],
     "alg": ["--alg", "ES256"],
     "kid": ["--kid", "thumbprint"],
     "aud": ["--aud", "URL"],
@@ -246,10 +244,12 @@ def test_a_run_that_differs_in_anything_is_given_a_token_of_its_own(
         ["openssl", "req", "-x509", "-key", str(rsa_pem), "-subj", "/CN=ca"], capture_output=True, check=True
     )
     (tmp_path / "ca.pem").write_bytes(pem.stdout)
-    places = {"URL?": f"{issuer.url}?", "URL": issuer.url, "BUNDLE": str(tmp_path / "ca.pem")}
+    places = {"URL": issuer.url, "BUNDLE": str(tmp_path / "ca.pem")}
     runs = {name: [*ask, *(places.get(word, word) for word in more)] for name, more in DIFFERENT.items()}
+    runs["client ID"] = instead(ask, "--client-id", "another")
+    runs["endpoint"] = instead(ask, "--token-endpoint", f"{issuer.url}?")
     runs["nothing"] = ask
-    runs["key"] = [*ask, "--private-key", str(rsa_pem)]
+    runs["key"] = instead(ask, "--private-key", rsa_pem)
     given = {name: cli(*run).stdout for name, run in runs.items()}
     assert len(set(given.values())) == len(runs) == len(issuer.forms)
     assert {name: cli(*run).stdout for name, run in runs.items()} == given
@@ -260,8 +260,8 @@ def test_the_same_key_by_another_way_is_given_the_same_token(
     cli: Cli, ask: list[str], issuer: Issuer, ec_pem: Path, tmp_path: Path
 ) -> None:
     first = cli(*ask)
-    assert cli(*ask, "--private-key", write_private(tmp_path / "copy", ec_pem.read_bytes())) == first
-    assert cli(*ask, "--private-key", "-", stdin=ec_pem.read_bytes()) == first
+    assert cli(*instead(ask, "--private-key", write_private(tmp_path / "copy", ec_pem.read_bytes()))) == first
+    assert cli(*instead(ask, "--private-key", "-"), stdin=ec_pem.read_bytes()) == first
     without = [*ask[:3], *ask[5:]]
     assert cli(*without, env={"BANNO_CREDS_PRIVATE_KEY_PEM": ec_pem.read_text()}) == first
     assert len(issuer.forms) == 1
@@ -274,7 +274,7 @@ def test_a_key_in_a_pipe_is_read_once(ask: list[str], ec_pem: Path) -> None:
         os.write(writing, ec_pem.read_bytes())
         os.close(writing)
         done = subprocess.run(
-            [sys.executable, "-m", "banno_creds", *ask, "--private-key", f"/dev/fd/{reading}"],
+            [sys.executable, "-m", "banno_creds", *instead(ask, "--private-key", f"/dev/fd/{reading}")],
             pass_fds=[reading],
             capture_output=True,
             timeout=60,
@@ -290,7 +290,7 @@ def test_a_key_in_a_named_pipe_is_read_once(cli: Cli, ask: list[str], ec_pem: Pa
     for _ in range(2):
         writer = threading.Thread(target=pipe.write_bytes, args=(ec_pem.read_bytes(),))
         writer.start()
-        assert cli(*ask, "--private-key", pipe) == _good("openid.1")
+        assert cli(*instead(ask, "--private-key", pipe)) == _good("openid.1")
         writer.join(10)
 
 
@@ -406,7 +406,7 @@ def test_a_refusal_is_remembered_and_says_how_long_ago_and_how_to_try_anyway(
     ), again.stderr
     assert cli(*ask, "-v").code == 4
     assert len(issuer.forms) == 1
-    assert cli(*ask, "--private-key", rsa_pem).code == 4
+    assert cli(*instead(ask, "--private-key", rsa_pem)).code == 4
     assert cli(*ask, "--scope", "full").code == 4
     assert len(issuer.forms) == 3
     issuer.failure = None

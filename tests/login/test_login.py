@@ -979,8 +979,9 @@ def begun(provider: OpenIdProvider, ec_pem: Path, tool: Tool) -> Iterator[Callab
     def begin(*more: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         names = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
         environment = {name: value for name, value in os.environ.items() if name not in names} | (env or {})
+        redirect = [] if "--redirect-uri" in more else ["--redirect-uri", tool.redirect_uri]
         process = subprocess.Popen(
-            [sys.executable, "-m", "banno_creds", "login", *tool.options, "--redirect-uri", tool.redirect_uri, *more],
+            [sys.executable, "-m", "banno_creds", "login", *tool.options, *redirect, *more],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -651,7 +651,7 @@ def waiting_for_the_lock(tool: Tool) -> Iterator[subprocess.Popen[str]]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         process = started(tool, "-v", "--no-cache", "--force-refresh")
         assert process.stderr is not None
-        assert "Login" in process.stderr.readline()
+        assert any("Login" in line for line in process.stderr)
         yield process
     finally:
         os.close(descriptor)

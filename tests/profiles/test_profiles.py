@@ -164,7 +164,7 @@ client_id = "{CLIENT_ID}"
 private_key = "{rsa_pem}"
 alg = "RS256"
 kid = "k1"
-aud = "https://a.example/"
+aud = "http://127.0.0.1/"
 lifetime = 100
 iat = true
 token_endpoint = "{server.url}"
@@ -189,7 +189,7 @@ p = "q r"
     claims = jwt.decode(assertion, options={"verify_signature": False})
     assert {name: claims[name] for name in ("iss", "aud", "n", "deep")} == {
         "iss": CLIENT_ID,
-        "aud": "https://a.example/",
+        "aud": "http://127.0.0.1/",
         "n": 1,
         "deep": {"x": [True, "y"]},
     }
@@ -201,7 +201,7 @@ def test_every_setting_is_an_option_by_its_name() -> None:
 
     written = {parameter.name for parameter in add.params} - {"name", "config", "make_default", "force"}
     assert written == set(profile_settings.SETTINGS)
-    names = set(ClientConfig.__dataclass_fields__) - {"passphrase"}
+    names = set(ClientConfig.__dataclass_fields__) - {"passphrase", "allow_other_aud"}
     assert names < {*profile_settings.SETTINGS}
 
 
@@ -306,13 +306,15 @@ def test_an_issuer_in_a_profile_is_asked_for_its_endpoint(cli: Cli, server: Scri
 
 
 @pytest.mark.parametrize("key", ["/no/such/key.pem", "KEY"])
-def test_a_key_in_a_variable_comes_before_the_profiles(cli: Cli, ec_pem: Path, rsa_pem: Path, key: str) -> None:
-    write(f'[profiles.a]\nclient_id = "a"\nprivate_key = "{key.replace("KEY", str(rsa_pem))}"\n')
+def test_a_key_in_a_variable_comes_before_the_default_profiles(
+    cli: Cli, ec_pem: Path, rsa_pem: Path, key: str
+) -> None:
+    write(f'default = "a"\n[profiles.a]\nclient_id = "a"\nprivate_key = "{key.replace("KEY", str(rsa_pem))}"\n')
     for env in (
         {"BANNO_CREDS_PRIVATE_KEY_PEM": ec_pem.read_text()},
         {"BANNO_CREDS_PRIVATE_KEY": str(ec_pem)},
     ):
-        result = cli("sign-jwt", "-q", "--profile", "a", env=env)
+        result = cli("sign-jwt", "-q", env=env)
         assert (result.code, result.stderr) == (0, "")
         assert jwt.get_unverified_header(result.stdout.strip())["alg"] == "ES256"
 
@@ -396,7 +398,11 @@ AS_DOCUMENTED = "write it as the provider documents it, with https://; http:// i
         ("iat = 1", "iat must be true or false, and is a number", "for example: iat = true"),
         ("kid = 2026-11-21", "kid must be text in quotes, and is a date or time", 'for example: kid = "…"'),
         ('kid = ""', "kid is empty", "give kid a value, or leave it out"),
-        ('kid = "a\\n"', "kid has a control character in it, such as a line end", "take it out"),
+        (
+            'kid = "a\\n"',
+            "kid has a control character in it, such as a line end: it ends with a line end",
+            "take it out",
+        ),
         (
             "scope = 1",
             "scope must be text in quotes or an array of such, and is a number",
@@ -472,8 +478,11 @@ def test_a_setting_that_cannot_be_meant_names_the_profile_the_file_and_the_line(
     result = cli("sign-jwt", "--private-key", "x")
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr == f"✗   {words}\n    in profile a of {file}, line 5\n    Next: {hint}\n"
-    assert cli("profile", "show", "a").stderr == result.stderr
-    assert cli("profile", "show", "b").code == 0  # it stops nobody else
+    shown = cli("profile", "show", "a")  # it is shown, with its fault
+    assert (shown.code, shown.stdout) == (0, "[profiles.a]\n")
+    place = f"in profile a of {file}, line 5"
+    assert shown.stderr.casefold() == f"!   profile a cannot be used: {words}\n    {place}: {hint}\n".casefold()
+    assert cli("profile", "show", "b").stderr == ""  # it stops nobody else
 
 
 def test_a_client_id_with_a_line_end_is_one_clear_error(cli: Cli) -> None:
@@ -497,7 +506,7 @@ def test_two_endpoints_in_one_profile_exclude_each_other(cli: Cli) -> None:
 
 def test_a_line_is_not_named_where_it_would_be_a_guess(cli: Cli) -> None:
     file = write('[profiles.a]\nkid = """\nlifetime = 1"""\nlifetime = 0\n')
-    assert f"in profile a of {file}\n" in cli("profile", "show", "a").stderr
+    assert f"in profile a of {file}\n" in cli("sign-jwt", "--profile", "a").stderr
 
 
 @pytest.mark.parametrize(
@@ -580,7 +589,7 @@ def test_a_good_name_works_everywhere(
     assert cli("profile", "add", name, "--client-id", name, "--private-key", rsa_pem, "--default").code == 0
     assert sign("--profile", name)["iss"] == name
     assert sign()["iss"] == name
-    assert cli("profile", "list").stdout == f"{name}\n"
+    assert [line for line in cli("profile", "list").stdout.splitlines() if line[:1] != " "] == [name]
     assert cli("profile", "remove", name).code == 0
 
 
@@ -670,7 +679,7 @@ def test_a_list_says_that_the_default_is_not_there(cli: Cli, tmp_path: Path) -> 
     result = cli("profile", "list", "--config", file)
     assert (result.code, result.stdout, result.stderr) == (
         0,
-        "a\n",
+        f"a\n    endpoint   {DEFAULT}\n",
         (f"!   The default, xyz, is not among them\n    banno-creds profile default NAME --config {file}\n"),
     )
 
@@ -829,13 +838,14 @@ def test_a_path_that_leads_nowhere_says_which_profile_it_came_from(
 @pytest.mark.parametrize("name", list(profile_settings.SECRETS))
 def test_a_secret_in_a_profile_says_where_it_belongs_and_is_never_shown(cli: Cli, name: str) -> None:
     file = write(f'[profiles.a]\nlifetime = "hunter1"\n{name} = "hunter2"\n')
-    for args in (["sign-jwt", "--profile", "a"], ["profile", "show", "a"]):
-        result = cli(*args)
-        assert (result.code, result.stdout) == (2, "")
-        assert result.stderr == (
-            f"✗   {name} is a secret, and has no place in this file (not shown here)\n"
-            f"    in profile a of {file}, line 3\n    Next: {spelled(profile_settings.SECRETS[name])}\n"
-        )
+    result = cli("sign-jwt", "--profile", "a")
+    words = f"{name} is a secret, and has no place in this file (not shown here)"
+    hint = spelled(profile_settings.SECRETS[name])
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == f"✗   {words}\n    in profile a of {file}, line 3\n    Next: {hint}\n"
+    shown = cli("profile", "show", "a")
+    assert (shown.code, shown.stdout) == (0, "[profiles.a]\n")
+    assert shown.stderr == f"!   profile a cannot be used: {words}\n    in profile a of {file}, line 3: {hint}\n"
 
 
 def test_a_secret_among_the_parameters_is_never_shown(cli: Cli) -> None:
@@ -865,7 +875,7 @@ def test_a_private_key_in_a_profile_is_never_shown(cli: Cli, rsa_key: PrivateKey
     )
     assert pem[40:80] not in result.stderr
     assert "xxxx" not in result.stderr
-    assert cli("profile", "show", "a").stdout == ""
+    assert cli("profile", "show", "a").stdout == "[profiles.a]\n"
 
 
 def test_a_key_in_place_of_the_file_or_the_name_is_never_shown(cli: Cli, rsa_pem: Path) -> None:
@@ -1063,7 +1073,8 @@ def _compare(text: str, name: str | None) -> bool:
 def test_the_list_is_the_names_in_order(cli: Cli) -> None:
     file = write(HAND_WRITTEN)
     result = cli("profile", "list")
-    assert (result.code, result.stdout, result.stderr) == (0, "test\nlive\n", "The default: live\n")
+    of_test, of_live = (f"{name}\n    client ID  {name[0]}\n    endpoint   {DEFAULT}\n" for name in ("test", "live"))
+    assert (result.code, result.stdout, result.stderr) == (0, f"{of_test}\n{of_live}", "The default: live\n")
     as_json = cli("profile", "list", "-o", "json")
     assert (as_json.code, as_json.stderr) == (0, "")
     listed = json.loads(as_json.stdout)
@@ -1101,7 +1112,7 @@ def test_the_list_as_json_has_whose_each_is_and_where_it_asks_and_no_secret(
 ) -> None:
     write(f"[profiles.a]\n{lines}\n[profiles.b]\nclient_id = 'b'\n")
     result = cli("profile", "list", "-o", "json")
-    none = dict.fromkeys(("client_id", "token_endpoint", "issuer", "fault"))
+    none = dict.fromkeys(("client_id", "token_endpoint", "issuer", "fault", "private_key", "client_secret_file"))
     assert (result.code, result.stderr) == (0, "")
     assert json.loads(result.stdout)["profiles"] == [
         {"name": "a", **none, **members},
@@ -1134,6 +1145,7 @@ def test_a_profile_is_shown_as_toml_and_as_json(cli: Cli) -> None:
         "file": str(file),
         "default": True,
         "settings": {"scope": ["x y"], "private_key": f"{file.parent}/k.pem", "claims": {"n": 1}},
+        "fault": None,
     }
 
 
@@ -1169,7 +1181,12 @@ def test_without_a_name_the_default_is_shown(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "near"), [("lsit", "list"), ("rm", "remove"), ("xyz", "--help"), ("defualt", "default")]
+    ("typed", "near"),
+    [
+        *(("lsit", "list"), ("defualt", "default"), ("rm", "remove"), ("delete", "remove"), ("use", "default")),
+        *(("create", "add"), ("new", "add"), ("edit", "set"), ("update", "set"), ("ls", "list"), ("LS", "list")),
+        *(("get", "show"), ("Show", "show"), ("switch", "default"), ("zzzz", "--help")),
+    ],
 )
 def test_a_misspelt_command_of_the_group_names_the_nearest(cli: Cli, typed: str, near: str) -> None:
     result = cli("profile", typed)
@@ -1185,6 +1202,8 @@ def test_a_misspelt_command_of_the_group_names_the_nearest(cli: Cli, typed: str,
         ("profile show t", ["test"]),
         ("profile remove t", ["test"]),
         ("profile default t", ["test"]),
+        ("profile set t", ["test"]),
+        ("profile set test --unset ki", ["kid"]),
         ("profile default --config OTHER ''", ["other"]),
         ("sign-jwt --config OTHER --profile ''", ["other"]),
         ("sign-jwt --config NONE --profile ''", []),

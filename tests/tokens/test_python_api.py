@@ -172,7 +172,7 @@ SIGNATURES = {
     "lifetime: 'int' = 60, iat: 'bool' = False, claims: 'Mapping[str, Any]' = <factory>, "
     "scope: 'tuple[str, ...]' = ('openid',), resource: 'tuple[str, ...]' = (), "
     "params: 'tuple[tuple[str, str], ...]' = (), timeout: 'float' = 30.0, ca_bundle: 'Path | None' = None, "
-    "client_id_in_body: 'bool' = False) -> None",
+    "client_id_in_body: 'bool' = False, allow_other_aud: 'bool' = False) -> None",
     "KeySource": "(origin: 'str', path: 'Path | None' = None, content: 'bytes | None' = None, "
     "allow_writable: 'bool' = False) -> None",
     "KeySource.file": "(path: 'str | Path') -> 'KeySource'",

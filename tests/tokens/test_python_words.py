@@ -69,6 +69,13 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a resource that is one text": (_config(resource="https://a.example"), ('resource=("…",)',)),
     "a kid with a line end": (_config(kid="a\n"), ("kid has",)),
     "an aud with a line end": (_config(aud="a\n"), ("aud has",)),
+    "a client ID that was not filled in": (_config(client_id="${CLIENT_ID}"), ("client ID", "placeholder")),
+    "an aud of another server": (
+        lambda: TokenSource(dataclasses.replace(CONFIG, aud="https://a.example/token")).token(),
+        ("aud", "allow_other_aud"),
+    ),
+    "a scope with a comma": (_config(scope=("a,b",)), ("scope 'a,b' has a comma", "write scope 'a b'")),
+    "a scope that was not filled in": (_config(scope=("<scope>",)), ("scope '<scope>' is a placeholder",)),
     "a scope with a line end": (_config(scope=("a\n",)), ("scope has",)),
     "a resource with a line end": (_config(resource=("a\n",)), ("resource has",)),
     "a param with a line end": (_config(params=(("a", "b\n"),)), ("params has",)),

@@ -195,7 +195,7 @@ def test_every_part_of_a_configuration_is_a_part_of_the_request_or_changes_no_to
     parts = {field.name for field in fields(Request)}
     settings = {field.name for field in fields(ClientConfig)}
     assert parts - settings == {"key", "way"}
-    assert settings - parts == {"private_key", "passphrase", "timeout"}
+    assert settings - parts == {"private_key", "passphrase", "timeout", "allow_other_aud"}
 
 
 def test_where_the_key_is_and_how_long_one_waits_change_no_token(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
     """
     report = report_for(values)
     _check_standard_input(values)
-    whose = credentials(context, values)
+    whose = credentials(context, values, report)
 
     def answered(answer: AnswerReceived) -> None:
         if not report.silent:  # the steps are left out by default, the status only if --quiet is given

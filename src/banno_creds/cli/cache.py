@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.groups import Group
-from banno_creds.cli.parameters import Choice, Command, option
+from banno_creds.cli.options import CONFIG
+from banno_creds.cli.parameters import Choice, Command, complete_profile, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import ConfigurationError, OutputError
 from banno_creds.storage import own_files
@@ -17,6 +18,8 @@ from banno_creds.text import printable
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.cache_entry import Entry
 
@@ -59,18 +62,48 @@ def list_entries(output: str) -> None:
         Report().note("The cache is empty.")
 
 
-@command.command("clear", cls=Command, short_help="Remove everything from the cache.")
-def clear() -> None:
+@command.command("clear", cls=Command, short_help="Remove everything, or one profile's tokens, from the cache.")
+@option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=complete_profile,
+    command="cache-clear",  # BANNO_CREDS_PROFILE, which is for the other commands, must not leave the rest behind
+    help="Remove only the tokens of this profile's client.",
+)
+@CONFIG
+def clear(profile: str | None, config: str | None) -> None:
     """Remove everything from the cache. The tokens themselves stay valid until they expire."""
+    belongs = None if profile is None else _of_profile(profile, config)
     cache = _open()
     try:
-        removed = cache.clear() if cache is not None else 0
+        removed = cache.clear(belongs) if cache is not None else 0
     except OSError as failure:
         raise OutputError(
             f"the cache could not be cleared: {failure.filename}: {failure.strerror}",
             hint="check who owns it and its mode",
         ) from None
     Report().note(f"Removed {removed} {'entry' if removed == 1 else 'entries'} from the cache.")
+
+
+def _of_profile(name: str, config: str | None) -> Callable[[Entry], bool]:
+    """Return what tells the entries of a profile's client, its application's and its person's tokens alike."""
+    from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS
+    from banno_creds.profiles.lookup import find_profile
+
+    profile = find_profile(name, config)
+    settings = {} if profile is None else profile.settings
+    if "client_id" not in settings:
+        raise ConfigurationError(f"profile {name} has no client_id, and so no tokens of its own in the cache")
+    environment = ENVIRONMENTS[settings.get("environment", DEFAULT_ENVIRONMENT)]
+    issuer = settings.get("issuer")
+    endpoint = settings.get("token_endpoint", environment) if issuer is None else None
+
+    def belongs(entry: Entry) -> bool:
+        about = entry.about
+        where = (about.get("issuer") == issuer) if issuer is not None else (about.get("token_endpoint") == endpoint)
+        return about.get("client_id") == settings["client_id"] and where
+
+    return belongs
 
 
 def _open() -> TokenCache | None:

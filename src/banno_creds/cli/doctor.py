@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.inputs import check_file_or_url, expand
 from banno_creds.cli.options import key_options, request_options
-from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, option
+from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, held, option
 from banno_creds.cli.report import Report, as_option, write_result
 from banno_creds.cli.settings import client_config, endpoint, run_for
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
@@ -185,7 +185,7 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Settin
         by_default = source is ParameterSource.DEFAULT
         if name == "environment" and (by_default if several else token_endpoint != ENVIRONMENTS[str(value)]):
             continue  # another option names the endpoint
-        if name == "private_key" and os.environ.get(KEY_VARIABLE) and source is not ParameterSource.COMMANDLINE:
+        if name == "private_key" and held(context, KEY_VARIABLE) and source is not ParameterSource.COMMANDLINE:
             settings.append(Setting("private-key", "the key itself, not shown", KEY_VARIABLE))
         elif value not in (None, (), "") and (not by_default or name in _ALWAYS_SHOWN):
             settings.append(

@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.cli.parameters import held
 from banno_creds.cli.report import Report
 from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE, KeySource, is_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key_file
-from banno_creds.storage.secret_files import MOST_BYTES, as_utf8, read_file, read_private_file
+from banno_creds.storage.secret_files import (
+    MOST_BYTES,
+    as_utf8,
+    no_such_file,
+    read_file,
+    read_private_file,
+    secret_line,
+)
+from banno_creds.text import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +116,7 @@ def key_source(
 ) -> KeySource:
     """Return where the private key is: by the option, else the environment, else the profile."""
     source = context.get_parameter_source("private_key")
-    in_variable = "" if source is ParameterSource.COMMANDLINE else os.environ.get(KEY_VARIABLE, "")
+    in_variable = "" if source is ParameterSource.COMMANDLINE else held(context, KEY_VARIABLE)
     if private_key and in_variable and source is ParameterSource.ENVIRONMENT:
         raise ConfigurationError(
             f"BANNO_CREDS_PRIVATE_KEY and {KEY_VARIABLE} are both set, and only one key can sign",
@@ -122,13 +131,22 @@ def key_source(
                 hint="use that one; `banno-creds exec` takes the key's variables away from its command on purpose",
             )
         raise ConfigurationError(
-            "no private key was given",
+            "no private key was given" + but_empty("BANNO_CREDS_PRIVATE_KEY", KEY_VARIABLE),
             hint="add --private-key FILE, or set BANNO_CREDS_PRIVATE_KEY to its path or "
             f"{KEY_VARIABLE} to the key itself",
         )
     if private_key == "-":
         return KeySource("standard input", content=stdin.read("the private key"))
     return KeySource(private_key, path=expand(private_key), allow_writable=allow_writable)
+
+
+def but_empty(*variables: str) -> str:
+    """Return what to add to a message about a missing setting: its variable is there, and nothing is in it.
+
+    A CI job has such a variable if the secret's name is misspelt.
+    """
+    empty = [variable for variable in variables if os.environ.get(variable) == ""]
+    return f": {' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} set, but empty" if empty else ""
 
 
 def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None = None) -> Callable[[], bytes | None]:
@@ -185,8 +203,10 @@ def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> byt
     if file == "-":
         secret = stdin.read(f"the {what}")
     elif not os.path.exists(expand(file)):  # noqa: PTH110 - unlike Path's, it never raises
+        odd = unseen(file)
         raise ConfigurationError(
-            f"the {what} file does not exist (its name is not shown: it might be the {what})",
+            f"the {what} file does not exist (its name is not shown: it might be the {what})"
+            + (f": {odd}" if odd else ""),
             hint=f"{option} wants a file's path, or - for standard input; never the {what} itself",
         )
     else:
@@ -194,16 +214,7 @@ def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> byt
         for message, hint in found.warnings:
             Report().warning(message, hint)
         secret = found.content
-    secret = as_utf8(secret).removesuffix(b"\n").removesuffix(b"\r")
-    if not secret:
-        raise ConfigurationError(f"the {what} is empty", hint="put it into the file, on one line")
-    if b"\n" in secret:
-        raise ConfigurationError(
-            f"the {what} has more than one line",
-            hint="put it into the file on one line"
-            + ("; OpenSSL reads the first line only" if what == "passphrase" else ""),
-        )
-    return secret
+    return secret_line(secret, what)
 
 
 def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> SecretSource | None:
@@ -243,5 +254,5 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
 def check_file_or_url(value: str) -> str:
     """Refuse a file that does not exist; URLs are checked elsewhere."""
     if not is_url(value) and not os.path.exists(value):  # noqa: PTH110 - unlike Path's, it never raises
-        raise ConfigurationError(f"no such file: {value}", hint="give a file's path, or a URL with https://")
+        raise no_such_file(value).but(hint="give a file's path, or a URL with https://")
     return value

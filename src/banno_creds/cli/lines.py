@@ -78,6 +78,8 @@ def _row(verdict: Verdict, looks_at: str, said: Line) -> tuple[Line, str, int]:
 def describe(step: steps.Happened | LoginStep, *, show_secrets: bool = False) -> tuple[str, list[Line]]:
     """Return a step in words: a title, and the lines below it."""
     match step:
+        case steps.TokenChosen():
+            return "Whose token", [_plain(printable(f"{step.whose} · {step.why}"))]
         case steps.KeyLoaded():
             return "Private key", [
                 _plain(printable(f"{step.origin} · {step.description} · {step.alg}")),

@@ -14,7 +14,7 @@ from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import login_options, steps_options
 from banno_creds.cli.parameters import Choice, Command, option, spelling
-from banno_creds.cli.settings import persons_client, report_for, run_for, session_store
+from banno_creds.cli.settings import persons_client, report_for, run_for, session_store, tell_whose
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import read_file
@@ -134,6 +134,8 @@ def command(
             from banno_creds.redirection import pages
 
             endpoint.finish(pages.me(session.claims), "/me")
+    if store is not None and not report.quiet:
+        tell_whose(context, report, signed_in=store.exists())
     report.end()
     write_token(response, output)
 

@@ -11,7 +11,7 @@ import click
 from banno_creds.cli.browser import open_browser
 from banno_creds.cli.options import person_options, steps_options
 from banno_creds.cli.parameters import Command, option
-from banno_creds.cli.settings import report_for, run_for, signed_in
+from banno_creds.cli.settings import report_for, run_for, signed_in, tell_whose
 from banno_creds.errors import ConfigurationError, TimedOutError
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def command(
         done = "Forgotten on this machine, and nobody was told" if only_here else "Signed out"
         if not report.quiet:
             report.note(f"{done}: the tokens of {login.store.owner.words}.")
+            tell_whose(context, report, signed_in=False)
         if provider is None or only_here:
             return
         # The provider's own login would sign the same person in again without a question.

@@ -130,10 +130,13 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
     message = error.format_message().rstrip(".")
     option = error.param if isinstance(error, click.BadParameter) else None
     if isinstance(option, click.Option) and error.ctx is not None:
+        from banno_creds.cli.inputs import but_empty
+
         name = option.opts[0]
         if isinstance(error, click.MissingParameter):
             hint = f"add {name} {option.metavar}, or set {option.envvar}"
-            return ConfigurationError(f"{name} is missing", hint=_or_a_profile(error.ctx, hint))
+            empty = but_empty(str(option.envvar))
+            return ConfigurationError(f"{name} is missing{empty}", hint=_or_a_profile(error.ctx, hint))
         source = error.ctx.get_parameter_source(str(option.name))
         if source is click.core.ParameterSource.ENVIRONMENT:
             name = str(option.envvar)

@@ -38,7 +38,7 @@ def obtain(context: click.Context, values: Mapping[str, Any], report: Report) ->
     """Obtain a token as the options say."""
     from banno_creds.tokens.cache import open_cache
 
-    whose, run = credentials(context, values), run_for(context, report)
+    whose, run = credentials(context, values, report), run_for(context, report)
     looked = _look_at_files(context, values, whose) if values["quiet"] and not values["force_refresh"] else None
     cache = None if values["no_cache"] else open_cache(run)
     response = whose.obtain(cache, wanted(values), run)
@@ -60,12 +60,13 @@ def _look_at_files(
         return None
     # If no profile was asked for, the file was not read.
     profiles = find_config_file(context.params["config"]) if CONFIG_FILE in context.meta else None
-    login = own_files.state_folder()
-    if login is not None and os.path.isdir(login):  # noqa: PTH112 - unlike Path's, it never raises
+    folder = own_files.state_folder()
+    logins = [] if folder is None else [folder]
+    if folder is not None and os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, it never raises
         store = session_store(context, values)
-        login = None if store is None else store.path
+        logins = [] if store is None else [store.path, store.end_path]
     try:
-        looked = tuple(recall.look(path) for path in (profiles, login, *files) if path is not None)
+        looked = tuple(recall.look(path) for path in (profiles, *logins, *files) if path is not None)
     except (OSError, ValueError):
         return None
     # The profiles were read a moment ago, and may have changed since.

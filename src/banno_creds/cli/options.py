@@ -2,7 +2,7 @@
 
 Every option has an environment variable: ``BANNO_CREDS_`` and its name. An option of one command has the command's
 name in its variable as well, so that a variable for one command never changes another. A profile comes after both, as
-click's default map, and then the default.
+click's default map, and then the default; one that is named on the command line comes before the variables.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from banno_creds.cli.parameters import (
     CONFIG_FILE,
+    NAMED,
     PROFILE,
     WARNED,
     Choice,
@@ -44,6 +46,7 @@ from banno_creds.config import (
     MOST_MAX_AGE,
     MOST_MIN_TTL,
     SECRET_VARIABLE,
+    WHOSE,
     find_config_file,
 )
 from banno_creds.errors import ConfigurationError
@@ -75,6 +78,8 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
         for message, hint in profile.warnings:
             Report().warning(message, hint)
             context.meta[WARNED] = True
+        if context.get_parameter_source("profile") is ParameterSource.COMMANDLINE:
+            context.meta[NAMED] = True
         # A table becomes pairs, as the option gives them.
         settings = profile.settings
         tables = {name: list(settings[name].items()) for name in ("claims", "params") if name in settings}
@@ -165,6 +170,12 @@ _ALLOW_WRITABLE_KEY = option(
     is_flag=True,
     section="Client",
     help="Accept a key file that others can write.",
+)
+_ALLOW_OTHER_AUD = option(
+    "--allow-other-aud",
+    is_flag=True,
+    section="Assertion",
+    help="Send the assertion although --aud names another server than the one that it goes to.",
 )
 _ASSERTION = (
     option(
@@ -286,6 +297,14 @@ _MIN_TTL = option(
     section="Cache",
     help="How long a token from the cache must still be valid.",
 )
+_AS = option(
+    "--as",
+    type=click.Choice(WHOSE),
+    section="Client",
+    help="Whose token: the application's own, or the person's who signed in by `login`.  [default: the person's "
+    "while somebody is signed in]",
+    setting_help="Whose token `token`, `exec` and `api` give: the application's own, or that of who signed in.",
+)
 _CACHE = (
     _MIN_TTL,
     option(
@@ -364,9 +383,9 @@ _VERBOSE = (
 )
 
 
-_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, *_ENDPOINT)
+_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
 _PROOF = (_SECRET, _CLIENT_AUTH, _CLIENT_ID_IN_BODY)
-_PERSONS_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, *_ENDPOINT)
+_PERSONS_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
 
 
 def key_options(function: F) -> F:
@@ -386,7 +405,7 @@ def network_options(function: F) -> F:
 
 def cache_options(function: F) -> F:
     """The options of a command that takes a token from the cache if possible; it shows steps on request."""
-    return _add(function, *_PERSONS_CLIENT, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
+    return _add(function, *_PERSONS_CLIENT, _AS, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
 
 
 def login_options(function: F) -> F:
@@ -408,7 +427,7 @@ def lint_options(function: F) -> F:
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_REQUEST, _MIN_TTL, _REDIRECT_URI, _PROMPT, _API_BASE)
+    settings = (*client, *_REQUEST, _MIN_TTL, _AS, _REDIRECT_URI, _PROMPT, _API_BASE)
     return _add(function, *settings, cls=Setting)
 
 

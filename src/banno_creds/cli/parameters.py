@@ -9,32 +9,37 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.groups import SPEAKER, Helpful
-from banno_creds.cli.report import as_option
-from banno_creds.config import (
-    KEY_VARIABLE,
-    SECRET_VARIABLE,
-)
+from banno_creds.cli.report import Report, as_option
+from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from click.shell_completion import CompletionItem
 
 
 VERIFICATION = "Verification"
 # Keys of a context's meta: the identity of the file with the profiles before it was read, the profile in use,
-# whether a variable was warned of, and whether the variables were checked.
+# whether it was named on the command line, the options whose variables it overrules, whether a variable was warned
+# of, and whether the variables were checked.
 CONFIG_FILE = "banno_creds.config_file"
 PROFILE = "banno_creds.profile"
+NAMED = "banno_creds.named"
+OVERRULED = "banno_creds.overruled"
 WARNED = "banno_creds.warned"
 VARIABLES_CHECKED = "banno_creds.variables"
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-# From the nearest to the user to the farthest.
+# Settings that only mean something together: whoever says one of them says which server, or who the client is.
+_ENDPOINT = ("token_endpoint", "issuer", "environment")
+_PROOF = ("private_key", "client_secret_file")
+_PATHS = (*_PROOF, "passphrase_file", "ca_bundle")
+
+# From the nearest to the user to the farthest, unless a profile is named on the command line: see `overrules`.
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 
@@ -45,6 +50,55 @@ class Option(click.Option):
         del setting_help  # only a `Setting` uses it
         super().__init__(*args, **kwargs)
         self.section = section
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Have the parser keep all values that were typed: click itself would drop all but the last in silence."""
+        if self.multiple:
+            super().add_to_parser(parser, ctx)
+        elif not self.is_flag:
+            parser.add_option(obj=self, opts=self.opts, dest=self.name, action="append", nargs=self.nargs)
+        else:
+            for names, const in ((self.opts, True), (self.secondary_opts, False)):
+                if names:
+                    parser.add_option(obj=self, opts=names, dest=self.name, action="append_const", const=const)
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        """Take the value; one that was typed twice is refused, unless it is the same flag."""
+        typed = opts.get(str(self.name))
+        if isinstance(typed, list) and not self.multiple:
+            if len(typed) > 1 and (not self.is_flag or len(set(typed)) > 1) and not ctx.resilient_parsing:
+                names = " and ".join((*self.opts[:1], *self.secondary_opts[:1]))
+                what = f"{names} exclude each other" if self.is_flag else f"{names} is given more than once"
+                raise ConfigurationError(what, hint="leave one of them")
+            opts = {**opts, str(self.name): typed[-1]}
+        return super().consume_value(ctx, opts)
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        """Read the variable, unless a profile that was named on the command line overrules it."""
+        value = super().value_from_envvar(ctx)
+        if value is None or not overrules(ctx, str(self.name)):
+            return value
+        if not self._says_the_same(ctx, value):
+            ctx.meta.setdefault(OVERRULED, []).append(self)
+        return None
+
+    def _says_the_same(self, ctx: click.Context, value: Any) -> bool:
+        """Return whether a variable's value means the same as the profile's."""
+        settings, name = ctx.meta[PROFILE].settings, str(self.name)
+        if name in ("token_endpoint", "environment"):
+            named = settings.get("token_endpoint", settings.get("environment"))
+            return ENVIRONMENTS.get(value, str(value)) == ENVIRONMENTS.get(named, str(named))
+        if name not in settings:
+            return False
+        theirs: Any = ctx.lookup_default(name)
+        if name in _PATHS:
+            return absolute(os.path.expanduser(value)) == str(theirs)  # noqa: PTH111 - see `config`
+        if name == "scope":
+            return " ".join(value).split() == " ".join(theirs).split()
+        try:
+            return bool(self.type_cast_value(ctx, value) == self.type_cast_value(ctx, theirs))
+        except click.UsageError:
+            return False
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """Read the variable; an empty one must not switch a check off."""
@@ -118,7 +172,53 @@ class Command(Helpful):
             is_ours = name.startswith("BANNO_CREDS_") and name not in (KEY_VARIABLE, SECRET_VARIABLE)
             if is_ours and is_private_key(value):
                 raise _key_in_variable(name)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if NAMED in ctx.meta and not ctx.resilient_parsing:
+            _name_overruled_variables(ctx)
+        return rest
+
+
+def overrules(context: click.Context, name: str) -> bool:
+    """Return whether a profile named on the command line says what a setting's variable would say.
+
+    Where an endpoint is named in several ways, and a client proves who it is by one of several means, one of them in
+    the profile overrules the variables of all: half of one client must not join half of another.
+    """
+    if NAMED not in context.meta:
+        return False
+    return any(each in context.meta[PROFILE].settings for each in _together(name))
+
+
+def _together(name: str) -> tuple[str, ...]:
+    """Return the settings that say the same as this one in another way, with itself."""
+    if name == "client_auth":  # how a key or a secret is shown: it belongs to the profile's, and a secret not to it
+        return (*_PROOF, name)
+    return next((group for group in (_ENDPOINT, _PROOF) if name in group), (name,))
+
+
+def held(context: click.Context, variable: str) -> str:
+    """Return the key or the secret that a variable holds itself; nothing if the profile overrules it."""
+    return "" if overrules(context, "private_key") else os.environ.get(variable, "")
+
+
+def _name_overruled_variables(context: click.Context) -> None:
+    """Name each variable that is set and not used, in one line; an option on the command line needs no such line."""
+
+    def typed(group: tuple[str, ...]) -> bool:
+        return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in group)
+
+    names = [
+        str(option.envvar) for option in context.meta.get(OVERRULED, ()) if not typed(_together(str(option.name)))
+    ]
+    if overrules(context, "private_key") and not typed(_PROOF):
+        has = {str(parameter.name) for parameter in context.command.params}
+        pairs = zip(_PROOF, (KEY_VARIABLE, SECRET_VARIABLE), strict=True)
+        names += [variable for option, variable in pairs if option in has and os.environ.get(variable)]
+    if names:
+        verb = "is" if len(names) == 1 else "are"
+        named = f"--profile {context.meta[PROFILE].name} comes before variables"
+        Report().warning(f"{', '.join(names)} {verb} set and not used: {named}")
+        context.meta[WARNED] = True
 
 
 def spelling(context: click.Context | None) -> Callable[[str], str]:

@@ -15,12 +15,16 @@ from banno_creds.cli.parameters import Choice, Command, Option, complete_profile
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute
 from banno_creds.errors import ConfigurationError
-from banno_creds.profiles.lookup import command_on, find_profile, list_profiles, no_default_in
+from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in, show_profile
 from banno_creds.profiles.settings import PATHS, SETTINGS
 from banno_creds.storage import own_files
+from banno_creds.text import printable, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from banno_creds.profiles.lookup import Summary
+    from banno_creds.rules.findings import Part
 
 _OUTPUT = option(
     "--output",
@@ -34,11 +38,16 @@ _OUTPUT = option(
 )
 
 
+def _complete_setting(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    del context, parameter
+    return [name for name in SETTINGS if name.startswith(incomplete)]
+
+
 @click.group("profile", cls=Group)
 def command() -> None:
     """Keep clients' settings under names, in config.toml.
 
-    An option or a variable overrides what the profile says.
+    An option overrides what the profile says; so does a variable, unless --profile NAME stands on the command line.
     """
 
 
@@ -59,7 +68,7 @@ def command() -> None:
     cls=Option,
     is_flag=True,
     section="Profile",
-    help="Replace an existing profile of this name completely.",
+    help="Replace an existing profile of this name completely; `profile set` changes one setting.",
 )
 @click.pass_context
 def add(
@@ -78,14 +87,64 @@ def add(
         )
     from banno_creds.profiles.edits import add_profile
 
-    file = add_profile(name, settings, config, replace=force, default=make_default)
-    report = Report()
+    file, dropped = add_profile(name, settings, config, replace=force, default=make_default)
+    if dropped:
+        Report().warning(
+            f"the profile {name} before had settings that were not given again, and are gone: {', '.join(dropped)}",
+            f"another time: {command_on(file, f'set {name}')} changes a setting and keeps the others",
+        )
+    _warn_of_missing_files(settings)
+    write_result(f"profile  {name}{' (the default)' if make_default else ''}\nfile     {file}")
+
+
+def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
     for setting in PATHS:
         path = os.path.expanduser(settings.get(setting, ""))  # noqa: PTH111 - as it is read later
         if path and not os.path.exists(path):  # noqa: PTH110 - unlike Path's, it never raises
             shown = f": {path}" if setting == "private_key" else ""
-            report.warning(f"there is no file for --{setting.replace('_', '-')} yet{shown}")
-    write_result(f"profile  {name}{' (the default)' if make_default else ''}\nfile     {file}")
+            Report().warning(f"there is no file for --{setting.replace('_', '-')} yet{shown}")
+
+
+@command.command("set", cls=Command, short_help="Change settings of a profile.")
+@click.argument("name", shell_complete=complete_profile)
+@CONFIG
+@setting_options
+@click.option(
+    "--unset",
+    cls=Option,
+    multiple=True,
+    metavar="SETTING",
+    section="Profile",
+    shell_complete=_complete_setting,
+    help="Take a setting out of the profile, such as kid. Repeatable.",
+)
+@click.pass_context
+def set_(context: click.Context, /, name: str, config: str | None, *, unset: tuple[str, ...], **values: Any) -> None:
+    """Change settings of a profile; all others, and your comments, stay as they are.
+
+    \b
+    banno-creds profile set test --scope 'openid full'
+    banno-creds profile set test --issuer https://login.jackhenry.com --unset token_endpoint
+
+    A setting is replaced as a whole, so --scope names all scopes; --claim and --param add or change one member. As
+    with `add`, only what is typed is written.
+    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    settings = _settings(context, values)
+    if not settings and not unset:
+        raise ConfigurationError(
+            "nothing was given to be changed", hint="add options such as --scope SCOPE, or --unset SETTING"
+        )
+    from banno_creds.profiles.edits import change_profile
+
+    words = [word.lstrip("-").replace("-", "_") for word in unset]
+    names = [{"claim": "claims", "param": "params"}.get(word, word) for word in words]
+    file, fault = change_profile(name, settings, names, config)
+    _warn_of_missing_files(settings)
+    if fault is not None:
+        Report().warning(f"the profile cannot be used yet: {fault.message}", fault.hint)
+    changed = [f"changed  {', '.join(settings)}"] if settings else []
+    changed += [f"unset    {', '.join(dict.fromkeys(names))}"] if names else []
+    write_result("\n".join((f"profile  {name}", *changed, f"file     {file}")))
 
 
 def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,17 +178,17 @@ def _whole(path: str) -> str:
 @CONFIG
 @_OUTPUT
 def list_(config: str | None, output: str) -> None:
-    """List the profiles, one per line; the default is named on standard error.
+    """List the profiles: client ID, key, endpoint; and why a profile cannot be used.
 
-    JSON also has each profile's client ID and endpoint, or the reason why the profile cannot be used.
+    For a script: banno-creds profile list -o json | jq -r '.profiles[].name'
     """
     listing = list_profiles(config)
     if output == "json":
         write_result(dumps({**listing._asdict(), "profiles": [profile._asdict() for profile in listing.profiles]}))
         return
-    if listing.names:
-        write_result("\n".join(listing.names))
     report = Report()
+    for profile in listing.profiles:
+        report.part(_part(profile))
     if listing.default in listing.names:
         report.note(f"The default: {listing.default}")
     elif listing.default is not None:
@@ -139,18 +198,40 @@ def list_(config: str | None, output: str) -> None:
         report.verbatim(command_on(listing.file, "add NAME --client-id ID --private-key FILE"))
 
 
+def _part(profile: Summary) -> Part:
+    from banno_creds.rules.findings import Part
+
+    lines = {
+        "client ID": profile.client_id,
+        "key": profile.private_key,
+        "secret": profile.client_secret_file and f"in {profile.client_secret_file}",
+        "issuer": profile.issuer,
+        "endpoint": profile.token_endpoint,
+        "fault": profile.fault,
+    }
+    return Part(profile.name, notes=tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text))
+
+
 @command.command("show", cls=Command, short_help="Show what a profile says.")
 @click.argument("name", required=False, shell_complete=complete_profile)
 @CONFIG
 @_OUTPUT
 def show(name: str | None, config: str | None, output: str) -> None:
-    """Show a profile with full paths, as TOML or as JSON. Without NAME, show the default profile."""
-    profile = find_profile(name, config)
-    if profile is None:
+    """Show a profile with full paths, as TOML or as JSON. Without NAME, show the default profile.
+
+    Of a profile with a fault, the settings without one are shown, and the fault is named on standard error.
+    """
+    found = show_profile(name, config)
+    if found is None:
         raise no_default_in(list_profiles(config))
+    profile, fault, place = found
+    if fault is not None:
+        message, hint = spelled(fault.message), spelled(fault.hint)
+        Report().warning(f"profile {profile.name} cannot be used: {message}", f"{place}: {hint}")
     if output == "json":
         facts = {"name": profile.name, "file": profile.file, "default": profile.default}
-        write_result(dumps({**facts, "settings": profile.settings}))
+        words = None if fault is None else spelled(fault.message)
+        write_result(dumps({**facts, "settings": profile.settings, "fault": words}))
     else:
         from banno_creds.profiles.edits import profile_toml
 
@@ -192,5 +273,7 @@ def remove(name: str, config: str | None) -> None:
             f"the login of profile {name} is kept still, and its tokens are good until they end",
             f"remove the file {store.path}; another time, sign out first",
         )
+    elif store is not None:
+        store.forget_end()
     if was_default:
         Report().note("It was the default; there is none now.")

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_source, passphrase
-from banno_creds.cli.parameters import GIVEN, PROFILE, VARIABLES_CHECKED, WARNED, spelling
+from banno_creds.cli.parameters import GIVEN, PROFILE, VARIABLES_CHECKED, WARNED, held, overrules, spelling
 from banno_creds.cli.report import Report
 from banno_creds.config import (
     CLIENT_AUTHENTICATIONS,
@@ -20,9 +20,11 @@ from banno_creds.config import (
     ClientConfig,
     Wanted,
 )
-from banno_creds.errors import ConfigurationError, KeyLoadError
-from banno_creds.steps import Run
+from banno_creds.errors import ConfigurationError, KeyLoadError, TokenError
+from banno_creds.steps import Run, TokenChosen
 from banno_creds.storage import own_files
+from banno_creds.text import setting
+from banno_creds.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,18 +72,26 @@ def client_config(
         timeout=values["timeout"],
         ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
         client_id_in_body=values.get("client_id_in_body", False),
+        allow_other_aud=values["allow_other_aud"],
     )
 
 
-def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials | SignedIn:
-    """Return whose token a command uses: a person's who signed in to this profile or client, else the client's."""
-    folder = own_files.state_folder()
+def credentials(context: click.Context, values: Mapping[str, Any], report: Report) -> ClientCredentials | SignedIn:
+    """Return whose token a command uses: as it was asked for, else a person's while one is signed in."""
+    folder, asked = own_files.state_folder(), values["as"]
     # Most users have no such folder, and should not pay for looking into it.
-    if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, it never raises
-        return _clients_own(context, values)
-    store = session_store(context, values)
-    if store is None or not store.exists():
-        return _clients_own(context, values)
+    has_folder = folder is not None and os.path.isdir(folder)  # noqa: PTH112 - unlike Path's, it never raises
+    store = session_store(context, values) if has_folder or asked == "person" else None
+    if asked == "person" and (store is None or not store.exists()):
+        raise _nobody(store)
+    if asked == "application" or store is None or not store.exists():
+        chosen = _clients_own(context, values)
+        why = "asked for (as)" if asked else "nobody is signed in"
+        if not asked and store is not None and (ended := store.signed_out_at()) is not None:
+            _warn_of_the_end(context, store, ended)
+        report.step(TokenChosen("the application's own", why))
+        return chosen
+    report.step(TokenChosen("the person's", "asked for (as)" if asked else "somebody is signed in"))
     from banno_creds.login.refresh_token import SignedIn
 
     session = store.read()
@@ -101,11 +111,62 @@ def credentials(context: click.Context, values: Mapping[str, Any]) -> ClientCred
     return SignedIn(persons_client(context, values), store)
 
 
+def _nobody(store: SessionStore | None) -> TokenError:
+    if store is not None:
+        return store.missing()
+    return TokenError(
+        "nobody is signed in: there is no home folder that a login could be in",
+        hint="name a folder with BANNO_CREDS_STATE_DIR, and sign in",
+        rule="session.missing",
+    )
+
+
+def _warn_of_the_end(context: click.Context, store: SessionStore, ended: int) -> None:
+    """Warn whoever had a person's token, and would now get another one without a word."""
+    profile = store.owner.profile
+    keep = "set BANNO_CREDS_AS" if profile is None else f"banno-creds profile set {profile} --as …"
+    Report().warning(
+        f"this is the application's own token: the login of {store.owner.words} ended at {utc(ended)}",
+        f"say which is meant: --as application or --as person; for good: {keep}",
+    )
+    context.meta[WARNED] = True
+
+
+def tell_whose(context: click.Context, report: Report, *, signed_in: bool) -> None:
+    """Say whose token `token`, `exec` and `api` give now, and what decides it."""
+    profile: Profile | None = context.meta.get(PROFILE)
+    settings = {} if profile is None else profile.settings
+    variable = "" if overrules(context, "as") else os.environ.get("BANNO_CREDS_AS", "")
+    asked = variable or settings.get("as")
+    by = f"by BANNO_CREDS_AS={asked}" if variable else f"by the profile: as = {asked}"
+    commands = "token, exec and api"
+    if asked == "person" and not signed_in:
+        report.note(f"{commands} give no token now: a person's is asked for {by}.")
+    elif asked:
+        whose = "the person's" if asked == "person" else "the application's own"
+        report.note(f"{commands} give {whose} token: it is asked for {by}.")
+    elif signed_in:
+        report.note(
+            f"{commands} give the person's token, while somebody is signed in.",
+            "--as application asks for the application's own.",
+        )
+    else:
+        report.note(
+            f"{commands} give the application's own token, since nobody is signed in.",
+            "They warn of it until --as says which is meant.",
+        )
+
+
 def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials:
     """Return the client's own credentials; a client with a secret alone has a token only if somebody signs in."""
-    has_key = values["private_key"] or os.environ.get(KEY_VARIABLE)
+    has_key = values["private_key"] or held(context, KEY_VARIABLE)
     by_secret = CLIENT_AUTHENTICATIONS.get(values["client_auth"] or "private_key_jwt") != "private_key_jwt"
-    if by_secret or (not has_key and (values["client_secret_file"] or os.environ.get(SECRET_VARIABLE))):
+    if by_secret or (not has_key and (values["client_secret_file"] or held(context, SECRET_VARIABLE))):
+        if values["as"] == "application":
+            raise TokenError(
+                "the application has no token of its own: it has a client secret and no private key",
+                hint=f"give its key with {setting('private_key')}; or ask for the token of who signs in: --as person",
+            )
         store = session_store(context, values)
         if store is not None:
             raise store.missing()
@@ -162,7 +223,7 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
     secret = None
     if by_secret:
         file = values["client_secret_file"]
-        in_variable = os.environ.get(SECRET_VARIABLE) and context.get_parameter_source("client_secret_file") not in (
+        in_variable = held(context, SECRET_VARIABLE) and context.get_parameter_source("client_secret_file") not in (
             *(ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT),
         )
         secret = client_secret(None if in_variable else file, stdin, asks=method is not None or not has_key)
@@ -182,7 +243,7 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
 
 def _rank(context: click.Context, name: str, value: str | None, variable: str) -> int:
     """Return how near to the user a value was given, by its option or by a variable that holds it: 0 is nearest."""
-    ranks = [GIVEN.index(ParameterSource.ENVIRONMENT)] if os.environ.get(variable) else []
+    ranks = [GIVEN.index(ParameterSource.ENVIRONMENT)] if held(context, variable) else []
     source = context.get_parameter_source(name)
     if value and source in GIVEN:
         ranks.append(GIVEN.index(source))
@@ -196,7 +257,7 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
         ("ca_bundle", "CA bundle", ConfigurationError),
     ):
         profile = _from_profile(context, name)
-        if name == "private_key" and os.environ.get(KEY_VARIABLE):
+        if name == "private_key" and held(context, KEY_VARIABLE):
             continue  # the variable with the key itself comes first
         if profile is not None and not os.path.exists(values[name]):  # noqa: PTH110 - unlike Path's, it never raises
             raise error(

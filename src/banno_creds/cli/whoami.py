@@ -10,7 +10,7 @@ import click
 from banno_creds.cli.options import person_options, steps_options
 from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import write_result
-from banno_creds.cli.settings import report_for, run_for, signed_in
+from banno_creds.cli.settings import report_for, run_for, signed_in, tell_whose
 
 
 @click.command("whoami", cls=Command)
@@ -38,5 +38,7 @@ def command(context: click.Context, /, *, userinfo: bool, **values: Any) -> None
         from banno_creds.tokens.cache import open_cache
 
         claims = user_info(login, open_cache(run), run)
+    if not report.quiet:
+        tell_whose(context, report, signed_in=True)
     report.end()
     write_result(dumps(claims, indent=2))

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_plus
 
 from banno_creds.client_authentication.client_assertion import CLIENT_ASSERTION_TYPE, make_assertion
-from banno_creds.config import CLIENT_AUTHENTICATIONS, DEFAULT_TIMEOUT, check_client_id, check_timeout, check_url
+from banno_creds.config import (
+    CLIENT_AUTHENTICATIONS,
+    DEFAULT_TIMEOUT,
+    check_audience,
+    check_client_id,
+    check_timeout,
+    check_url,
+)
 from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.steps import Run, SecretRead
 from banno_creds.text import setting
@@ -311,12 +318,7 @@ def choose(
                 f"discovery does not name {SIGNED_JWT} among the methods of client authentication",
                 "if the client is refused: ask the administrator whether it was registered for a signed JWT",
             )
-        if proof.config.aud not in (None, issuer, token_endpoint):
-            # Anybody who gets hold of an assertion can use it at its audience.
-            raise ConfigurationError(
-                f"an assertion for {proof.config.aud} would go to another server, {token_endpoint}",
-                hint=f"leave {setting('aud')} out",
-            )
+        check_audience(proof.config.aud, [token_endpoint, issuer], allow_other=proof.config.allow_other_aud)
         config = replace(proof.config, token_endpoint=token_endpoint, issuer=issuer, scope=(), resource=(), params=())
         return SignedJwt(config, proof.signer, token_endpoint, issuer)
     named = [method for method in (BASIC, POST) if method in methods]

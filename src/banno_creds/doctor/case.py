@@ -193,10 +193,11 @@ class Case:
         """Judge an assertion made now, by a clock that is ``skew`` seconds behind; it is not sent."""
         url, now = self.known_endpoint(), int(self.run.clock())
         compact = make_assertion(self.config, self.known_signer(), url, Run(clock=lambda: now))
+        allowed = self.config.aud if self.config.allow_other_aud else None
         known = Known(
             now=int(now - skew),
             client_id=self.config.client_id,
-            audiences=(url,) if self.issuer is None else (url, self.issuer),
+            audiences=tuple(each for each in (url, self.issuer, allowed) if each is not None),
             keys=None if self.registration is None else self.registration.keys,
             use_jti=lambda _: True,  # its jti is fresh
         )

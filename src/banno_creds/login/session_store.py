@@ -38,6 +38,18 @@ class SessionStore:
         self.path = os.path.join(folder, owner.name + own_files.LOGIN)  # noqa: PTH118 - as in `own_files`
         self._folder = folder
 
+    @property
+    def end_path(self) -> str:
+        """A file that remembers that somebody signed out: whose token it is must not change in silence."""
+        return f"{self.path}.ended"
+
+    def signed_out_at(self) -> int | None:
+        """Return when somebody signed out, in seconds since the epoch; None if nobody did since the last login."""
+        try:
+            return int(os.stat(self.end_path).st_mtime)  # noqa: PTH116 - as in `own_files`
+        except OSError:
+            return None
+
     def exists(self) -> bool:
         """Return whether there is a login, good or not. It costs one look at the disk."""
         return os.path.lexists(self.path)
@@ -158,7 +170,13 @@ class SessionStore:
                 with suppress(KeyringError):
                     find_keyring(run).remove(each)
         self._sweep()
+        self.forget_end()
         return session
+
+    def forget_end(self) -> None:
+        """Forget that somebody signed out, as far as the system allows."""
+        with suppress(OSError):
+            os.unlink(self.end_path)  # noqa: PTH108 - as in `own_files`
 
     def _moved_to_keyring(self, session: Session, refresh_token: str, entry: str, run: Run) -> Session:
         """Move the refresh token from the file to the keyring, if there is one."""
@@ -222,6 +240,7 @@ class SessionStore:
         try:
             with suppress(FileNotFoundError):
                 os.unlink(self.path)  # noqa: PTH108 - as in `own_files`
+                own_files.write(self.end_path, b"")
         except OSError as failure:
             raise OutputError(
                 f"the login cannot be removed: {own_files.words(failure)}", hint=f"remove {self.path}"

@@ -1,4 +1,4 @@
-"""Changing the user's ``config.toml``: adding, replacing or removing a profile.
+"""Changing the user's ``config.toml``: adding, changing, replacing or removing a profile.
 
 tomlkit keeps what the user wrote. The result is parsed again before it is written: nothing else may have changed.
 """
@@ -18,17 +18,18 @@ import tomlkit
 from banno_creds.config import find_config_file
 from banno_creds.errors import ConfigurationError, OutputError
 from banno_creds.profiles.file import ConfigFile, line_of, read_text, split_tables
-from banno_creds.profiles.lookup import no_file_for, unknown_profile
-from banno_creds.profiles.names import check_name
-from banno_creds.profiles.settings import check_settings
+from banno_creds.profiles.lookup import command_on, no_file_for, unknown_profile
+from banno_creds.profiles.names import check_name, nearest, quoted
+from banno_creds.profiles.settings import SETTINGS, check_settings, find_fault
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from banno_creds.config import Location
+    from banno_creds.profiles.settings import Fault
 
 _PATIENCE = 10  # seconds to wait for another process that changes the file
 
@@ -40,7 +41,7 @@ def add_profile(
     *,
     replace: bool = False,
     default: bool = False,
-) -> str:
+) -> tuple[str, tuple[str, ...]]:
     """Add a profile to the file, or replace one; the file is made if it is missing.
 
     Args:
@@ -51,7 +52,7 @@ def add_profile(
         default: whether to make it the default.
 
     Returns:
-        The file's path.
+        The file's path, and the settings that the replaced profile had and the new one has not.
 
     Raises:
         ConfigurationError: a name or a setting is invalid, or there is such a profile already.
@@ -59,21 +60,91 @@ def add_profile(
     """
     check_name(name)
     check_settings(settings)
+    dropped: tuple[str, ...] = ()
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        nonlocal dropped
         profiles = data.get("profiles", {})
         if name in profiles and not replace:
             raise ConfigurationError(
                 f"there is a profile {name} in {file} already, nothing was changed",
-                hint="add --force to replace it, or choose another name",
+                hint=f"to change a setting of it: {command_on(file, f'set {name}')}; add --force to replace it whole",
             )
+        dropped = tuple(key for key in profiles.get(name, {}) if key not in settings)
         wanted = {**data, "profiles": {**profiles, name: dict(settings)}}
         text = _replaced(file, text, name, settings) if name in profiles else _appended(text, name, settings)
         if default:
             text, wanted = _with_default(file, text, name, data), {**wanted, "default": name}
         return text, wanted
 
-    return _edit(config, change)
+    return _edit(config, change), dropped
+
+
+def change_profile(
+    name: str, settings: Mapping[str, Any], unset: Collection[str] = (), config: Location | None = None
+) -> tuple[str, Fault | None]:
+    """Change settings of a profile; all others stay as they are.
+
+    Args:
+        name: the profile's name.
+        settings: the settings to change or to add; of a table, such as ``claims``, the members.
+        unset: the settings to take out first.
+        config: the file; None for the user's own.
+
+    Returns:
+        The file's path, and a fault that the profile has still, in a setting that was not changed.
+
+    Raises:
+        ConfigurationError: there is no such profile or setting, a setting is invalid, or contradicts another.
+        OutputError: the file could not be written.
+    """
+    check_name(name)
+    check_settings(settings)
+    fault: Fault | None = None
+
+    def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        nonlocal fault
+        profiles = data.get("profiles", {})
+        if name not in profiles:
+            raise unknown_profile(name, file, profiles)
+        before = profiles[name]
+        _check_unset(name, unset, before)
+        after = {key: value for key, value in before.items() if key not in unset}
+        for key, value in settings.items():
+            is_table = isinstance(value, dict) and isinstance(after.get(key), dict)
+            after[key] = {**after[key], **value} if is_table else value
+        if not after:
+            raise ConfigurationError(
+                f"profile {name} would have no setting left, nothing was changed",
+                hint=command_on(file, f"remove {name}"),
+            )
+        fault = find_fault(after)
+        # A fault that was there before is no reason to keep another one.
+        if fault is not None and fault != find_fault({key: after[key] for key in after if key not in settings}):
+            others = [key for key in after if key not in settings]
+            clears = (
+                key for key in others if find_fault({each: after[each] for each in after if each != key}) is None
+            )
+            other = next(clears, None)
+            hint = (
+                fault.hint
+                if other is None
+                else f"take the other one out in the same step: {setting('unset')} {other}"
+            )
+            raise ConfigurationError(f"{fault.message}; nothing was changed", hint=hint)
+        return _replaced(file, text, name, after), {**data, "profiles": {**profiles, name: after}}
+
+    _must_be_there(name, config)
+    return _edit(config, change), fault
+
+
+def _check_unset(name: str, unset: Collection[str], before: Mapping[str, Any]) -> None:
+    """Refuse a misspelt setting; one that the profile does not have is taken out already."""
+    for key in unset:
+        if key not in SETTINGS and key not in before:
+            near = nearest(key, {*SETTINGS, *before})
+            hint = f"did you mean {near}?" if near else f"the settings are {', '.join(SETTINGS)}"
+            raise ConfigurationError(f"there is no setting {quoted(key)}, profile {name} was not changed", hint=hint)
 
 
 def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool]:
@@ -225,11 +296,16 @@ def _replaced(file: str, text: str, name: str, settings: Mapping[str, Any]) -> s
     """Change a profile in its place; the comments on unchanged settings stay."""
 
     def change(document: Any) -> None:
-        table = document["profiles"][name]
-        for key in [key for key in table if key not in settings]:
+        change_table(document["profiles"][name], settings)
+
+    def change_table(table: Any, wanted: Mapping[str, Any]) -> None:
+        for key in [key for key in table if key not in wanted]:
             del table[key]
-        for key, value in settings.items():
-            if key not in table or table[key].unwrap() != value:
+        for key, value in wanted.items():
+            before = table[key].unwrap() if key in table else None
+            if isinstance(before, dict) and isinstance(value, dict):
+                change_table(table[key], value)
+            elif before != value or type(before) is not type(value):  # to Python, true is 1
                 table[key] = value
 
     return _with_tomlkit(file, text, change)

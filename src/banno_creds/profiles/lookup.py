@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, find_config_file
 from banno_creds.errors import BannoCredsError, ConfigurationError
-from banno_creds.profiles.file import read
+from banno_creds.profiles.file import ConfigFile, read
 from banno_creds.profiles.names import check_name, nearest
-from banno_creds.profiles.settings import find_fault, resolved
+from banno_creds.profiles.settings import PATHS, Fault, find_fault, resolved
 from banno_creds.text import setting, spelled
 
 if TYPE_CHECKING:
@@ -41,13 +41,15 @@ class Profile(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A profile in a list: its client and endpoint, or its fault."""
+    """A profile in a list: its client, its key or client secret's file, its endpoint, and its fault if it has one."""
 
     name: str
     client_id: str | None = None
     token_endpoint: str | None = None
     issuer: str | None = None
     fault: str | None = None
+    private_key: str | None = None
+    client_secret_file: str | None = None
 
 
 class Listing(NamedTuple):
@@ -76,6 +78,45 @@ def find_profile(name: str | None, config: Location | None = None) -> Profile | 
     Raises:
         ConfigurationError: there is no such profile, or it or the file has a fault.
     """
+    found = _find(name, config)
+    if found is None:
+        return None
+    file, wanted, settings, default = found
+    fault = find_fault(settings)
+    if fault is not None:
+        # Spelled as the file has it: what this command line calls the setting does not matter here.
+        place = file.place_of(fault.setting, wanted)
+        raise ConfigurationError(spelled(fault.message), hint=spelled(fault.hint), details=(place,))
+    return Profile(wanted, file.path, resolved(settings, os.path.dirname(file.path)), default, file.warnings)
+
+
+def show_profile(name: str | None, config: Location | None = None) -> tuple[Profile, Fault | None, str] | None:
+    """Look a profile up to show it, whether it can be used or not.
+
+    Args:
+        name: see `find_profile`.
+        config: see `find_profile`.
+
+    Returns:
+        The profile with those settings that may be shown, its fault, and where that stands; None if none was named. A
+        setting with a fault is left out, because it may be a secret in the wrong place.
+
+    Raises:
+        ConfigurationError: there is no such profile, or the file has a fault.
+    """
+    found = _find(name, config)
+    if found is None:
+        return None
+    file, wanted, settings, default = found
+    fault = find_fault(settings)
+    sound = {key: value for key, value in settings.items() if find_fault({key: value}) is None}
+    place = "" if fault is None else file.place_of(fault.setting, wanted)
+    own = resolved(sound, os.path.dirname(file.path))
+    return Profile(wanted, file.path, own, default, file.warnings), fault, place
+
+
+def _find(name: str | None, config: Location | None) -> tuple[ConfigFile, str, Mapping[str, Any], bool] | None:
+    """Return the file, and a profile's name, its settings as they stand there, and whether it is the default."""
     if name is not None:
         check_name(name)
     file = read(config)
@@ -90,14 +131,7 @@ def find_profile(name: str | None, config: Location | None = None) -> Profile | 
         return None
     if wanted not in profiles:
         raise unknown_profile(wanted, file.path, profiles, by_default=name is None)
-    settings = profiles[wanted]
-    fault = find_fault(settings)
-    if fault is not None:
-        # Spelled as the file has it: what this command line calls the setting does not matter here.
-        place = file.place_of(fault.setting, wanted)
-        raise ConfigurationError(spelled(fault.message), hint=spelled(fault.hint), details=(place,))
-    own = resolved(settings, os.path.dirname(file.path))
-    return Profile(wanted, file.path, own, wanted == default, file.warnings)
+    return file, wanted, profiles[wanted], wanted == default
 
 
 def list_profiles(config: Location | None = None) -> Listing:
@@ -117,11 +151,12 @@ def list_profiles(config: Location | None = None) -> Listing:
         return Listing(find_config_file(config), (), None)
     data = file.parse()
     profiles = data.get("profiles", {})
-    summaries = tuple(_summary(name, profiles[name]) for name in profiles)
+    folder = os.path.dirname(file.path)
+    summaries = tuple(_summary(name, profiles[name], folder) for name in profiles)
     return Listing(file.path, summaries, data.get("default"))
 
 
-def _summary(name: str, settings: Mapping[str, Any]) -> Summary:
+def _summary(name: str, settings: Mapping[str, Any], folder: str) -> Summary:
     # Of a profile with a fault nothing is shown: it might be a secret in the wrong place.
     fault = find_fault(settings)
     if fault is not None:
@@ -129,7 +164,13 @@ def _summary(name: str, settings: Mapping[str, Any]) -> Summary:
     environment = ENVIRONMENTS[settings.get("environment", DEFAULT_ENVIRONMENT)]
     issuer = settings.get("issuer")
     endpoint = settings.get("token_endpoint", environment) if issuer is None else None
-    return Summary(name, settings.get("client_id"), endpoint, issuer)
+    files = {key: value for key, value in resolved(settings, folder).items() if key in PATHS}
+    missing = next((key for key in files if not os.path.exists(files[key])), None)
+    # What stands there may be the passphrase or the secret by mistake.
+    shown = f": {files[missing]}" if missing in ("private_key", "ca_bundle") else ""
+    words = None if missing is None else f"there is no file for {missing}{shown}"
+    proof = (files.get("private_key"), files.get("client_secret_file") if missing != "client_secret_file" else None)
+    return Summary(name, settings.get("client_id"), endpoint, issuer, words, *proof)
 
 
 def profile_names(config: Location | None = None) -> list[str]:

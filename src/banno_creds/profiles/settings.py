@@ -15,18 +15,20 @@ from banno_creds.config import (
     ENVIRONMENTS,
     RESERVED_CLAIMS,
     RESERVED_PARAMS,
+    WHOSE,
     check_client_id,
     check_lifetime,
     check_min_ttl,
     check_origin,
     check_redirect_uri,
+    check_scope,
     check_timeout,
     check_url,
 )
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.names import nearest, quoted
 from banno_creds.secrecy import is_private_key
-from banno_creds.text import printable, setting
+from banno_creds.text import printable, setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -36,7 +38,7 @@ SETTINGS = (
     *("client_id", "private_key", "passphrase_file", "client_secret_file", "client_auth", "client_id_in_body"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
-    *("scope", "resource", "params", "min_ttl", "redirect_uri", "prompt", "api_base"),
+    *("scope", "resource", "params", "min_ttl", "as", "redirect_uri", "prompt", "api_base"),
 )
 """The settings of a profile: the names of the long options, with underscores.
 
@@ -51,12 +53,14 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "token_endpoint": lambda url: check_url(url, setting("token_endpoint")),
     "issuer": lambda url: check_url(url, setting("issuer")),
     "redirect_uri": check_redirect_uri,
+    "scope": lambda scope: check_scope(scope if isinstance(scope, list) else scope.split()),
     "api_base": lambda url: check_origin(url, setting("api_base")),
 }
 _CHOICES: Mapping[str, Collection[str]] = {
     "alg": ALGORITHMS,
     "environment": ENVIRONMENTS,
     "client_auth": CLIENT_AUTHENTICATIONS,
+    "as": WHOSE,
 }
 _EXAMPLES = {
     "lifetime": "60",
@@ -68,6 +72,7 @@ _EXAMPLES = {
     "scope": '["openid"]',
     "alg": '"PS256"',
     "environment": '"production"',
+    "as": '"application"',
     "private_key": '"private.pem"',
 }
 _TABLES = ("claims", "params")
@@ -200,8 +205,9 @@ def _find_fault_in_text(name: str, value: object) -> tuple[str, str] | None:
     if wrong is not None:
         words = "text in quotes" + (" or an array of such" if is_list else "")
         return f"{setting(name)} must be {words}, and is {_type_of(wrong)}", _example(name)
-    if name != "client_id" and not all(text.isprintable() for text in texts):
-        return f"{setting(name)} has a control character in it, such as a line end", "take it out"
+    odd = next((text for text in texts if name != "client_id" and not text.isprintable()), None)
+    if odd is not None:
+        return f"{setting(name)} has a control character in it, such as a line end: {unseen(odd)}", "take it out"
     if name not in ("client_id", "scope", "prompt") and not all(texts):
         return f"{setting(name)} is empty", f"give {setting(name)} a value, or leave it out"
     return None

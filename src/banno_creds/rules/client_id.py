@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 
+from banno_creds.config import CLIENT_ID_NAMES
 from banno_creds.rules.findings import Finding, Rule
 from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
 from banno_creds.rules.presented import unquoted
 from banno_creds.rules.shown import shown, without_secrets
+from banno_creds.text import is_placeholder
 
 _EXPECTED = "the client ID as Users & Groups shows it"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_PLACEHOLDER = re.compile(
-    r"<.*>|\[.*\]|\{+.*\}+|\$\{?\w+\}?|%\w+%"
-    r"|(?:(?:your|the|my|some|example|test)[-_ ]?)?(?:client|app)[-_ ]?id(?:[-_ ]?here)?"
-    r"|your[-_ ](?:client|app(?:lication)?)|change[-_ ]?me|todo|placeholder|example|undefined|null|none|nil"
-    r"|x{3,}|(?:x+-)+x+|0{8}(?:-0{4}){3}-0{12}",
-    re.IGNORECASE,
-)
 
 
 def judge_client_id(client_id: str) -> tuple[Finding, ...]:
@@ -51,7 +46,7 @@ def _malformed(client_id: str) -> Outcome:
 
 
 def _placeholder(client_id: str) -> Outcome:
-    if _PLACEHOLDER.fullmatch(unquoted(client_id)):
+    if is_placeholder(client_id, CLIENT_ID_NAMES):
         return failed(f"{shown(client_id)}, which looks like a placeholder", _EXPECTED)
     return passed()
 

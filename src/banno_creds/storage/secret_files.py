@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
 from banno_creds.storage import own_files
-from banno_creds.text import setting
+from banno_creds.text import setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -131,15 +131,52 @@ def read_private_file(
     return PrivateFile(content, tuple(warnings))
 
 
+def secret_line(content: bytes, what: str) -> bytes:
+    """Return the one line of a file with a passphrase or a client secret.
+
+    Args:
+        content: the file's content.
+        what: the secret's name in a message.
+
+    Returns:
+        The line, without its end and without a byte order mark.
+
+    Raises:
+        ConfigurationError: it is empty, or has more than one line.
+    """
+    line = as_utf8(content).removesuffix(b"\n").removesuffix(b"\r")
+    if not line:
+        raise ConfigurationError(f"the {what} is empty", hint="put it into the file, on one line")
+    if b"\n" in line:
+        more = "; OpenSSL reads the first line only" if what == "passphrase" else ""
+        raise ConfigurationError(f"the {what} has more than one line", hint=f"put it into the file on one line{more}")
+    return line
+
+
+def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -> BannoCredsError:
+    """Return the error for a file that is missing; it names what cannot be seen in the path.
+
+    Args:
+        path: the path as it was given.
+        error: the class of the error.
+
+    Returns:
+        The error.
+    """
+    odd = unseen(path)
+    if odd is None:
+        return error(f"no such file: {path}", hint="check the path; a relative one counts from the current folder")
+    hint = "take that out of the path; in CI, look at the first and the last character of the variable"
+    return error(f"no such file: {path!a}: {odd}", hint=hint)
+
+
 def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, os.stat_result]:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             content = file.read(most + 1)
     except FileNotFoundError:
-        raise error(
-            f"no such file: {path}", hint="check the path; a relative one counts from the current folder"
-        ) from None
+        raise no_such_file(str(path), error) from None
     except IsADirectoryError:
         raise error(f"{path} is a directory", hint="name the file in it") from None
     except (OSError, ValueError) as failure:

@@ -171,9 +171,19 @@ class TokenCache:
         """Return whether there is an entry of the request with this name, as far as can be seen."""
         return os.path.lexists(self.path(name, ENTRY))
 
-    def clear(self) -> int:
-        """Remove everything, and return how many entries there were; OSError if the system does not allow it."""
+    def clear(self, belongs: Callable[[Entry], bool] | None = None) -> int:
+        """Remove everything, or the entries that belong to somebody, and return how many entries there were.
+
+        OSError if the system does not allow it.
+        """
         removed = 0
+        if belongs is not None:
+            for name, entry in self.entries().items():
+                if entry is not None and belongs(entry):
+                    os.unlink(self.path(name, ENTRY))
+                    removed += 1
+            recall.sweep(self.folder)
+            return removed
         for file in os.listdir(self.folder):
             if is_of_the_cache(file):
                 with suppress(FileNotFoundError):

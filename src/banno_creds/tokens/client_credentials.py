@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from banno_creds.errors import ConfigurationError
+from banno_creds.config import check_audience
 from banno_creds.steps import Run
 from banno_creds.text import setting
 
@@ -41,9 +41,14 @@ class ClientCredentials:
 
     Args:
         config: the client and the request.
+
+    Raises:
+        ConfigurationError: the assertion would go to another server, see `config.check_audience`.
     """
 
     def __init__(self, config: ClientConfig) -> None:
+        if config.issuer is None:  # else discovery will name the endpoint
+            check_audience(config.aud, [config.token_endpoint], allow_other=config.allow_other_aud)
         self.config = config
 
     @property
@@ -193,10 +198,5 @@ def _find_token_endpoint(config: ClientConfig, http: HttpClient, run: Run) -> st
     from banno_creds.http.discovery import find_endpoint
 
     url = find_endpoint(config.issuer, "token_endpoint", http, run)
-    if config.aud not in (None, config.issuer, url):
-        # Anybody who gets hold of an assertion can use it at its audience.
-        raise ConfigurationError(
-            f"an assertion for {config.aud} would go to another server, the one that {config.issuer} names",
-            hint=f"leave {setting('aud')} out, or name the endpoint with {setting('token_endpoint')}",
-        )
+    check_audience(config.aud, [url, config.issuer], allow_other=config.allow_other_aud)
     return url
