@@ -91,15 +91,26 @@ def test_verbose_shows_the_steps_and_whether_the_cache_answered(cli: Cli, ask: l
     assert (first.code, first.stdout) == (0, "openid.1\n")
     titles = re.findall(r"^ *\d+  (.*)$", first.stderr, re.MULTILINE)
     assert titles == [
-        *("Cache", "Private key", "JWT payload", "Signed JWT", "Token request", "Token response", "Access token"),
+        *(
+            "Whose token",
+            "Cache",
+            "Private key",
+            "JWT payload",
+            "Signed JWT",
+            "Token request",
+            "Token response",
+            "Access token",
+        ),
     ]
-    assert first.stderr.startswith(" 1  Cache\n    it holds no token for this request\n")
+    whose = " 1  Whose token\n    the application's own · nobody is signed in\n"
+    assert first.stderr.startswith(f"{whose} 2  Cache\n    it holds no token for this request\n")
     second = cli(*ask, "--verbose")
     assert second.stdout == "openid.1\n"
     assert re.fullmatch(
-        r""" 1  Cache
+        whose
+        + r""" 2  Cache
     it holds the token: asked for \d s ago, good for (600|59\d) s more
- 2  Access token
+ 3  Access token
     Bearer · 600 s, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC
     \(not shown: it is short\)
 """,
