@@ -149,7 +149,7 @@ def test_steps_are_shown_on_request(execute: Cli) -> None:
     execute("--", "true")
     result = execute("-v", "--", "echo", "done")
     assert (result.code, result.stdout) == (0, "done\n")
-    assert result.stderr.startswith(" 1  Cache\n    it holds the token: ")
+    assert result.stderr.startswith(" 1  Whose token\n")
 
 
 def _not_executable(folder: Path) -> str:
