@@ -112,7 +112,7 @@ def test_quiet_leaves_the_status_out_and_no_error(call: Callable[..., Result], b
 def test_verbose_shows_how_the_token_was_got(call: Callable[..., Result]) -> None:
     result = call("-v", "/a/x")
     assert result.stdout == '{"ok": true}'
-    assert " 1  Private key\n" in result.stderr
+    assert " 2  Private key\n" in result.stderr
     assert " Access token\n" in result.stderr
     assert result.stderr.endswith(OK)
     assert access_token(1).split(".")[2] not in result.stderr
