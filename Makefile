@@ -25,7 +25,7 @@ help: ## this list
 demo: $(VENV)/.for-demo ## the main job, step by step, against a local authorization server
 	@$(BIN)/banno-creds demo
 
-test: needs $(VENV)/.for-test interop ## the whole test suite, with coverage: about 4 minutes
+test: needs $(VENV)/.for-test interop ## the whole test suite, with coverage: some 5 minutes, more on a busy machine
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(PYTEST_ARGS)
 
 # In an environment of its own. `.ci/run` chooses the tests that use each package; without PYTEST_ARGS it is all of them.
@@ -58,24 +58,29 @@ interop:
 	@if command -v npm >/dev/null 2>&1; then $(MAKE) --no-print-directory tests/interop/node_modules/.installed; fi
 
 tests/interop/node_modules/.installed: tests/interop/package-lock.json
+	@echo "Installing oidc-provider from npm, the first time alone: half a minute"
 	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "banno-creds needs Python 3.11 or later; this is " + sys.version)'
-	@echo "Making $(VENV)"
+	@echo "Making $(VENV): a few seconds"
 	@$(PYTHON) -m venv $(VENV)
 
-# One line a package, as it comes: the first time takes most of a minute.
-ONE_LINE_EACH = awk '/^Collecting/ {print "  " $$2} /^(Installing collected|ERROR|  error)/ {print} {fflush()}'
+# One line a package, as it comes. Not by awk: some read a pipe only in large blocks, and show nothing for a minute.
+ONE_LINE_EACH = while IFS= read -r line; do case "$$line" in \
+  "  Installing build dependencies: started") echo "  what builds it" ;; \
+  Collecting*) line=$${line\#Collecting }; echo "  $${line%% (from *}" ;; \
+  "Installing collected"*) echo "  all of them are here: installing, some 20 seconds more" ;; \
+  *ERROR*|*error*) echo "$$line" ;; esac; done
 
 $(VENV)/.for-demo: $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV):"
+	@echo "Installing some 25 packages into $(VENV), the first time alone: about a minute"
 	@$(BIN)/pip install --editable '.[sandbox]' | $(ONE_LINE_EACH)
 	@touch $@
 
 $(VENV)/.for-test: $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing the tools of the tests into $(VENV):"
+	@echo "Installing some 60 packages into $(VENV), with the tools of the tests, the first time alone: 2 minutes"
 	@$(BIN)/pip install --editable '.[sandbox,keyring,dev]' | $(ONE_LINE_EACH)
 	@touch $@ $(VENV)/.for-demo
 

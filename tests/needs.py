@@ -68,7 +68,10 @@ def missing() -> list[Need]:
 def described() -> str:
     """Return the list for people."""
     gone = missing()
-    lines = ["The tests take about 4 minutes on two cores. Besides Python they use:"]
+    lines = [
+        "The tests take some 5 minutes on two idle cores, and up to half an hour on a busy machine; the first time,",
+        "3 minutes more to install what they need from PyPI and npm. They take free ports. Besides Python they use:",
+    ]
     for need in NEEDS:
         line = f"  {need.name:21}"
         if need not in gone:
@@ -78,6 +81,8 @@ def described() -> str:
         else:
             line += f"missing: tests of {need.skipped} are skipped (Debian: {need.package})"
         lines.append(line)
+    if gone:
+        lines.append(f"To have all of it: sudo apt-get install {' '.join(need.package for need in gone)}")
     return "\n".join(lines)
 
 

@@ -27,3 +27,6 @@ def test_what_is_missing_is_named_with_its_package(tmp_path: Path, monkeypatch: 
         re.MULTILINE,
     )
     assert [need.package for need in needs.missing()][:2] == ["curl", "procps"]
+    packages = " ".join(need.package for need in needs.missing())
+    assert text.endswith(f"\nTo have all of it: sudo apt-get install {packages}")
+    assert "minutes on two idle cores" in text
