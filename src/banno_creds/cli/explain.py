@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _VERSION = 1  # of the JSON
 _MOST_COLUMNS = 100  # longer lines are hard to read
 _LEAST_COLUMNS = 40
+_LEAST_TITLE = 24  # so much room a title wants beside its id
 _COMMAND = "    "  # a line that begins so is never broken, so that it can be copied
 
 
@@ -132,7 +133,10 @@ def _list(columns: int) -> list[str]:
         lines += ["", heading] if lines else [heading]
         width = max(map(len, names))
         for name in names:
-            lines += _wrap(f"  {name:{width}}  {EXPLANATIONS[name].title}", columns, " " * (width + 4))
+            if columns - width < _LEAST_TITLE:
+                lines += [f"  {name}", *_wrap(f"    {EXPLANATIONS[name].title}", columns, "    ")]
+            else:
+                lines += _wrap(f"  {name:{width}}  {EXPLANATIONS[name].title}", columns, " " * (width + 4))
     return lines
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from banno_creds.rules.findings import Part
 
 _LEAST_WIDTH = 20
+_NARROW = 60  # columns
+_NARROW_HANG = 8
 
 
 def check_stdout() -> None:
@@ -283,6 +285,8 @@ class _Stream:
             text.append(encodable("".join(c if c.isprintable() else " " for c in content), stream), style or None)
         rows: Sequence[Text] = [text]
         width = console.width - len(indent)
+        if console.width < _NARROW:
+            hang = min(hang, _NARROW_HANG)  # a column of its own would leave no room
         # FORCE_COLOR makes Rich take a pipe for a terminal: colours were asked for then, and no line ends.
         if wraps and text.cell_len > width and stream.isatty():
             rows = text.wrap(console, max(_LEAST_WIDTH, width), no_wrap=False)[:1]
