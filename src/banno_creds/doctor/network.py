@@ -23,7 +23,7 @@ from banno_creds.config import is_loopback
 from banno_creds.doctor.findings import joined, passed
 from banno_creds.errors import BannoCredsError, TimedOutError
 from banno_creds.http import proxies
-from banno_creds.http.exchange import OutOfTimeError, resolve, secrets_sent
+from banno_creds.http.exchange import OutOfTimeError, resolve, secrets_sent, shown
 from banno_creds.http.faults import (
     CONNECT_SECONDS,
     NO_CONNECTION,
@@ -36,7 +36,6 @@ from banno_creds.http.faults import (
     verdict_of,
 )
 from banno_creds.rules.findings import Finding, Rule, Verdict
-from banno_creds.secrecy import without
 from banno_creds.steps import awaiting
 from banno_creds.text import printable, setting
 from banno_creds.times import duration, utc
@@ -196,8 +195,8 @@ def _tunnel(connection: socket.socket, way: _Way, proxy: httpx.Proxy) -> str:
     if ended is None or said is None:
         words = "what it answers is no HTTP" if received else "it hung up without an answer"
         raise refused_by_proxy(way.url, words)
-    words = printable(f"{said[1].decode()} {(said[2] or b'').decode('ascii', 'replace')}", _MOST_CHARACTERS)
-    words = without(words, secrets_sent((), (), proxy))
+    words = f"{said[1].decode()} {(said[2] or b'').decode('ascii', 'replace')}"
+    words = shown(words, secrets_sent((), (), proxy), _MOST_CHARACTERS)
     if not words.startswith("2"):
         raise refused_by_proxy(way.url, words)
     return words

@@ -95,6 +95,11 @@ def _secrets_received(content: bytes) -> Secrets:
     return tuple((unescaped(token.decode("latin-1")), "the token") for token in found)
 
 
+def shown(words: object, secrets: Secrets, most: int) -> str:
+    """Make words from outside fit to be shown; an echo is looked for in more of them than are shown."""
+    return printable(without(printable(words, most * 10), secrets), most)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer: status, headers, body, how long it took, and the secrets that its words may echo."""
@@ -109,7 +114,7 @@ class Answer:
 
     def said(self, words: object, most: int = 500) -> str:
         """Make the server's words fit to be shown: printable, and without a secret that they echo."""
-        return without(printable(words, most), self.secrets)
+        return shown(words, self.secrets, most)
 
     @property
     def request_id(self) -> str | None:
@@ -168,7 +173,7 @@ class StreamedAnswer:
         self.version = response.extensions["http_version"].decode("ascii")
         self.status = response.status_code
         self.secrets = secrets
-        self.reason = without(printable(response.reason_phrase, 80), secrets)
+        self.reason = shown(response.reason_phrase, secrets, 80)
         self.raw_reason = response.reason_phrase
         self.headers: Mapping[str, str] = response.headers
         self.raw_headers: Sequence[tuple[bytes, bytes]] = response.headers.raw
@@ -271,7 +276,7 @@ def send(
     return Answer(
         url=url,
         status=response.status_code,
-        reason=without(printable(response.reason_phrase, 80), secrets),
+        reason=shown(response.reason_phrase, secrets, 80),
         headers=response.headers,
         content=content,
         seconds=time.monotonic() - started,
@@ -445,12 +450,12 @@ class Exchange(Generic[T]):
 
 def _read(response: httpx.Response, url: str) -> bytes:
     """Read a body, bounded in its size as it comes and when decompressed."""
-    status, reason = response.status_code, response.reason_phrase
+    status = response.status_code
     content = bytearray()
     for chunk in response.iter_raw():
         content += chunk
         if len(content) > MOST_ANSWER_BYTES:
-            raise faults.too_large(url, status, reason, MOST_ANSWER_BYTES)
+            raise faults.too_large(url, status, MOST_ANSWER_BYTES)
     codings = _codings(response.headers)
     if not codings and content.startswith(_GZIP):
         codings = ["gzip"]  # nothing that is expected here begins so
@@ -465,7 +470,7 @@ def _read(response: httpx.Response, url: str) -> bytes:
         for chunk in chunks:
             inflated += chunk
             if len(inflated) > MOST_ANSWER_BYTES:
-                raise faults.too_large(url, status, reason, MOST_ANSWER_BYTES)
+                raise faults.too_large(url, status, MOST_ANSWER_BYTES)
     except zlib.error:
         raise faults.unreadable(url, status, ", ".join(codings)) from None
     return bytes(inflated)

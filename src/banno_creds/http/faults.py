@@ -264,20 +264,21 @@ def _reason_of(failure: OSError) -> str:
 
 
 def unreadable(url: str, status: int, encoding: str) -> UnusableAnswerError:
-    """Return the error for an answer that cannot be decompressed; ``encoding`` is its header."""
+    """Return the error for an answer that cannot be decompressed; ``encoding`` is shown if it is a name."""
+    named = encoding if re.fullmatch(r"[a-z0-9-]{1,12}(?:, [a-z0-9-]{1,12}){0,3}", encoding) else "(no name of one)"
     return UnusableAnswerError(
         f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
         hint=_BETWEEN_HINT,
-        details=(f"{status}, content-encoding {printable(encoding, 40)}",),
+        details=(f"{status}, content-encoding {named}",),
         rule="network.answer",
     )
 
 
-def too_large(url: str, status: int, reason: str, most: int) -> UnusableAnswerError:
+def too_large(url: str, status: int, most: int) -> UnusableAnswerError:
     """Return the error for an answer of more than ``most`` bytes."""
     return UnusableAnswerError(
         f"the answer from {url} is larger than {most // 1024} KiB and was not read further",
         hint="check the URL: such an endpoint answers with a few kilobytes",
-        details=(f"{status} {printable(reason, 80)}",),
+        details=(_status(status),),
         rule="network.answer",
     )

@@ -155,7 +155,7 @@ def token_response(members: Mapping[str, Any], requested_at: int) -> TokenRespon
     token_type = members.get("token_type")
     return TokenResponse(
         access_token=access_token,
-        token_type=printable(token_type, 40) if isinstance(token_type, str) else "",
+        token_type=printable(token_type, 60) if isinstance(token_type, str) else "",
         expires_in=_seconds(members.get("expires_in")),
         scope=_scope(members.get("scope")),
         requested_at=requested_at,
