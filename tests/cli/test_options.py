@@ -328,7 +328,7 @@ def test_more_than_an_origin_is_refused(url: str) -> None:
 
 
 def test_a_key_that_is_no_source_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="private_key is no KeySource"):
+    with pytest.raises(ConfigurationError, match="private_key has to be KeySource, not str"):
         ClientConfig(CLIENT_ID, "private.pem")  # type: ignore[arg-type]
 
 

@@ -300,6 +300,8 @@ def test_client_id_registered_twice_is_a_configuration_error() -> None:
 def test_clients_have_an_institution_and_an_account_of_their_own() -> None:
     a, b = Client("a", ""), Client("b", "")
     assert len({a.institution_id, b.institution_id, a.account_id, b.account_id}) == 4
+    again = Client("a", "", institution_id="", account_id="given")
+    assert (again.institution_id, again.account_id) == (a.institution_id, "given")  # the same in every run
 
 
 # --- The client assertion, rule by rule ---

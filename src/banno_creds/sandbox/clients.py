@@ -51,10 +51,6 @@ _EC_ALGORITHMS: Final = ("ES256",)
 _MOST_HEADER_CHARACTERS: Final = 16_384
 
 
-def _fresh_uuid() -> str:
-    return str(uuid.uuid4())
-
-
 @dataclass(frozen=True, slots=True)
 class Client:
     """An application as an administrator registers it: a *Service account*, or one that signs people in.
@@ -67,7 +63,7 @@ class Client:
             JWK Set (RFC 7517) as a mapping.
         scopes: the scopes it may ask for.
         name: the application's name, ``clientName`` in the access token.
-        institution_id: ``institutionId`` in the access token.
+        institution_id: ``institutionId`` in the access token; by default made from the client ID.
         account_id: ``accountId`` in the access token: the *Associated User*, whose permissions apply.
         alg: the one ``alg`` it may sign with, ``token_endpoint_auth_signing_alg`` (OpenID Connect Registration
             section 2); None allows all that fit the key.
@@ -82,14 +78,20 @@ class Client:
     public_key: str | bytes | Mapping[str, Any] | None = field(default=None, repr=False)
     scopes: tuple[str, ...] = DEFAULT_SCOPES
     name: str = "Test Application"
-    institution_id: str = field(default_factory=_fresh_uuid)
-    account_id: str = field(default_factory=_fresh_uuid)
+    institution_id: str = ""
+    account_id: str = ""
     alg: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     redirect_uris: tuple[str, ...] = ()
     post_logout_redirect_uris: tuple[str, ...] = ()
     id_token_signed_response_alg: str = ID_TOKEN_ALGORITHMS[0]
     require_pushed_authorization_requests: bool = False
+
+    def __post_init__(self) -> None:
+        """Make the ids that were not given."""
+        for name in ("institution_id", "account_id"):
+            made = uuid.uuid5(uuid.NAMESPACE_URL, f"urn:banno-creds:sandbox:{name}:{self.client_id}")
+            object.__setattr__(self, name, getattr(self, name) or str(made))
 
 
 @dataclass(frozen=True, slots=True)
