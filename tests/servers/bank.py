@@ -32,8 +32,8 @@ class Bank(LoopbackServer):
         on_request: called with each path before it is answered.
     """
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        super().__init__(context=context)
+    def __init__(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        super().__init__(context=context, host=host)
         self.answers: dict[str, Says] = {}
         self.token: Callable[[dict[str, str]], Says] = lambda _: granted(scope="openid")
         self.asked: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -118,6 +119,10 @@ class _Server(ThreadingHTTPServer):
         """Nothing: in some tests a client hangs up early or is killed."""
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class LoopbackServer:
     """A server whose answers come from a function, or from a subclass that overrides `answer` or `serve`.
 
@@ -130,12 +135,15 @@ class LoopbackServer:
     protocol_version = "HTTP/1.0"  # no client keeps a connection that this server closes
 
     def __init__(
-        self, answer: Callable[[Request], Says] | None = None, context: ssl.SSLContext | None = None
+        self,
+        answer: Callable[[Request], Says] | None = None,
+        context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self._function = answer
         self.clock: Callable[[], float] | None = time.time
         self.on_connection: Callable[[], object] = lambda: None
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = (_Server6 if ":" in host else _Server)((host, 0), Handler)
         self._server.outer = self
         if context is not None:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)

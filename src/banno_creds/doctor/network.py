@@ -77,6 +77,7 @@ def examine(url: str, http: HttpClient, clock: Clock = time.time) -> Iterator[Fi
         looks_at = "proxy"
         proxy = http.proxy_for(url)
         yield passed(Rule.NETWORK_PROXY, looks_at, *_proxy_facts(host, proxy))
+        yield from _proxy_warnings(url, proxy)
 
         looks_at = "DNS"
         with awaiting(host):
@@ -164,6 +165,21 @@ def _proxy_facts(host: str, proxy: httpx.Proxy | None) -> tuple[str, ...]:
         return ("none",)
     why = "loopback is never asked through it" if is_loopback(host) else f"NO_PROXY excepts {host}"
     return "none", f"{named_by} names one, but {printable(why, _MOST_CHARACTERS)}"
+
+
+def _proxy_warnings(url: str, proxy: httpx.Proxy | None) -> Iterator[Finding]:
+    """Name the settings that look meant and have no effect."""
+    if proxy is None:
+        return
+    host = urlsplit(url).netloc
+    if entries := [printable(entry, _MOST_CHARACTERS) for entry in proxies.without_effect(url)[:_MOST_NAMES]]:
+        words = f"NO_PROXY has {', '.join(entries)}, which does not except {printable(host, _MOST_CHARACTERS)}"
+        fix = f"write {urlsplit(url).hostname} there if it is to be asked without the proxy"
+        yield Finding(Rule.NETWORK_PROXY, Verdict.WARN, "NO_PROXY", words, fix=fix)
+    if (spellings := proxies.other_spelling()) is not None:
+        used, other = spellings
+        words = f"{used} is used, and {other} names another proxy"
+        yield Finding(Rule.NETWORK_PROXY, Verdict.WARN, "proxy", words, fix="set both alike, or unset one")
 
 
 def _beyond(proxy: httpx.Proxy) -> Finding:
@@ -307,7 +323,7 @@ def _tls(connection: socket.socket, way: _Way) -> Finding:
 
 def _untrusted(way: _Way, failure: OSError) -> Finding:
     """Return the fault, with the certificate's issuer: that shows an inspecting proxy or a captive portal."""
-    error = untrusted(failure, urlsplit(way.url).netloc)
+    error = untrusted(failure, urlsplit(way.url).netloc, way.http.trust)
     rule = error.rule or ""
     if not isinstance(failure, ssl.SSLCertVerificationError):
         return _failed(error, "TLS")._replace(expected="TLS 1.2 or later")

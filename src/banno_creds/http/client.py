@@ -204,7 +204,11 @@ class HttpClient:
                 # The whole store may have the authority. The handshake failed: nothing was sent.
                 return self._within(seconds, url, run, secrets)
             else:
-                error = faults.explain(failure, url, proxy, under_way.phase, tls_begun=under_way.tls_begun)
+                handshakes, trust = under_way.handshakes, self.trust
+                in_tunnel = handshakes > 1
+                error = faults.explain(
+                    failure, url, proxy, under_way.phase, tls_begun=handshakes > 0, trust=trust, in_tunnel=in_tunnel
+                )
             if isinstance(error, NetworkError):
                 error.sent = faults.may_have_been_sent(under_way.phase)
             raise error.without(secrets) from None

@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 import socket
+import ssl
 import threading
 import time
 import zlib
@@ -26,7 +27,6 @@ from banno_creds.text import printable
 from banno_creds.times import http_date
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Trace = Callable[[str, Mapping[str, Any]], None]
@@ -269,7 +269,7 @@ def send(
     started = time.monotonic()
     with (
         _transport(context, proxy) as transport,
-        contextlib.closing(transport.handle_request(request)) as response,
+        contextlib.closing(_handle(transport, request)) as response,
     ):
         content = _read(response, url)
     secrets = (*secrets, *_secrets_received(content))
@@ -291,10 +291,34 @@ def begin(
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         transport = stack.enter_context(_transport(context, proxy))
-        response = transport.handle_request(request)
+        response = _handle(transport, request)
         response.request = request
         stack.pop_all()
     return StreamedAnswer(response, transport, url, time.monotonic() - started, secrets)
+
+
+# Some machines, containers above all, resolve the name to one of the two alone (RFC 6761 section 6.3).
+_LOCALHOST = "localhost"
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+def _handle(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    """Send a request; to ``localhost`` at either address, whichever the name leads to."""
+    try:
+        return transport.handle_request(request)
+    except httpx.ConnectError as failure:
+        if request.url.host != _LOCALHOST or isinstance(faults.cause_of(failure), ssl.SSLError):
+            raise
+        request.extensions = {**request.extensions, "sni_hostname": _LOCALHOST}
+        for address in _LOOPBACK:
+            # The header Host stays.
+            request.url = request.url.copy_with(host=address)
+            try:
+                return transport.handle_request(request)
+            except httpx.ConnectError as other:
+                if isinstance(faults.cause_of(other), ssl.SSLError):
+                    raise
+        raise
 
 
 def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTPTransport:
@@ -321,8 +345,14 @@ def resolve(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
     """
 
     def run(_: object) -> list[tuple[str, int]]:
-        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-        return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
+        named = [] if host.lower() != _LOCALHOST else [(address, port) for address in _LOOPBACK]
+        try:
+            found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        except OSError:
+            if not named:
+                raise
+            found = []
+        return list(dict.fromkeys([*((str(address[0]), int(address[1])) for *_, address in found), *named]))
 
     return Exchange(run).within(seconds)
 
@@ -343,12 +373,12 @@ class Exchange(Generic[T]):
 
     Attributes:
         phase: how far it is; see `faults`.
-        tls_begun: whether a TLS handshake has begun.
+        handshakes: how many TLS handshakes have begun.
     """
 
     def __init__(self, run: Callable[[Exchange[T]], T], *, only_loopback: str | None = None) -> None:
         self.phase = faults.NOT_BEGUN
-        self.tls_begun = False
+        self.handshakes = 0
         self._run = run
         self._only_loopback = only_loopback
         self._outcome: T | BaseException | None = None
@@ -410,7 +440,7 @@ class Exchange(Generic[T]):
         """Note how far the exchange is, and its socket as soon as there is one."""
         name = event.partition(".")[2]
         self.phase = _PHASES.get(name, self.phase)
-        self.tls_begun = self.tls_begun or self.phase == faults.NO_TLS
+        self.handshakes += name == "start_tls.started"
         if name != "connect_tcp.complete":
             return
         stream = info["return_value"]

@@ -22,6 +22,7 @@ from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from banno_creds.errors import BannoCredsError
+    from banno_creds.http.trust import Trust
 
 # A dropped SYN is noticed only by waiting; waiting longer than this seldom helps.
 CONNECT_SECONDS = 10.0
@@ -61,9 +62,19 @@ _BETWEEN_HINT = "look at what stands between this machine and the server: a prox
 
 
 def explain(
-    failure: httpx.HTTPError, url: str, proxy: httpx.Proxy | None, phase: str, *, tls_begun: bool
+    failure: httpx.HTTPError,
+    url: str,
+    proxy: httpx.Proxy | None,
+    phase: str,
+    *,
+    tls_begun: bool,
+    trust: Trust | None = None,
+    in_tunnel: bool = True,
 ) -> BannoCredsError:
-    """Return the error for an exchange that broke while there was time left."""
+    """Return the error for an exchange that broke while there was time left.
+
+    ``in_tunnel`` says that TLS with a proxy that speaks it was agreed on, so that the peer is the server.
+    """
     cause = cause_of(failure)
     words = _in_our_words(failure, cause)
     if isinstance(failure, httpx.TimeoutException):
@@ -72,7 +83,9 @@ def explain(
     if isinstance(failure, httpx.ProxyError):
         return refused_by_proxy(url, words)
     if isinstance(cause, ssl.SSLError):
-        return untrusted(cause, urlsplit(url).netloc)
+        if proxy is not None and proxy.url.scheme == "https" and not in_tunnel:
+            return _untrusted_proxy(cause, proxy, trust)
+        return untrusted(cause, urlsplit(url).netloc, trust)
     if isinstance(cause, (socket.gaierror, ConnectionRefusedError)) or isinstance(failure, httpx.ConnectError):
         error = unconnected(cause, url, proxy, words)
         # Reset during the handshake: some firewalls read the host's name in it.
@@ -225,17 +238,28 @@ def no_host(url: str) -> ConfigurationError:
     )
 
 
-def untrusted(cause: OSError, host: str) -> UntrustedServerError:
+def _untrusted_proxy(cause: ssl.SSLError, proxy: httpx.Proxy, trust: Trust | None) -> UntrustedServerError:
+    """Return the error for TLS with a proxy that failed: most speak plain http."""
+    error = untrusted(cause, f"the proxy {proxy.url.netloc.decode()}", trust)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return error
+    hint = "if the proxy speaks plain http, as most do, write http:// before its host"
+    return error.but(hint=hint, rule="network.proxy")
+
+
+def untrusted(cause: OSError, host: str, trust: Trust | None = None) -> UntrustedServerError:
     """Return the error for TLS that failed.
 
     Args:
         cause: the exception of OpenSSL, truststore or the operating system.
         host: the server's host and port.
+        trust: the authorities that were trusted, if they are known.
     """
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UntrustedServerError(
             f"the certificate of {host} is not trusted: {verdict_of(cause)}",
-            hint=_CERTIFICATE_HINTS.get(cause.verify_code, _UNKNOWN_AUTHORITY),
+            hint=(trust and trust.advice(cause.verify_code))
+            or _CERTIFICATE_HINTS.get(cause.verify_code, _UNKNOWN_AUTHORITY),
             rule=_CERTIFICATE_RULES.get(cause.verify_code, "network.tls.untrusted"),
         )
     return UntrustedServerError(

@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from banno_creds.errors import ConfigurationError
+from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.text import printable, setting
+from banno_creds.times import utc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography import x509
 
 _MOST_BYTES = 16 * 1024 * 1024  # all the authorities of the world have less than one
 
@@ -59,6 +67,30 @@ class Trust:
         """Free the memory of the certificates."""
         self._context = None
 
+    def advice(self, verify_code: int, clock: Callable[[], float] = time.time) -> str | None:
+        """Return what to do about a certificate that is not trusted, if these authorities say more than OpenSSL.
+
+        Args:
+            verify_code: OpenSSL's.
+            clock: the time, in seconds since the epoch.
+        """
+        expired = verify_code == _EXPIRED
+        if verify_code not in (*_UNKNOWN_ISSUER, _EXPIRED):
+            return None
+        if self._ca_bundle is not None:
+            return _shortcoming(
+                f"{setting('ca_bundle')} {printable(self._ca_bundle)}", self._ca_bundle, clock(), expired
+            )
+        named = os.environ.get("SSL_CERT_FILE")
+        if named:
+            return _shortcoming(f"SSL_CERT_FILE {printable(named)}", Path(named), clock(), expired)
+        others = ((name, os.environ.get(name)) for name in _OTHERS_VARIABLES)
+        other = next(((name, value) for name, value in others if value and not _is_the_systems(value)), None)
+        if other is None or expired:
+            return None
+        name, value = other
+        return f"{name} is not read here: if it has the authority, add {setting('ca_bundle')} {printable(value)}"
+
     def name(self) -> str:
         """Return the name and the place of the trust store."""
         if self._ca_bundle is not None:
@@ -72,6 +104,69 @@ class Trust:
             return " and ".join(settings)
         place = paths.cafile or paths.capath
         return f"the operating system's trust store{f' {printable(place)}' if place else ''}"
+
+
+# Where other programs find a CA bundle.
+_OTHERS_VARIABLES = (
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE", "PIP_CERT"),
+)
+
+
+def _is_the_systems(path: str) -> bool:
+    file = ssl.get_default_verify_paths().cafile or ""
+    return os.path.realpath(path) == os.path.realpath(file)
+
+
+# OpenSSL's verify codes (x509_vfy.h): expired; and an issuer that is not known, in five ways.
+_EXPIRED = 10
+_UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
+_MOST_LOOKED_AT = 500  # certificates
+
+
+def _shortcoming(name: str, path: Path, now: float, expired: bool) -> str | None:  # noqa: FBT001
+    """Return what a file of authorities lacks, in words; None if that cannot be told."""
+    if path.is_dir():
+        return None if _is_hashed(path) else f"{name} is a folder: name a file, or a folder made by openssl rehash"
+    if not path.exists():
+        return f"{name} is not there: correct it, or unset it"
+    if not path.is_file():
+        return None  # a pipe can be read once
+    from cryptography import x509
+
+    from banno_creds.jose.public_keys import certificates_in
+    from banno_creds.storage.secret_files import read_file
+
+    try:
+        content = read_file(path, most=_MOST_BYTES)
+        found = [x509.load_der_x509_certificate(each) for each in certificates_in(content)[:_MOST_LOOKED_AT]]
+    except (OSError, ValueError, BannoCredsError):
+        found = []
+    if not found:
+        what = "is empty" if path.stat().st_size == 0 else "holds no certificate"
+        return f"{name} {what}: name a file of PEM certificates"
+    if expired and all(each.not_valid_after_utc.timestamp() < now for each in found):
+        date = utc(int(found[0].not_valid_after_utc.timestamp()))
+        return f"the certificate of {_subject(found[0])} in {name} ended at {date}: name its successor"
+    if expired or any(each.subject == each.issuer and _is_authority(each) for each in found):
+        return None
+    authority = next(filter(_is_authority, found), None)
+    if authority is None:
+        return f"{name} has the certificate of {_subject(found[0])}, which is no authority: name the authority's"
+    issuer = printable(authority.issuer.rfc4514_string(), 80)
+    return f"{name} has the intermediate authority {_subject(authority)} alone: add the root that issued it, {issuer}"
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    from cryptography import x509
+
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return certificate.subject == certificate.issuer  # as of version 1
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return printable(certificate.subject.rfc4514_string(), 80) or "nobody"
 
 
 def read_bundle(ca_bundle: Path) -> ssl.SSLContext:
