@@ -39,6 +39,38 @@ def utc(timestamp: float) -> str:
     return instant.isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
 
 
+def instant(text: str) -> int:
+    """Read an instant as people and logs write it.
+
+    Args:
+        text: a date and time with its time zone, as in RFC 3339 or as `utc` writes it; or seconds since the epoch.
+
+    Returns:
+        Seconds since the epoch.
+
+    Raises:
+        ValueError: it is neither; the message says why.
+    """
+    import re
+
+    text = text.strip()
+    if text.replace(".", "", 1).isdecimal():
+        seconds = float(text)
+        if looks_like_milliseconds(seconds):
+            raise ValueError("it looks like milliseconds, and seconds are wanted")
+        return int(seconds)
+    try:
+        date = datetime.fromisoformat(re.sub(r"\s*(?:UTC|GMT|Z)\Z", "+00:00", text, flags=re.IGNORECASE))
+        seconds = date.timestamp()
+    except (OverflowError, ValueError):
+        raise ValueError("write it as 2026-11-21T16:01:01Z, or in seconds since 1970") from None
+    if seconds < 0:
+        raise ValueError("it is before 1970")
+    if date.tzinfo is None:
+        raise ValueError("it has no time zone: write it as 2026-11-21T16:01:01Z")
+    return int(seconds)
+
+
 def duration(seconds: float) -> str:
     """Return a length of time as a person says it, without its sign: ``9 min 58 s``, ``3 days 4 h``.
 

@@ -123,8 +123,8 @@ def test_code_is_not_broken_into_lines(columns: int) -> None:
 def test_the_help_explains_the_argument_first(cli: Cli) -> None:
     shown = cli("explain", "--help").stdout
     shown = " ".join(shown.split())
-    assert "Input: RULE|ERROR An id, or a part that no other has; nothing to list them all." in shown
-    assert shown.index("RULE|ERROR An id") < shown.index("--output")
+    assert "Input: RULE|ERROR|TEXT An id, or a part that no other has; or what a server said" in shown
+    assert shown.index("RULE|ERROR|TEXT An id") < shown.index("--output")
 
 
 def test_at_a_terminal_the_list_keeps_its_titles_in_their_column() -> None:
@@ -196,6 +196,71 @@ def test_a_misspelt_name_gets_the_nearest(cli: Cli, given: str, nearest: str) ->
         "",
         f'✗   There is no rule or error "{given}"\n    Next: did you mean: banno-creds explain {nearest}\n',
     )
+
+
+PASTED = {
+    # A server's words
+    "client authentication failed": ["invalid_client"],
+    "Client authentication failed.": ["invalid_client"],
+    "unknown client": ["client.unknown"],
+    "JWT signature verification failed": ["registration.key.mismatch"],
+    "The audience is wrong": ["assertion.aud.mismatch"],
+    "AADSTS700016: Application with identifier 'x' was not found": ["client.unknown"],
+    "no client authentication mechanism provided": ["request.client_assertion.missing"],
+    "redirect_uri did not match": ["authorization.redirect_uri.mismatch"],
+    # A whole answer
+    '{"error":"invalid_client","error_description":"client authentication failed"}': ["invalid_client"],
+    '{"error": "invalid_client", "error_description": "the jti was used"}': [
+        "assertion.jti.replayed",
+        "invalid_client",
+    ],
+    '{"error":"invalid_scope"}': ["invalid_scope"],
+    "error=invalid_grant&error_description=grant+request+is+invalid": ["invalid_grant"],
+    '{"errorCode":40}': ["registration.user"],
+    '{"error": {"code": "invalid_client", "message": "kid not found"}}': ["assertion.kid.unknown"],
+    "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n\r\n{}": ["invalid_client"],
+    # Our own errors
+    "✗   The server refused the client: invalid_client — client authentication failed": ["invalid_client"],
+    "invalid_client — client authentication failed": ["invalid_client"],
+    "    More: banno-creds explain assertion.exp.past": ["assertion.exp.past"],
+    "assertion.exp.past: received 7; expected a time in the future": ["assertion.exp.past"],
+    "this answer hides the reason; ruled out here: alg, sub\nMore: banno-creds explain invalid_client": [
+        "invalid_client"
+    ],
+    # A status, the vendor's code
+    "401": ["invalid_client", "invalid_token"],
+    "401 Unauthorized": ["invalid_client"],
+    "HTTP 403": ["insufficient_scope"],
+    "status 404": ["network.answer"],
+    "429": ["network.unavailable"],
+    "503": ["network.unavailable"],
+    "407": ["network.proxy"],
+    "302": ["network.answer"],
+    "40": ["registration.user"],
+    "errorCode 40": ["registration.user"],
+    'errorCode":40': ["registration.user"],
+    "WRONG_VERSION_NUMBER": ["network.tls.handshake"],
+    "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed": ["network.tls.untrusted"],
+}
+
+
+@pytest.mark.parametrize(("text", "ids"), PASTED.items())
+def test_what_a_server_says_is_recognised(cli: Cli, text: str, ids: list[str]) -> None:
+    done = cli("explain", text)
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{ids[0]}: {EXPLANATIONS[ids[0]].title}\n")
+    members = loads(cli("explain", "-o", "json", text).stdout)
+    assert [members["id"], *members.get("also", [])][: len(ids)] == ids
+    assert cli("explain", "-", stdin=text.encode()).stdout == done.stdout
+    if " " in text and "\n" not in text and not text.startswith((" ", "-")):
+        assert cli("explain", *text.split(" ")).stdout == done.stdout  # without quotation marks
+
+
+@pytest.mark.parametrize("text", ["12", "999", "41", "errorCode 41", "something strange happened", "E4711"])
+def test_a_text_of_which_nothing_is_known_is_not_guessed_at(cli: Cli, text: str) -> None:
+    done = cli("explain", text)
+    assert (done.code, done.stdout) == (2, "")
+    assert f'There is no rule or error "{text}"' in done.stderr
 
 
 @pytest.mark.parametrize("given", ["xyzzy", "", " ", ".", "``"])

@@ -116,6 +116,48 @@ def test_assertion_is_an_argument_or_standard_input_or_a_file(lint: Cli, made: s
     assert (with_line_end.code, with_line_end.stdout.replace(note, "")) == (0, expected.stdout)
 
 
+@pytest.mark.parametrize(
+    "at", ["now", " NOW ", str(NOW), f"{NOW}.5", "2026-11-21T16:00:01Z", "2026-11-21 16:00:01 UTC"]
+)
+def test_a_time_can_be_given_as_people_and_logs_write_it(lint: Cli, made: str, at: str) -> None:
+    assert faults(lint("-o", "json", "--at", at, made)) == []
+    assert faults(lint("-o", "json", made, env={"BANNO_CREDS_LINT_ASSERTION_AT": at})) == []
+
+
+def test_an_assertion_is_judged_at_the_time_that_was_given(lint: Cli, made: str, how: How) -> None:
+    how.clock = lambda: NOW + 90_000  # a day later
+    assert faults(lint("-o", "json", made)) == ["assertion.exp.past"]
+    result = lint("-o", "json", "--at", f"{NOW + 20}", made)
+    assert (result.code, faults(result)) == (0, [])
+    shown = lint("--at", f"{NOW + 90}", made).stdout
+    assert "ago at the given time" in shown
+    assert f"the given time is {NOW + 90}" in shown
+    assert "this clock" not in shown
+    assert "ahead at the given time" in lint("--at", f"{NOW - 9000}", made).stdout
+    for zone in ("2026-11-21T17:00:01+01:00", "2026-11-21T11:00:01-05:00"):
+        assert lint("--at", zone, made).code == 0
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [
+        (f"{NOW}000", "milliseconds"),
+        ("2026-11-21T16:00:01", "no time zone"),
+        ("2026-11-21", "no time zone"),
+        ("yesterday", "write it as"),
+        ("", "write it as"),
+        ("-5", "write it as"),
+        ("9999999999999999999999", "milliseconds"),
+        ("1969-01-01T00:00:00Z", "before 1970"),
+        ("0001-01-01T00:00:00+14:00", "before 1970"),
+    ],
+)
+def test_what_is_no_time_is_said(lint: Cli, made: str, at: str, why: str) -> None:
+    result = lint("--at", at, made)
+    assert (result.code, result.stdout) == (2, "")
+    assert why in result.stderr
+
+
 def test_what_was_taken_off_to_read_it_is_a_warning(lint: Cli, made: str, public: Path) -> None:
     for text in (f'"{made}"', f"Bearer {made}\n", f"{made[:70]}\n{made[70:]}", f"\ufeff{made}"):
         result = lint("--public-key", public, "-o", "json", stdin=text.encode())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from banno_creds.cli.inputs import Argument
+from banno_creds.cli.inputs import Argument, read_pasted
 from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import write_result
 from banno_creds.errors import ConfigurationError
@@ -23,6 +23,7 @@ _VERSION = 1  # of the JSON
 _MOST_COLUMNS = 100  # longer lines are hard to read
 _LEAST_COLUMNS = 40
 _LEAST_TITLE = 24  # so much room a title wants beside its id
+_MOST_ANSWERS = 5
 _COMMAND = "    "  # a line that begins so is never broken, so that it can be copied
 
 
@@ -42,9 +43,10 @@ def complete_name(context: click.Context, parameter: click.Parameter, incomplete
 @click.argument(
     "name",
     cls=Argument,
-    says="An id, or a part that no other has; nothing to list them all.",
-    required=False,
-    metavar="[RULE|ERROR]",
+    says="An id, or a part that no other has; or what a server said, - to read it from standard input. "
+    "Nothing to list all ids.",
+    nargs=-1,
+    metavar="[RULE|ERROR|TEXT]",
     shell_complete=complete_name,
 )
 @option(
@@ -57,42 +59,59 @@ def complete_name(context: click.Context, parameter: click.Parameter, incomplete
     show_default=True,
     help="Text for people, or a JSON object with its version.",
 )
-def command(name: str | None, output: str) -> None:
+def command(name: tuple[str, ...], output: str) -> None:
     """Say what an OAuth error or a rule means, what causes it, and what to do.
 
     RULE is an id such as assertion.exp.past, or exp.past for short; ERROR is an OAuth error code such as
-    invalid_client. The same texts are on one page: src/banno_creds/rules/errors.md.
+    invalid_client. TEXT is what a server said, a whole answer or line: its words, an HTTP status, an errorCode. The
+    same texts are on one page: src/banno_creds/rules/errors.md.
     """
-    if name is None:
+    if not name:
         write_result(dumps(_everything(), indent=2) if output == "json" else "\n".join(_list(_columns())))
         return
-    found = _find(name)
+    first, *others = _find(read_pasted("explain", "text", name, None) if name == ("-",) else " ".join(name))
     if output == "json":
-        write_result(dumps({"version": _VERSION, **_members(found)}, indent=2))
-    else:
-        write_result("\n".join(_text(found, _columns())))
+        also = {"also": others} if others else {}
+        write_result(dumps({"version": _VERSION, **_members(first), **also}, indent=2))
+        return
+    lines = _text(first, _columns())
+    if others:
+        lines += ["", *_wrap(f"It may also be: {', '.join(others)}.", _columns())]
+    write_result("\n".join(lines))
 
 
-def _find(name: str) -> str:
-    """Return the one id that matches a name."""
-    found = _matching(name)
+def _find(name: str) -> tuple[str, ...]:
+    """Return the one id that matches a name, or those that a text is about, the likeliest first."""
+    found = () if name.strip().isdigit() else _matching(name)
     if len(found) == 1:
-        return found[0]
+        return found
+    is_name = re.fullmatch(r"\s*[A-Za-z]+(?:[._][A-Za-z]+)*\s*", name) is not None
+    near = _nearest(name) if is_name else None
+    if (not found and near is None) or not is_name:
+        from banno_creds.rules.wordings import recognise
+
+        if about := recognise(name):
+            return about[:_MOST_ANSWERS]
     if found:
         raise ConfigurationError(
             f"there are several rules or errors that match {shown(name)}",
             hint=f"give more of the name: banno-creds explain {found[0]}",
             details=(", ".join(found),),
         )
+    near = near or _nearest(name)
+    raise ConfigurationError(
+        f"there is no rule or error {shown(name)}",
+        hint=f"did you mean: banno-creds explain {near}" if near else "banno-creds explain lists them",
+    )
+
+
+def _nearest(name: str) -> str | None:
     from difflib import get_close_matches
 
     # People often type only the last words of a rule's id, which are unlike the whole id.
     whole = {ending: rule for rule in EXPLANATIONS for ending in (rule, rule.partition(".")[2]) if ending}
     near = get_close_matches(name.strip().lower(), whole, 1)
-    raise ConfigurationError(
-        f"there is no rule or error {shown(name)}",
-        hint=f"did you mean: banno-creds explain {whole[near[0]]}" if near else "banno-creds explain lists them",
-    )
+    return whole[near[0]] if near else None
 
 
 def _matching(name: str) -> tuple[str, ...]:

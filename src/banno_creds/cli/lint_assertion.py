@@ -15,6 +15,7 @@ from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.settings import endpoint, run_for
 from banno_creds.errors import ConfigurationError, TokenError
+from banno_creds.rules.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,14 @@ _VERSION = 1
     type=click.Path(path_type=Path),
     section="Input",
     help="Read it from a file, - for standard input.",
+)
+@option(
+    "--at",
+    command="lint-assertion",
+    metavar="TIME",
+    section="Input",
+    help="Judge exp, nbf and iat at this time, such as that of a line in a log: 2026-11-21T16:01:01Z, seconds since "
+    "1970, or now.",
 )
 @lint_options
 @option(
@@ -60,7 +69,9 @@ _VERSION = 1
     help="A table for people, or JSON with a finding for each rule.",
 )
 @click.pass_context
-def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, output: str, **values: Any) -> None:
+def command(
+    context: click.Context, /, jwt: tuple[str, ...], file: Path | None, at: str | None, output: str, **values: Any
+) -> None:
     """Find out why a server refuses the client assertion that your own code makes.
 
     JWT is the assertion, or the form that it is sent in. It is checked against every known rule of the server, and
@@ -82,6 +93,7 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
         issuer=issuer,
         **{name: values[name] for name in ("client_id", "public_key", "jwks", "timeout")},
         ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
+        at=_instant(at),
     )
     report = Report(quiet=True)
     pasted = read_pasted("lint-assertion", "assertion", jwt, file)
@@ -98,6 +110,18 @@ def command(context: click.Context, /, jwt: tuple[str, ...], file: Path | None, 
         report.part(Part("", tuple(in_rows), tuple(_more(values)) if is_one else ()))
     if failed:
         raise _refused(failed)
+
+
+def _instant(at: str | None) -> int | None:
+    """Return the time of ``--at``; None for now."""
+    from banno_creds.times import instant
+
+    if at is None or at.strip().lower() == "now":
+        return None
+    try:
+        return instant(at)
+    except ValueError as failure:
+        raise ConfigurationError(f"--at {shown(at)} is no time: {failure}") from None
 
 
 def _more(values: Mapping[str, Any]) -> Iterator[str]:

@@ -93,22 +93,22 @@ def exp_past(assertion: ClientAssertion, known: Known) -> Outcome:
     exp, now = assertion.claims["exp"], known.now
     if exp > now - CLOCK_TOLERANCE:
         return passed(_instant(assertion, "exp", known))
-    expected = f"a time in the future; this clock says {now}"
+    expected = f"a time in the future; {known.clock_says}"
     if 0 < exp <= _LONGEST_DURATION:
         return failed(
             f"{assertion.claim('exp')}{_NO_TIME}",
             expected,
             "add it to the current time: exp is a point in time, now + 60, in seconds since 1970 UTC",
         )
-    return failed(f"{assertion.claim('exp')}, {_apart(exp, now)} ago by this clock", expected)
+    return failed(f"{assertion.claim('exp')}, {_apart(exp, now)} ago {known.by_clock}", expected)
 
 
 def exp_too_far(assertion: ClientAssertion, known: Known) -> Outcome:
     exp, now = assertion.claims["exp"], known.now
     if exp > now + MOST_LIFETIME + CLOCK_TOLERANCE:
         return failed(
-            f"{assertion.claim('exp')}, {duration(exp - now)} ahead by this clock",
-            f"at most {MOST_LIFETIME} s ahead; this clock says {now}",
+            f"{assertion.claim('exp')}, {duration(exp - now)} ahead {known.by_clock}",
+            f"at most {MOST_LIFETIME} s ahead; {known.clock_says}",
         )
     return passed()
 
@@ -139,10 +139,10 @@ def _ahead(assertion: ClientAssertion, name: str, known: Known) -> tuple[str, st
     value = assertion.claims.get(name)
     if value is None or value <= known.now + CLOCK_TOLERANCE:
         return None
-    received = f"{assertion.claim(name)}, {duration(value - known.now)} ahead by this clock"
+    received = f"{assertion.claim(name)}, {duration(value - known.now)} ahead {known.by_clock}"
     if looks_like_milliseconds(value):
         received = f"{assertion.claim(name)}, which is a time in milliseconds"
-    return received, f"a time that has come; this clock says {known.now}"
+    return received, f"a time that has come; {known.clock_says}"
 
 
 def _instant(assertion: ClientAssertion, name: str, known: Known) -> str:

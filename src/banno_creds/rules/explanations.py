@@ -88,6 +88,18 @@ def _page() -> Mapping[str, Mapping[str, str]]:
 
 
 @cache
+def seen() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the rows of the table "By what you see": a text that a person may see, in lower case, and its ids."""
+    page = Path(__file__).with_name("errors.md").read_text("utf-8")
+    rows = []
+    for row in re.findall(r"^\| (.*) \| (\[`.*) \|$", page, re.MULTILINE):
+        ids = tuple(re.findall(r"\[`([^`]+)`\]\(#", row[1]))
+        texts = re.findall(r"\"([^\"]+ [^\"]+)\"|`([A-Z_]{8,})`", row[0])
+        rows += [((quoted or code).lower(), ids) for quoted, code in texts]
+    return tuple(rows)
+
+
+@cache
 def _parsed(section: str) -> Explanation:
     first, fix, *further = (_paragraph(block) for block in section.strip().split("\n\n"))
     title, cause = first.removeprefix("**").split(".** ", 1)

@@ -38,6 +38,7 @@ class Known(NamedTuple):
         audiences: the ``aud`` values that mean this server, the token endpoint first.
         keys: the registered public keys.
         use_jti: takes the claims and uses their ``jti`` up; returns False if it was used before.
+        is_now: False if ``now`` is a time that somebody gave, and not a clock's.
     """
 
     now: int
@@ -45,3 +46,14 @@ class Known(NamedTuple):
     audiences: tuple[str, ...] | None = None
     keys: Sequence[RegisteredKey] | None = None
     use_jti: Callable[[Mapping[str, Any]], bool] | None = None
+    is_now: bool = True
+
+    @property
+    def clock_says(self) -> str:
+        """Its time, for what was expected."""
+        return f"{'this clock says' if self.is_now else 'the given time is'} {self.now}"
+
+    @property
+    def by_clock(self) -> str:
+        """Whose time it is, for what was received."""
+        return "by this clock" if self.is_now else "at the given time"

@@ -28,6 +28,7 @@ class AssertionChecks:
         jwks: the file or URL of the JWK Set that is registered.
         timeout: how long fetching may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+        at: the time to judge it at, in seconds since the epoch; None for now.
 
     Raises:
         ConfigurationError: a value is invalid, or contradicts another.
@@ -40,6 +41,7 @@ class AssertionChecks:
     jwks: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     ca_bundle: Path | None = None
+    at: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that are invalid or contradict each other."""
@@ -95,7 +97,8 @@ def lint_assertion(text: str, checks: AssertionChecks, run: Run = Run()) -> tupl
         registration = load_registration(registered, checks.timeout, checks.ca_bundle, run)
         findings += registration.findings
         keys = registration.keys
-    known = Known(int(run.clock()), checks.client_id, audiences, keys)
+    now = int(run.clock()) if checks.at is None else checks.at
+    known = Known(now, checks.client_id, audiences, keys, is_now=checks.at is None)
     return findings + tuple(judge_pasted(text, known))
 
 

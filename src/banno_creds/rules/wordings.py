@@ -1,4 +1,7 @@
-"""What servers' words mean: each server has its own sentence for a fault; wordings.txt leads from it to the rules."""
+"""What servers' words mean: each server has its own sentence for a fault; wordings.txt leads from it to the rules.
+
+`meaning_of` is for the words of an answer, `recognise` for any text that somebody pastes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from banno_creds.rules.explanations import EXPLANATIONS, seen
 from banno_creds.rules.findings import Rule
 
 _MOST_CHARACTERS = 1000
@@ -91,3 +95,62 @@ def _table() -> tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...]:
             pattern = pattern.replace(f"{{{name}}}", meant)
         rows.append((re.compile(pattern, re.IGNORECASE), tuple(map(Rule, rules.split()))))
     return tuple(rows)
+
+
+# --- Pasted text ---
+
+_RULE_ID = re.compile(r"\b[a-z_]+(?:\.[a-z_]+)+\b")
+_CODE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+_STATUS = re.compile(
+    r"(?:\bHTTP(?:/[\d.]+)?\W+|\bstatus(?:[ _-]?code)?\W{1,4}|\bcode\W{1,4}|^\W*)([345]\d\d)\b", re.IGNORECASE
+)
+# The vendor's API says so that the Associated User lacks the permission.
+_NO_PERMISSION = re.compile(r"\berror_?code\W{0,4}40\b|^\W*40\W*$", re.IGNORECASE)
+_MEMBER = re.compile(r"\"[\w-]+\"\s*:")
+# What our own errors add to the server's words.
+_OURS = re.compile(
+    r"^\W*(?:this answer hides|ruled out|left:|next:|more:|banno-creds ).*", re.IGNORECASE | re.MULTILINE
+)
+# Codes that say little without the words beside them.
+_VAGUE = ("invalid_client", "invalid_request", "unauthorized_client", "access_denied", "server_error")
+
+_STATUSES: dict[int, tuple[str, ...]] = {
+    400: ("invalid_request", "invalid_client"),
+    401: ("invalid_client", "invalid_token"),
+    403: ("insufficient_scope", "registration.user", "client.address", "network.answer"),
+    404: ("network.answer", "configuration.endpoint"),
+    405: ("network.answer", "configuration.endpoint"),
+    407: ("network.proxy",),
+    408: ("network.timeout",),
+    410: ("network.answer",),
+    415: ("request.client_assertion.missing", "network.answer"),
+    429: ("network.unavailable",),
+    504: ("network.unavailable", "network.timeout"),
+}
+
+
+def recognise(text: str) -> tuple[str, ...]:
+    """Find what a pasted text is about: a server's words, a JSON error, a status, a line of our own errors.
+
+    Args:
+        text: the text.
+
+    Returns:
+        The ids of rules and errors, the likeliest first; none if nothing is known of it.
+    """
+    lower = text[: 4 * _MOST_CHARACTERS].lower()
+    found: list[str] = [name for name in _RULE_ID.findall(lower) if name in EXPLANATIONS]
+    if _NO_PERMISSION.search(lower):
+        found.append(Rule.REGISTRATION_USER)
+    codes = [code for code in _CODE.findall(lower) if code in EXPLANATIONS]
+    words = _MEMBER.sub(" ", _OURS.sub(" ", lower))
+    for code in codes:
+        words = words.replace(code, " ")
+    found += [code for code in codes if code not in _VAGUE]
+    found += meaning_of(words).rules
+    found += [name for needle, names in seen() for name in names if needle in lower]
+    found += codes
+    for status in map(int, _STATUS.findall(lower)):
+        found += _STATUSES.get(status, ("network.unavailable",) if status >= 500 else ())
+        found += ("network.answer",) if status < 400 else ()
+    return tuple(dict.fromkeys(found))
