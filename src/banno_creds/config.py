@@ -361,6 +361,13 @@ def check_claims(claims: Mapping[str, Any]) -> None:
         check_type("claims", name, str, hint="name each claim by a text")
 
 
+# OpenID Connect Discovery 1.0 section 4 puts it behind the issuer's path, RFC 8414 section 3 before it.
+_DISCOVERY_DOCUMENT = re.compile(
+    r"(?P<host>https?://[^/?]+)(?P<path>[^?]*?)/\.well-known/(?:openid-configuration|oauth-authorization-server)"
+    r"(?P<after>/[^?]+?)?/?(?:\?.*)?"
+)
+
+
 def check_url(url: str, what: str) -> str:
     """Check that credentials may be sent to a URL: https, or plain http to this machine.
 
@@ -401,6 +408,14 @@ def check_url(url: str, what: str) -> str:
         raise ConfigurationError(
             f"{what} {shown!a} cannot be used: {'; '.join(faults)}",
             hint="write it as the provider documents it, with https://; http:// is for localhost alone",
+        )
+    document = _DISCOVERY_DOCUMENT.fullmatch(url)
+    if document is not None:
+        issuer = document["host"] + document["path"] + (document["after"] or "")
+        raise ConfigurationError(
+            f"{what} is given by the address of a discovery document: {url}",
+            hint=f"give the issuer alone: {setting('issuer')} {issuer}",
+            rule="discovery.issuer",
         )
     return url
 

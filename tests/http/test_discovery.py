@@ -306,3 +306,82 @@ def test_discovery_and_token_share_the_time_allowed(
     result = ask(issuer, "--timeout", "5")
     assert result.code == 5
     assert len(bank.requests) == 1
+
+
+# ── What is meant by a URL that is another's ────────────────────────────────────────────────────────────────────
+
+DOCUMENTS = {
+    "https://bank.example/.well-known/openid-configuration": "https://bank.example",
+    "https://bank.example/.well-known/openid-configuration/": "https://bank.example",
+    "https://bank.example/realms/a/.well-known/openid-configuration": "https://bank.example/realms/a",
+    "https://bank.example/.well-known/oauth-authorization-server": "https://bank.example",
+    "https://bank.example/.well-known/oauth-authorization-server/tenant/a": "https://bank.example/tenant/a",
+    "https://bank.example:8443/.well-known/openid-configuration?v=1": "https://bank.example:8443",
+}
+
+
+@pytest.mark.parametrize(("url", "right"), DOCUMENTS.items())
+@pytest.mark.parametrize("option", ["--issuer", "--token-endpoint"])
+def test_the_address_of_the_document_is_named_as_that_mistake_with_the_right_value(
+    cli: Cli, ec_pem: Path, url: str, right: str, option: str
+) -> None:
+    client = ("--client-id", CLIENT_ID, "--private-key", str(ec_pem))
+    for command in ("token", "client-assertion", "sign-jwt"):
+        result = cli(command, *client, option, url)
+        assert (result.code, result.stdout) == (2, "")
+        assert f"is given by the address of a discovery document: {url}" in result.stderr
+        assert f"Next: give the issuer alone: --issuer {right}\n" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--issuer", "--token-endpoint"])
+def test_other_commands_name_that_mistake_too(cli: Cli, ec_pem: Path, option: str) -> None:
+    url, right = next(iter(DOCUMENTS.items()))
+    client = ("--client-id", CLIENT_ID, "--private-key", str(ec_pem))
+    assert f"--issuer {right}" in cli("lint-assertion", option, url, "a.b.c").stderr
+    doctor = cli("doctor", *client, option, url)
+    assert (doctor.code, f"--issuer {right}" in " ".join(doctor.stdout.split())) == (2, True)
+    assert f" {right}" in cli("profile", "add", "a", *client, option, url).stderr
+    variable = {f"BANNO_CREDS_{option[2:].upper().replace('-', '_')}": url}
+    assert f" {right}" in cli("token", *client, env=variable).stderr
+    if option == "--issuer":
+        assert f"--issuer {right}" in cli("login", *client, option, url).stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/token", "this looks like its token endpoint; give it as --token-endpoint"),
+        ("/oauth2/v1/token/", "this looks like its token endpoint; give it as --token-endpoint"),
+        ("/as/access_token", "this looks like its token endpoint; give it as --token-endpoint"),
+        ("/oauth2/authorize", "this looks like its authorization endpoint"),
+        ("/auth", "this looks like its authorization endpoint"),
+    ],
+)
+def test_an_endpoint_given_for_the_issuer_is_named(
+    cli: Cli, ec_pem: Path, server: ScriptedServer, path: str, words: str
+) -> None:
+    server.says(Says(404))
+    where = ("--client-id", CLIENT_ID, "--private-key", ec_pem, "--issuer", server.url.removesuffix("/token") + path)
+    result = cli("token", *where)
+    assert (result.code, result.stdout) == (5, "")
+    assert f"Next: --issuer takes the issuer, and {words}" in result.stderr
+    assert words in " ".join(cli("doctor", *where).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("", "if it is the issuer, give it as --issuer"),
+        ("/realms/a", "if it is the issuer, give it as --issuer"),
+        ("/oauth2/authorize", "which looks like the authorization endpoint's"),
+    ],
+)
+@pytest.mark.parametrize("answer", [Says(404), Says(405), Says(200, b"<html><title>Hello</title>", HTML)])
+def test_another_url_given_for_the_token_endpoint_is_named(
+    cli: Cli, ec_pem: Path, server: ScriptedServer, path: str, words: str, answer: Says
+) -> None:
+    server.says(answer)
+    url = server.url.removesuffix("/token") + path
+    result = cli("token", "--client-id", CLIENT_ID, "--private-key", ec_pem, "--token-endpoint", url)
+    assert result.code in (4, 5)
+    assert words in result.stderr

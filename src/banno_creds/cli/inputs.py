@@ -102,9 +102,10 @@ def _text(content: bytes) -> str:
 
     if len(content) > MOST_CHARACTERS:
         return content.decode("latin-1")  # too large in any encoding: one character for each byte shows that
+    mark = "\ufeff" if content.startswith(b"\xef\xbb\xbf") else ""  # it would be sent, and no server takes it
     content = as_utf8(content)
     # Bytes that are not UTF-8 are kept, as in arguments: a private key in DER is recognised by its bytes.
-    return content.decode("utf-8", "surrogateescape")
+    return mark + content.decode("utf-8", "surrogateescape")
 
 
 # Much more than any token has, so that "too large" and "not a token" are told apart.

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from banno_creds.doctor import network
 from banno_creds.doctor.case import SERVER, WAY, StopError
 from banno_creds.doctor.findings import passed, unknown, warning_of
-from banno_creds.errors import BannoCredsError, NetworkError, OutputError
+from banno_creds.errors import BannoCredsError, NetworkError, OutputError, UnusableAnswerError
 from banno_creds.http import discovery
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.rules.shown import shown
@@ -76,6 +76,8 @@ def _fetch_metadata(case: Case, http: HttpClient) -> dict[str, Any] | None:
         try:
             metadata = discovery.read_json(answer, "a discovery document", Rule.DISCOVERY_MISSING)
         except NetworkError as failure:
+            if case.config.issuer is not None and isinstance(failure, UnusableAnswerError):
+                raise discovery.meant(failure, case.config.issuer) from None
             if case.config.issuer is not None:
                 raise
             # With a configured endpoint, no document is needed: there may be a page for people in its place.

@@ -10,10 +10,12 @@ import re
 import time
 from json import detect_encoding
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from banno_creds.errors import BannoCredsError, RefusedError, UnavailableError, UnusableAnswerError
 from banno_creds.jose.encoding import parse_json, parse_json_object
 from banno_creds.secrecy import looks_random
+from banno_creds.text import setting
 from banno_creds.times import http_date
 
 if TYPE_CHECKING:
@@ -362,7 +364,7 @@ def _refused(
         error=code,
         status=answer.status,
         description=answer.said(found.words),
-        hint=f"check the {endpoint}'s URL"
+        hint=_check_url(answer, endpoint)
         if answer.status in NOT_HERE
         else hints.get(code, "look the error up in the vendor's documentation"),
         details=details,
@@ -374,7 +376,7 @@ def _refused(
 def _not_oauth(answer: Answer, fault: str, endpoint: str) -> BannoCredsError:
     """Return the error for an answer that is no OAuth answer; a 4xx is still a refusal."""
     details = exchange(answer) + words(answer)
-    hint = f"check the {endpoint}'s URL"
+    hint = _check_url(answer, endpoint)
     if answer.status >= 400:
         return RefusedError(
             f"the server refused the request, and its answer is no OAuth error: {fault}"
@@ -398,6 +400,17 @@ def _not_oauth(answer: Answer, fault: str, endpoint: str) -> BannoCredsError:
         details=details,
         rule="network.answer",
     )
+
+
+def _check_url(answer: Answer, endpoint: str) -> str:
+    """Return the hint to check a URL; a token endpoint's path that is another's is named."""
+    hint = f"check the {endpoint}'s URL"
+    path = urlsplit(answer.url).path.lower()
+    if endpoint != TOKEN_ENDPOINT or "token" in path:
+        return hint
+    if re.search(r"/auth(?:orize|orization)?/?\Z", path):
+        return f"{hint}, which looks like the authorization endpoint's"
+    return f"{hint}; if it is the issuer, give it as {setting('issuer')}"
 
 
 def _retry_after(value: str | None) -> float | None:

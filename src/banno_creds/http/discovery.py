@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import check_url
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from banno_creds.http.client import HttpClient
     from banno_creds.http.exchange import Answer
     from banno_creds.steps import Run
+
+# The last word of a token endpoint's or an authorization endpoint's path.
+_ENDPOINT = re.compile(r"/([\w.-]*token|auth(?:orize|orization)?)/?\Z", re.IGNORECASE)
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 
@@ -42,7 +46,10 @@ def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
         NetworkError: it cannot be fetched, or is no discovery document.
     """
     url = url_of(issuer)
-    metadata = fetch_json(url, http, "a discovery document", "discovery.missing")
+    try:
+        metadata = fetch_json(url, http, "a discovery document", "discovery.missing")
+    except UnusableAnswerError as failure:
+        raise meant(failure, issuer) from None
     check_issuer(metadata, issuer, url)
     return metadata
 
@@ -72,6 +79,17 @@ def find_endpoint(issuer: str, name: str, http: HttpClient, run: Run) -> str:
 def url_of(issuer: str) -> str:
     """Return the URL of an issuer's discovery document (OpenID Connect Discovery 1.0 section 4)."""
     return issuer.removesuffix("/") + WELL_KNOWN
+
+
+def meant(failure: UnusableAnswerError, issuer: str) -> UnusableAnswerError:
+    """Add to a missing document that the issuer looks like an endpoint, if it does."""
+    found = _ENDPOINT.search(issuer)
+    if found is None:
+        return failure
+    name = "token" if "token" in found[1].lower() else "authorization"
+    hint = f"{setting('issuer')} takes the issuer, and this looks like its {name} endpoint"
+    also = f"; give it as {setting('token_endpoint')}" if name == "token" else ""
+    return failure.but(hint=f"{hint}{also}", rule="discovery.issuer")
 
 
 def check_issuer(metadata: Mapping[str, Any], issuer: str, url: str) -> None:
