@@ -14,7 +14,7 @@ import pytest
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID, How
 from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
-from tests.servers.openid_provider import SUBJECT, OpenIdProvider
+from tests.servers.openid_provider import SUBJECT, OpenIdProvider, signed, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,6 +130,44 @@ def test_provider_without_userinfo_is_told(stranger: Tool, provider: OpenIdProvi
     result = stranger.run("whoami", "--userinfo")
     assert (result.code, result.stdout) == (2, "")
     assert "no userinfo endpoint" in one_line(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"iss": None, "aud": None}, None),
+        ({"aud": "another"}, "it is for another client"),
+        ({"iss": "https://another.example"}, "it is another issuer's"),
+        ({"sub": "mallory"}, "about another person"),
+    ],
+)
+def test_claims_that_are_a_signed_jwt_are_verified(
+    change: dict[str, str | None], said: str | None, tool: Tool, provider: OpenIdProvider
+) -> None:
+    claims = {"sub": SUBJECT, "email": "r@example.com", "iss": provider.issuer, "aud": CLIENT_ID, **change}
+    provider.userinfo = signed({name: value for name, value in claims.items() if value}, provider.key, "ES256")
+    result = tool.run("whoami", "--userinfo")
+    if said is None:
+        assert result.code == 0, result.stderr
+        assert json.loads(result.stdout)["email"] == "r@example.com"
+    else:
+        assert (result.code, result.stdout) == (6, "")
+        assert said in one_line(result.stderr)
+
+
+def test_jwt_that_another_key_signed_or_nobody_or_that_is_encrypted_is_not_taken(
+    tool: Tool, provider: OpenIdProvider, rsa_key: keys.PrivateKey
+) -> None:
+    for compact in (
+        signed({"sub": SUBJECT}, rsa_key, "RS256"),
+        unsigned({"sub": SUBJECT}),
+        signed({"sub": SUBJECT}, provider.key, "ES256")[:-8] + "AAAAAAAA",
+        "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d",
+    ):
+        provider.userinfo = compact
+        result = tool.run("whoami", "--userinfo")
+        assert (result.code, result.stdout) == (6, ""), result.stderr
 
 
 # --- logout ---

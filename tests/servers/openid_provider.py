@@ -87,7 +87,7 @@ class OpenIdProvider(LoopbackServer):
         self.renews_id_token = False
         self.subject = SUBJECT
         self.changes: Claims = {}
-        self.userinfo: Claims = {"sub": SUBJECT, "email": "riley@example.com"}
+        self.userinfo: Claims | str = {"sub": SUBJECT, "email": "riley@example.com"}
         self.callback: Callable[[dict[str, str]], dict[str, str]] = dict
         self.failures: list[tuple[int, bytes]] = []
         self.revocation: tuple[int, bytes] = (200, b"")
@@ -170,6 +170,8 @@ class OpenIdProvider(LoopbackServer):
             case "/me":
                 if headers.get("authorization") != f"Bearer {self.issued[-1]}":
                     return 401, b'{"error": "invalid_token"}', {}
+                if isinstance(self.userinfo, str):
+                    return 200, self.userinfo.encode(), {"content-type": "application/jwt"}
                 return 200, json.dumps(self.userinfo).encode(), {}
             case "/refuses":
                 return 401, b'{"error": "invalid_token"}', {}

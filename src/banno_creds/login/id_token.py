@@ -140,27 +140,47 @@ def verified_claims(
 def _verified(
     response: TokenResponse, expected: Expected, provider: Provider, http: HttpClient, run: Run
 ) -> Mapping[str, Any]:
-    from banno_creds.http import discovery
-    from banno_creds.http.attempts import persistently
-    from banno_creds.jose.jwks import keys_of
     from banno_creds.login.steps import IdTokenVerified
 
     compact = response.members.get("id_token")
     check_header(read(compact), provider.algorithms)
+    keys = _keys_of(provider, http, run)
+    token, key = verify(str(compact), keys)
+    now = int(run.clock())
+    check(token, expected, response.access_token, now)
+    claims = shown_claims(token.payload, response)
+    run.emit(IdTokenVerified(str(token.header["alg"]), key.description, claims, now))
+    return claims
+
+
+def _keys_of(provider: Provider, http: HttpClient, run: Run) -> Sequence[VerificationKey]:
+    """Fetch the provider's current keys."""
+    from banno_creds.http import discovery
+    from banno_creds.http.attempts import persistently
+    from banno_creds.jose.jwks import keys_of
+
     jwks = persistently(lambda _: discovery.fetch_json(provider.jwks_uri, http, "a JWK Set"), http, run)
     try:
-        keys = keys_of(jwks, provider.jwks_uri)
+        return keys_of(jwks, provider.jwks_uri)
     except ConfigurationError as failure:
         raise TokenError(
             f"the id_token cannot be verified: {failure.marked.message}",
             hint="nothing was kept; tell the server's operator",
             rule="id_token.signature.unverified",
         ) from None
-    token, key = verify(str(compact), keys)
-    now = int(run.clock())
-    check(token, expected, response.access_token, now)
-    claims = shown_claims(token.payload, response)
-    run.emit(IdTokenVerified(str(token.header["alg"]), key.description, claims, now))
+
+
+def verified_userinfo(
+    compact: str, provider: Provider, client_id: str, http: HttpClient, run: Run
+) -> Mapping[str, Any]:
+    """Verify a userinfo answer that is a JWT, and return its claims; ``iss`` and ``aud`` need not be there."""
+    check_header(read(compact), ALGORITHMS)
+    token, _ = verify(compact, _keys_of(provider, http, run))
+    claims = token.payload
+    if claims.get("iss") not in (None, provider.issuer):
+        raise _other("iss", "it is another issuer's", provider.issuer, claims)
+    if claims.get("aud") is not None:
+        _check_audience(claims, client_id)
     return claims
 
 

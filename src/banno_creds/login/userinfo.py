@@ -17,6 +17,7 @@ from banno_creds.tokens.endpoint import received
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from banno_creds.http.exchange import Answer
     from banno_creds.login.refresh_token import SignedIn
     from banno_creds.login.session import Session
     from banno_creds.tokens.cache import TokenCache
@@ -83,8 +84,14 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
             if another == token:
                 break
             token = another
-    hints = {"invalid_token": f"sign in again: {signed_in.store.owner.login}"}
-    claims = read_object(answer, hints, "userinfo endpoint")
+        if answer.status == 200 and (answer.media_type == "application/jwt" or answer.content.startswith(b"eyJ")):
+            claims = _signed_claims(answer, session, signed_in.client.client_id, http, quieter)
+        else:
+            hints = {
+                "invalid_token": f"sign in again: {signed_in.store.owner.login}",
+                "insufficient_scope": f"sign in with {setting('scope')} openid and what else is needed: profile, email",
+            }
+            claims = read_object(answer, hints, "userinfo endpoint")
     if claims.get("sub") != session.claims.get("sub"):
         raise TokenError(
             "the userinfo endpoint's answer is about another person than the one who signed in",
@@ -92,3 +99,25 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
             rule="id_token.sub.unexpected",
         )
     return claims
+
+
+def _signed_claims(answer: Answer, session: Session, client_id: str, http: HttpClient, run: Run) -> Mapping[str, Any]:
+    """Verify the claims that came as a signed JWT (OpenID Connect Core 1.0 section 5.3.2), and return them."""
+    from banno_creds.login.id_token import verified_userinfo
+
+    compact = answer.content.decode("ascii", "replace").strip()
+    if compact.count(".") == 4:
+        raise TokenError(
+            "the userinfo endpoint's answer is encrypted, which is not read here",
+            hint=f"whoami without {setting('userinfo')} shows the id_token's claims",
+            rule="id_token.signature.unverified",
+        )
+    try:
+        return verified_userinfo(compact, session.provider, client_id, http, run)
+    except TokenError as failure:
+        raise TokenError(
+            "the userinfo endpoint's answer is a signed JWT that is not to be relied on",
+            details=(failure.marked.message, *failure.marked.details),
+            hint="tell the server's operator",
+            rule="id_token.signature.unverified",
+        ) from None
