@@ -89,7 +89,7 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
         else:
             hints = {
                 "invalid_token": f"sign in again: {signed_in.store.owner.login}",
-                "insufficient_scope": f"sign in with {setting('scope')} openid and what else is needed: profile, email",
+                "insufficient_scope": f"sign in with {setting('scope')} openid and more, such as profile",
             }
             claims = read_object(answer, hints, "userinfo endpoint")
     if claims.get("sub") != session.claims.get("sub"):
