@@ -59,9 +59,19 @@ OPTIONS = {
     "login --port 8080": "did you mean --redirect-uri URL",
     "token --lifetme 3": "did you mean --lifetime SECONDS",
     "keygen --client-id x": "it is an option of client-assertion, token, exec, api, …, and not of keygen",
+    "decode --expired": "did you mean --check-expiry",
+    "doctor --verbose": "BANNO_CREDS_DEBUG=1 shows more of an error",
+    "whoami --json": "the claims are JSON already",
+    "token --cache-dir x": "set the variable BANNO_CREDS_CACHE_DIR",
+    "keygen --ec": "did you mean --type ec",
+    "token --prod": "did you mean --environment production",
+    "token --bearer": "did you mean --output header",
+    "exec -c true": "give the line to a shell: banno-creds exec -- sh -c '…'",
+    "-v token": "an option of a command stands behind the command's name: banno-creds token -v",
+    "--quiet token": "an option of a command stands behind the command's name: banno-creds token --quiet",
     "token --frobnicate": "banno-creds token --help",
     "--json": "an option of a command stands behind the command's name",
-    "--scope a token": "an option of a command stands behind the command's name: banno-creds client-assertion --sc",
+    "--scope a token": "an option of a command stands behind the command's name: banno-creds token --scope",
 }
 
 
@@ -106,6 +116,7 @@ RIGHTED = {
         "client-id lacks its two dashes",
         "token -q --client-id X --force-refresh",
     ),
+    "token -- client-id X": ("client-id lacks its two dashes", "token --client-id X"),
     "token help": ("help lacks its two dashes", "token --help"),
     "sign-jwt --client_id X --private_key k.pem": (
         "there is no option --client_id of banno-creds sign-jwt",
@@ -150,6 +161,41 @@ def test_a_key_in_a_line_is_not_shown(cli: Cli, rsa_pem: Path) -> None:
         assert (result.code, result.stdout) == (2, "")
         assert "PRIVATE KEY-" not in result.stderr
         assert rsa_pem.read_text().split("\n")[1] not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "hint"),
+    [
+        (
+            ["token", "--client-id X"],
+            "--client-id and its value are one word",
+            "did you mean: banno-creds token",
+        ),
+        (
+            ["token --client-id X"],
+            "the whole command line is one word",
+            "leave the quotes around it out: banno",
+        ),
+        (["keygen", "ec"], "banno-creds keygen takes no arguments", "did you mean --type ec"),
+        (["token", "json"], "banno-creds token takes no arguments", "did you mean --output json"),
+        (["api", "GET", "/a"], "banno-creds api takes fewer arguments than were given", "did you mean --method GET"),
+        (
+            ["token", "--timeout", "30s"],
+            "--timeout: '30s' is not a number",
+            "did you mean --timeout 30; it is in s",
+        ),
+        (
+            ["token", "--lifetime", "1m"],
+            "--lifetime: '1m' is not a whole number",
+            "did you mean --lifetime 60; it",
+        ),
+        (["token", "--timeout", "30ms"], "--timeout: '30ms' is not a number", "banno-creds token --help"),
+    ],
+)
+def test_what_is_nearly_right_is_told_how(cli: Cli, typed: list[str], said: str, hint: str) -> None:
+    result = cli(*typed, env={"BANNO_CREDS_CLIENT_ID": "X"})
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.lower().startswith(f"✗   {said}\n    next: {hint}".lower())
 
 
 def test_an_option_without_its_value_is_told(cli: Cli) -> None:
@@ -354,10 +400,11 @@ def test_whatever_is_suggested_exists() -> None:
         assert {word for answer in answers for word in answer.split() if word.startswith("--")} <= known | {
             "--version"
         }
-    assert set(mistakes._OF_COMMANDS.values()) <= known
+    assert {answer for answer in mistakes._OF_COMMANDS.values() if answer.startswith("-")} <= known
     for place in mistakes._OF_COMMANDS:
         command = group.get_command(context, place.split()[0])
-        assert mistakes._OF_COMMANDS[place] in _names(command)
+        answer = mistakes._OF_COMMANDS[place]
+        assert answer in _names(command) or not answer.startswith("-")
     for command_line in mistakes._COMMANDS.values():
         name = command_line.split(";")[0].split()[0]
         assert name in group.list_commands(context) or name.startswith("--")

@@ -354,7 +354,7 @@ def test_a_variable_with_a_value_that_cannot_be_is_named_as_such(cli: Cli, rsa_p
     env = {"BANNO_CREDS_LIFETIME": "soon"}
     result = cli("sign-jwt", "--client-id", "a", "--private-key", rsa_pem, env=env)
     assert result.code == 2
-    assert result.stderr.startswith("✗   BANNO_CREDS_LIFETIME: 'soon' is not a valid integer\n")
+    assert result.stderr.startswith("✗   BANNO_CREDS_LIFETIME: 'soon' is not a whole number\n")
 
 
 @pytest.mark.parametrize("content", [b"a\nb\n", b"\xef\xbb\xbf\n"], ids=["two lines", "a byte-order mark"])
@@ -427,7 +427,7 @@ def test_a_passphrase_file_may_end_its_line(cli: Cli, tmp_path: Path, end: bytes
     [
         (["--lifetime", "301"], "--lifetime must be 1 to 300 s, not 301 s"),
         (["--lifetime", "0"], "--lifetime must be 1 to 300 s, not 0 s"),
-        (["--lifetime", "x"], "--lifetime: 'x' is not a valid integer"),
+        (["--lifetime", "x"], "--lifetime: 'x' is not a whole number"),
         (["--timeout", "0"], "--timeout must be more than 0 s and at most 3600 s, not 0 s"),
         (["--timeout", "nan"], "--timeout must be more than 0 s and at most 3600 s, not nan s"),
         (["--client-id", ""], "the client ID is empty"),

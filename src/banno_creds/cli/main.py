@@ -6,6 +6,7 @@ A command's module is imported when the command runs, and imports the rooms it n
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -140,10 +141,15 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
         source = error.ctx.get_parameter_source(str(option.name))
         if source is click.core.ParameterSource.ENVIRONMENT:
             name = str(option.envvar)
+        message = error.message.rstrip(".").replace("a valid float", "a number")
+        message = re.sub("a valid integer( range)?$", "a whole number", message)
+        seconds = _WITH_A_UNIT.match(message)
         near = getattr(error, "near", None)
+        if seconds and option.metavar == "SECONDS":
+            near = f"{int(seconds[1]) * {'s': 1, 'm': 60, 'h': 3600}[seconds[2]]}; it is in seconds"
         meant = f"{name} {near}" if name.startswith("-") else near
         hint = f"{where} --help" if near is None else f"did you mean {meant}"
-        return ConfigurationError(f"{name}: {error.message.rstrip('.')}", hint=hint)
+        return ConfigurationError(f"{name}: {message}", hint=hint)
     if isinstance(error, click.MissingParameter) and error.ctx is not None:
         from banno_creds.cli.help import first_example
 
@@ -164,6 +170,7 @@ def _or_a_profile(context: click.Context, hint: str) -> str:
 
 
 _MOST_NAMES = 5
+_WITH_A_UNIT = re.compile(r"'(\d+) ?(s|m|h)(?:ecs?|econds?|ins?|inutes?|rs?|ours?)?' ")
 
 
 def _bug(bug: Exception) -> BannoCredsError:

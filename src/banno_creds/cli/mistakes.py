@@ -39,7 +39,11 @@ _OPTIONS = {
     "header": ("-o header", "banno-creds token -o header"),
     "export shell eval": ("-o env",),
     "debug trace d vv vvv log-level loglevel": ("-v", "BANNO_CREDS_DEBUG=1 shows where an error comes from"),
-    "verbose v": ("-v", "the steps are shown unless --quiet is given; BANNO_CREDS_DEBUG=1 shows more of an error"),
+    "verbose v": (
+        "-v",
+        "the steps are shown unless --quiet is given; BANNO_CREDS_DEBUG=1 shows more of an error",
+        "BANNO_CREDS_DEBUG=1 shows more of an error",
+    ),
     "silent s no-steps": ("--quiet", "nothing but the result and errors is shown"),
     "env e environ stage": ("--environment", "-o env"),
     "password pass passphrase passwd pwd pw passin key-password key-pass key-passphrase private-key-password "
@@ -60,7 +64,7 @@ _OPTIONS = {
         "--login-hint",
     ),
     "key-id": ("--kid",),
-    "ttl expires exp expiry expires-in expiration duration validity valid-for lifespan": (
+    "ttl expires expired exp expiry expires-in expiration duration validity valid-for lifespan": (
         "--lifetime",
         "--token-lifetime",
         "--check-expiry",
@@ -74,6 +78,8 @@ _OPTIONS = {
     "p account name institution": ("--profile",),
     "c cfg config-file conf": ("--config",),
     "x proxy https-proxy http-proxy": ("set the variable HTTPS_PROXY",),
+    "cache-dir cachedir cache-folder": ("set the variable BANNO_CREDS_CACHE_DIR",),
+    "state-dir statedir": ("set the variable BANNO_CREDS_STATE_DIR",),
     "color colour no-color no-colour colors": ("set the variable NO_COLOR=1",),
     "version": ("banno-creds --version",),
     "usage man ?": ("--help",),
@@ -105,6 +111,10 @@ _OF_COMMANDS = {
     "keygen algorithm": "--type",
     "keygen curve": "--type",
     "decode key": "--public-key",
+    "whoami json": "the claims are JSON already",
+    "exec c": "give the line to a shell: banno-creds exec -- sh -c '…'",
+    "sign-jwt iss": "--client-id",
+    "client-assertion iss": "--client-id",
     "decode verify": "--issuer",
     "lint-assertion key": "--public-key",
     "sandbox key": "--public-key",
@@ -306,6 +316,10 @@ def no_such_command(context: click.Context, known: Sequence[str], typed: str) ->
     from difflib import get_close_matches
 
     where = context.command_path
+    if typed.split()[:1] != [typed] and typed.split()[0] in known:
+        return ConfigurationError(
+            "the whole command line is one word", hint=f"leave the quotes around it out: {where} {typed.split()[0]} …"
+        )
     name = _canonical(typed.lstrip("/"))
     meant: str | None = next((command for command in known if command == name), None)
     if typed[:1] and typed[0] in _HYPHENS[1:]:
@@ -339,6 +353,8 @@ def _words(context: click.Context, typed: Sequence[str], options: Mapping[str, c
     while left:
         text = left.pop(0)
         if text == "--":
+            if not stops:
+                yield from (_Word("argument", argument, (argument,)) for argument in left)
             return
         name, equals, value = text.partition("=")
         option = options.get(name)
@@ -377,8 +393,9 @@ def _cluster(text: str, options: Mapping[str, click.Option]) -> tuple[click.Opti
 
 def _unknown_option(context: click.Context, text: str, options: Mapping[str, click.Option]) -> _Judged:
     typed, _, value = text.partition("=")
-    if _exact(_canonical(typed), options) is None and ":" in typed:
-        typed, _, value = text.partition(":")
+    for between in (":", " ", "\t"):
+        if _exact(_canonical(typed), options) is None and between in typed:
+            typed, _, value = text.partition(between)
     name = _canonical(typed)
     shown = typed if re.fullmatch(r"[-\w.?]{1,40}", typed) else ""
     said = f"there is no option {shown}" if shown else "there is no such option"
@@ -389,11 +406,13 @@ def _unknown_option(context: click.Context, text: str, options: Mapping[str, cli
         if "-" + typed == exact:
             said = f"{shown} lacks a dash"
         elif typed == exact:
-            said = f"a colon stands behind {exact}"
+            behind = text[len(typed)]
+            said = f"{exact} and its value are one word" if behind.isspace() else f"a colon stands behind {exact}"
         option = options[exact]
         advice = f"did you mean {exact} {_metavar(option)}".rstrip()
         return _Judged(said, advice, (exact, value) if value else (exact,), option)
-    meant = _by_meaning(context, name, options)
+    meant = _of_others(context, name) if context.parent is None else None
+    meant = meant or _by_meaning(context, name, options)
     if meant is None and len(name) > 1:
         meant = _of_others(context, name) or _by_spelling(name, options)
     if meant is None and context.parent is None:
@@ -415,13 +434,27 @@ def _by_meaning(context: click.Context, name: str, options: Mapping[str, click.O
     own = _OF_COMMANDS.get(f"{context.command.name} {name}")
     if own in options:
         return own
+    if own is not None and not own.startswith("-"):
+        return own
     for meant in _found(_OPTIONS, name) or ():
         if not meant.startswith("-") or meant == "--help":
-            return meant
+            named = re.findall(r"--[a-z-]+", meant.partition("banno-creds")[0])
+            if meant == "--help" or set(named) <= set(options):
+                return meant
+            continue
         option, _, value = meant.partition(" ")
         choices = getattr(getattr(options.get(option), "type", None), "choices", ())
         if option in options and (not value or value in choices):
             return meant
+    return _choice(name, options) if len(name) > 1 else None
+
+
+def _choice(word: str, options: Mapping[str, click.Option]) -> str | None:
+    """Return the option and the value that a word is, such as ``--type ec``."""
+    for name, option in options.items():
+        means = getattr(option.type, "meant", None)  # a `parameters.Choice`, which imports this module
+        if name.startswith("--") and means is not None and (meant := means(word)):
+            return f"{name} {meant}"
     return None
 
 
@@ -430,15 +463,17 @@ def _of_others(context: click.Context, name: str) -> str | None:
     root = context.find_root()
     if not isinstance(root.command, click.Group):
         return None
+    names = {f"--{name}"} if len(name) > 1 else {f"-{name}"}
     having = [
         command
         for command in root.command.list_commands(root)
-        if f"--{name}" in _options(click.Context(root.command.get_command(root, command) or root.command))
+        if names & _options(click.Context(root.command.get_command(root, command) or root.command)).keys()
     ]
     if not having:
         return None
     if context.parent is None:
-        return f"an option of a command stands behind the command's name: banno-creds {having[0]} --{name}"
+        command = next((word for word in getattr(context.obj, "arguments", ()) if word in having), having[0])
+        return f"an option of a command stands behind the command's name: banno-creds {command} {names.pop()}"
     more = ", …" if len(having) > 4 else ""
     return f"it is an option of {', '.join(having[:4])}{more}, and not of {context.command.name}"
 
@@ -455,6 +490,12 @@ def _stray(context: click.Context, words: Sequence[str], options: Mapping[str, c
     where, most = context.command_path, _most_arguments(context)
     said = f"{where} takes fewer arguments than were given" if most else f"{where} takes no arguments"
     word = words[int(most)]
+    method = next((word for word in words if word.upper() in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")), None)
+    if method and "--method" in options:
+        return ConfigurationError(said, hint=f"did you mean --method {method.upper()}")
+    choice = _choice(word, options)
+    if choice is not None:
+        return ConfigurationError(said, hint=f"did you mean {choice}")
     for option, looks in (
         ("--profile", _is_profile(context, word)),
         ("--client-id", _UUID.fullmatch(word)),

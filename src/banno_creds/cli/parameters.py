@@ -306,16 +306,21 @@ class Choice(click.Choice[str]):
             )
         return found
 
+    def meant(self, value: str) -> str | None:
+        """Return the word of this meaning, whatever its case."""
+        wanted = value.lower()
+        same = next((word for word in self.choices if word.lower() == wanted), None)
+        return same or next(
+            (word for word, others in _CHOICES.items() if word in self.choices and wanted in others.split()), None
+        )
+
     def _near(self, value: str) -> str | None:
         from difflib import get_close_matches
 
-        wanted = value.lower()
-        meant = next(
-            (word for word, others in _CHOICES.items() if word in self.choices and wanted in others.split()), None
-        )
-        beginning = [word for word in self.choices if word.lower().startswith(wanted) and wanted]
-        near = get_close_matches(wanted, [word.lower() for word in self.choices], 1)
-        return meant or next((word for word in self.choices if word in beginning or [word.lower()] == near), None)
+        lower = {word.lower(): word for word in self.choices}
+        beginning = [word for word in lower if value and word.startswith(value.lower())]
+        near = beginning or get_close_matches(value.lower(), lower, 1)
+        return self.meant(value) or (lower[near[0]] if near else None)
 
 
 class NoSuchChoiceError(click.BadParameter):
