@@ -611,6 +611,20 @@ def test_it_works_in_odd_processes(bank: TokenBank, ec_pem: Path, flags: tuple[s
     assert (done.returncode, done.stdout) == (0, f"{CANARY}-1\n"), done.stderr
 
 
+def test_a_package_that_cannot_be_imported_is_an_error_of_ours(ec_pem: Path) -> None:
+    program = """
+import sys
+sys.modules["cryptography"] = None  # as in a subinterpreter, or a broken installation
+from banno_creds import ClientConfig, ConfigurationError, KeySource, TokenSource
+try:
+    TokenSource(ClientConfig("a", KeySource.file(sys.argv[1]))).token()
+except ConfigurationError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(ec_pem)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("a package that banno-creds needs cannot be imported: "), done.stderr
+
+
 def test_where_no_thread_can_be_started_the_error_is_ours(
     bank: TokenBank, ec_pem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from banno_creds.config import DEFAULT_MIN_TTL, ClientConfig, check_callable, check_min_ttl, check_type
-from banno_creds.errors import BannoCredsError, RefusedError, no_thread
+from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError, no_thread
 from banno_creds.steps import Run, TokenRequested, Warned, plain
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -311,23 +312,32 @@ def _load() -> None:
     with _importing:
         if _loaded:
             return
-        from pkgutil import iter_modules
-
-        for wing in _WINGS:
-            package = import_module(f"banno_creds.{wing}")
-            for module in iter_modules(package.__path__):
-                import_module(f"banno_creds.{wing}.{module.name}")
-        for name in _OF_OTHERS:
-            import_module(name)
-
-        from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
-        from cryptography.hazmat.primitives.hashes import SHA256
-
-        generate_private_key(SECP256R1()).sign(b"", ECDSA(SHA256()))  # cryptography brings an OpenSSL of its own
-        SSLContext(PROTOCOL_TLS_CLIENT)
+        try:
+            _import_all()
+        except (ImportError, RuntimeError) as failure:  # cryptography refuses to be in a subinterpreter
+            raise ConfigurationError(
+                f"a package that banno-creds needs cannot be imported: {printable(failure)}",
+                hint="install banno-creds again, and use it in the main interpreter",
+            ) from failure
         _loaded = True
+
+
+def _import_all() -> None:
+    from pkgutil import iter_modules
+
+    for wing in _WINGS:
+        package = import_module(f"banno_creds.{wing}")
+        for module in iter_modules(package.__path__):
+            import_module(f"banno_creds.{wing}.{module.name}")
+    for name in _OF_OTHERS:
+        import_module(name)
+    from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    generate_private_key(SECP256R1()).sign(b"", ECDSA(SHA256()))  # cryptography brings an OpenSSL of its own
+    SSLContext(PROTOCOL_TLS_CLIENT)
 
 
 def _before_fork() -> None:
