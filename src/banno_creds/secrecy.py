@@ -13,26 +13,41 @@ from itertools import islice
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
+
+
+class _Lazy:
+    """A pattern that is compiled when it is first used: most runs need none, and together they cost 2 ms."""
+
+    def __init__(self, pattern: str | bytes, flags: int = 0) -> None:
+        self._given = pattern, flags
+
+    def __getattr__(self, name: str) -> Any:
+        compiled: re.Pattern[Any] = re.compile(*self._given)
+        for each in ("search", "match", "sub", "finditer"):
+            setattr(self, each, getattr(compiled, each))
+        return getattr(compiled, name)
+
 
 # --- Private keys ---------------------------------------------------------------------------------------------------
 
 # PEM, OpenSSH's, SSH2's and PGP's; whatever an editor made of the dashes, in UTF-8 read as Latin-1 as well.
 _DASH = r"[-\x80-\x9f\u2010-\u2015\u2212]"
-_PEM = re.compile(rf"{_DASH}[ +]?BEGIN[ +A-Z0-9]{{0,40}}PRIVATE[ +]?KEY", re.IGNORECASE)
+_PEM = _Lazy(rf"{_DASH}[ +]?BEGIN[ +A-Z0-9]{{0,40}}PRIVATE[ +]?KEY", re.IGNORECASE)
 # A JWK has `kty`; a private one `d`, or `k` if it is symmetric (RFC 7518 section 6). Within a string it is escaped.
-_JWK = re.compile(r"[\"']kty\\*[\"']\s*:")
-_PRIVATE_MEMBER = re.compile(r"[\"'][dk]\\*[\"']\s*:\s*\\*[\"'][A-Za-z0-9+/_-]{8,}")
-_PUTTY = re.compile("PuTTY-User-Key-File-[0-9]+:")
+_JWK = _Lazy(r"[\"']kty\\*[\"']\s*:")
+_PRIVATE_MEMBER = _Lazy(r"[\"'][dk]\\*[\"']\s*:\s*\\*[\"'][A-Za-z0-9+/_-]{8,}")
+_PUTTY = _Lazy("PuTTY-User-Key-File-[0-9]+:")
 # What is none of these is no key: most texts are done with here.
-_SUSPECT = re.compile(r"PRIVATE|PuTTY|RSAKeyValue|kty|[A-Za-z0-9+/_=:\\%-]{40}", re.IGNORECASE)
-_BLANKS = re.compile(r"[\s:]+")
+_SUSPECT = _Lazy(r"PRIVATE|PuTTY|RSAKeyValue|kty|[A-Za-z0-9+/_=:\\%-]{40}", re.IGNORECASE)
+_BLANKS = _Lazy(r"[\s:]+")
 
 # An ASN.1 sequence that begins with a version: PKCS #8 (RFC 5958), PKCS #1 (RFC 8017), SEC 1 (RFC 5915).
-_DER_KEY = re.compile(rb"0(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01][\x02\x040]", re.DOTALL)
+_DER_KEY = _Lazy(rb"0(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01][\x02\x040]", re.DOTALL)
 # One that is encrypted begins with how: by PBES1, PBES2 (RFC 8018) or a scheme of PKCS #12. A PKCS #12 (RFC 7292), of
 # version 3, begins with whether it is authenticated by a password or signed; its lengths may be left open, too.
 _LENGTH = rb"(?:[\x00-\x80]|\x81.|\x82..|\x83...)"
-_DER_CONTAINER = re.compile(
+_DER_CONTAINER = _Lazy(
     rb"0"
     + _LENGTH
     + rb"0"
@@ -41,11 +56,11 @@ _DER_CONTAINER = re.compile(
     rb"|0" + _LENGTH + rb"\x02\x01\x030" + _LENGTH + rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x01\x02]",
     re.DOTALL,
 )
-_DER_IN_HEX = re.compile(r"30(?:[0-7].|81..|82....)0201(?:00|01)(?:02|04|30)[0-9a-f]{40}")
+_DER_IN_HEX = _Lazy(r"30(?:[0-7].|81..|82....)0201(?:00|01)(?:02|04|30)[0-9a-f]{40}")
 # The beginning of DER in base64, and of that in base64 once more (a Kubernetes secret).
-_DER_IN_BASE64 = re.compile(r"(?=((?:MI[A-P]|M[A-H].CAQ|TU[lkh])[A-Za-z0-9+/_-]{50}))")
+_DER_IN_BASE64 = _Lazy(r"(?=((?:MI[A-P]|M[A-H].CAQ|TU[lkh])[A-Za-z0-9+/_-]{50}))")
 _MOST_CANDIDATES = 5000
-_JSON_IN_BASE64 = re.compile(r"(?:eyJ|eyA|ewo|ew0|W3s|Wwo)[A-Za-z0-9+/_-]{60,}")
+_JSON_IN_BASE64 = _Lazy(r"(?:eyJ|eyA|ewo|ew0|W3s|Wwo)[A-Za-z0-9+/_-]{60,}")
 _MOST_OF_JSON = 16 * 1024
 
 # Java's key stores, and OpenSSH's form without its PEM.
@@ -193,8 +208,8 @@ def in_base64(data: bytes) -> Iterator[str]:
 
 
 # What is shown of a text has neither a JWT nor a key in it, nor what may be the rest of one.
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*){1,4}")
-_SHOWN = re.compile(
+_JWT = _Lazy(r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*){1,4}")
+_SHOWN = _Lazy(
     rf"-{{0,4}}{_DASH}[ +]?BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*-----|\Z)"
     r"|\"d\"\s*:\s*\"[^\"]*\"?"
     r"|(?:LS0tLS1CRUdJTi|MI[A-P]|MH[Y-d]|eyJ)[A-Za-z0-9+/_=\s-]{100,}",
@@ -214,7 +229,7 @@ def without_keys(text: str) -> str:
 
 _ECHOED = 16  # so many letters and digits of a secret in a row are no accident
 _SHORT = 6  # a secret with fewer letters and digits is compared with all its characters
-_ESCAPE = re.compile(
+_ESCAPE = _Lazy(
     r"%(?:u([0-9a-f]{4})|([0-9a-f]{2}))|\\(?:u\{?([0-9a-f]{1,5})\}?|x([0-9a-f]{2})|([^ux]))"
     r"|&(?:#x([0-9a-f]{1,5});?|#([0-9]{1,6});?|([a-z]{2,10});)",
     re.IGNORECASE | re.DOTALL,
@@ -236,7 +251,7 @@ _ENTITIES = {
     "percnt": "%",
     "num": "#",
 }
-_NOT_ALPHANUMERIC = re.compile("[^0-9a-z]+")
+_NOT_ALPHANUMERIC = _Lazy("[^0-9a-z]+")
 
 
 def without(text: str, secrets: Iterable[tuple[str, str]]) -> str:
@@ -258,7 +273,7 @@ def without(text: str, secrets: Iterable[tuple[str, str]]) -> str:
     return text
 
 
-_RANDOM = re.compile(r"(?=[^\s.:]*[0-9])(?=[^\s.:]*[A-Z])(?=[^\s.:]*[a-z])[A-Za-z0-9+/_=~-]{24,}|[^\s.:]{40,}")
+_RANDOM = _Lazy(r"(?=[^\s.:]*[0-9])(?=[^\s.:]*[A-Z])(?=[^\s.:]*[a-z])[A-Za-z0-9+/_=~-]{24,}|[^\s.:]{40,}")
 
 
 def looks_random(value: object) -> bool:
@@ -303,7 +318,7 @@ def _echoes(text: str, secret: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return _NOT_ALPHANUMERIC.sub("", text.lower())
+    return str(_NOT_ALPHANUMERIC.sub("", text.lower()))
 
 
 @lru_cache(64)
