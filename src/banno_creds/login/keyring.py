@@ -115,7 +115,7 @@ def _bounded(act: Callable[[], T], run: Run, secret: str = "") -> T:
             failures.append(failure)
         done.set()
 
-    with SecretsPutAway(), awaiting("the keyring"):
+    with SecretsPutAway():
         try:
             threading.Thread(target=work, name="banno-creds keyring", daemon=True).start()
         except RuntimeError:  # the system starts no thread: nobody bounds it then
@@ -131,12 +131,20 @@ def _bounded(act: Callable[[], T], run: Run, secret: str = "") -> T:
 
 
 def _wait(done: threading.Event, run: Run) -> None:
-    began, said = time.monotonic(), False
-    while not done.wait(_SLICE_SECONDS):
-        waited = time.monotonic() - began
-        if waited >= _SILENT_SECONDS and not said:
-            said = True
-            run.warn(f"waiting for the keyring, at most {_MOST_SECONDS:g} s", "does it ask to be unlocked?")
-        if waited >= _MOST_SECONDS:
-            _LATE.set()
-            raise LateError(f"it did not answer within {_MOST_SECONDS:g} s")
+    began = time.monotonic()
+    if _is_set(done, began + _SILENT_SECONDS):
+        return
+    run.warn(f"waiting for the keyring, at most {_MOST_SECONDS:g} s", "does it ask to be unlocked?")
+    with awaiting("the keyring"):
+        if _is_set(done, began + _MOST_SECONDS):
+            return
+    _LATE.set()
+    raise LateError(f"it did not answer within {_MOST_SECONDS:g} s")
+
+
+def _is_set(done: threading.Event, end: float) -> bool:
+    """Wait until something is done or the time is over."""
+    while (left := end - time.monotonic()) > 0:
+        if done.wait(min(left, _SLICE_SECONDS)):
+            return True
+    return done.is_set()

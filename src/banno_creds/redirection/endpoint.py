@@ -199,13 +199,12 @@ class RedirectionEndpoint:
         Raises:
             TimedOutError: no browser came.
         """
-        with awaiting("the browser"):
-            return self._wait(seconds, on_refused)
-
-    def _wait(self, seconds: float, on_refused: Callable[[str], None]) -> dict[str, str]:
         end = time.monotonic() + seconds
         while True:
-            in_time = self._wait_for_news(end)
+            with awaiting("the browser"):
+                in_time = self._wait_for_news(end)
+                while in_time and self._parameters is None and self._told == len(self._refused):
+                    in_time = self._wait_for_news(end)
             while self._told < len(self._refused):
                 self._told += 1
                 on_refused(self._refused[self._told - 1])
