@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import check_file_or_url, expand
-from banno_creds.cli.options import key_options, request_options
+from banno_creds.cli.options import AS, key_options, request_options
 from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, held, option
 from banno_creds.cli.report import Report, as_option, write_result
-from banno_creds.cli.settings import client_config, endpoint, run_for
+from banno_creds.cli.settings import client_config, endpoint, run_for, session_store
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
 from banno_creds.errors import ConfigurationError, KeyLoadError
+from banno_creds.storage import own_files
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ _NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle",
 
 @click.command("doctor", cls=Command)
 @key_options
+@AS
 @request_options
 @option(
     "--registered",
@@ -191,6 +194,14 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Settin
             settings.append(
                 Setting(parameter.opts[0].removeprefix("--"), _shown(name, value), _source(context, parameter))
             )
+    login = own_files.state_folder()
+    # Like `token`, the doctor does not look for a login where there is no folder for it.
+    if values["as"] != "application" and login is not None and os.path.isdir(login):  # noqa: PTH112 - as in `settings`
+        with suppress(ConfigurationError):  # as `client_config` will say
+            store = session_store(context, values)
+            if store is not None and (store.exists() or values["as"]):
+                whose = f"of {store.owner.words}" if store.exists() else "nobody is signed in"
+                settings.append(Setting("login", f"{whose}; the application is examined here", "token, exec, api"))
     return tuple(settings)
 
 

@@ -134,8 +134,8 @@ def command(
             from banno_creds.redirection import pages
 
             endpoint.finish(pages.me(session.claims), "/me")
-    if store is not None and not report.quiet:
-        tell_whose(context, report, signed_in=store.exists())
+    if store is not None:
+        tell_whose(context, values, store, report)
     report.end()
     write_token(response, output)
 

@@ -83,7 +83,7 @@ def command(
         done = "Forgotten on this machine, and nobody was told" if only_here else "Signed out"
         if not report.quiet:
             report.note(f"{done}: the tokens of {login.store.owner.words}.")
-            tell_whose(context, report, signed_in=False)
+            tell_whose(context, values, login.store, report)
         if provider is None or only_here:
             return
         # The provider's own login would sign the same person in again without a question.

@@ -297,7 +297,7 @@ _MIN_TTL = option(
     section="Cache",
     help="How long a token from the cache must still be valid.",
 )
-_AS = option(
+AS = option(
     "--as",
     type=click.Choice(WHOSE),
     section="Client",
@@ -405,7 +405,7 @@ def network_options(function: F) -> F:
 
 def cache_options(function: F) -> F:
     """The options of a command that takes a token from the cache if possible; it shows steps on request."""
-    return _add(function, *_PERSONS_CLIENT, _AS, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
+    return _add(function, *_PERSONS_CLIENT, AS, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
 
 
 def login_options(function: F) -> F:
@@ -427,7 +427,7 @@ def lint_options(function: F) -> F:
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_REQUEST, _MIN_TTL, _AS, _REDIRECT_URI, _PROMPT, _API_BASE)
+    settings = (*client, *_REQUEST, _MIN_TTL, AS, _REDIRECT_URI, _PROMPT, _API_BASE)
     return _add(function, *settings, cls=Setting)
 
 

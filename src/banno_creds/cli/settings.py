@@ -132,29 +132,28 @@ def _warn_of_the_end(context: click.Context, store: SessionStore, ended: int) ->
     context.meta[WARNED] = True
 
 
-def tell_whose(context: click.Context, report: Report, *, signed_in: bool) -> None:
+def tell_whose(context: click.Context, values: Mapping[str, Any], store: SessionStore, report: Report) -> None:
     """Say whose token `token`, `exec` and `api` give now, and what decides it."""
+    if report.quiet:
+        return
     profile: Profile | None = context.meta.get(PROFILE)
-    settings = {} if profile is None else profile.settings
     variable = "" if overrules(context, "as") else os.environ.get("BANNO_CREDS_AS", "")
-    asked = variable or settings.get("as")
+    asked = variable or ("" if profile is None else profile.settings.get("as", ""))
     by = f"by BANNO_CREDS_AS={asked}" if variable else f"by the profile: as = {asked}"
-    commands = "token, exec and api"
+    commands, signed_in = "token, exec and api", store.exists()
     if asked == "person" and not signed_in:
         report.note(f"{commands} give no token now: a person's is asked for {by}.")
+    elif not signed_in and not (values["private_key"] or held(context, KEY_VARIABLE)):
+        report.note(f"{commands} give no token now: nobody is signed in, and no private key is given.")
     elif asked:
         whose = "the person's" if asked == "person" else "the application's own"
         report.note(f"{commands} give {whose} token: it is asked for {by}.")
     elif signed_in:
-        report.note(
-            f"{commands} give the person's token, while somebody is signed in.",
-            "--as application asks for the application's own.",
-        )
+        more = ["--as application asks for the application's own."]
+        report.note(f"{commands} give the person's token, while somebody is signed in.", *more)
     else:
-        report.note(
-            f"{commands} give the application's own token, since nobody is signed in.",
-            "They warn of it until --as says which is meant.",
-        )
+        more = [] if store.signed_out_at() is None else ["They warn of it until --as says which is meant."]
+        report.note(f"{commands} give the application's own token, since nobody is signed in.", *more)
 
 
 def _clients_own(context: click.Context, values: Mapping[str, Any]) -> ClientCredentials:

@@ -33,12 +33,13 @@ def command(context: click.Context, /, *, userinfo: bool, **values: Any) -> None
 
     report = report_for(values)
     login, run = signed_in(context, values), run_for(context, report)
+    if not login.store.exists():
+        tell_whose(context, values, login.store, report)
     claims = who_is_it(login, run).claims
     if userinfo:
         from banno_creds.tokens.cache import open_cache
 
         claims = user_info(login, open_cache(run), run)
-    if not report.quiet:
-        tell_whose(context, report, signed_in=True)
+    tell_whose(context, values, login.store, report)
     report.end()
     write_result(dumps(claims, indent=2))

@@ -1,0 +1,160 @@
+"""Whose token it is: asked for by ``as``, else decided by a login; said everywhere, and never changed in silence."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.oidc import Tool, kept, one_line, tool_for
+from tests.profiles.files import write
+from tests.servers.openid_provider import OpenIdProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from banno_creds.jose import keys
+    from tests.conftest import Cli, Result
+
+APPLICATION = "the application's own"
+
+
+@pytest.fixture
+def provider(ec_key: keys.PrivateKey) -> Iterator[OpenIdProvider]:
+    with OpenIdProvider(ec_key, "ES256") as running:
+        yield running
+
+
+@pytest.fixture
+def stranger(
+    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> Tool:
+    """The tool before anybody signed in."""
+    del pauses
+    return tool_for(cli, provider, ec_pem, monkeypatch)
+
+
+@pytest.fixture
+def tool(stranger: Tool) -> Tool:
+    """The tool after the login."""
+    assert stranger.log_in("-q").code == 0
+    return stranger
+
+
+def asked_for(provider: OpenIdProvider, result: Result) -> str:
+    """Whose token a run gave or asked for."""
+    if provider.forms("client_credentials"):  # the provider refuses it, which does not matter here
+        assert result.code == 4, result.stderr
+        return "application"
+    assert (result.code, result.stdout) == (0, f"{provider.issued[0]}\n"), result.stderr
+    return "person"
+
+
+@pytest.mark.parametrize("by", ["option", "variable", "profile", "named profile before a variable"])
+@pytest.mark.parametrize("whose", ["application", "person"])
+def test_whose_token_is_as_it_was_asked_for(
+    tool: Tool, provider: OpenIdProvider, ec_pem: Path, whose: str, by: str
+) -> None:
+    more, env = [], {}
+    if by == "option":
+        more = ["--as", whose]
+    elif by == "variable":
+        env = {"BANNO_CREDS_AS": whose}
+    else:
+        name = "a" if by == "profile" else "b"
+        write(
+            f'default = "a"\n[profiles.{name}]\nclient_id = "{tool.client[1]}"\nprivate_key = "{ec_pem}"\n'
+            f'issuer = "{provider.issuer}"\nas = "{whose}"\n'
+            + ('[profiles.a]\nclient_id = "x"\n' if name == "b" else "")
+        )
+        more = [] if by == "profile" else ["--profile", "b"]
+        assert tool.cli("login", "-q", "--redirect-uri", tool.redirect_uri, *more).code == 0
+        tool.browser.done()
+        if by != "profile":
+            env = {"BANNO_CREDS_AS": "person" if whose == "application" else "application"}
+        provider.issued[:] = provider.issued[-1:]
+        result = tool.cli("token", *more, env=env)
+        assert asked_for(provider, result) == whose
+        return
+    assert asked_for(provider, tool.run("token", *more, env=env)) == whose
+
+
+@pytest.mark.parametrize("command", [["token"], ["exec", "--", "true"], ["api", "/a"]], ids=lambda words: words[0])
+def test_a_persons_token_is_exit_6_where_nobody_is_signed_in(
+    stranger: Tool, provider: OpenIdProvider, command: list[str]
+) -> None:
+    name, *after = command
+    result = stranger.cli(name, *stranger.options, "--as", "person", *after)
+    assert (result.code, result.stdout) == (6, "")
+    assert "Nobody is signed in" in result.stderr
+    assert "Next: sign in: banno-creds login --client-id" in result.stderr
+    assert provider.log == []
+
+
+def test_a_persons_token_without_a_home_is_exit_6(stranger: Tool) -> None:
+    result = stranger.run("token", "--as", "person", env={"HOME": ""})
+    assert (result.code, result.stdout) == (6, "")
+    assert "BANNO_CREDS_STATE_DIR" in result.stderr
+
+
+def test_an_application_with_a_secret_alone_has_no_token_of_its_own(cli: Cli, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    secret.chmod(0o600)
+    result = cli("token", "--client-id", "a", "--client-secret-file", secret, "--as", "application")
+    assert (result.code, result.stdout) == (6, "")
+    assert "no token of its own" in result.stderr
+    assert "--as person" in result.stderr
+
+
+def test_after_a_logout_the_applications_token_comes_with_a_warning_until_it_is_asked_for(
+    tool: Tool, provider: OpenIdProvider
+) -> None:
+    out = tool.run("logout", "--no-browser")
+    assert f"give {APPLICATION} token, since nobody is signed in" in one_line(out.stderr)
+    for _ in range(2):
+        result = tool.run("token", "--force-refresh")
+        assert asked_for(provider, result) == "application"
+        assert f"!   This is {APPLICATION} token: the login of client" in result.stderr
+        assert "--as application or --as person" in result.stderr
+    asked = tool.run("token", "--as", "application", "--force-refresh")
+    assert "This is" not in asked.stderr
+    assert tool.run("token", "--as", "person").code == 6
+    # Once somebody has signed in again it is theirs, and nothing is left of the end.
+    assert tool.log_in("-q").code == 0
+    assert tool.run("token").stdout == f"{provider.issued[-1]}\n"
+    assert [file.suffix for file in kept()[0].parent.iterdir() if file.suffix == ".ended"] == []
+
+
+def test_a_login_that_is_over_gives_way_to_nobody(tool: Tool, provider: OpenIdProvider) -> None:
+    [file] = kept()
+    members = json.loads(file.read_text())
+    file.write_text(json.dumps(members | {"ended": "the server refused to renew it"}))
+    result = tool.run("token")
+    assert (result.code, result.stdout) == (6, "")
+    assert "The login has ended" in result.stderr
+    assert provider.forms("client_credentials") == []
+
+
+def test_it_is_said_at_login_whoami_and_with_verbose(stranger: Tool) -> None:
+    nobody = stranger.run("whoami")
+    assert nobody.code == 6
+    assert f"give {APPLICATION} token, since nobody is signed in" in one_line(nobody.stderr)
+    person = "token, exec and api give the person's token, while somebody is signed in."
+    assert person in one_line(stranger.log_in().stderr)
+    assert person in one_line(stranger.run("whoami").stderr)
+    assert "Whose token\n    the person's · somebody is signed in\n" in stranger.run("token", "-v").stderr
+    chosen = stranger.run("token", "-v", "--as", "application").stderr
+    assert f"Whose token\n    {APPLICATION} · asked for (as)\n" in chosen
+    asked = stranger.run("whoami", env={"BANNO_CREDS_AS": "application"})
+    assert f"give {APPLICATION} token: it is asked for by BANNO_CREDS_AS=application." in one_line(asked.stderr)
+
+
+def test_the_doctor_names_the_login(tool: Tool) -> None:
+    found = json.loads(tool.run("doctor", "--offline", "-o", "json").stdout)
+    [login] = [each for each in found["settings"] if each["name"] == "login"]
+    assert login["value"].startswith("of client ")
+    found = json.loads(tool.run("doctor", "--offline", "-o", "json", "--as", "application").stdout)
+    assert {"name": "as", "value": "application", "source": "--as"} in found["settings"]
