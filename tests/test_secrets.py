@@ -223,7 +223,7 @@ def test_the_process_list_shows_no_secret(tmp_path: Path, way: str) -> None:
     _assert_silent(lists[0], _secrets_of(key, pem) | {seen[0], seen[0].rpartition(".")[2]})
 
 
-@pytest.mark.parametrize("more", [[], ["--aud", "https://login.example/token"]], ids=["unknown", "a rule fails"])
+@pytest.mark.parametrize("more", [[], ["--aud", "http://localhost/token"]], ids=["unknown", "a rule fails"])
 @pytest.mark.parametrize("command", ["client-assertion", "token", "exec", "api"])
 def test_the_command_in_a_refusals_hint_tells_no_secret(
     cli: Cli, server: ScriptedServer, folder: Path, tmp_path: Path, command: str, more: list[str]

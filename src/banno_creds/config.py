@@ -208,6 +208,11 @@ class ClientConfig:
         check_lifetime(self.lifetime)
         check_timeout(self.timeout)
         check_texts("kid", [self.kid])
+        if self.kid not in (None, "thumbprint") and is_placeholder(str(self.kid), "kid|key[-_ ]?id"):
+            raise ConfigurationError(
+                f"{setting('kid')} {self.kid!a} is a placeholder",
+                hint=f"leave {setting('kid')} out, or give the key's",
+            )
         check_texts("aud", [self.aud])
         check_scope(self.scope)
         check_texts("resource", self.resource)
@@ -592,7 +597,7 @@ def check_scope(scope: Iterable[str]) -> None:
     check_texts("scope", scope)
     for value in scope:
         if "," in value:
-            words = " ".join(part for part in value.split(",") if part)
+            words = " ".join(" ".join(scope).replace(",", " ").split())
             raise ConfigurationError(
                 f"{setting('scope')} {value!a} has a comma in it, and scopes are separated by blanks",
                 hint=f"write {setting('scope')} '{words}'",

@@ -70,6 +70,7 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a kid with a line end": (_config(kid="a\n"), ("kid has",)),
     "an aud with a line end": (_config(aud="a\n"), ("aud has",)),
     "a client ID that was not filled in": (_config(client_id="${CLIENT_ID}"), ("client ID", "placeholder")),
+    "a kid that was not filled in": (_config(kid="<kid>"), ("kid '<kid>' is a placeholder", "leave kid out")),
     "an aud of another server": (
         lambda: TokenSource(dataclasses.replace(CONFIG, aud="https://a.example/token")).token(),
         ("aud", "allow_other_aud"),

@@ -13,7 +13,14 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from banno_creds.config import DEFAULT_LOGIN_SCOPE, DEFAULT_REDIRECT_URI, check_names, check_redirect_uri, check_texts
+from banno_creds.config import (
+    DEFAULT_LOGIN_SCOPE,
+    DEFAULT_REDIRECT_URI,
+    check_names,
+    check_redirect_uri,
+    check_scope,
+    check_texts,
+)
 from banno_creds.errors import ConfigurationError, RefusedError, TokenError
 from banno_creds.jose.encoding import base64url, parse_json_object
 from banno_creds.storage.secret_files import as_utf8
@@ -102,6 +109,7 @@ class AuthorizationRequest:
     def __post_init__(self) -> None:
         """Check the values here, because the server would refuse them later and less clearly."""
         check_redirect_uri(self.redirect_uri)
+        check_scope(self.scope)
         if "openid" not in self.scope:
             raise ConfigurationError(
                 "a login needs the scope openid: without it there is no id_token, and nobody knows who signed in",
@@ -110,7 +118,6 @@ class AuthorizationRequest:
         check_names("params", [name for name, _ in self.params], RESERVED_PARAMS)
         check_texts("prompt", [self.prompt])
         check_texts("login_hint", [self.login_hint])
-        check_texts("scope", self.scope)
         check_texts("resource", self.resource)
         check_texts("params", [text for pair in self.params for text in pair])
         if "," in (self.prompt or ""):
