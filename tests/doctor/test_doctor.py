@@ -901,12 +901,13 @@ def test_what_the_server_does_not_say_that_it_takes_is_a_warning(
         ("token_endpoint_auth_methods_supported", "discovery.auth_method"),
         ("token_endpoint_auth_signing_alg_values_supported", "discovery.alg"),
         ("grant_types_supported", "discovery.grant_type"),
+        ("scopes_supported", "discovery.scope"),
     ],
 )
 @pytest.mark.parametrize(
     ("answer", "shown"),
     [
-        (None, ("discovery.auth_method", "discovery.alg", "discovery.grant_type")),
+        (None, ("discovery.auth_method", "discovery.alg", "discovery.grant_type", "discovery.scope")),
         ("invalid_scope", ("discovery.auth_method", "discovery.alg")),
         ("unsupported_grant_type", ("discovery.auth_method", "discovery.alg")),
         ("invalid_client", ()),
@@ -923,6 +924,24 @@ def test_a_warning_that_the_request_disproves_is_not_given(
     if answer is None:
         assert seen.rules("warn", "fail") == []
         assert [note for part in conclusion(seen.examination) for note in part.notes] == ["Nothing wrong was found."]
+
+
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [("scope_invalid", "request.scope.not_allowed"), ("UNKNOWN_CLIENT", "client.unknown")],
+)
+def test_an_error_code_of_the_servers_own_names_the_cause(
+    bank: Bank, rsa_key: keys.PrivateKey, error: str, rule: str
+) -> None:
+    bank.token = lambda _: says_json(400, error=error)
+    assert look(rsa_key, bank.url).causes[0] == rule
+
+
+def test_a_scope_that_is_neither_listed_nor_granted_stays_a_warning(bank: Bank, rsa_key: keys.PrivateKey) -> None:
+    bank.metadata["scopes_supported"] = ["profile"]
+    bank.token = lambda _: granted(scope="profile")
+    seen = look(rsa_key, bank.url)
+    assert (seen.code, seen.rules("warn")) == (0, ["discovery.scope"])
 
 
 def test_such_a_warning_is_given_where_nobody_is_asked(bank: Bank, rsa_key: keys.PrivateKey) -> None:
@@ -1170,7 +1189,7 @@ def test_what_no_server_minds_is_not_among_the_causes(bank: Bank, rsa_key: keys.
     bank.answers["/jwks"] = NOT_THERE
     bank.token = lambda _: refused()
     seen = look(rsa_pem, bank.url)
-    assert seen.rules("warn") == ["key.permissions", "discovery.scope", "discovery.jwks"]
+    assert seen.rules("warn") == ["key.permissions", "discovery.jwks", "discovery.scope"]
     assert seen.causes == [
         *("registration.key.mismatch", "client.unknown", "registration.auth_method", "registration.alg"),
         "registration.application_type",

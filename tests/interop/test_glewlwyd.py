@@ -39,13 +39,18 @@ def glewlwyd(running: Glewlwyd) -> Glewlwyd:
     return running
 
 
-def _options(glewlwyd: Glewlwyd, registration: Registration, *more: str) -> list[str]:
-    return [
-        *("--issuer", glewlwyd.issuer, "--client-id", registration.client_id),
-        *("--private-key", str(registration.private_key_path), "--alg", registration.alg),
-        *(["--kid", registration.kid] if registration.kid else []),
-        *("--scope", SCOPE, *more),
-    ]
+def _options(glewlwyd: Glewlwyd, registration: Registration, **other: str) -> list[str]:
+    """The options of a correct set-up, with other values for those that a test names."""
+    values = {
+        "issuer": glewlwyd.issuer,
+        "client_id": registration.client_id,
+        "private_key": str(registration.private_key_path),
+        "alg": registration.alg,
+        "scope": SCOPE,
+        **({"kid": registration.kid} if registration.kid else {}),
+        **other,
+    }
+    return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
 def _doctor(cli: Cli, *options: str) -> tuple[Result, dict[str, Any]]:
@@ -76,18 +81,17 @@ def test_every_alg_and_registration_gets_a_token_that_verifies(cli: Cli, glewlwy
 def test_a_correct_setup_passes(cli: Cli, glewlwyd: Glewlwyd, name: str) -> None:
     registration = glewlwyd.registrations[name]
 
-    result, said = _doctor(cli, *_options(glewlwyd, registration, "--registered", str(registration.registered_path)))
+    result, said = _doctor(cli, *_options(glewlwyd, registration, registered=str(registration.registered_path)))
 
     assert (result.code, said["verdict"], said["diagnosis"]) == (0, "pass", None)
-    # Its discovery document leaves client credentials out; the token shows that they are there.
-    warned = [finding["rule"] for finding in said["findings"] if finding["verdict"] == "warn"]
-    assert warned == ["discovery.scope"]
+    # Its discovery document leaves out client credentials and the scope; the token shows that they are there.
+    assert [finding["rule"] for finding in said["findings"] if finding["verdict"] == "warn"] == []
 
 
 def test_another_key_than_the_registered_one_is_named_first(cli: Cli, glewlwyd: Glewlwyd, tmp_path: Path) -> None:
     registration = glewlwyd.registrations["RS256-pem"]
     other = write_private(tmp_path / "other.pem", keys.generate("rsa").pem())
-    options = _options(glewlwyd, registration, "--private-key", str(other))
+    options = _options(glewlwyd, registration, private_key=str(other))
 
     result, said = _doctor(cli, *options, "--registered", str(registration.registered_path))
 
@@ -97,24 +101,24 @@ def test_another_key_than_the_registered_one_is_named_first(cli: Cli, glewlwyd: 
     assert "jwt has an invalid signature" in glewlwyd.told_its_operator()
 
 
-def _another_key(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
-    return ["--private-key", str(write_private(folder / "other.pem", keys.generate("rsa").pem()))]
+def _another_key(glewlwyd: Glewlwyd, folder: Path) -> dict[str, str]:
+    return {"private_key": str(write_private(folder / "other.pem", keys.generate("rsa").pem()))}
 
 
-def _unknown_client(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
-    return ["--client-id", "nobody-of-that-name"]
+def _unknown_client(glewlwyd: Glewlwyd, folder: Path) -> dict[str, str]:
+    return {"client_id": "nobody-of-that-name"}
 
 
-def _another_alg(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
-    return ["--alg", "RS256"]
+def _another_alg(glewlwyd: Glewlwyd, folder: Path) -> dict[str, str]:
+    return {"alg": "RS256"}
 
 
-def _the_issuer_as_audience(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
-    return ["--aud", glewlwyd.issuer]
+def _the_issuer_as_audience(glewlwyd: Glewlwyd, folder: Path) -> dict[str, str]:
+    return {"aud": glewlwyd.issuer}
 
 
-def _an_application_with_a_secret(glewlwyd: Glewlwyd, folder: Path) -> list[str]:
-    return ["--client-id", glewlwyd.login_clients["client_secret_basic"].client_id]
+def _an_application_with_a_secret(glewlwyd: Glewlwyd, folder: Path) -> dict[str, str]:
+    return {"client_id": glewlwyd.login_clients["client_secret_basic"].client_id}
 
 
 FAULTS = [
@@ -133,11 +137,11 @@ def test_a_refusal_without_a_word_has_its_reason_among_the_causes(
     cli: Cli,
     glewlwyd: Glewlwyd,
     tmp_path: Path,
-    fault: Callable[[Glewlwyd, Path], list[str]],
+    fault: Callable[[Glewlwyd, Path], dict[str, str]],
     rule: str,
     reason: str,
 ) -> None:
-    options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], *fault(glewlwyd, tmp_path))
+    options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], **fault(glewlwyd, tmp_path))
 
     result, said = _doctor(cli, *options)
 
@@ -155,15 +159,30 @@ def test_a_refusal_without_a_word_has_its_reason_among_the_causes(
     ids=["another_alg", "the_issuer_as_audience"],
 )
 def test_a_probe_finds_what_the_server_does_not_say(
-    cli: Cli, glewlwyd: Glewlwyd, tmp_path: Path, fault: Callable[[Glewlwyd, Path], list[str]], rule: str
+    cli: Cli, glewlwyd: Glewlwyd, tmp_path: Path, fault: Callable[[Glewlwyd, Path], dict[str, str]], rule: str
 ) -> None:
-    options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], *fault(glewlwyd, tmp_path))
+    options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], **fault(glewlwyd, tmp_path))
 
     result, said = _doctor(cli, *options, "--probe")
 
     assert result.code == 4
     assert [cause["rule"] for cause in said["diagnosis"]["causes"]] == [rule]
     assert said["diagnosis"]["certain"]
+
+
+def test_a_scope_that_the_application_has_not_is_named_by_an_error_code_of_its_own(
+    cli: Cli, glewlwyd: Glewlwyd
+) -> None:
+    options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], scope="openid")
+
+    result, said = _doctor(cli, *options)
+
+    assert result.code == 4
+    assert (said["diagnosis"]["error"], said["diagnosis"]["causes"][0]["rule"]) == (
+        "scope_invalid",
+        "request.scope.not_allowed",
+    )
+    assert "registration.key.mismatch" not in [cause["rule"] for cause in said["diagnosis"]["causes"]]
 
 
 def test_an_expired_assertion_is_refused(cli: Cli, glewlwyd: Glewlwyd, how: How) -> None:

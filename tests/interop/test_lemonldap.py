@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,8 @@ def test_offline_access_brings_a_refresh_token_that_serves_more_than_once(tool: 
     result = tool.log_in("--scope", "openid", "--scope", "offline_access")
 
     assert result.code == 0, result.stderr
+    # Its answer leaves offline_access out of the scope, and the refresh token shows that it was granted.
+    assert "granted less" not in result.stderr
     tokens = [(json.loads(result.stdout)["access_token"], session()["refresh_token"])]
     for _ in range(2):
         renewed = tool.run("token", "--force-refresh")
@@ -66,8 +69,9 @@ def test_offline_access_brings_a_refresh_token_that_serves_more_than_once(tool: 
 
 def test_a_wrong_secret_is_refused_and_nobody_is_signed_in(tool: Tool, tmp_path: Path) -> None:
     wrong = write_private(tmp_path / "wrong.secret", b"another secret")
+    tool.client = replace(tool.client, client_secret_path=wrong)
 
-    result = tool.log_in("-q", "--client-secret-file", str(wrong))
+    result = tool.log_in("-q")
 
     assert (result.code, result.stdout) == (4, "")
     assert result.stderr.startswith("✗   The server refused the client: invalid_client\n")

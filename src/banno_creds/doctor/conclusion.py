@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from banno_creds.config import is_url
 from banno_creds.rules.clock import judge_clock
-from banno_creds.rules.diagnosis import Circumstances, Diagnosis, causes_found
+from banno_creds.rules.diagnosis import Circumstances, Diagnosis, causes_found, words_of
 from banno_creds.rules.diagnosis import diagnose as diagnose_refusal
 from banno_creds.rules.findings import Part, Rule, Verdict
 from banno_creds.tokens.endpoint import facts_of
@@ -32,7 +32,7 @@ def diagnose(case: Case) -> Diagnosis | None:
     registered = case.setup.registered
     circumstances = Circumstances(
         facts_of(case.config, case.known_signer()),
-        said=case.refusal.description,
+        said=words_of(case.refusal),
         status=case.refusal.status,
         is_page=case.is_page,
         sends_client_id=case.config.client_id_in_body,

@@ -14,13 +14,13 @@ from banno_creds.doctor.findings import passed, unknown
 from banno_creds.doctor.server import UNLISTED
 from banno_creds.errors import BannoCredsError, OutputError, RefusedError
 from banno_creds.http.answers import is_page
-from banno_creds.rules.diagnosis import may_be_elsewhere, may_be_the_client
+from banno_creds.rules.diagnosis import may_be_elsewhere, may_be_the_client, words_of
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.text import setting
 from banno_creds.tokens.client_credentials import grant
 from banno_creds.tokens.endpoint import attempt, received
-from banno_creds.tokens.response import is_bearer
+from banno_creds.tokens.response import is_bearer, not_granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def ask_for_token(case: Case) -> None:
     case.refusal = refusal = _ask(case, case.config, "")
     if refusal is None or case.setup.probe is None or case.is_page:  # a page comes from somebody else
         return
-    if not may_be_the_client(refusal.error, refusal.description):
+    if not may_be_the_client(refusal.error, words_of(refusal)):
         return
     with suppress(StopError):  # the findings so far are kept
         _probe(case, case.setup.probe, refusal)
@@ -77,7 +77,7 @@ def _ask(case: Case, config: ClientConfig, varied: str) -> RefusedError | None:
         case.is_page = is_page(sent.answer)
     if not isinstance(outcome, BannoCredsError):
         case.requests.append(Exchange(varied, accepted=True, at=at, request_id=request_id, status=status, error=""))
-        _settle_warnings(case, None)
+        _settle_warnings(case, outcome)
         case.find(REQUEST, passed(Rule.TOKEN_REQUEST, varied or "request", _granted(outcome)))
         if not is_bearer(outcome):
             case.find(REQUEST, Finding(Rule.TOKEN_TYPE, Verdict.WARN, "token type", outcome.token_type, "Bearer"))
@@ -129,7 +129,7 @@ def _of_refusal(case: Case, refusal: RefusedError, request_id: str | None) -> Fi
     # The server chooses the code; it must not be taken for the id of a rule.
     known = refusal.error is not None and "." not in refusal.error and refusal.error in EXPLANATIONS
     message, hint, details = refusal.marked
-    hides = may_be_the_client(refusal.error, refusal.description) and "client_id_in_body" not in refusal.fields
+    hides = may_be_the_client(refusal.error, words_of(refusal)) and "client_id_in_body" not in refusal.fields
     fix = "" if hides else hint or ""
     words = f"{message} ({refusal.status}{named})"
     rule = str(refusal.error) if known else Rule.TOKEN_REQUEST
@@ -139,10 +139,14 @@ def _of_refusal(case: Case, refusal: RefusedError, request_id: str | None) -> Fi
     return Finding(rule, Verdict.FAIL, "request", words, "", fix)
 
 
-def _settle_warnings(case: Case, failure: BannoCredsError | None) -> None:
+def _settle_warnings(case: Case, outcome: TokenResponse | BannoCredsError) -> None:
     """Tell the warnings about what discovery does not list, unless the request has shown that all is well."""
-    disproved = frozenset(UNLISTED if failure is None else ())
-    if isinstance(failure, RefusedError) and failure.error in _AFTER_AUTHENTICATION:
+    disproved: frozenset[Rule] = frozenset()
+    if not isinstance(outcome, BannoCredsError):
+        disproved = frozenset(UNLISTED)
+        if not_granted(outcome, case.config.scope):
+            disproved -= {Rule.DISCOVERY_SCOPE}
+    elif isinstance(outcome, RefusedError) and outcome.error in _AFTER_AUTHENTICATION:
         disproved = frozenset((Rule.DISCOVERY_AUTH_METHOD, Rule.DISCOVERY_ALG))
     warnings, case.unlisted = case.unlisted, []
     for warning in warnings:
@@ -150,7 +154,7 @@ def _settle_warnings(case: Case, failure: BannoCredsError | None) -> None:
             words = f"{warning.received}, which discovery does not list, and the server takes"
             warning = passed(warning.rule, warning.looks_at, words)
         case.find(SERVER, warning)
-    for finding in case.findings if failure is None else ():
+    for finding in () if isinstance(outcome, BannoCredsError) else case.findings:
         if finding.rule == Rule.AUD_MISMATCH and finding.verdict is Verdict.UNKNOWN:
             case.findings = [each for each in case.findings if each is not finding]
             case.find(SERVER, passed(finding.rule, finding.looks_at, f"{finding.received}, which the server takes"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from banno_creds.http.client import HttpClient
 
 
-UNLISTED = (Rule.DISCOVERY_AUTH_METHOD, Rule.DISCOVERY_ALG, Rule.DISCOVERY_GRANT_TYPE)
+UNLISTED = (Rule.DISCOVERY_AUTH_METHOD, Rule.DISCOVERY_ALG, Rule.DISCOVERY_GRANT_TYPE, Rule.DISCOVERY_SCOPE)
 """The warnings that a token request may show to be idle: a server may take more than its document lists."""
 
 

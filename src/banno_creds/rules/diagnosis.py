@@ -168,6 +168,13 @@ class Circumstances(NamedTuple):
     after_login: bool = False
 
 
+def words_of(refusal: RefusedError) -> str:
+    """Return the server's words, which an error code of its own, such as ``scope_invalid``, is one of."""
+    code = refusal.error or ""
+    own = "" if code in EXPLANATIONS else code.replace("_", " ")
+    return ": ".join(filter(None, (own, refusal.description)))
+
+
 def may_be_the_client(error: str | None, said: str = "") -> bool:
     """Return whether a refusal may mean that the client was not authenticated.
 
@@ -373,7 +380,7 @@ def explain_refusal(
     """
     at_the_server = known if skew is None else known._replace(now=int(known.now - skew))
     findings = [*judge_client_id(known.client_id or ""), judge_clock(skew), *judge(assertion, at_the_server)]
-    circumstances = circumstances._replace(said=refusal.description, status=refusal.status, timely=skew is not None)
+    circumstances = circumstances._replace(said=words_of(refusal), status=refusal.status, timely=skew is not None)
     diagnosis = diagnose(refusal.error or "", findings, circumstances)
     if diagnosis.named:
         return _as_named(refusal, diagnosis)
@@ -386,7 +393,7 @@ def explain_refusal(
         found = f"{first.rule}: received {first.received}; expected {first.expected}"
         hint = f"{first.fix}; to look at all of it"
         return refusal.but(more=(found,), hint=hint, rule=first.rule, doctor_can_tell=True)
-    if not may_be_the_client(refusal.error, refusal.description):
+    if not may_be_the_client(refusal.error, words_of(refusal)):
         return refusal
     says = "this answer hides the reason; ruled out" if diagnosis.hides else "ruled out"
     ruled_out = ", ".join(one.title for one in diagnosis.ruled_out)

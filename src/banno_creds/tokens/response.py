@@ -201,8 +201,7 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
             beside=tuple((name, value) for name, value in beside.items() if isinstance(value, str)),
         )
     )
-    scope = response.scope
-    if scope is not None and (less := [each for each in asked if each not in re.split(r"[\s,]+", scope)]):
+    if less := not_granted(response, asked):
         # A server may silently drop scopes that it does not know (RFC 6749 section 3.3).
         run.warn(
             f"the server granted less than was asked for: not {' '.join(less)}",
@@ -213,6 +212,18 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
         run.warn(f"the answer names {named}, and Bearer was expected")
     if response.expires_in is None:
         run.warn("the answer does not say in expires_in how long the token lives")
+
+
+def not_granted(response: TokenResponse, asked: tuple[str, ...]) -> list[str]:
+    """Return the scopes that were asked for, and that the answer shows were not granted.
+
+    Args:
+        response: the answer. Without a scope it has what was asked for (RFC 6749 section 5.1).
+        asked: the scopes.
+    """
+    if response.scope is None:
+        return []
+    return [each for each in asked if each not in re.split(r"[\s,]+", response.scope)]
 
 
 def warn_of_a_short_life(response: TokenResponse, min_ttl: int, run: Run) -> None:
