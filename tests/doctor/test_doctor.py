@@ -1201,7 +1201,7 @@ def test_a_warning_is_a_likely_cause_and_not_a_certain_one(bank: Bank, rsa_key: 
     seen = look(rsa_key, bank.url, client_id=CLIENT_ID.upper())
     assert seen.causes[:2] == ["client_id.case", "registration.key.mismatch"]
     shown = shown_of(seen)
-    assert "What to mend" not in shown
+    assert "What to fix" not in shown
     assert shown[MAY_COME_FROM][0].startswith("1. client_id.case: ")
     # Of each cause, and of the scopes and the Associated User, which would stand in the way next.
     assert len(shown["What to ask the bank's administrator"]) == 5 + 2
@@ -1220,7 +1220,7 @@ def test_what_could_not_be_looked_at_is_no_certain_cause(bank: Bank, rsa_key: ke
     bank.token = lambda _: refused()
     seen = look(rsa_key, bank.url, kid="thumbprint")
     assert seen.causes[0].startswith("assertion.kid.")
-    assert "What to mend" not in shown_of(seen)
+    assert "What to fix" not in shown_of(seen)
     assert MAY_COME_FROM in shown_of(seen)
 
 
@@ -1232,7 +1232,7 @@ def test_clocks_that_differ_by_less_than_the_assertion_lives_are_no_cause(
     seen = look(rsa_key, bank.url, clock=lambda: NOW)
     assert seen.one("clock.skew").verdict is Verdict.FAIL
     assert "clock.skew" not in seen.causes
-    assert "What to mend" not in shown_of(seen)
+    assert "What to fix" not in shown_of(seen)
 
 
 def test_what_was_varied_to_no_avail_is_told_with_the_cause(bank: Bank, rsa_key: keys.PrivateKey) -> None:

@@ -47,7 +47,7 @@ def causes(diagnosis: Diagnosis) -> list[str]:
 def test_without_findings_all_causes_are_the_banks_to_check() -> None:
     diagnosis = diagnose("invalid_client", [], KNOWN)
     assert causes(diagnosis) == ONLY_THE_BANK
-    assert [cause.why for cause in diagnosis.causes] == ["only the bank can look at it"] * len(ONLY_THE_BANK)
+    assert [cause.why for cause in diagnosis.causes] == ["only the bank can check it"] * len(ONLY_THE_BANK)
     assert [cause.title for cause in diagnosis.causes] == [EXPLANATIONS[rule].title for rule in ONLY_THE_BANK]
     assert (diagnosis.certain, diagnosis.ruled_out) == (False, ())
 

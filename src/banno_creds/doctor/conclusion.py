@@ -73,7 +73,7 @@ def conclusion(examination: Examination) -> list[Part]:
     if said:
         parts.append(Part("What the server says it comes from", notes=tuple(_numbered(said))))
     if mend:
-        parts.append(Part("What to mend", notes=tuple(_to_mend(mend))))
+        parts.append(Part("What to fix", notes=tuple(_to_mend(mend))))
     if others:
         title = "What it comes from"
         if parts:
@@ -85,7 +85,7 @@ def conclusion(examination: Examination) -> list[Part]:
         parts.append(Part("What it comes from", notes=tuple(_what_the_server_says(examination))))
     if diagnosis.ruled_out:
         ruled_out = tuple(f"{one.title}: {one.how}" for one in diagnosis.ruled_out)
-        parts.append(Part("What it does not come from", notes=ruled_out))
+        parts.append(Part("Ruled out", notes=ruled_out))
     if diagnosis.questions:
         notes = tuple(f"{number}. {question}" for number, question in enumerate(diagnosis.questions, 1))
         parts.append(Part("What to ask the bank's administrator", notes=notes))
@@ -126,8 +126,8 @@ def _numbered(causes: Iterable[Cause]) -> Iterable[str]:
 def _all_is_well(examination: Examination) -> Iterable[str]:
     warned = [finding.rule for finding in examination.findings if finding.verdict is Verdict.WARN]
     if warned:
-        yield f"Nothing that would be refused; look at the warnings: {', '.join(dict.fromkeys(warned))}."
+        yield f"Nothing would be refused; look at the warnings: {', '.join(dict.fromkeys(warned))}."
     else:
         yield "Nothing wrong was found."
     if not examination.requests:
-        yield "No token was asked for: whether the server grants one is not known."
+        yield "No token was requested, so it is not known if the server grants one."

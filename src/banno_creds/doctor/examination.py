@@ -96,5 +96,5 @@ def _say_what_is_left_out(case: Case) -> None:
         case.find(ASSERTION, unknown(Rule.AUD_MISMATCH, "aud", reason))
     with case.http() as http:
         http.check(case.token_endpoint or case.issuer or "")  # the proxy's settings, the CA bundle
-    reason = f"the network was left alone ({setting('offline')})"
+    reason = f"the network was not used ({setting('offline')})"
     case.find(REQUEST, unknown(Rule.TOKEN_REQUEST, "request", reason))

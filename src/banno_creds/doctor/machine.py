@@ -94,7 +94,7 @@ def look_at_registration(case: Case) -> None:
         return
     registered, looks_at = case.setup.registered, "registered key"
     if registered is None:
-        reason = f"whether the bank has this key: {setting('registered')} FILE|URL names what it has"
+        reason = f"give the key that the bank has with {setting('registered')} FILE|URL, to compare the two"
         case.find(REGISTRATION, unknown(Rule.REGISTRATION_KEY_MISMATCH, looks_at, reason))
         return
     if is_url(registered) and case.setup.offline:

@@ -44,7 +44,7 @@ def ask_for_token(case: Case) -> None:
     """Ask for a token once, unless the request would be refused; and probe, if the set-up says so."""
     reason = _reason_against(case)
     if reason is not None:
-        reason = f"no token was asked for, which would be refused: {reason}"
+        reason = f"no token was requested, because it would be refused: {reason}"
         case.find(SERVER, *case.unlisted)
         case.find(REQUEST, unknown(Rule.TOKEN_REQUEST, "request", reason))
         return

@@ -308,11 +308,11 @@ def _doubt(rule: Rule, passed: Finding, circumstances: Circumstances) -> str | N
     """Return the reason why a rule that passes still rules nothing out."""
     if rule is Rule.AUD_MISMATCH and not circumstances.endpoint_confirmed:
         # It was held against the endpoint as it is configured, and the server may have another name for it.
-        return f"nobody but the configuration says that {passed.received} is the server's own name for it"
+        return f"only the configuration says that the server takes {passed.received}"
     if rule in _BY_REGISTRATION and not circumstances.registration_confirmed:
-        return f"{passed.received}; that the bank has this very key, only the bank can tell"
+        return f"{passed.received}; only the bank can tell if it has this very key"
     if rule is Rule.EXP_PAST and not circumstances.timely:
-        return "what time it is for the server is not known"
+        return "the server's time is not known"
     return None
 
 
@@ -323,7 +323,7 @@ def _asked_of_the_bank(
         finding = found.get(rule)
         if finding is None or finding.verdict is Verdict.UNKNOWN:
             why = circumstances.tried.get(rule) or (
-                "only the bank can look at it" if finding is None else finding.reason
+                "only the bank can check it" if finding is None else finding.reason
             )
             yield _unsettled(rule, why, _question(rule, circumstances))
 
