@@ -32,7 +32,7 @@ def ask(question: str) -> bytes:
         The line, without its end.
 
     Raises:
-        click.Abort: the input has ended.
+        click.Abort: the input has ended, or the terminal has gone.
     """
     try:
         import termios
@@ -40,7 +40,10 @@ def ask(question: str) -> bytes:
         answer: str = click.prompt(question, hide_input=True, default="", show_default=False, err=True)
         return answer.encode("utf-8")
     terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
+    try:
+        before = termios.tcgetattr(terminal)
+    except termios.error:  # it has gone
+        raise click.Abort from None
 
     def set_echo(on: bool, when: int = termios.TCSADRAIN) -> None:  # noqa: FBT001 - private, and clear at its calls
         state = before.copy()
@@ -95,7 +98,10 @@ def _handle(stack: ExitStack, number: signal.Signals, handler: Handler) -> None:
 def _line(terminal: int) -> bytes:
     line = b""
     while not line.endswith((b"\n", b"\r")):
-        read = os.read(terminal, 4096)
+        try:
+            read = os.read(terminal, 4096)
+        except OSError:  # the terminal has gone
+            return b""
         if not read:
             break
         line += read
