@@ -292,6 +292,17 @@ def test_an_empty_answer_is_told_by_its_challenge(challenge: str, code: str | No
     assert words in failure.message
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "again"),
+    [(500, "invalid_client", False), (503, "invalid_grant", False), (500, "server_error", True), (503, "", True)],
+)
+def test_a_refusal_that_comes_with_a_5xx_is_not_tried_again(status: int, error: str, again: bool) -> None:
+    with pytest.raises(NetworkError) as caught:
+        read_object(answer(json.dumps({"error": error}).encode(), JSON, status), {})
+    assert caught.value.retryable is again
+    assert (f"the server says: {error}" in caught.value.details) == bool(error)
+
+
 def test_words_are_bounded_and_printable() -> None:
     failure = refusal({"errors": [{"message": "\x1b[2J" + "a" * 90_000}] * 1000}, status=403)
     assert len(failure.details[1]) < 260

@@ -2,6 +2,6 @@
 
 Rooms: `client` (HttpClient; begin there), `exchange` (one request and its Answer), `attempts` (what is tried again),
 `answers` (what an answer says), `discovery` (an issuer's endpoints), `faults` (what breaks, as errors with rules),
-`trust` (certificate authorities), `proxies`. Other wings import all but the last three; the doctor imports `faults`
-and `proxies` as well, to name the same faults without a request.
+`trust` (certificate authorities), `proxies`, `compression`. Other wings import all but the last four; the doctor
+imports `faults` and `proxies` as well, to name the same faults without a request.
 """

@@ -180,7 +180,8 @@ def unavailable(answer: Answer) -> UnavailableError:
     wait = "" if retry_after is None else f"; it asks to wait {retry_after:.0f} s"
     return UnavailableError(
         f"{what}: {answer.status} {answer.reason}{wait}",
-        retryable=not never,
+        # A refusal that comes with a 5xx counts as a failed log-in all the same.
+        retryable=not never and (answer.status == 429 or not _is_oauth(_said(answer).code)),
         retry_after=retry_after,
         hint=hint,
         details=exchange(answer) + words(answer),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import re
 import socket
@@ -22,6 +21,7 @@ from banno_creds import __version__
 from banno_creds.config import is_loopback
 from banno_creds.errors import no_thread
 from banno_creds.http import faults
+from banno_creds.http.compression import GZIP, codings, inflate
 from banno_creds.secrecy import unescaped, without
 from banno_creds.text import printable
 from banno_creds.times import http_date
@@ -36,9 +36,6 @@ T = TypeVar("T")
 
 # A token response has a few kilobytes, a JWK Set rarely more than twenty.
 MOST_ANSWER_BYTES = 1024 * 1024
-
-# So much of a compressed answer is decompressed at a time.
-_CHUNK_BYTES = 64 * 1024
 
 # How long an exchange that was broken off may take to close what it opened.
 _CLOSING_SECONDS = 0.2
@@ -199,7 +196,7 @@ class StreamedAnswer:
     @property
     def encoding(self) -> str:
         """How the body is compressed, although no compression was asked for; empty if it is not."""
-        return ", ".join(_codings(self.headers))
+        return ", ".join(codings(self.headers))
 
     def chunks(self) -> Iterator[bytes]:
         """Read the body as it comes, decompressed.
@@ -211,8 +208,8 @@ class StreamedAnswer:
             NetworkError: it broke off, it paused for longer than the time allowed, or it cannot be decompressed.
         """
         chunks = self._read()
-        for coding in reversed(_codings(self.headers)):
-            chunks = _inflate(chunks, coding)
+        for coding in reversed(codings(self.headers)):
+            chunks = inflate(chunks, coding)
         return self._readable(chunks)
 
     def close(self) -> None:
@@ -486,15 +483,15 @@ def _read(response: httpx.Response, url: str) -> bytes:
         content += chunk
         if len(content) > MOST_ANSWER_BYTES:
             raise faults.too_large(url, status, MOST_ANSWER_BYTES)
-    codings = _codings(response.headers)
-    if not codings and content.startswith(_GZIP):
-        codings = ["gzip"]  # nothing that is expected here begins so
-    if not codings:
+    named = codings(response.headers)
+    if not named and content.startswith(GZIP):
+        named = ["gzip"]  # nothing that is expected here begins so
+    if not named:
         return bytes(content)
     # No compression was asked for, but some gateways compress all answers.
     chunks: Iterator[bytes] = iter([bytes(content)])
-    for coding in reversed(codings):
-        chunks = _inflate(chunks, coding)
+    for coding in reversed(named):
+        chunks = inflate(chunks, coding)
     inflated = bytearray()
     try:
         for chunk in chunks:
@@ -502,67 +499,5 @@ def _read(response: httpx.Response, url: str) -> bytes:
             if len(inflated) > MOST_ANSWER_BYTES:
                 raise faults.too_large(url, status, MOST_ANSWER_BYTES)
     except zlib.error:
-        raise faults.unreadable(url, status, ", ".join(codings)) from None
+        raise faults.unreadable(url, status, ", ".join(named)) from None
     return bytes(inflated)
-
-
-# --- Compression ---
-
-_GZIP = b"\x1f\x8b"
-_KNOWN = ("gzip", "x-gzip", "deflate")
-_MOST_CODINGS = 4
-# Nothing, and what belongs into other headers: character sets, transfer encodings.
-_NO_CODING = re.compile(r"|identity|none|binary|[78]bit|utf-?8|us-ascii|iso-8859-\d+|(?:aws-)?chunked")
-# Text has no other control characters; a compressed body has some in its first bytes, but for a very rare one.
-_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-
-
-def _codings(headers: Mapping[str, str]) -> list[str]:
-    """Return the names in ``Content-Encoding``, but for those that mean that nothing was done."""
-    named = (name.strip().lower() for name in headers.get("content-encoding", "").split(","))
-    return [name for name in named if not _NO_CODING.fullmatch(name)][:_MOST_CODINGS]
-
-
-def _inflate(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
-    """Undo one coding as the body comes; even a bomb is never held in memory.
-
-    A coding that is not known here may be none, such as ``utf-8``: then a text is passed on as it is.
-
-    Raises:
-        zlib.error: it can be neither decompressed nor read as it is.
-    """
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) > 1:
-            break
-    if not head:
-        return
-    bits = _window(head, coding)
-    if bits is None:
-        if coding in _KNOWN or _NO_TEXT.search(head[:_CHUNK_BYTES]):
-            raise zlib.error
-        yield head
-        yield from chunks
-        return
-    inflater = zlib.decompressobj(bits)
-    for rest in itertools.chain([head], chunks):
-        while rest:
-            if inflater.eof:  # gzip may consist of several members (RFC 1952 section 2.2)
-                inflater = zlib.decompressobj(bits)
-            yield inflater.decompress(rest, _CHUNK_BYTES)
-            rest = inflater.unconsumed_tail or inflater.unused_data
-    if not inflater.eof:
-        raise zlib.error
-
-
-def _window(head: bytes, coding: str) -> int | None:
-    """Return how zlib is to read what begins so; None if it is not compressed in a way that is known here."""
-    if coding in _KNOWN:
-        if head.startswith(_GZIP):
-            return zlib.MAX_WBITS | 16
-        if head[0] & 15 == 8 and (head[0] << 8 | head[1]) % 31 == 0:
-            return zlib.MAX_WBITS
-        if coding == "deflate" and _NO_TEXT.search(head[:_CHUNK_BYTES]):
-            return -zlib.MAX_WBITS  # without zlib's header, as some servers understand RFC 9110 section 8.4.1.2
-    return None
