@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from banno_creds.cli import mistakes
+from banno_creds.cli import synonyms
 from banno_creds.cli.main import cli as group
 
 if TYPE_CHECKING:
@@ -396,16 +396,16 @@ def test_whatever_is_suggested_exists() -> None:
     """No table names an option or a command that there is not."""
     context = click.Context(group)
     known = {name for path in group.list_commands(context) for name in _names(group.get_command(context, path))}
-    for answers in mistakes._OPTIONS.values():
+    for answers in synonyms.OPTIONS.values():
         assert {word for answer in answers for word in answer.split() if word.startswith("--")} <= known | {
             "--version"
         }
-    assert {answer for answer in mistakes._OF_COMMANDS.values() if answer.startswith("-")} <= known
-    for place in mistakes._OF_COMMANDS:
+    assert {answer for answer in synonyms.OF_COMMANDS.values() if answer.startswith("-")} <= known
+    for place in synonyms.OF_COMMANDS:
         command = group.get_command(context, place.split()[0])
-        answer = mistakes._OF_COMMANDS[place]
+        answer = synonyms.OF_COMMANDS[place]
         assert answer in _names(command) or not answer.startswith("-")
-    for command_line in mistakes._COMMANDS.values():
+    for command_line in synonyms.COMMANDS.values():
         name = command_line.split(";")[0].split()[0]
         assert name in group.list_commands(context) or name.startswith("--")
 

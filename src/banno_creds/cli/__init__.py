@@ -3,6 +3,6 @@
 Its door is `main.run`. Each command has one file, imported when it runs; `keygen` has `replaced_keys` besides. The
 others are shared: `groups` and `parameters` (click's classes), `options` (declarations), `settings` (what a command
 is to do), `inputs` (files, standard input, questions), `hidden` (a question whose answer is not shown), `forms`
-and `obtained` (results), `browser`, `help`, `mistakes` (what was meant by a slip of the hand), `report` (the one
-place that prints) and its words, `lines`, and `waiting` (the sign of life).
+and `obtained` (results), `browser`, `help`, `mistakes` and `synonyms` (what was meant by a slip of the hand),
+`report` (the one place that prints) and its words, `lines`, and `waiting` (the sign of life).
 """

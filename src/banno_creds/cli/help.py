@@ -122,6 +122,13 @@ TOPICS = {
         ),
         ("--client-id", "--private-key", "--scope", "--default", "--force"),
     ),
+    "profile set": Topic(
+        (
+            "banno-creds profile set garden --scope 'openid full'",
+            "banno-creds profile set garden --issuer https://login.jackhenry.com --unset token_endpoint",
+        ),
+        ("--client-id", "--private-key", "--scope", "--unset"),
+    ),
     "profile list": Topic(("banno-creds profile list", "banno-creds profile list -o json"), ("--output",)),
     "profile show": Topic(("banno-creds profile show", "banno-creds profile show garden -o json"), ("--output",)),
     "profile default": Topic(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from banno_creds.cli import synonyms
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
 
@@ -20,154 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What other programs call an option, and ours: the first that the command has. A sentence stands for none.
-_NO_INSECURE = "TLS is always checked; to trust the server's certificate, give its authority: --ca-bundle FILE"
-_OPTIONS = {
-    "k insecure no-verify skip-verify tls-skip-verify skip-tls-verify insecure-skip-tls-verify no-check-certificate "
-    "no-ssl-verify ssl-verify tls-verify verify-ssl verify-tls no-tls-verify": (_NO_INSECURE,),
-    "verify": (_NO_INSECURE,),
-    "key pem keyfile key-file key-path private private-key-file private-key-path private-key-pem pem-file identity "
-    "identity-file i signing-key rsa-key": ("--private-key", "--public-key"),
-    "pub pubkey public public-key-file public-key-path": ("--public-key", "--registered"),
-    "cert certificate cert-file crt": ("--public-key", "--registered", "--ca-bundle"),
-    "cacert ca-cert ca cafile ca-file capath ca-certs ca-certificates ca-certificate root-ca tls-ca ssl-ca-cert "
-    "certificate-authority": ("--ca-bundle",),
-    "jwks-uri jwks-url jwk jwks-file keys": ("--jwks", "--registered"),
-    "json j": ("-o json", "--full"),
-    "yaml raw text plain": ("--output",),
-    "format out output-format fmt type t": ("--output",),
-    "header": ("-o header", "banno-creds token -o header"),
-    "export shell eval": ("-o env",),
-    "debug trace d vv vvv log-level loglevel": ("-v", "BANNO_CREDS_DEBUG=1 shows where an error comes from"),
-    "verbose v": (
-        "-v",
-        "the steps are shown unless --quiet is given; BANNO_CREDS_DEBUG=1 shows more of an error",
-        "BANNO_CREDS_DEBUG=1 shows more of an error",
-    ),
-    "silent s no-steps": ("--quiet", "nothing but the result and errors is shown"),
-    "env e environ stage": ("--environment", "-o env"),
-    "password pass passphrase passwd pwd pw passin key-password key-pass key-passphrase private-key-password "
-    "password-file": ("--passphrase-file", "--encrypt", "banno-creds login asks for no password: the browser does"),
-    "secret client-secret secret-file app-secret": (
-        "--client-secret-file",
-        "a service account has a key and no secret: --private-key FILE",
-    ),
-    "url uri endpoint server host hostname base base-url api-url": ("--api-base", "--token-endpoint", "--issuer"),
-    "token-url token-uri token-server auth-url oauth-url access-token-url": ("--token-endpoint",),
-    "issuer-url issuer-uri iss discovery discovery-url authority provider well-known oidc-issuer oidc-issuer-url "
-    "idp": ("--issuer",),
-    "audience": ("--aud",),
-    "aud": ("--audience",),
-    "algorithm algo signing-alg signing-algorithm": ("--alg", "--type"),
-    "id client clientid appid app-id application-id u user user-id username sub subject": (
-        "--client-id",
-        "--login-hint",
-    ),
-    "key-id": ("--kid",),
-    "ttl expires expired exp expiry expires-in expiration duration validity valid-for lifespan": (
-        "--lifetime",
-        "--token-lifetime",
-        "--check-expiry",
-    ),
-    "min-valid min-validity time min-time margin": ("--min-ttl",),
-    "refresh renew fresh new reload ignore-cache skip-cache bypass-cache": ("--force-refresh",),
-    "f force": ("--force", "--file", "--force-refresh"),
-    "nocache cache no-caching disable-cache": ("--no-cache",),
-    "scopes s": ("--scope",),
-    "retry retries max-time max-wait connect-timeout m request-timeout": ("--timeout", "--wait"),
-    "p account name institution": ("--profile",),
-    "c cfg config-file conf": ("--config",),
-    "x proxy https-proxy http-proxy": ("set the variable HTTPS_PROXY",),
-    "cache-dir cachedir cache-folder": ("set the variable BANNO_CREDS_CACHE_DIR",),
-    "state-dir statedir": ("set the variable BANNO_CREDS_STATE_DIR",),
-    "color colour no-color no-colour colors": ("set the variable NO_COLOR=1",),
-    "version": ("banno-creds --version",),
-    "usage man ?": ("--help",),
-    "grant-type grant flow": ("token asks with client_credentials; a person signs in with: banno-creds login",),
-    "data body payload json-body data-raw data-binary": ("--input", "--claim"),
-    "request": ("--method",),
-    "query param-file": ("--field", "--param"),
-    "redirect redirect-url callback callback-url return-url": ("--redirect-uri",),
-    "nonce state": ("it is made afresh for each request",),
-    "browser open": ("--no-browser", "--manual"),
-    "headless device no-open paste": ("--manual", "--no-browser"),
-    "par pushed": ("--par", "--require-par"),
-    "size b length key-size modulus": ("--bits",),
-    "dry-run dryrun": ("--offline", "banno-creds sign-jwt sends nothing"),
-    "o output outfile output-file o-file": ("--output", "--bundle"),
-    "extra extra-claim claims payload-claim": ("--claim", "--claims"),
-    "expiry-check": ("--check-expiry",),
-}
-# Where a command means something else by it.
-_OF_COMMANDS = {
-    "keygen out": "--private-key",
-    "keygen f": "--private-key",
-    "keygen output-file": "--private-key",
-    "keygen key": "--private-key",
-    "keygen pubout": "--public-from",
-    "keygen public": "--public-from",
-    "keygen t": "--type",
-    "keygen n": "--encrypt",
-    "keygen algorithm": "--type",
-    "keygen curve": "--type",
-    "decode key": "--public-key",
-    "whoami json": "the claims are JSON already",
-    "exec c": "give the line to a shell: banno-creds exec -- sh -c '…'",
-    "sign-jwt iss": "--client-id",
-    "client-assertion iss": "--client-id",
-    "decode verify": "--issuer",
-    "lint-assertion key": "--public-key",
-    "sandbox key": "--public-key",
-    "sandbox private-key": "--public-key",
-    "sandbox p": "--port",
-    "api d": "--input",
-    "api url": "--api-base",
-    "api params": "--field",
-    "api type": "--header",
-    "login user": "--login-hint",
-    "login username": "--login-hint",
-    "login port": "--redirect-uri",
-}
 # What is no value but a secret, and so never an argument.
 _FILES_OF_SECRETS = ("--passphrase-file", "--client-secret-file")
-
-_COMMANDS = {
-    "get-token get access-token get-access-token gettoken tok auth-token bearer fetch print-token client-credentials "
-    "credentials creds": "token",
-    "auth authenticate authorize authorise": "token; for a person: banno-creds login",
-    "jwt sign signjwt sign-assertion create-jwt jws make-jwt": "sign-jwt",
-    "assertion assert clientassertion request-token exchange": "client-assertion",
-    "generate gen generate-key generate-keys genkey gen-key genrsa keypair key-pair key keys new newkey new-key "
-    "create create-key init setup make-key rotate public-key pubkey": "keygen",
-    "check test diagnose diagnostics diag status debug troubleshoot health ping fix why": "doctor",
-    "verify inspect parse show introspect read view jwt-decode debug-jwt print claims": "decode",
-    "run start with execute spawn": "exec",
-    "call request curl http rest invoke post put query send": "api",
-    "signin sign-in log-in": "login",
-    "signout sign-out log-out logoff revoke": "logout",
-    "user userinfo me id who session": "whoami",
-    "env export": "token -o env",
-    "header": "token -o header",
-    "refresh renew": "token --force-refresh",
-    "lint validate check-assertion lint-jwt": "lint-assertion",
-    "error errors rule rules describe": "explain",
-    "config configure settings profiles use account accounts conf": "profile",
-    "server serve mock fake idp provider mock-server": "sandbox",
-    "clear purge flush": "cache clear",
-    "example examples tutorial quickstart try tour intro": "demo",
-    "completions complete autocomplete bash zsh fish": "completion",
-    "version v": "--version",
-    "man usage ? docs": "--help",
-}
-_OF_GROUPS = {
-    "list": "ls show all status view",
-    "clear": "rm clean purge flush delete reset remove drop empty",
-    "remove": "rm del delete drop unset",
-    "add": "create new make save init",
-    "set": "edit update change modify",
-    "default": "use switch select activate",
-    "show": "get cat print info view describe",
-}
 
 _HYPHENS = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d\u00ad"
 _QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a\u2033\u2032"
@@ -325,9 +180,11 @@ def no_such_command(context: click.Context, known: Sequence[str], typed: str) ->
     if typed[:1] and typed[0] in _HYPHENS[1:]:
         meant = _exact(name, _options(context)) or _short(typed.lstrip(_HYPHENS), _options(context))
     if meant is None and context.parent is None:
-        meant = _found(_COMMANDS, name)
+        meant = _found(synonyms.COMMANDS, name)
     elif meant is None:
-        meant = next((ours for ours, others in _OF_GROUPS.items() if ours in known and name in others.split()), None)
+        meant = next(
+            (ours for ours, others in synonyms.OF_GROUPS.items() if ours in known and name in others.split()), None
+        )
     if meant is None:
         options = ["help", "version"] if context.parent is None else ["help"]
         near = get_close_matches(name, (*known, *options), 1)
@@ -431,12 +288,12 @@ def _unknown_option(context: click.Context, text: str, options: Mapping[str, cli
 
 def _by_meaning(context: click.Context, name: str, options: Mapping[str, click.Option]) -> str | None:
     """Return the option of this command that other programs call so, or a sentence about it."""
-    own = _OF_COMMANDS.get(f"{context.command.name} {name}")
+    own = synonyms.OF_COMMANDS.get(f"{context.command.name} {name}")
     if own in options:
         return own
     if own is not None and not own.startswith("-"):
         return own
-    for meant in _found(_OPTIONS, name) or ():
+    for meant in _found(synonyms.OPTIONS, name) or ():
         if not meant.startswith("-") or meant == "--help":
             named = re.findall(r"--[a-z-]+", meant.partition("banno-creds")[0])
             if meant == "--help" or set(named) <= set(options):

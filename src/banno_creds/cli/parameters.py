@@ -308,10 +308,12 @@ class Choice(click.Choice[str]):
 
     def meant(self, value: str) -> str | None:
         """Return the word of this meaning, whatever its case."""
+        from banno_creds.cli.synonyms import VALUES
+
         wanted = value.lower()
         same = next((word for word in self.choices if word.lower() == wanted), None)
         return same or next(
-            (word for word, others in _CHOICES.items() if word in self.choices and wanted in others.split()), None
+            (word for word, others in VALUES.items() if word in self.choices and wanted in others.split()), None
         )
 
     def _near(self, value: str) -> str | None:
@@ -329,21 +331,6 @@ class NoSuchChoiceError(click.BadParameter):
     def __init__(self, *args: Any, near: str | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.near = near
-
-
-# What other programs call a value.
-_CHOICES = {
-    "token": "text raw plain access_token access-token jwt value",
-    "header": "http auth authorization bearer curl",
-    "env": "export shell sh bash eval dotenv environment",
-    "github": "gha actions github-actions",
-    "text": "human table plain pretty raw txt",
-    "ec": "ecdsa p256 p-256 es256 ec256 prime256v1 secp256r1 elliptic",
-    "rsa": "rs256 ps256 rsa2048 rsa-2048 pkcs1",
-    "production": "prod prd live",
-    "2048": "2k 2048-bit",
-    "4096": "4k 4096-bit",
-}
 
 
 class Declaration(Protocol):

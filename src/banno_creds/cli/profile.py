@@ -122,13 +122,9 @@ def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
 def set_(context: click.Context, /, name: str, config: str | None, *, unset: tuple[str, ...], **values: Any) -> None:
     """Change settings of a profile; all others, and your comments, stay as they are.
 
-    \b
-    banno-creds profile set test --scope 'openid full'
-    banno-creds profile set test --issuer https://login.jackhenry.com --unset token_endpoint
-
     A setting is replaced as a whole, so --scope names all scopes; --claim and --param add or change one member. As
     with `add`, only what is typed is written.
-    """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
+    """
     settings = _settings(context, values)
     if not settings and not unset:
         raise ConfigurationError(
