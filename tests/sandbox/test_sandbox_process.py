@@ -69,7 +69,7 @@ def test_options_reach_the_server(cli: Cli, tmp_path: Path, public_pem: Path, ec
         assert "invalid_scope — fault invalid_scope, asked for by --fault" in first.stderr
         second = cli(*ask)
         assert json.loads(second.stdout)["expires_in"] == 42
-        third = cli(*ask, "--aud", "https://elsewhere.example")
+        third = cli(*ask, "--aud", "https://elsewhere.example", "--allow-other-aud")
         assert third.code == 4
         assert "assertion.aud.mismatch: received 'aud' 'https://elsewhere.example'" in third.stderr
     words = [line.split(" ")[1] for line in log.read_text().splitlines()]
@@ -296,7 +296,10 @@ def test_page_why_it_refused(tmp_path: Path, free_port: int) -> None:
     [text] = _blocks("console")
     command, _, shown = text.removeprefix("$ ").partition("\n")
     # The page's first script, with the --aud that the page speaks of.
-    first = _blocks("sh")[2].replace(" > token.json\n", " --aud https://login.jackhenry.com/ > token.json || true\n")
+    more = "--aud https://login.jackhenry.com/ --allow-other-aud"
+    first = _blocks("sh")[2].replace(" > token.json\n", f" {more} > token.json || true\n")
+        " > token.json\n", " --aud https://login.jackhenry.com/ --allow-other-aud > token.json || true\n"
+    )
     done = _run(tmp_path, free_port, f"{{\n{first}}} > first.out 2>&1\n{command}")
     said = done.stdout.replace(str(free_port), "9400")
     varying = re.compile(r"x-request-id [0-9a-f]{32}|^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.MULTILINE)

@@ -49,6 +49,7 @@ from banno_creds.steps import CacheAnswered, TokenRequested
 from banno_creds.storage import own_files
 from banno_creds.tokens import token_source as token_source_module
 from tests.conftest import CLIENT_ID, write_private
+from tests.profiles.files import write
 from tests.servers.loopback import LoopbackServer, Request, Says
 from tests.servers.token_bank import CANARY, TokenBank
 
@@ -1293,8 +1294,10 @@ def test_the_documentation_is_a_session_that_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     blocks = [block for block in BLOCKS if "def test_" not in block]
-    assert len(blocks) == len(BLOCKS) - 1 == 5
+    assert len(blocks) == len(BLOCKS) - 1 == 6
     write_private(tmp_path / "private.pem", rsa_key.pem())
+    profile = f'[profiles.live]\nclient_id = "{CLIENT_ID}"\nprivate_key = "{tmp_path}/private.pem"\n'
+    write(profile)
     monkeypatch.chdir(tmp_path)
     client = Client(
         CLIENT_ID, rsa_key.public.pem().decode(), ("openid", "https://jackhenry.com/consumer-user-search")
