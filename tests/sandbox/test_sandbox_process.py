@@ -298,8 +298,6 @@ def test_page_why_it_refused(tmp_path: Path, free_port: int) -> None:
     # The page's first script, with the --aud that the page speaks of.
     more = "--aud https://login.jackhenry.com/ --allow-other-aud"
     first = _blocks("sh")[2].replace(" > token.json\n", f" {more} > token.json || true\n")
-        " > token.json\n", " --aud https://login.jackhenry.com/ --allow-other-aud > token.json || true\n"
-    )
     done = _run(tmp_path, free_port, f"{{\n{first}}} > first.out 2>&1\n{command}")
     said = done.stdout.replace(str(free_port), "9400")
     varying = re.compile(r"x-request-id [0-9a-f]{32}|^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.MULTILINE)
