@@ -241,6 +241,21 @@ def test_no_spelling_tells_a_secret(name: str, spelling: str, signed: SignedJwt)
         assert _tells(said, secret, spelling) == ""
 
 
+BELOW_HTTP = ("no HTTP", "version", "status", "header without a colon", "chunk", "length", "transfer coding")
+
+
+@pytest.mark.parametrize("place", BELOW_HTTP)
+def test_no_words_of_a_library_are_shown(place: str, signed: SignedJwt) -> None:
+    """They quote what the server sent, which may be more than the secrets of this request."""
+    with (
+        _hostile(lambda _: "words-of-the-server", place) as hostile,
+        HttpClient(10) as http,
+        pytest.raises(BannoCredsError) as failure,
+    ):
+        attempt(hostile.server.url(), Grant((), {}), signed, http, Run(), lambda _: None)
+    assert "words-of-the-server" not in repr(failure.value.marked)
+
+
 def test_what_is_no_echo_is_shown(signed: SignedJwt) -> None:
     for words in (
         "client authentication failed",
