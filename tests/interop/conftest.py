@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import httpx
 import pytest
@@ -362,6 +362,24 @@ def new_login_client(
         client_secret_path,
     )
     return client, registered
+
+
+_MORE_THAN_ONE = ("--scope", "--claim", "--param", "--resource")
+
+Argument = TypeVar("Argument", str, "str | Path")
+
+
+def last_of_each(arguments: Sequence[Argument]) -> list[Argument]:
+    """Leave each option once, with its last value: what a test gives takes the place of the correct set-up's."""
+    kept: dict[object, list[Argument]] = {}
+    for place, argument in enumerate(arguments):
+        text = str(argument)
+        if not kept or text.startswith("--"):
+            name: object = (text, place) if text in _MORE_THAN_ONE else text
+            kept.pop(name, None)
+            kept[name] = []
+        kept[next(reversed(kept))].append(argument)
+    return [argument for part in kept.values() for argument in part]
 
 
 class JwksHost(FileServer):

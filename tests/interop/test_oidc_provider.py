@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, RSAKey
 from banno_creds.jose import keys
 from tests.conftest import How, write_private
 
-from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES
+from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES, last_of_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 def _ask(provider: Provider, registration: Registration, *more: str) -> list[str]:
-    return [
+    arguments = [
         *("client-assertion", "-q", "--client-id", registration.client_id),
         *("--private-key", str(registration.private_key_path), "--alg", registration.alg),
         *("--token-endpoint", provider.token_endpoint),
         *(["--kid", "thumbprint"] if registration.kid else []),
         *more,
     ]
+    return last_of_each(arguments)
 
 
 @pytest.mark.parametrize("name", REGISTRATION_NAMES)
@@ -137,7 +138,10 @@ def test_an_expired_assertion_is_refused(cli: Cli, provider: Provider, how: How)
 @pytest.mark.parametrize(
     ("more", "detail"),
     [
-        (["--aud", "https://login.jackhenry.com/a/oidc-provider/api/v0/token"], "audience (aud) must equal"),
+        (
+            ["--aud", "https://login.jackhenry.com/a/oidc-provider/api/v0/token", "--allow-other-aud"],
+            "audience (aud) must equal",
+        ),
         (["--client-id", "nobody"], "client not found"),
         (["--kid", "wrong"], "no applicable key found"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Result
 
-from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES
+from .conftest import REFUSED_SCOPE, REGISTRATION_NAMES, last_of_each
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,12 +29,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _ask(provider: Provider, name: str, *more: str) -> list[str]:
     registration = provider.registrations[name]
-    return [
+    arguments = [
         *("token", "--client-id", registration.client_id, "--private-key", str(registration.private_key_path)),
         *("--alg", registration.alg, "--token-endpoint", provider.token_endpoint),
         *(["--kid", "thumbprint"] if registration.kid else []),
         *more,
     ]
+    return last_of_each(arguments)
 
 
 @pytest.mark.parametrize("name", REGISTRATION_NAMES)
