@@ -24,7 +24,6 @@ from banno_creds.errors import ConfigurationError, KeyLoadError, TokenError
 from banno_creds.steps import Run, TokenChosen
 from banno_creds.storage import own_files
 from banno_creds.text import setting
-from banno_creds.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,6 +122,8 @@ def _nobody(store: SessionStore | None) -> TokenError:
 
 def _warn_of_the_end(context: click.Context, store: SessionStore, ended: int) -> None:
     """Warn whoever had a person's token, and would now get another one without a word."""
+    from banno_creds.times import utc
+
     profile = store.owner.profile
     keep = "set BANNO_CREDS_AS" if profile is None else f"banno-creds profile set {profile} --as …"
     Report().warning(
