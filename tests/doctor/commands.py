@@ -23,10 +23,11 @@ def public_of(key: keys.PrivateKey) -> str:
     return key.public.pem().decode()
 
 
-def ask(server: Bank | str, key: str | Path) -> list[str]:
-    """The command line that looks at this set-up."""
+def ask(server: Bank | str, key: str | Path, *more: str) -> list[str]:
+    """The command line that looks at this set-up, with more options, which may be in the place of its own."""
     url = server if isinstance(server, str) else server.url
-    return ["doctor", "--client-id", CLIENT_ID, "--private-key", str(key), "--token-endpoint", url]
+    usual = {"--client-id": CLIENT_ID, "--private-key": str(key), "--token-endpoint": url}
+    return ["doctor", *(word for pair in usual.items() if pair[0] not in more for word in pair), *more]
 
 
 def without_chance(text: str) -> str:

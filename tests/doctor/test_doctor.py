@@ -331,7 +331,7 @@ def test_a_password_in_a_url_is_not_shown(cli: Cli, bank: Bank, rsa_pem: Path, t
     bundle = tmp_path / "bundle.md"
     with_password = ["--token-endpoint", "https://user:pa55word@bank.example/token"]
     with_password += ["--resource", "https://user:pa55word@bank.example/"]
-    result = cli(*ask(bank, rsa_pem), *with_password, "--bundle", str(bundle))
+    result = cli(*ask(bank, rsa_pem, *with_password), "--bundle", str(bundle))
     assert result.code == 2
     assert "(not shown: a user name or password may be in it)" in result.stdout
     assert "pa55word" not in result.stdout + result.stderr + bundle.read_text()
@@ -382,7 +382,7 @@ def test_an_endpoint_that_is_not_meant_is_warned_of(
 def test_a_client_id_that_was_not_copied_well_is_a_finding(
     cli: Cli, bank: Bank, rsa_pem: Path, client_id: str, rule: str, code: int
 ) -> None:
-    result = cli(*ask(bank, rsa_pem), "--client-id", client_id, "-o", "json", "--offline")
+    result = cli(*ask(bank, rsa_pem, "--client-id", client_id), "-o", "json", "--offline")
     members = said(result)
     found = [finding for finding in members["findings"] if finding["verdict"] in ("fail", "warn")]
     assert [finding["rule"] for finding in found] == [rule]
@@ -392,7 +392,7 @@ def test_a_client_id_that_was_not_copied_well_is_a_finding(
 
 
 def test_nothing_is_asked_of_the_server_with_a_placeholder(cli: Cli, bank: Bank, rsa_pem: Path) -> None:
-    result = cli(*ask(bank, rsa_pem), "--client-id", "YOUR_CLIENT_ID", "-o", "json")
+    result = cli(*ask(bank, rsa_pem, "--client-id", "YOUR_CLIENT_ID"), "-o", "json")
     assert result.code == 2
     assert bank.forms == []
 
@@ -409,14 +409,14 @@ def test_nothing_is_asked_of_the_server_with_a_placeholder(cli: Cli, bank: Bank,
 def test_settings_that_cannot_be_meant_are_a_finding(
     cli: Cli, bank: Bank, rsa_pem: Path, args: list[str], words: str
 ) -> None:
-    result = cli(*ask(bank, rsa_pem), *args, "-o", "json")
+    result = cli(*ask(bank, rsa_pem, *args), "-o", "json")
     members = said(result)
     [finding] = [finding for finding in members["findings"] if finding["verdict"] == "fail"]
     assert finding["rule"] == "configuration.invalid"
     assert words in finding["received"]
     assert finding["fix"]
     assert (result.code, result.stderr, members["requests"], bank.asked) == (2, "", [], [])
-    text = cli(*ask(bank, rsa_pem), *args)
+    text = cli(*ask(bank, rsa_pem, *args))
     assert (text.code, text.stderr) == (2, "")
     assert "configuration.invalid" in text.stdout
 
