@@ -289,7 +289,7 @@ def test_it_is_written_after_a_failure_too(cli: Cli, bank: Bank, rsa_pem: Path, 
     elif fault == "network":
         more = ["--token-endpoint", "http://127.0.0.1:9/token"]
     bank.token = lambda _: refused()
-    result = cli(*ask(bank, rsa_pem), *more, "--bundle", file)
+    result = cli(*ask(bank, rsa_pem, *more), "--bundle", file)
     rule = {"key": "key.unusable", "settings": "client_id.placeholder", "network": "network.connection"}
     assert result.code == {"key": 3, "settings": 2, "network": 5, "refused": 4}[fault]
     assert f"FAIL {rule.get(fault, 'invalid_client')}" in file.read_text()

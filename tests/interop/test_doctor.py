@@ -217,7 +217,7 @@ FOUND = (
         "RS256-pem",
         Rule.AUD_MISMATCH,
         AUD,
-        _always("--aud", "https://login.jackhenry.com/a/oidc-provider/api/v0/token"),
+        _always("--aud", "http://localhost:1/token"),
     ),
     Fault(
         "aud with another scheme",
