@@ -199,6 +199,8 @@ class ClientConfig:
         """
         from banno_creds.profiles.client import read_client
 
+        check_type("name", name, str)
+        check_type("file", file, str, os.PathLike, None)
         return read_client(name, file)
 
     def __post_init__(self) -> None:
@@ -237,6 +239,7 @@ class ClientConfig:
         for name in ("token_endpoint", "issuer", "alg", "kid", "aud"):
             check_type(name, getattr(self, name), str, None)
         check_type("iat", self.iat, bool)
+        check_type("allow_other_aud", self.allow_other_aud, bool)
         check_path("ca_bundle", self.ca_bundle)
         for name in ("scope", "resource", "params"):
             given = getattr(self, name)

@@ -67,6 +67,7 @@ WRONG: tuple[Any, ...] = (
 MADE: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "ClientConfig": (ClientConfig, {f.name: None for f in dataclasses.fields(ClientConfig)}),
     "KeySource": (KeySource, {f.name: None for f in dataclasses.fields(KeySource)}),
+    "ClientConfig.from_profile": (ClientConfig.from_profile, {"name": None, "file": None}),
     "KeySource.file": (KeySource.file, {"path": None}),
     "TokenSource": (TokenSource, dict.fromkeys(("config", "on_disk", "min_ttl", "emit", "clock", "sleep"))),
     "BearerAuth": (BearerAuth, dict.fromkeys(("source", "origin"))),
@@ -76,6 +77,7 @@ MADE: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 GOOD: dict[str, dict[str, Any]] = {
     "ClientConfig": {"client_id": CLIENT_ID, "private_key": KEY},
     "KeySource": {"origin": "a"},
+    "ClientConfig.from_profile": {"name": "live"},
     "KeySource.file": {},
     "TokenSource": {"config": CONFIG},
     "BearerAuth": {"source": TokenSource(CONFIG)},

@@ -96,6 +96,10 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     },
     "an endpoint that is no URL": (_config(token_endpoint="https://["), ("the token endpoint",)),
     "an endpoint without TLS": (_config(token_endpoint="http://a.example"), ("the token endpoint",)),
+    "an endpoint that is a discovery document": (
+        _config(token_endpoint="https://a.example/.well-known/openid-configuration"),
+        ("the token endpoint", "give the issuer"),
+    ),
     "an issuer without TLS": (_config(issuer="http://a.example"), ("the issuer",)),
     "two sources of keys": (
         lambda: TokenChecks(public_key=Path("a"), jwks="b"),

@@ -18,7 +18,7 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.names import RULE, is_name, nearest, quoted
 from banno_creds.profiles.settings import SETTINGS
 from banno_creds.storage import own_files
-from banno_creds.text import setting
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from banno_creds.config import Location
@@ -156,12 +156,13 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
             content = stream.read(_MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as failure:
+    except (OSError, ValueError) as failure:  # a null or a surrogate in a path is a ValueError
         # In another user's home we cannot see whether there is a file, and nobody asked for one.
         if isinstance(failure, PermissionError) and not named and not os.path.lexists(path):
             return None
+        words = getattr(failure, "strerror", None) or failure
         raise ConfigurationError(
-            f"cannot read {path}: {failure.strerror or failure}", hint="check what it is, who owns it and its mode"
+            f"cannot read {printable(path)}: {printable(words)}", hint="check what it is, who owns it and its mode"
         ) from None
     (warnings if warnings is not None else []).extend(_warnings_of(path, status))
     if len(content) > _MOST_BYTES:
