@@ -159,8 +159,14 @@ def test_a_refusal_without_a_word_has_its_reason_among_the_causes(
     ids=["another_alg", "the_issuer_as_audience"],
 )
 def test_a_probe_finds_what_the_server_does_not_say(
-    cli: Cli, glewlwyd: Glewlwyd, tmp_path: Path, fault: Callable[[Glewlwyd, Path], dict[str, str]], rule: str
+    cli: Cli,
+    glewlwyd: Glewlwyd,
+    tmp_path: Path,
+    how: How,
+    fault: Callable[[Glewlwyd, Path], dict[str, str]],
+    rule: str,
 ) -> None:
+    how.sleep = lambda _: None
     options = _options(glewlwyd, glewlwyd.registrations["PS256-jwks"], **fault(glewlwyd, tmp_path))
 
     result, said = _doctor(cli, *options, "--probe")
@@ -235,13 +241,17 @@ def test_person_is_signed_in_renewed_and_signed_out(tool: Tool, glewlwyd: Glewlw
     indirect=["tool"],
     ids=["a secret in the form", "an assertion with the client ID beside it"],
 )
-def test_every_way_to_authenticate_signs_in_and_renews(tool: Tool, more: list[str]) -> None:
+def test_every_way_to_authenticate_signs_in_renews_and_signs_out(tool: Tool, more: list[str]) -> None:
     signed_in = tool.log_in("--scope", "openid", "--scope", SCOPE, *more)
 
     assert signed_in.code == 0, signed_in.stderr
     renewed = tool.run("token", "--force-refresh", *more)
     assert renewed.code == 0, renewed.stderr
     assert renewed.stdout.strip() != json.loads(signed_in.stdout)["access_token"]
+    # Its revocation endpoint takes a secret alone, and says so: a login with a key ends all the same.
+    ended = tool.run("logout", *more)
+    assert ended.code == 0, ended.stderr
+    assert tool.run("whoami", *more).code == 6
 
 
 @pytest.mark.parametrize(
