@@ -263,13 +263,9 @@ class ClientConfig:
 
 
 def find_config_file(named: Location | None) -> str | None:
-    """Return the path of the configuration file, whether it exists or not.
+    """Return the path of the configuration file, whether it exists or not; None if there is no home.
 
-    Args:
-        named: the file that the user named; None for the one in the user's own folder.
-
-    Returns:
-        The path; None if there is no home.
+    Unless one was ``named``, it is the one in the user's own folder.
 
     Raises:
         ConfigurationError: see `absolute`.
@@ -281,13 +277,7 @@ def find_config_file(named: Location | None) -> str | None:
 
 
 def absolute(path: Location) -> str:
-    """Return an absolute path; links in it are kept.
-
-    Args:
-        path: the path; a relative one counts from the current folder.
-
-    Returns:
-        The absolute path.
+    """Return an absolute path: a relative one counts from the current folder, and links in it are kept.
 
     Raises:
         ConfigurationError: it is relative, and the current folder was removed.
@@ -377,14 +367,9 @@ _DISCOVERY_DOCUMENT = re.compile(
 
 
 def check_url(url: str, what: str) -> str:
-    """Check that credentials may be sent to a URL: https, or plain http to this machine.
+    """Check that credentials may be sent to a URL: https, or plain http to this machine; return it.
 
-    Args:
-        url: the URL.
-        what: the URL's name in a message.
-
-    Returns:
-        The same URL.
+    Messages call it ``what``.
 
     Raises:
         ConfigurationError: it names all faults at once.
@@ -439,14 +424,7 @@ def _is_no_host(host: str) -> bool:
 
 
 def check_origin(url: str, what: str) -> str:
-    """Check that a URL is an origin: scheme, host and port (RFC 6454 section 4), and credentials may be sent there.
-
-    Args:
-        url: the URL.
-        what: the URL's name in a message.
-
-    Returns:
-        The URL without a slash at its end.
+    """Check that a URL is an origin (RFC 6454 section 4) for credentials; return it without a slash at its end.
 
     Raises:
         ConfigurationError: it cannot be used, or has a path.
@@ -461,17 +439,7 @@ def check_origin(url: str, what: str) -> str:
 
 
 def check_redirect_uri(url: str) -> str:
-    """Check that a redirect URI is absolute and has no fragment (RFC 6749 section 3.1.2).
-
-    Args:
-        url: the redirect URI.
-
-    Returns:
-        The same.
-
-    Raises:
-        ConfigurationError: it is not, or has one.
-    """
+    """Return a redirect URI; ConfigurationError if it is relative or has a fragment (RFC 6749 section 3.1.2)."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+", url) or "#" in url:
         raise ConfigurationError(
             f"the redirect URI {url!a} is no absolute URI without a fragment",
@@ -513,14 +481,7 @@ def _not_seconds(name: str, seconds: str, range_: str, default: float) -> Config
 
 
 def check_client_id(client_id: str) -> None:
-    """Check that a client ID is complete and nothing else was copied with it.
-
-    Args:
-        client_id: the client ID.
-
-    Raises:
-        ConfigurationError: it is empty, or has something in it that Users & Groups never shows.
-    """
+    """Check that a client ID is complete, and nothing else was copied with it; ConfigurationError if not."""
     if not client_id:
         raise ConfigurationError(
             "the client ID is empty", hint="Users & Groups shows it after the application was saved"
@@ -590,9 +551,6 @@ def _host(url: str) -> str | None:
 def check_scope(scope: Iterable[str]) -> None:
     """Check scope values (RFC 6749 section 3.3).
 
-    Args:
-        scope: the values.
-
     Raises:
         ConfigurationError: one cannot be sent, is a placeholder, or is a list with commas.
     """
@@ -612,15 +570,7 @@ def check_scope(scope: Iterable[str]) -> None:
 
 
 def check_texts(name: str, texts: Iterable[str | None]) -> None:
-    """Check that the texts of a setting can be sent.
-
-    Args:
-        name: the setting's name.
-        texts: its texts.
-
-    Raises:
-        ConfigurationError: one has a control character in it.
-    """
+    """Check that the texts of a setting can be sent; ConfigurationError if one has a control character in it."""
     for text in texts:
         if text is not None and not text.isprintable():
             raise ConfigurationError(
@@ -632,13 +582,8 @@ def check_texts(name: str, texts: Iterable[str | None]) -> None:
 def check_names(name: str, names: Iterable[str], reserved: Mapping[str, str]) -> None:
     """Check that further claims or parameters contradict nothing that banno-creds sends itself.
 
-    Args:
-        name: the setting's name.
-        names: the names of the claims or parameters.
-        reserved: the names that are not allowed, each with the field that sets it, if there is one.
-
-    Raises:
-        ConfigurationError: one is not allowed.
+    ConfigurationError if one does. ``reserved`` has the names that are not allowed, each with the field that sets it,
+    if there is one.
     """
     for each in names:
         if each in reserved:

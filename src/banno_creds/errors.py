@@ -92,14 +92,7 @@ class BannoCredsError(Exception):
         return fields(" ".join((self.marked.message, self.marked.hint or "", *self.marked.details)))
 
     def words(self, spell: Callable[[str], str] = str) -> Words:
-        """Put the error into words.
-
-        Args:
-            spell: how a setting's name is written; by default as in Python.
-
-        Returns:
-            The message, the hint and the details.
-        """
+        """Put the error into words: the message, the hint and the details; ``spell`` writes the names of settings."""
         message, hint, details = self.marked
         return Words(
             spelled(message, spell),
@@ -117,19 +110,7 @@ class BannoCredsError(Exception):
         rule: str | None = None,
         doctor_can_tell: bool | None = None,
     ) -> Self:
-        """Make the same error with something else in it.
-
-        Args:
-            message: another message.
-            hint: another hint.
-            details: other details.
-            more: details to add at the end.
-            rule: another rule.
-            doctor_can_tell: see the attribute of this name.
-
-        Returns:
-            The new error.
-        """
+        """Make the same error with something else in it; ``more`` are details to add at the end."""
         other = _rebuilt(type(self), self.args, vars(self))
         before = self.marked
         other.marked = Words(
@@ -149,14 +130,7 @@ class BannoCredsError(Exception):
         return _rebuilt, (type(self), self.args, vars(self))
 
     def without(self, secrets: Iterable[tuple[str, str]]) -> Self:
-        """Make the same error without the words in which somebody echoes a secret; see `secrecy.without`.
-
-        Args:
-            secrets: each secret, and what stands in its place calls it.
-
-        Returns:
-            The new error.
-        """
+        """Make the same error without the words in which somebody echoes a secret; see `secrecy.without`."""
         secrets = tuple(secrets)
         message, hint, details = self.marked
         return self.but(

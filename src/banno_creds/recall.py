@@ -46,14 +46,7 @@ _CLOCK_SET = 2  # seconds; a smaller step is only a correction of the clock
 
 
 def answer(arguments: Sequence[str]) -> bytes | None:
-    """Return the kept answer to a command line.
-
-    Args:
-        arguments: the command line, without the program's name.
-
-    Returns:
-        The text for stdout; None if there is no answer, or if anything has changed.
-    """
+    """Return the text that was kept for a command line; None if there is none, or if anything has changed."""
     try:
         folder = own_files.cache_folder()
         if folder is None:
@@ -108,10 +101,7 @@ def remember(
 
 
 def sweep(folder: str) -> None:
-    """Remove the answers that are no longer valid, and the oldest if there are too many.
-
-    Args:
-        folder: the cache's folder.
+    """Remove the answers in the cache's folder that are no longer valid, and the oldest if there are too many.
 
     Raises:
         OSError: it cannot be read.
@@ -145,15 +135,7 @@ def _has_entry(path: str, folder: str) -> bool:
 
 
 def life_of(requested_at: float, good_for: float) -> Life:
-    """Return when a token was requested, by two clocks, and how long an answer with it is valid.
-
-    Args:
-        requested_at: the time of the request, in seconds since the epoch.
-        good_for: how long from then the answer is valid, in seconds.
-
-    Returns:
-        The value for `remember`.
-    """
+    """Return, for `remember`, when a token was requested by two clocks, and how long it is good from then."""
     started, seconds = own_files.uptime()
     return repr(requested_at), started or _NO_CLOCK, repr(seconds - (time.time() - requested_at)), repr(good_for)
 
@@ -180,13 +162,9 @@ def _name(arguments: Sequence[str]) -> str:
 
 
 def look(path: str) -> str:
-    """Describe a file that an answer depends on.
+    """Describe a file that an answer depends on, in one line; the file may be missing.
 
-    Args:
-        path: the file; it may be missing.
-
-    Returns:
-        A line with the SHA-256 of its content, its mode and owner, those of its folder, and its path.
+    The line has the SHA-256 of its content, its mode and owner, those of its folder, and its path.
 
     Raises:
         OSError: it cannot be read.

@@ -84,9 +84,6 @@ def is_private_key_file(head: bytes) -> bool:
     """Return whether bytes hold a private key: DER, PKCS #12, a key store, PEM, a JWK, or one of them compressed.
 
     The beginning is looked at in every dressing, the rest for the words of PEM.
-
-    Args:
-        head: a file's beginning.
     """
     return any(_is_key_content(each) for each in _unpacked(head))
 
@@ -255,14 +252,9 @@ _NOT_ALPHANUMERIC = _Lazy("[^0-9a-z]+")
 
 
 def without(text: str, secrets: Iterable[tuple[str, str]]) -> str:
-    """Replace a text that echoes a secret, whole or in part, however it is written.
+    """Replace a text that echoes a secret, whole or in part, however it is written, by words that say so.
 
-    Args:
-        text: the words.
-        secrets: each secret, and its name in the words that replace the text, such as "the assertion".
-
-    Returns:
-        The text, or the words that replace it.
+    Each secret comes with its name in these words, such as "the assertion".
     """
     views: tuple[str, ...] = ()
     for secret, what in secrets:

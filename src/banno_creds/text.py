@@ -20,13 +20,8 @@ _MOST_CHARACTERS = 500
 def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     """Make text from outside fit for one line of a terminal or a log.
 
-    Args:
-        text: anything; it is turned into ``str`` first.
-        most: the most characters to keep; a cut is marked.
-
-    Returns:
-        The text with each run of control characters and white space folded into one space, JWTs and private keys
-        left out.
+    Runs of control characters and white space become one space, JWTs and private keys are left out, and a cut after
+    ``most`` characters is marked.
     """
     # Only a little more than is kept is read, so that a 50 MiB answer costs nothing.
     source = without_keys(str(text)[: most * 4 + 4096])
@@ -58,14 +53,7 @@ _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 
 
 def unseen(text: str) -> str | None:
-    """Say what a value has that nobody sees in it, or takes for something else.
-
-    Args:
-        text: the value, such as a path that does not exist.
-
-    Returns:
-        A clause such as ``it ends with a line end``; None if there is no such thing.
-    """
+    """Say what a value has that nobody sees in it, or takes for something else; None if there is no such thing."""
     for verb, char in (("ends", text[-1:]), ("begins", text[:1])):
         if char.isspace() or not char.isprintable():
             return f"it {verb} with {_name(char)}"
@@ -104,9 +92,7 @@ _NOT_FILLED_IN = (
 def is_placeholder(text: str, what: str) -> bool:
     """Return whether a value is one that somebody forgot to fill in, such as ``<client-id>`` or ``${CLIENT_ID}``.
 
-    Args:
-        text: the value.
-        what: a regular expression for the setting's own name, which many examples have in the value's place.
+    ``what`` is a regular expression for the setting's own name, which many examples have in the value's place.
     """
     bare = text.strip().strip(_QUOTES).strip()
     # Nearly every real value is one of these, and to compile the pattern takes a while.

@@ -22,14 +22,7 @@ def looks_like_milliseconds(timestamp: float) -> bool:
 
 
 def utc(timestamp: float) -> str:
-    """Return an instant as ``2026-11-21 16:01:01 UTC``.
-
-    Args:
-        timestamp: seconds since the epoch.
-
-    Returns:
-        The instant, or words that say it lies outside the calendar.
-    """
+    """Return an instant as ``2026-11-21 16:01:01 UTC``, or words that say it lies outside the calendar."""
     if not -_LAST_INSTANT <= timestamp <= _LAST_INSTANT:
         return BEYOND_THE_CALENDAR
     try:
@@ -40,13 +33,9 @@ def utc(timestamp: float) -> str:
 
 
 def instant(text: str) -> int:
-    """Read an instant as people and logs write it.
+    """Read an instant as people and logs write it, as seconds since the epoch.
 
-    Args:
-        text: a date and time with its time zone, as in RFC 3339 or as `utc` writes it; or seconds since the epoch.
-
-    Returns:
-        Seconds since the epoch.
+    It is a date and time with its time zone, as in RFC 3339 or as `utc` writes it; or seconds since the epoch.
 
     Raises:
         ValueError: it is neither; the message says why.
@@ -72,14 +61,7 @@ def instant(text: str) -> int:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as a person says it, without its sign: ``9 min 58 s``, ``3 days 4 h``.
-
-    Args:
-        seconds: how long, in seconds.
-
-    Returns:
-        The two largest units that matter.
-    """
+    """Return seconds as a person says them, in the two largest units and unsigned: ``9 min 58 s``, ``3 days 4 h``."""
     left = int(abs(seconds))
     if left >= 3600 * 24 * 365 * 10:
         return f"{left // (3600 * 24 * 365):,} years"
@@ -104,14 +86,7 @@ def until(timestamp: float, now: float) -> str:
 
 
 def http_date(value: str) -> float | None:
-    """Return an HTTP date (RFC 9110 section 5.6.7) as seconds since the epoch.
-
-    Args:
-        value: the header's value.
-
-    Returns:
-        The instant; None if the value is not a date.
-    """
+    """Return an HTTP date (RFC 9110 section 5.6.7) as seconds since the epoch; None if it is not a date."""
     from email.utils import parsedate_to_datetime
 
     try:

@@ -59,11 +59,7 @@ class Content:
     def pieces(self) -> Iterator[bytes]:
         """Read the bytes, from the first one each time this is called.
 
-        Yields:
-            Its pieces.
-
-        Raises:
-            ConfigurationError: it cannot be read, or there is a private key in it that was not seen before.
+        ConfigurationError if they cannot be read, or have a private key among them that was not seen before.
         """
         before = b""
         for piece in self._read():

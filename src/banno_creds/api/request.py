@@ -103,14 +103,11 @@ class ApiRequest:
         return self.base.rstrip("/")
 
     def url(self, access_token: str, offset: int | None) -> str:
-        """Return the URL to ask.
+        """Return the URL to ask; its origin is always that of the API base.
 
         Args:
             access_token: its claims fill the path's places.
             offset: the offset of a further page.
-
-        Returns:
-            The URL; its origin is always that of the API base.
 
         Raises:
             ConfigurationError: a place cannot be filled.
@@ -148,9 +145,6 @@ def make_request(
         content: the body.
         include: see `ApiRequest`.
         paginate: see `ApiRequest`.
-
-    Returns:
-        The request.
 
     Raises:
         ConfigurationError: a value is invalid.

@@ -120,12 +120,7 @@ _OF_SHELLS = ("alias", "cd", "eval", "exec", "export", "function", "read", "set"
 
 
 def _look_for(context: click.Context, name: str) -> None:
-    """Look for the command as the system will, before the server is asked for a token that nobody could use.
-
-    Raises:
-        CommandNotFoundError: it is not there.
-        CommandNotExecutableError: it is there, and cannot be run.
-    """
+    """Look for the command as the system will, before the server is asked for a token that nobody could use."""
     is_path = any(mark in name for mark in (os.sep, os.altsep) if mark)
     places = [Path(name)] if is_path else [Path(folder, name) for folder in os.get_exec_path() if name]
     if sys.platform == "win32":

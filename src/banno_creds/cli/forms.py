@@ -23,12 +23,7 @@ FORMS_HELP = (
 
 
 def check_form(form: str) -> None:
-    """Refuse a form that cannot be given here, before a token is asked for.
-
-    Raises:
-        ConfigurationError: it is ``github``, outside a job of GitHub Actions.
-        OutputError: standard output or a file of GitHub's cannot be written.
-    """
+    """Refuse, before a token is asked for, ``github`` outside of GitHub Actions and a file that cannot be written."""
     check_stdout()
     if form == "github":
         for file in _githubs_files().values():

@@ -23,16 +23,9 @@ if TYPE_CHECKING:
 
 
 def ask(question: str) -> bytes:
-    """Ask for one line at the terminal that is standard input.
+    """Ask for one line at the terminal that is standard input; click.Abort if that ends or goes.
 
-    Args:
-        question: what is asked; it is asked again when the program goes on after a stop.
-
-    Returns:
-        The line, without its end.
-
-    Raises:
-        click.Abort: the input has ended, or the terminal has gone.
+    The question is asked again when the program goes on after a stop.
     """
     try:
         import termios

@@ -55,15 +55,12 @@ def cli() -> None:
 def run(
     args: Sequence[str], *, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
 ) -> int:
-    """Run one command.
+    """Run one command, and return its exit code.
 
     Args:
         args: the command line, without the program's name.
         clock: the time, in seconds since the epoch.
         sleep: called with the seconds to pause, before another attempt or for another process.
-
-    Returns:
-        The exit code.
     """
     # So that unfinished files are removed, as after Ctrl-C.
     signal.signal(signal.SIGTERM, _terminate)

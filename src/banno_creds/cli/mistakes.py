@@ -96,12 +96,9 @@ def _judge(context: click.Context, word: _Word, options: Mapping[str, click.Opti
 
 
 def check_characters(context: click.Context, typed: Sequence[str]) -> None:
-    """Refuse a word with a dash, a quote or a blank that only a text program writes.
+    """Refuse a word with a dash, a quote or a blank that only a text program writes, by a ConfigurationError.
 
     The values of options are checked where they are read, from wherever they come: see `check_value`.
-
-    Raises:
-        ConfigurationError: there is one.
     """
     options = _options(context)
     for word in _words(context, typed, options):
@@ -144,15 +141,7 @@ def key_as_argument(given: str) -> ConfigurationError:
 
 
 def check_value(name: str, value: str) -> None:
-    """Refuse a value in a text program's quotes, or with a blank at its end that cannot be seen.
-
-    Args:
-        name: what the value belongs to: an option, a variable, a profile's setting.
-        value: the value; it is not shown.
-
-    Raises:
-        ConfigurationError: it has such a character.
-    """
+    """Refuse a value in a text program's quotes, or with a blank at an end that cannot be seen; it is not shown."""
     if value[:1] in _QUOTES and value:
         raise ConfigurationError(
             f"{name} begins with a quote from a text program: {_character(value[0])}",

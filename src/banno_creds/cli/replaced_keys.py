@@ -43,13 +43,7 @@ class Old(NamedTuple):
 
 
 def check_places(private_key: Path | None, public_key: Path, values: Mapping[str, Any]) -> None:
-    """Make sure that the files can be written; an existing key is first of all left where it is.
-
-    Args:
-        private_key: where the private key goes; None if only a public one is written.
-        public_key: where the public key goes.
-        values: the options.
-    """
+    """Make sure that the files can be written; an existing key is first of all left where it is."""
     from banno_creds.storage import secret_files
 
     paths = [path for path in (private_key, public_key) if path is not None]
@@ -92,15 +86,9 @@ def content_of(path: Path) -> bytes:
 
 
 def find(private_key: Path | None, public_key: Path, own: PublicKey | None = None) -> list[Old]:
-    """Find the files that hold something that would be lost.
+    """Find the files that hold something that would be lost, the private one first.
 
-    Args:
-        private_key: where the private key goes; None if only a public one is written.
-        public_key: where the public key goes.
-        own: the public key that is written, if it is known: a file with the same key loses nothing.
-
-    Returns:
-        The files, the private one first.
+    ``own`` is the public key that is written, if it is known: a file with the same key loses nothing.
     """
     public, private = content_of(public_key), b"" if private_key is None else content_of(private_key)
     half = _public_key(public)

@@ -26,16 +26,13 @@ CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, run: Run) -> str:
-    """Build and sign one client assertion.
+    """Build and sign one client assertion, a compact JWS.
 
     Args:
         config: the client.
         signer: the signer.
         audience: the token endpoint's exact URL, which is used unless the configuration has an ``aud``.
         run: how the run goes.
-
-    Returns:
-        The compact JWS.
 
     Raises:
         SigningError: the key is damaged.
@@ -75,19 +72,7 @@ def build_header(config: ClientConfig, alg: str, key: PrivateKey) -> dict[str, s
 
 
 def sign(header: Mapping[str, Any], claims: Mapping[str, Any], signer: KeySigner) -> str:
-    """Serialize and sign the assertion (RFC 7515 sections 5.1 and 7.1).
-
-    Args:
-        header: the JOSE header.
-        claims: the payload.
-        signer: the signer.
-
-    Returns:
-        The compact JWS.
-
-    Raises:
-        SigningError: the signer cannot sign.
-    """
+    """Serialize and sign the assertion (RFC 7515 sections 5.1 and 7.1); SigningError if the signer cannot."""
     signing_input = f"{_part(header)}.{_part(claims)}"
     return f"{signing_input}.{base64url(signer.sign(signing_input.encode('ascii')))}"
 

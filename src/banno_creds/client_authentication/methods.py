@@ -124,7 +124,7 @@ class SignedJwt:
         self._issuer = issuer
 
     def apply(self, form: Form, run: Run, *, elsewhere: bool = False) -> Authenticated:
-        """Add a client assertion to a form.
+        """Add a client assertion to a form; return the form and headers to send.
 
         Args:
             form: the parameters without it.
@@ -132,9 +132,6 @@ class SignedJwt:
             elsewhere: whether it goes to another endpoint than the token endpoint. Its audience is the issuer then
                 (RFC 9126 section 2): a discovery document may name endpoints on any host, and such a host could use
                 an assertion for the token endpoint there.
-
-        Returns:
-            The form and headers to send.
 
         Raises:
             SigningError: the key is damaged.
@@ -197,16 +194,7 @@ Authentication = SignedJwt | ClientSecret
 
 
 def advised(refusal: RefusedError, authentication: Authentication, form: Form) -> RefusedError:
-    """Add to a refusal of the client that it may be another way of proving who it is that the server wants.
-
-    Args:
-        refusal: the refusal.
-        authentication: how the client proved who it is.
-        form: what was sent.
-
-    Returns:
-        The refusal, with another hint where the server's words or its discovery document suggest one.
-    """
+    """Return a refusal of the client with another hint, if the server's words or discovery suggest another proof."""
     sent = dict(form)
     if "client_id" not in sent:
         add = f"add {setting('client_id_in_body')}:"
@@ -236,14 +224,7 @@ _MISSING_CLIENT_ID = re.compile(
 
 
 def prepare(client: Client, run: Run) -> Key | str:
-    """Read the client's key or secret, so that a fault in it is found before anybody signs in.
-
-    Args:
-        client: the client.
-        run: how the run goes.
-
-    Returns:
-        The key, or the secret.
+    """Read and return the client's key or secret, so that a fault in it is found before anybody signs in.
 
     Raises:
         KeyLoadError: the key cannot be read or used.
@@ -266,12 +247,7 @@ def prepare(client: Client, run: Run) -> Key | str:
 
 
 def with_alg_of(key: Key, algs: Sequence[str] | None) -> Key:
-    """Return the key, signing with an algorithm that an endpoint takes, unless the user named one.
-
-    Args:
-        key: the key.
-        algs: the algorithms that the endpoint takes; None if it is not known.
-    """
+    """Return the key, signing with one of an endpoint's algorithms, unless the user named one or none are known."""
     from banno_creds.client_authentication.private_key import signer_of
 
     if not algs or key.signer.alg in algs or key.config.alg is not None or key.signer.key.jwk_alg is not None:
@@ -294,7 +270,7 @@ def _check_method(client: Client, given: str, suits: tuple[str, ...]) -> None:
 def choose(
     client: Client, proof: Key | str, offered: object, issuer: str, token_endpoint: str, run: Run
 ) -> Authentication:
-    """Choose one of the methods that the server offers.
+    """Choose and return one of the methods that the server offers.
 
     Args:
         client: the client.
@@ -303,9 +279,6 @@ def choose(
         issuer: the server's issuer.
         token_endpoint: its token endpoint.
         run: how the run goes.
-
-    Returns:
-        The method.
 
     Raises:
         ConfigurationError: the server takes no client secret, or the assertion would be good elsewhere.

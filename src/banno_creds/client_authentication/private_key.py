@@ -25,15 +25,12 @@ class KeyRead(NamedTuple):
 
 
 def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = None) -> KeySigner:
-    """Read the private key, and choose the algorithm it signs with.
+    """Read the private key, choose the algorithm it signs with, and return the signer.
 
     Args:
         config: where the key is, and the algorithm asked for.
         run: how the run goes.
         read: the key's bytes, if they were read before.
-
-    Returns:
-        The signer.
 
     Raises:
         KeyLoadError: the key cannot be read or used.
@@ -63,7 +60,7 @@ def load_key(
     *,
     thorough: bool = False,
 ) -> PrivateKey:
-    """Read a private key from where it is; see `keys.load_private_key`.
+    """Read and return a private key from where it is; see `keys.load_private_key`.
 
     Args:
         source: where the key is.
@@ -71,9 +68,6 @@ def load_key(
         run: gets a warning if others can read the key's file.
         read: the key's bytes, if they were read before.
         thorough: whether to check an RSA key's primes.
-
-    Returns:
-        The key.
 
     Raises:
         KeyLoadError: it cannot be read or used.

@@ -27,17 +27,9 @@ _P256_BYTES = 32
 
 
 def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
-    """Choose the signature algorithm for a key.
+    """Choose the signature algorithm for a key: the requested one, else that of its JWK, else that of its type.
 
-    Args:
-        key: the key.
-        requested: the algorithm that was asked for. Without it, the key's JWK decides, or else its type.
-
-    Returns:
-        PS256, RS256 or ES256 (RFC 7518 section 3.1).
-
-    Raises:
-        ConfigurationError: the algorithm does not fit the key.
+    ConfigurationError if it does not fit the key.
     """
     alg = requested or key.jwk_alg
     fitting = ALGORITHMS[key.type] if key.only_alg is None else (key.only_alg,)
@@ -61,16 +53,10 @@ class KeySigner:
     alg: str
 
     def sign(self, signing_input: bytes) -> bytes:
-        """Sign, and verify the fresh signature with the key's public half.
+        """Sign the JWS Signing Input, and verify the fresh signature with the key's public half (RFC 7518 section 3).
 
         Loading the key skipped the slow check of its primes. This check takes a fraction of that time, and finds a
         damaged key before its signature, which could reveal the key, leaves the machine.
-
-        Args:
-            signing_input: the JWS Signing Input (RFC 7515 section 5.1).
-
-        Returns:
-            The JWS Signature (RFC 7518 sections 3.3 to 3.5).
 
         Raises:
             SigningError: the signature does not verify.

@@ -55,14 +55,7 @@ def diagnosis_of(findings: Iterable[Finding], error: str = "") -> Diagnosis | No
 
 
 def conclusion(examination: Examination) -> list[Part]:
-    """Return the conclusion for people.
-
-    Args:
-        examination: the result of an examination.
-
-    Returns:
-        Parts without findings.
-    """
+    """Return the conclusion of an examination for people, as parts without findings."""
     diagnosis = examination.diagnosis
     if diagnosis is None:
         return [Part("Conclusion", notes=tuple(_all_is_well(examination)))]

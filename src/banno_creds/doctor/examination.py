@@ -26,15 +26,12 @@ if TYPE_CHECKING:
 
 
 def examine(setup: Setup, tell: Callable[[Part], None], run: Run = Run()) -> Examination:
-    """Examine a set-up.
+    """Examine a set-up, and return the result.
 
     Args:
         setup: the set-up.
         tell: called with each part as soon as it is known; parts of one title belong together.
         run: the clock, and the pauses between requests; its steps are not emitted.
-
-    Returns:
-        The result.
     """
     case = Case(setup, tell, run.silent())
     try:
@@ -68,7 +65,7 @@ def invalid(
     tell: Callable[[Part], None],
     spell: Callable[[str], str] = str,
 ) -> Examination:
-    """Examine settings of which no configuration can be made.
+    """Examine settings of which no configuration can be made, and return the result.
 
     Args:
         client_id: the client ID as it was given.
@@ -76,9 +73,6 @@ def invalid(
         failure: why no configuration can be made of them.
         tell: see `examine`.
         spell: see `Setup`.
-
-    Returns:
-        The result.
     """
     tell(machine.settings_part(settings))
     findings = judge_client_id(client_id)

@@ -60,15 +60,10 @@ _PORTS = {"http": 80, "https": 443}  # and for SOCKS, 1080
 
 
 def examine(url: str, http: HttpClient, clock: Clock = time.time) -> Iterator[Finding]:
-    """Go the way to a server without a request.
+    """Go the way to a server without a request; yield a finding for each step: proxy, name, connection, TLS.
 
-    Args:
-        url: the URL of a request; an endpoint that `config.check_url` accepts.
-        http: the client that would send it: its proxy, its trust and its remaining time are used.
-        clock: the time, in seconds since the epoch; a certificate's end is compared with it.
-
-    Yields:
-        A finding for each step: the proxy, the name, the connection, and TLS for https. The first fault is the last.
+    The first fault is the last finding. ``http`` is the client that would send the request: its proxy, its trust and
+    its remaining time are used.
     """
     looks_at = "DNS"
     try:

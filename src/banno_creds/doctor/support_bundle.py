@@ -33,16 +33,9 @@ _NUMBERED = re.compile(r"\d+\. ")
 
 
 def bundle(examination: Examination, settings: Sequence[Setting], *, clock: Clock = time.time) -> str:
-    """Write the support bundle.
+    """Write the support bundle of an examination, and of where each setting came from: Markdown that reads as text.
 
-    Args:
-        examination: the result of an examination.
-        settings: the settings, and where each came from.
-        clock: the time, in seconds since the epoch.
-
-    Returns:
-        Markdown that reads as plain text, with a line end at its end. Text that may come from outside is in code
-        spans, where it cannot be a link, a picture or a mention.
+    Text that may come from outside is in code spans, where it cannot be a link, a picture or a mention.
     """
     return "\n".join(_lines(examination, settings, int(clock()))) + "\n"
 

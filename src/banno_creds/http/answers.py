@@ -62,15 +62,12 @@ _PARAMETER = re.compile(r'\b([a-z_]+)\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
 def read_object(answer: Answer, hints: Mapping[str, str], endpoint: str = TOKEN_ENDPOINT) -> dict[str, Any]:
-    """Read the JSON object that an endpoint for OAuth clients answered with.
+    """Read the JSON object that an endpoint for OAuth clients answered with, as it was sent; see `present`.
 
     Args:
         answer: the answer.
         hints: what to do about a refusal, by its error code.
         endpoint: how messages name the endpoint.
-
-    Returns:
-        The object, as it was sent; see `present`.
 
     Raises:
         RefusedError: the server refused the client or the request.
@@ -100,17 +97,7 @@ def read_object(answer: Answer, hints: Mapping[str, str], endpoint: str = TOKEN_
 
 
 def read_members(answer: Answer) -> dict[str, Any]:
-    """Read the members of an answer, as tolerantly as their meaning stays certain.
-
-    Args:
-        answer: the answer, whatever its media type says.
-
-    Returns:
-        The members.
-
-    Raises:
-        ValueError: it is neither a JSON object nor the form of a token or an error; the message says why.
-    """
+    """Read the members of an answer, as tolerantly as their meaning stays certain; a ValueError says why not."""
     text, is_whole = _text_of(answer)
     try:
         return parse_json_object(text, any_number=True)
@@ -190,14 +177,9 @@ def unavailable(answer: Answer) -> UnavailableError:
 
 
 def what_is_wrong(answer: Answer, failure: ValueError) -> str:
-    """Return why an answer is not the expected JSON object.
+    """Return why an answer is not the expected JSON object, in words that begin with "it".
 
-    Args:
-        answer: the answer.
-        failure: the JSON parser's reason; used only if the answer claims to be JSON.
-
-    Returns:
-        Words that begin with "it".
+    The JSON parser's reason is used only if the answer claims to be JSON.
     """
     if not answer.content:
         return "it is empty"
@@ -216,12 +198,6 @@ def words(answer: Answer) -> tuple[str, ...]:
 
     Only members that are known to say what is wrong are quoted, and of a success only what reads like words: a broken
     token response may contain a token.
-
-    Args:
-        answer: the answer.
-
-    Returns:
-        The line, or none.
     """
     said = " — ".join(filter(None, _said(answer)))
     said = answer.said(said, _MOST_WORDS)

@@ -20,16 +20,13 @@ _FIRST_PAUSE = 0.5  # seconds; doubled each time
 
 
 def persistently(attempt: Callable[[int], T], http: HttpClient, run: Run, *, is_good_once: bool = False) -> T:
-    """Make up to `MOST_ATTEMPTS` attempts, within the time that the client has left.
+    """Make up to `MOST_ATTEMPTS` attempts, within the time that the client has left; return the result of one.
 
     Args:
         attempt: called with the number of the attempt, from 1.
         http: the client that sends the request, and knows how much time is left.
         run: how the run goes.
         is_good_once: the server uses up what is sent, such as a code: it is never sent again if it may have arrived.
-
-    Returns:
-        The successful attempt's result.
 
     Raises:
         NetworkError: the last attempt failed too.

@@ -72,9 +72,6 @@ class HttpClient:
 
         Nothing is sent, and no name is resolved. The settings are kept for the request.
 
-        Args:
-            url: the URL to ask.
-
         Raises:
             ConfigurationError: the proxy's settings or the CA bundle are invalid.
         """
@@ -86,11 +83,7 @@ class HttpClient:
     def proxy_for(self, url: str) -> httpx.Proxy | None:
         """Return the proxy that the environment (or, on macOS and Windows, the system) names for a URL.
 
-        Args:
-            url: the URL to ask; loopback never has a proxy.
-
-        Returns:
-            The proxy, whose ``repr`` leaves its password out.
+        Loopback never has one. Its ``repr`` leaves its password out.
 
         Raises:
             ConfigurationError: the setting is invalid.
@@ -100,23 +93,11 @@ class HttpClient:
         return self._proxies[url]
 
     def timed_out(self, url: str, phase: str) -> TimedOutError:
-        """Return the error for an exchange that was not over within the time allowed.
-
-        Args:
-            url: the URL that was asked.
-            phase: how far the exchange was; see `faults`.
-        """
+        """Return the error for an exchange that was not over within the time allowed; `faults` has the phases."""
         return faults.timed_out(url, self._timeout, phase)
 
     def get(self, url: str, headers: Sequence[tuple[str, str]] = ()) -> Answer:
-        """Fetch a JSON document.
-
-        Args:
-            url: the URL to ask.
-            headers: further headers.
-
-        Returns:
-            The answer, whatever its status.
+        """Fetch a JSON document; return the answer, whatever its status.
 
         Raises:
             ConfigurationError: the proxy's settings, the CA bundle or the host name are invalid.
@@ -137,7 +118,7 @@ class HttpClient:
         headers: Sequence[tuple[str, str]],
         content: Callable[[], Iterable[bytes]] | None = None,
     ) -> StreamedAnswer:
-        """Send one request, and return when its answer begins.
+        """Send one request, and return its answer, whatever its status, when it begins.
 
         The time allowed is how long the answer may take to begin after the last piece of the request, and how long
         each pause in it may be.
@@ -148,9 +129,6 @@ class HttpClient:
             headers: headers in addition to those that every request has.
             content: returns the request's body, piece by piece, from its beginning each time it is called. Unless
                 the headers have its length, it is sent chunked (RFC 9112 section 7.1).
-
-        Returns:
-            The answer, whatever its status.
 
         Raises:
             ConfigurationError: the proxy's settings, the CA bundle or the host name are invalid.

@@ -31,10 +31,8 @@ def codings(headers: Mapping[str, str]) -> list[str]:
 def inflate(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
     """Undo one coding as the body comes; even a bomb is never held in memory.
 
-    A coding that is not known here may be none, such as ``utf-8``: then a text is passed on as it is.
-
-    Raises:
-        zlib.error: it can be neither decompressed nor read as it is.
+    A coding that is not known here may be none, such as ``utf-8``: then a text is passed on as it is. What can be
+    neither decompressed nor read as it is raises zlib.error.
     """
     head = b""
     for chunk in chunks:

@@ -32,14 +32,7 @@ _HINTS = {
 
 
 def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
-    """Fetch an issuer's discovery document, and check the issuer that it names.
-
-    Args:
-        issuer: the issuer's identifier, a URL.
-        http: the client that sends the request.
-
-    Returns:
-        The document.
+    """Fetch an issuer's discovery document, check the issuer that it names, and return it.
 
     Raises:
         ConfigurationError: the document is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
@@ -55,16 +48,7 @@ def fetch_metadata(issuer: str, http: HttpClient) -> dict[str, Any]:
 
 
 def find_endpoint(issuer: str, name: str, http: HttpClient, run: Run) -> str:
-    """Fetch an issuer's discovery document, and return one of its endpoints.
-
-    Args:
-        issuer: the issuer's identifier, a URL.
-        name: the endpoint's name there, such as ``token_endpoint``.
-        http: the client that sends the request.
-        run: how the run goes.
-
-    Returns:
-        The endpoint's URL.
+    """Return an endpoint, such as ``token_endpoint``, from an issuer's discovery document.
 
     Raises:
         ConfigurationError: see `fetch_metadata` and `endpoint`.
@@ -95,11 +79,6 @@ def meant(failure: UnusableAnswerError, issuer: str) -> UnusableAnswerError:
 def check_issuer(metadata: Mapping[str, Any], issuer: str, url: str) -> None:
     """Check that a discovery document names the expected issuer (OpenID Connect Discovery 1.0 section 4.3).
 
-    Args:
-        metadata: the document.
-        issuer: the expected issuer.
-        url: the document's URL.
-
     Raises:
         ConfigurationError: it names another issuer, or none.
     """
@@ -114,14 +93,7 @@ def check_issuer(metadata: Mapping[str, Any], issuer: str, url: str) -> None:
 
 
 def endpoint(metadata: dict[str, Any], name: str) -> str:
-    """Return an endpoint's URL from a discovery document.
-
-    Args:
-        metadata: the document.
-        name: the member, such as ``token_endpoint`` or ``jwks_uri``.
-
-    Returns:
-        The URL.
+    """Return an endpoint's URL from a discovery document, by the member's name, such as ``jwks_uri``.
 
     Raises:
         UnusableAnswerError: the document has no such URL.
@@ -150,16 +122,7 @@ def endpoint(metadata: dict[str, Any], name: str) -> str:
 
 
 def fetch_json(url: str, http: HttpClient, what: str, missing: str = "discovery.jwks") -> dict[str, Any]:
-    """Fetch a JSON object.
-
-    Args:
-        url: the URL.
-        http: the client that sends the request.
-        what: how messages name the document.
-        missing: the id of the rule for a missing document.
-
-    Returns:
-        The object.
+    """Fetch and return a JSON object; messages call it ``what``, and ``missing`` is the rule if it is not there.
 
     Raises:
         NetworkError: it cannot be fetched, or is no JSON object.

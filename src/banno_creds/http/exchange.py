@@ -126,15 +126,12 @@ class Answer:
 
 
 def answer_skew(headers: Mapping[str, str], now: float, seconds: float) -> float | None:
-    """Return how many seconds this machine's clock is ahead of the server's, judged by an answer.
+    """Return how many seconds this machine's clock is ahead of the server's, by an answer; None if it has no date.
 
     Args:
         headers: the answer's.
         now: when the answer had come, in seconds since the epoch.
         seconds: how long the exchange took.
-
-    Returns:
-        The seconds; None if the answer has no date.
     """
     date = http_date(headers.get("date", ""))
     if date is None:
@@ -199,10 +196,7 @@ class StreamedAnswer:
         return ", ".join(codings(self.headers))
 
     def chunks(self) -> Iterator[bytes]:
-        """Read the body as it comes, decompressed.
-
-        Yields:
-            Its pieces.
+        """Yield the body as it comes, decompressed.
 
         Raises:
             NetworkError: it broke off, it paused for longer than the time allowed, or it cannot be decompressed.
@@ -325,15 +319,9 @@ def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTP
 
 
 def resolve(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
-    """Return the addresses of a host, in the order in which they are tried.
+    """Return the addresses of a host, each with the port, in the order in which they are tried, none twice.
 
-    Args:
-        host: its name or an address.
-        port: the port to put beside each address.
-        seconds: how long it may take; the resolver itself has no bound.
-
-    Returns:
-        Addresses and ports, at least one, none twice.
+    It may take so many seconds; the resolver itself has no bound.
 
     Raises:
         OSError: there are none.
@@ -387,17 +375,9 @@ class Exchange(Generic[T]):
         self._thread = threading.Thread(target=self._work, name="banno-creds exchange", daemon=True)
 
     def within(self, seconds: float) -> T:
-        """Wait for the outcome.
+        """Wait so many seconds for the outcome; counted from the last piece sent, if `noticing` passes on any.
 
-        Args:
-            seconds: how long at most; counted from the last piece sent, if `noticing` passes on any.
-
-        Returns:
-            The answer.
-
-        Raises:
-            OutOfTimeError: the time is over.
-            NetworkError: the system starts no thread.
+        OutOfTimeError if the time is over, NetworkError if the system starts no thread.
         """
         try:
             self._thread.start()

@@ -171,14 +171,7 @@ def paused(url: str, seconds: float) -> TimedOutError:
 
 
 def unconnected(cause: BaseException, url: str, proxy: httpx.Proxy | None, words: str) -> NetworkError:
-    """Return the error for a connection that was not made.
-
-    Args:
-        cause: the operating system's reason.
-        url: the URL to ask.
-        proxy: the proxy that the connection was for, if any.
-        words: the reason in words, for a cause that has none of its own.
-    """
+    """Return the error for a connection that was not made; ``words`` are for a cause that has none of its own."""
     peer, look = urlsplit(url).netloc, "check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)"
     if proxy is not None:
         peer, look = f"the proxy {proxy.url.netloc.decode()}", PROXY_HINT
@@ -201,12 +194,7 @@ def unconnected(cause: BaseException, url: str, proxy: httpx.Proxy | None, words
 
 
 def refused_by_proxy(url: str, words: str) -> NetworkError:
-    """Return the error for a proxy that does not connect to the server.
-
-    Args:
-        url: the URL to ask.
-        words: the proxy's status and its reason.
-    """
+    """Return the error for a proxy that does not connect to the server; ``words`` are its status and its reason."""
     return NetworkError(
         f"the proxy would not connect to {urlsplit(url).netloc}: {words}",
         retryable=words.startswith("5"),  # such as 503: it could not reach the host just now
@@ -216,12 +204,7 @@ def refused_by_proxy(url: str, words: str) -> NetworkError:
 
 
 def not_this_machine(named: str, address: str) -> NetworkError:
-    """Return the error for plain http to a loopback name that leads to another machine.
-
-    Args:
-        named: the name.
-        address: the address it leads to.
-    """
+    """Return the error for plain http to a loopback name that leads to another machine."""
     return NetworkError(
         f"{named} is not this machine: the name leads to {address}",
         hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
@@ -248,13 +231,7 @@ def _untrusted_proxy(cause: ssl.SSLError, proxy: httpx.Proxy, trust: Trust | Non
 
 
 def untrusted(cause: OSError, host: str, trust: Trust | None = None) -> UntrustedServerError:
-    """Return the error for TLS that failed.
-
-    Args:
-        cause: the exception of OpenSSL, truststore or the operating system.
-        host: the server's host and port.
-        trust: the authorities that were trusted, if they are known.
-    """
+    """Return the error for TLS that failed, with the authorities that were trusted, if they are known."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UntrustedServerError(
             f"the certificate of {host} is not trusted: {verdict_of(cause)}",

@@ -53,10 +53,9 @@ class Trust:
         return self._context
 
     def widen(self) -> bool:
-        """Trust the operating system's whole store from now on, if only a part of it was read.
+        """Trust the operating system's whole store from now on; True if only a part of it was read before.
 
-        Returns:
-            Whether only a part was read: a certificate that was not trusted may be trusted now.
+        Then a certificate that was not trusted may be trusted now.
         """
         was_part = self._is_part
         if was_part:
@@ -68,12 +67,7 @@ class Trust:
         self._context = None
 
     def advice(self, verify_code: int, clock: Callable[[], float] = time.time) -> str | None:
-        """Return what to do about a certificate that is not trusted, if these authorities say more than OpenSSL.
-
-        Args:
-            verify_code: OpenSSL's.
-            clock: the time, in seconds since the epoch.
-        """
+        """Return what to do about a certificate that is not trusted, if these authorities say more than the code."""
         expired = verify_code == _EXPIRED
         if verify_code not in (*_UNKNOWN_ISSUER, _EXPIRED):
             return None

@@ -49,9 +49,6 @@ def decode(text: str) -> DecodedToken:
         text: a JWT, with or without ``Bearer`` before it; or a whole token response as JSON; or a line that
             exports it. White space inside it, as wrapped lines have it, is ignored.
 
-    Returns:
-        The token.
-
     Raises:
         TokenError: there is no readable JWT; the message says what the text is instead.
     """
@@ -59,13 +56,7 @@ def decode(text: str) -> DecodedToken:
 
 
 def take_apart(compact: str) -> DecodedToken:
-    """Take a compact JWS apart (RFC 7515 section 7.1). Nothing is verified.
-
-    Args:
-        compact: the JWS, with nothing around it.
-
-    Returns:
-        The token.
+    """Take a compact JWS apart, with nothing around it (RFC 7515 section 7.1). Nothing is verified.
 
     Raises:
         TokenError: this is no readable JWT; the message says what it is instead.
@@ -98,14 +89,7 @@ def take_apart(compact: str) -> DecodedToken:
 
 
 def what_else(text: str) -> str | None:
-    """Recognise a key or a certificate that was pasted instead of a token.
-
-    Args:
-        text: the pasted text.
-
-    Returns:
-        A name such as "a private key"; None if it is neither.
-    """
+    """Name a key or a certificate that was pasted instead of a token, as "a private key"; None if it is neither."""
     label = _PEM_LABEL.search(text)
     if label is not None:
         name = label[1] or label[2]
@@ -136,13 +120,7 @@ _TELL_ITS_MAKER = "copy the whole token again; if that does not help, tell its i
 
 
 def extract_token(text: str) -> str:
-    """Find the token in pasted text; `decode` says which texts.
-
-    Args:
-        text: the pasted text.
-
-    Returns:
-        The token, without white space.
+    """Return the token in pasted text, without white space; `decode` says which texts.
 
     Raises:
         TokenError: there is none.
@@ -208,12 +186,7 @@ def _part(part: str, name: str) -> dict[str, Any]:
 
 
 def check_expiry(payload: Mapping[str, Any], now: int, leeway: int = 0) -> None:
-    """Check that a token is valid now (RFC 7519 sections 4.1.4 and 4.1.5).
-
-    Args:
-        payload: the claims.
-        now: the time, in seconds since the epoch.
-        leeway: the seconds by which the clocks may differ.
+    """Check that a token is valid now, give or take ``leeway`` seconds (RFC 7519 sections 4.1.4 and 4.1.5).
 
     Raises:
         TokenError: it has expired, or is not valid yet, or its times are missing or malformed.
@@ -253,12 +226,7 @@ def _numeric_date(payload: Mapping[str, Any], name: str) -> float:
 
 
 def check_claims(payload: Mapping[str, Any], issuer: str | None, audience: str | None) -> None:
-    """Check the issuer and the audience of a token (RFC 7519 sections 4.1.1 and 4.1.3).
-
-    Args:
-        payload: the claims.
-        issuer: the exact ``iss`` that is required; None if any will do.
-        audience: the value that ``aud`` must be or contain; None if any will do.
+    """Check that a token has this issuer and this audience (RFC 7519 sections 4.1.1 and 4.1.3); None if any will do.
 
     Raises:
         TokenError: the token is from another issuer, or for another audience.

@@ -168,11 +168,7 @@ def _signed(tbs: bytes) -> str | None:
 
 
 def algorithm_of(key: bytes) -> tuple[bytes, bytes]:
-    """Return the object identifier of the key's algorithm and its parameters; both empty if it names none.
-
-    Args:
-        key: a SubjectPublicKeyInfo, or PKCS #8.
-    """
+    """Return object identifier and parameters of the algorithm in SPKI or PKCS #8; both empty if there is none."""
     for part in parts(key)[:2]:
         if part.tag == _SEQUENCE:
             return _identified(part.whole)
@@ -202,13 +198,9 @@ def rsa_bits(key: bytes) -> int:
 
 
 def pss_digest(parameters: bytes) -> str | None:
-    """Return which of SHA-256, SHA-384 and SHA-512 an id-RSASSA-PSS key is limited to (RFC 4055 section 3.1).
+    """Return which SHA-2 an id-RSASSA-PSS key is limited to, by its algorithm's parameters (RFC 4055 section 3.1).
 
-    Args:
-        parameters: of the key's algorithm.
-
-    Returns:
-        ``256``, ``384`` or ``512``; an empty text if any will do; None if no algorithm of JWTs fits.
+    That is ``256``, ``384`` or ``512``; an empty text if any will do; None if no algorithm of JWTs fits.
     """
     if not parameters:
         return ""
@@ -252,10 +244,9 @@ def certificates_in(pkcs7: bytes) -> list[bytes]:
 
 
 def cost_of_opening(key: bytes) -> tuple[int, int]:
-    """Return what it costs to try a passphrase on an encrypted PKCS #8.
+    """Return what it costs to try a passphrase on an encrypted PKCS #8: rounds of hashing, and bytes of memory.
 
-    Returns:
-        Rounds of hashing (of scrypt, its blocks), and bytes of memory; 0 for what is not known.
+    For scrypt the rounds are its blocks; 0 is for what is not known.
     """
     oid, parameters = algorithm_of(key)
     of = parts(parameters)

@@ -96,14 +96,7 @@ def is_der(content: bytes) -> bool:
 
 
 def blocks(text: bytes) -> tuple[list[Block], list[bytes]]:
-    """Find the blocks of PEM.
-
-    Args:
-        text: from `undress`.
-
-    Returns:
-        The whole blocks, each once; and the labels of those that lack their BEGIN or their END.
-    """
+    """Return the whole blocks of PEM in an undressed text, each once, and the labels of those that lack a line."""
     found: dict[Block, None] = {}
     halves: list[bytes] = []
     begun: re.Match[bytes] | None = None

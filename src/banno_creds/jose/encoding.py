@@ -25,13 +25,7 @@ def base64url(data: bytes) -> str:
 
 
 def base64url_decode(text: str) -> bytes:
-    """Decode base64url without padding (RFC 7515 section 2).
-
-    Args:
-        text: the encoded text; characters outside the alphabet are not ignored.
-
-    Returns:
-        The bytes.
+    """Decode base64url without padding (RFC 7515 section 2); characters outside the alphabet are not ignored.
 
     Raises:
         ValueError: a character is outside the alphabet, or the length or the last character is impossible; the
@@ -53,14 +47,8 @@ def parse_json_object(data: bytes | str, *, any_number: bool = False) -> dict[st
     """Parse a JSON object as strictly as RFC 7519 section 4 and RFC 8259 allow.
 
     A repeated member is an error: parsers disagree on which of the two counts, and attackers have used that. So are
-    ``NaN`` and ``Infinity``, which are not JSON.
-
-    Args:
-        data: UTF-8 bytes, or text.
-        any_number: take a number that is too large for null, instead of refusing the whole.
-
-    Returns:
-        The object.
+    ``NaN`` and ``Infinity``, which are not JSON. With ``any_number``, a number that is too large is null instead of
+    an error.
 
     Raises:
         ValueError: it is no such object; the message says why.

@@ -15,17 +15,10 @@ _COORDINATES = {"P-256": 43, "P-384": 64, "P-521": 88}  # their characters in ba
 
 
 def mended(jwk: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JWK as its writer meant it.
+    """Return a JWK as its writer meant it: without members that say nothing, its numbers as RFC 7518 wants them.
 
     .NET's serializer writes members that are not there as null or empty; other programs write an exponent as a
     number, pad the numbers, use the other alphabet of base64, or leave a coordinate's leading zeros out.
-
-    Args:
-        jwk: the JWK.
-
-    Returns:
-        The JWK without members that are null, and without optional ones that are empty; its numbers as RFC 7518
-        wants them, where it can be told.
     """
     members = {
         name: value

@@ -52,13 +52,6 @@ class VerificationKey:
 def load_public_key(content: bytes, origin: str) -> tuple[VerificationKey, ...]:
     """Read public keys: in PEM or DER, in certificates, a JWK or a JWK Set (RFC 7517); see `dressings`.
 
-    Args:
-        content: the content of the file.
-        origin: the file, as messages name it.
-
-    Returns:
-        The keys.
-
     Raises:
         ConfigurationError: there is no usable public key.
     """
@@ -95,13 +88,6 @@ def _private(origin: str) -> ConfigurationError:
 def keys_of(jwks: Mapping[str, Any], origin: str) -> tuple[VerificationKey, ...]:
     """Return the keys of a JWK Set that can verify; all others are ignored (RFC 7517 section 5).
 
-    Args:
-        jwks: the JWK Set.
-        origin: its source, as messages name it.
-
-    Returns:
-        The keys.
-
     Raises:
         ConfigurationError: it has no such key.
     """
@@ -114,14 +100,7 @@ def keys_of(jwks: Mapping[str, Any], origin: str) -> tuple[VerificationKey, ...]
 
 
 def public_key_of(jwk: Mapping[str, Any]) -> object:
-    """Make the public key of a JWK, for whatever use the JWK is.
-
-    Args:
-        jwk: the JWK. Of a private one only the public members are read.
-
-    Returns:
-        One of cryptography's public keys; None if the members do not make one.
-    """
+    """Make the public key of a JWK, whatever it is for, by its public members alone; None if they make none."""
     # Only the public members: a private JWK in a public set would otherwise make a private key.
     members = mended({name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk})
     if members.get("kty") not in ("RSA", "EC", "OKP") or len(str(members.get("n"))) > MOST_RSA_BITS // 6 + 1:

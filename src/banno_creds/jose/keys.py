@@ -123,15 +123,7 @@ class PrivateKey:
 
 
 def generate(key_type: Literal["rsa", "ec"], bits: int = LEAST_RSA_BITS) -> PrivateKey:
-    """Make a new key.
-
-    Args:
-        key_type: ``rsa``, or ``ec`` for P-256.
-        bits: the size of an RSA key.
-
-    Returns:
-        The key.
-    """
+    """Make a new key: ``rsa`` of so many bits, or ``ec`` for P-256."""
     if key_type == "ec":
         return PrivateKey(generate_private_key(SECP256R1()), "new key")
     return PrivateKey(generate_rsa_private_key(65537, bits), "new key")
@@ -155,9 +147,6 @@ def load_private_key(
         passphrase: called if the key is encrypted.
         thorough: check the primes of an RSA key, which takes about 30 ms. It is not needed for signing: a signer
             verifies each signature that it makes, which detects a broken key as well.
-
-    Returns:
-        The key.
 
     Raises:
         KeyLoadError: this is not a private key, or the provider does not accept its type or size; the message and

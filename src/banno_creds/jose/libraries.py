@@ -41,13 +41,7 @@ class UnreadableError(ValueError):
 
 
 def read_by(load: Callable[[], T]) -> T:
-    """Let a library read a key.
-
-    Args:
-        load: calls the library.
-
-    Returns:
-        What it returns.
+    """Let a library read a key, and return what it reads.
 
     Raises:
         UnreadableError: it could not read it, for any reason. An exception that is not about the data passes, such as

@@ -90,14 +90,7 @@ def read_private_key(content: bytes, origin: str, passphrase: Passphrase, *, tho
 
 
 def form_of(content: bytes) -> str:
-    """Name the form of a private key that `keys.load_private_key` could read.
-
-    Args:
-        content: the content of the file, of the variable or of standard input.
-
-    Returns:
-        The form, such as ``PEM (PKCS#8)``.
-    """
+    """Name the form of a private key that `keys.load_private_key` could read, such as ``PEM (PKCS#8)``."""
     text = undress(content)
     if text.startswith(b"{"):
         return "JWK"

@@ -67,12 +67,6 @@ class PublicKeys(NamedTuple):
 def read_public_keys(content: bytes) -> PublicKeys:
     """Read the public keys in a file: keys, certificates, JWKs; a private key gives its public half.
 
-    Args:
-        content: the content of the file.
-
-    Returns:
-        The keys.
-
     Raises:
         NoPublicKeyError: there is none; the words say what is there instead.
     """

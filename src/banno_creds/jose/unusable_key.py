@@ -114,14 +114,7 @@ def kinds_of(found: Sequence[Block]) -> list[str]:
 
 
 def no_private_key(text: bytes, found: Sequence[Block], halves: Sequence[bytes], origin: str) -> KeyLoadError:
-    """Describe text without a whole private key in PEM.
-
-    Args:
-        text: from `dressings.undress`.
-        found: its whole blocks of PEM.
-        halves: the labels of those that lack a line.
-        origin: the key's source.
-    """
+    """Describe an undressed text without a whole private key in PEM, by its blocks and the labels of halves."""
     if not text:
         return KeyLoadError(
             f"{origin} is empty", hint=_for_origin(f"look at what should have filled it, or {MAKE_ONE}", origin)

@@ -35,14 +35,7 @@ if TYPE_CHECKING:
 
 
 def verify_signature(token: DecodedToken, keys: Sequence[VerificationKey]) -> VerificationKey:
-    """Find the key that made a token's signature.
-
-    Args:
-        token: the token.
-        keys: the keys to try. If the token's header has a ``kid``, keys with another ``kid`` are not tried.
-
-    Returns:
-        The key.
+    """Find the key that made a token's signature; keys with another ``kid`` than the token's are not tried.
 
     Raises:
         TokenError: none of the keys made the signature, or none of them may verify the token's ``alg``.
@@ -88,16 +81,7 @@ def verify_signature(token: DecodedToken, keys: Sequence[VerificationKey]) -> Ve
 
 
 def made_by(key: VerificationKey, compact: str, alg: str) -> bool:
-    """Check whether a key made the signature of a compact JWS.
-
-    Args:
-        key: the key.
-        compact: the JWS, which `decode` could read.
-        alg: one of the algorithms that the key may verify.
-
-    Returns:
-        True if it did.
-    """
+    """Return whether a key made the signature of a compact JWS that `decode` could read, by one of its algorithms."""
     # PyJWT's arithmetic without PyJWT's parser: the header that counts is the one that `decode` read strictly.
     algorithm = get_default_algorithms()["EdDSA" if alg in EDWARDS_ALGORITHMS else alg]
     signing_input, _, signature = compact.rpartition(".")
@@ -121,13 +105,7 @@ _FOR_RS256 = "sign with PKCS #1 v1.5 and SHA-256, or correct alg"
 def wrong_form(key: VerificationKey, compact: str, alg: str) -> tuple[str, str] | None:
     """Find the wrong form in which a key made a signature; crypto libraries produce such forms by default.
 
-    Args:
-        key: the key.
-        compact: the JWS, which `decode` could read.
-        alg: the header's algorithm: ES256, PS256 or RS256.
-
-    Returns:
-        The form in words, and the fix; None if the key did not make the signature in any known form.
+    Return the form in words, and the fix; None if the key did not make the signature in any known form.
     """
     signing_input, _, part = compact.rpartition(".")
     for signature, packed in _unpacked(part):

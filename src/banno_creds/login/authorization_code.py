@@ -52,7 +52,7 @@ def log_in(
     *,
     pushes: bool = False,
 ) -> tuple[Session, TokenResponse]:
-    """Sign a person in.
+    """Sign a person in; return the login, and the whole token response.
 
     Args:
         client: the client.
@@ -63,9 +63,6 @@ def log_in(
         cache: where the access tokens of the login before it may be; they are forgotten.
         run: how the run goes.
         pushes: whether to push the request (RFC 9126) even if discovery does not ask for it.
-
-    Returns:
-        The login, and the whole token response.
 
     Raises:
         KeyLoadError: the key cannot be read or used.

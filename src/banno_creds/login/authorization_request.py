@@ -182,15 +182,10 @@ def with_query(endpoint: str, parameters: tuple[tuple[str, str], ...]) -> str:
 
 
 def claims_parameter(content: bytes | None, names: tuple[str, ...], origin: str = "") -> Mapping[str, Any] | None:
-    """Return the request's parameter ``claims`` (OpenID Connect Core 1.0 section 5.5).
+    """Return the request's parameter ``claims`` (OpenID Connect Core section 5.5); None if none are asked for.
 
-    Args:
-        content: the JSON object to send; None if there is none.
-        names: claims to add to those of the id_token.
-        origin: the JSON object's name in messages.
-
-    Returns:
-        The parameter; None if no claims are asked for.
+    ``content`` is the JSON object to send, ``origin`` its name in messages; ``names`` are added to the id_token's
+    claims.
 
     Raises:
         ConfigurationError: it is not such a JSON object.
@@ -216,14 +211,7 @@ def claims_parameter(content: bytes | None, names: tuple[str, ...], origin: str 
 
 
 def read_address(address: str, request: AuthorizationRequest) -> dict[str, str]:
-    """Read the answer from a pasted address.
-
-    Args:
-        address: the address where the browser ended, or only its query.
-        request: the request that it answers.
-
-    Returns:
-        The answer's parameters.
+    """Return the answer's parameters from a pasted address where the browser ended, or from its query alone.
 
     Raises:
         TokenError: it is the answer to another request, or no answer.

@@ -90,11 +90,7 @@ def check_header(token: DecodedToken, algorithms: Sequence[str]) -> None:
 
 
 def check(token: DecodedToken, expected: Expected, access_token: str, now: int) -> None:
-    """Check the claims of an id_token whose signature was verified, and which came with this access token.
-
-    Raises:
-        TokenError: a claim has an unexpected value; the rule says which.
-    """
+    """Check the claims of a verified id_token that came with this access token; TokenError if one is wrong."""
     claims = token.payload
     if claims.get("iss") != expected.issuer:
         raise _other("iss", "it is another issuer's", expected.issuer, claims)

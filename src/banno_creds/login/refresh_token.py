@@ -80,15 +80,7 @@ class SignedIn:
         return None if session is None else request_of(session, self.client.client_id).name
 
     def obtain(self, cache: TokenCache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
-        """Get the person's access token, renewed by the refresh token if necessary.
-
-        Args:
-            cache: the cache; None to do without.
-            wanted: which token will do.
-            run: how the run goes.
-
-        Returns:
-            The token response, without a refresh token.
+        """Return the person's access token, renewed by the refresh token if necessary; that is left out.
 
         Raises:
             TokenError: nobody is signed in, or the login has ended.
@@ -237,14 +229,7 @@ def refresh_token_of(response: TokenResponse) -> str | None:
 def warn_of_no_refresh_token(
     response: TokenResponse, scope: tuple[str, ...], prompts: tuple[str, ...], run: Run
 ) -> None:
-    """Warn if a scope asked for a refresh token and none came, and say why as far as it is known.
-
-    Args:
-        response: the answer to the code.
-        scope: the scope that was asked for.
-        prompts: the values of ``prompt`` that were sent.
-        run: how the run goes.
-    """
+    """Warn if a scope asked for a refresh token and none came, and say why as far as it is known."""
     if refresh_token_of(response) is None and any(map(_is_offline, scope)):
         token = response.raw.get("refresh_token")
         if token:

@@ -26,7 +26,7 @@ _GONE = ("invalid_token", "invalid_grant")
 def log_out(
     signed_in: SignedIn, cache: TokenCache | None, run: Run = Run(), *, only_here: bool = False
 ) -> Provider | None:
-    """Revoke the tokens at the server, and forget them.
+    """Revoke the tokens at the server, and forget them; return the provider if the login can still be read.
 
     Once the first of them is revoked, which is the refresh token if there is one, the login is forgotten; what fails
     after that is a warning.
@@ -36,9 +36,6 @@ def log_out(
         cache: where its access tokens are kept too; None if they are not.
         run: how the run goes.
         only_here: only forget them, and tell no server.
-
-    Returns:
-        The provider, for the end of its own login in the browser; None if the login cannot be read any more.
 
     Raises:
         TokenError: nobody is signed in.
@@ -106,16 +103,10 @@ def _kept(failure: BannoCredsError) -> BannoCredsError:
 
 
 def end_session_url(provider: Provider, client_id: str, redirect_uri: str | None, state: str) -> str | None:
-    """Return where the browser ends its own login (OpenID Connect RP-Initiated Logout 1.0 section 2).
+    """Return where the browser ends its own login, if anywhere (OpenID Connect RP-Initiated Logout section 2).
 
-    Args:
-        provider: where the login was.
-        client_id: the client. An ``id_token_hint`` would stay in the browser's history.
-        redirect_uri: where the browser comes back to, exactly as it was registered; None for nowhere.
-        state: the value that it brings back.
-
-    Returns:
-        The URL; None if the provider has none.
+    The browser comes back to ``redirect_uri``, exactly as it was registered, and brings the state. The client is
+    named by its ID: an ``id_token_hint`` would stay in the browser's history.
     """
     if provider.end_session_endpoint is None:
         return None

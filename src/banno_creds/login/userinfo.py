@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 def who_is_it(signed_in: SignedIn, run: Run = Run()) -> Session:
     """Return the login of the person who is signed in.
 
-    Args:
-        signed_in: the login.
-        run: how the run goes.
-
-    Returns:
-        The login.
-
     Raises:
         TokenError: nobody is signed in, or the login has ended.
     """
@@ -45,15 +38,9 @@ def who_is_it(signed_in: SignedIn, run: Run = Run()) -> Session:
 
 
 def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -> Mapping[str, Any]:
-    """Ask the provider for the person's claims as they are now.
+    """Ask the provider for the person's claims as they are now, and return them.
 
-    Args:
-        signed_in: the login.
-        cache: see `refresh_token.SignedIn.obtain`.
-        run: how the run goes; the step that names the person is left out, since `who_is_it` emits it.
-
-    Returns:
-        The claims.
+    The step that names the person is left out, since `who_is_it` emits it.
 
     Raises:
         TokenError: the claims are another person's, or nobody is signed in.

@@ -42,17 +42,9 @@ def add_profile(
     replace: bool = False,
     default: bool = False,
 ) -> tuple[str, tuple[str, ...]]:
-    """Add a profile to the file, or replace one; the file is made if it is missing.
+    """Add a profile to the file, or ``replace`` one, and perhaps make it the default; a missing file is made.
 
-    Args:
-        name: the profile's name.
-        settings: its settings.
-        config: the file; None for the user's own.
-        replace: whether to replace a profile of this name.
-        default: whether to make it the default.
-
-    Returns:
-        The file's path, and the settings that the replaced profile had and the new one has not.
+    Return the file's path, and the settings that the replaced profile had and the new one has not.
 
     Raises:
         ConfigurationError: a name or a setting is invalid, or there is such a profile already.
@@ -85,14 +77,8 @@ def change_profile(
 ) -> tuple[str, Fault | None]:
     """Change settings of a profile; all others stay as they are.
 
-    Args:
-        name: the profile's name.
-        settings: the settings to change or to add; of a table, such as ``claims``, the members.
-        unset: the settings to take out first.
-        config: the file; None for the user's own.
-
-    Returns:
-        The file's path, and a fault that the profile has still, in a setting that was not changed.
+    Of a table, such as ``claims``, the members are changed; ``unset`` is taken out first. Return the file's path, and
+    a fault that the profile has still, in a setting that was not changed.
 
     Raises:
         ConfigurationError: there is no such profile or setting, a setting is invalid, or contradicts another.
@@ -150,12 +136,7 @@ def _check_unset(name: str, unset: Collection[str], before: Mapping[str, Any]) -
 def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool]:
     """Remove a profile from the file; if it is the default, there is none afterwards.
 
-    Args:
-        name: the profile's name.
-        config: the file; None for the user's own.
-
-    Returns:
-        The file's path, and whether the profile was the default.
+    Return the file's path, and whether the profile was the default.
 
     Raises:
         ConfigurationError: there is no such profile, or the file has a fault.
@@ -182,14 +163,7 @@ def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool
 
 
 def set_default(name: str | None, config: Location | None = None) -> str:
-    """Make a profile the default, or have no default.
-
-    Args:
-        name: the profile's name; None for no default.
-        config: the file; None for the user's own.
-
-    Returns:
-        The file's path.
+    """Make a profile the default, or have no default; return the file's path.
 
     Raises:
         ConfigurationError: there is no such profile, or the file has a fault.
@@ -273,15 +247,7 @@ def _appended(text: str, name: str, settings: Mapping[str, Any]) -> str:
 
 
 def profile_toml(name: str, settings: Mapping[str, Any]) -> str:
-    """Return a profile as TOML.
-
-    Args:
-        name: its name.
-        settings: its settings.
-
-    Returns:
-        The text, which ends with a line end.
-    """
+    """Return a profile as TOML, with a line end at its end."""
     table = tomlkit.table()
     for key, value in settings.items():
         table.add(key, value)

@@ -107,17 +107,7 @@ class ConfigFile(NamedTuple):
 
 
 def read(config: Location | None) -> ConfigFile | None:
-    """Read the configuration file.
-
-    Args:
-        config: the file; None for the user's own, which may be missing.
-
-    Returns:
-        The file; None if none was named and the user has none.
-
-    Raises:
-        ConfigurationError: it was named and is missing; or see `read_text`.
-    """
+    """Read the file that was named, else the user's own; None if that is missing; see `read_text` for errors."""
     path = find_config_file(config)
     if path is None:
         return None
@@ -132,18 +122,10 @@ def read(config: Location | None) -> ConfigFile | None:
 
 
 def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None = None) -> str | None:
-    """Read a configuration file's text, without a byte order mark and with plain line ends.
+    """Return a configuration file's text, without a byte order mark and with plain line ends; None if there is none.
 
-    Args:
-        path: the file.
-        named: whether the user named it.
-        warnings: gets warnings of who can change it, each with what to do.
-
-    Returns:
-        The text; None if there is no such file.
-
-    Raises:
-        ConfigurationError: it cannot be read, or others can change it.
+    ``warnings`` gets warnings of who can change it, each with what to do. ConfigurationError if it cannot be read, or
+    others can change it.
     """
     try:
         # A named file may be a pipe; in the usual place, every run would wait for it.

@@ -66,14 +66,7 @@ class Listing(NamedTuple):
 
 
 def find_profile(name: str | None, config: Location | None = None) -> Profile | None:
-    """Look a profile up.
-
-    Args:
-        name: its name; None for the default, if the file names one.
-        config: the file; None for the user's own, which may be missing.
-
-    Returns:
-        The profile; None if none was named.
+    """Look a profile up, or the default one, in the file that was named or the user's own; None if none was named.
 
     Raises:
         ConfigurationError: there is no such profile, or it or the file has a fault.
@@ -91,15 +84,10 @@ def find_profile(name: str | None, config: Location | None = None) -> Profile | 
 
 
 def show_profile(name: str | None, config: Location | None = None) -> tuple[Profile, Fault | None, str] | None:
-    """Look a profile up to show it, whether it can be used or not.
+    """Look a profile up, as `find_profile` does, to show it, whether it can be used or not.
 
-    Args:
-        name: see `find_profile`.
-        config: see `find_profile`.
-
-    Returns:
-        The profile with those settings that may be shown, its fault, and where that stands; None if none was named. A
-        setting with a fault is left out, because it may be a secret in the wrong place.
+    Return the profile with those settings that may be shown, its fault, and where that stands. A setting with a fault
+    is left out, because it may be a secret in the wrong place.
 
     Raises:
         ConfigurationError: there is no such profile, or the file has a fault.
@@ -137,12 +125,6 @@ def _find(name: str | None, config: Location | None) -> tuple[ConfigFile, str, M
 def list_profiles(config: Location | None = None) -> Listing:
     """List the profiles in the file's order; a fault in one is reported with it, and stops nobody.
 
-    Args:
-        config: the file; None for the user's own, which may be missing.
-
-    Returns:
-        The list.
-
     Raises:
         ConfigurationError: the file cannot be read, or has a fault outside the profiles.
     """
@@ -174,14 +156,7 @@ def _summary(name: str, settings: Mapping[str, Any], folder: str) -> Summary:
 
 
 def profile_names(config: Location | None = None) -> list[str]:
-    """Return the profiles' names for a shell's completion; none if anything is wrong.
-
-    Args:
-        config: the file; None for the user's own.
-
-    Returns:
-        The names, in the file's order.
-    """
+    """Return the profiles' names in the file's order, for a shell's completion; none if anything is wrong."""
     try:
         file = read(config)
         return [] if file is None else file.names()
@@ -193,15 +168,7 @@ def profile_names(config: Location | None = None) -> list[str]:
 
 
 def command_on(file: str | None, words: str) -> str:
-    """Return a command line for a hint; it names the file unless that is the user's own.
-
-    Args:
-        file: the file's path; None if there is no place for it.
-        words: the command, without ``banno-creds profile``.
-
-    Returns:
-        A command line for a shell.
-    """
+    """Return a line ``banno-creds profile …`` for a hint; it names the file unless that is the user's own."""
     from shlex import quote
 
     named = "" if file is None or file == find_config_file(None) else f" --config {quote(file)}"
@@ -219,14 +186,7 @@ def no_file_for(name: str | None, file: str | None) -> ConfigurationError:
 
 
 def no_default_in(listing: Listing) -> ConfigurationError:
-    """Return the error for a file that names no default profile.
-
-    Args:
-        listing: the profiles of the file.
-
-    Returns:
-        The error, to be raised.
-    """
+    """Return the error for a file that names no default profile."""
     if listing.file is None or not os.path.lexists(listing.file):
         return no_file_for(None, listing.file)
     hint = command_on(listing.file, "default NAME") if listing.names else _to_add(None, listing.file)

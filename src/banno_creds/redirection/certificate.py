@@ -63,12 +63,7 @@ class LocalhostCertificate:
 def localhost_certificate(folder: str, run: Run = Run()) -> LocalhostCertificate:
     """Return the certificate for localhost, and make a new one if the kept one is missing or unusable.
 
-    Args:
-        folder: the folder for it, see `own_files.state_folder`; made if it is missing.
-        run: the clock, and the pauses while another process makes the certificate.
-
-    Returns:
-        The certificate. It is replaced if it is broken, for another key, not valid yet, or ends within 30 days.
+    It is unusable if it is broken, for another key, not valid yet, or ends within 30 days. A missing folder is made.
 
     Raises:
         ConfigurationError: the certificate cannot be kept in the folder.

@@ -86,12 +86,6 @@ class RedirectUri(NamedTuple):
 def parse_redirect_uri(redirect_uri: str) -> RedirectUri:
     """Take a redirect URI apart, and check that a program can listen on it here.
 
-    Args:
-        redirect_uri: the redirect URI, exactly as it is registered.
-
-    Returns:
-        Its parts.
-
     Raises:
         ConfigurationError: it is unsuitable; the message names all faults.
     """
@@ -189,12 +183,8 @@ class RedirectionEndpoint:
     def wait(self, seconds: float, on_refused: Callable[[str], None] = lambda _: None) -> dict[str, str]:
         """Wait for the authorization response (RFC 6749 section 4.1.2). Afterwards the browser waits for `finish`.
 
-        Args:
-            seconds: the time to wait.
-            on_refused: called with a sentence for each request that was refused, the same one only once.
-
-        Returns:
-            The query parameters from the server, of a success or a failure. They may contain the authorization code.
+        ``on_refused`` is called with a sentence for each request that was refused, the same one only once. Return the
+        query parameters from the server, of a success or a failure: the authorization code may be among them.
 
         Raises:
             TimedOutError: no browser came.
@@ -214,16 +204,15 @@ class RedirectionEndpoint:
                 raise self._nobody_came(seconds)
 
     def finish(self, page: str, path: str, *, status: int = 200, seconds: float = 5.0) -> bool:
-        """Redirect the waiting browser to a page, so that the code and the state leave its address bar.
+        """Redirect the waiting browser to a page; True if it fetched all of it.
+
+        The code and the state leave its address bar this way.
 
         Args:
             page: the HTML.
             path: the page's path, such as ``/me``; no other browser can see the page there.
             status: the page's HTTP status.
             seconds: the time to wait until the browser has fetched it.
-
-        Returns:
-            True if the browser fetched the whole page.
         """
         if self._parameters is None or self._answer.done():
             return False

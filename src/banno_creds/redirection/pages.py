@@ -68,14 +68,7 @@ footer { max-width: 46rem; margin: 1rem auto 0; font-size: .8125rem; text-align:
 
 
 def me(claims: Mapping[str, object]) -> str:
-    """Make the page after a login: who signed in, and the claims of the id_token (OpenID Connect Core section 2).
-
-    Args:
-        claims: the claims of a verified id_token; ``nonce`` is not shown.
-
-    Returns:
-        The page.
-    """
+    """Make the page after a login: who signed in, and the id_token's claims (OpenID Connect Core section 2)."""
     names = [value for value in map(claims.get, _NAMES) if isinstance(value, str)]
     named = next(filter(None, names), "")
     who = f"<p class=dim>as <bdi>{escape(_shown(named, _MOST_NAME_CHARACTERS))}</bdi></p>" if named else ""
@@ -92,16 +85,7 @@ def me(claims: Mapping[str, object]) -> str:
 
 
 def failed(message: str, details: Sequence[str] = (), hint: str | None = None) -> str:
-    """Make the page after a failed login.
-
-    Args:
-        message: what failed; never a secret.
-        details: further lines, such as the server's own words.
-        hint: the next thing to do.
-
-    Returns:
-        The page.
-    """
+    """Make the page after a failed login: what failed, details such as the server's words, and what to do."""
     lines = "\n".join(f"<li dir=auto>{escape(printable(detail))}</li>" for detail in details)
     body = f"<p dir=auto>{escape(sentence(printable(message)))}</p>\n"
     body += f"<ul>\n{lines}\n</ul>\n" if lines else ""

@@ -29,28 +29,14 @@ _COMPACT = "a compact JWS: header, payload and signature in base64url, joined by
 
 
 def judge_form(assertion: ClientAssertion) -> Iterator[Finding]:
-    """Judge by the rules that come before the client is looked up: it is an assertion, and names its subject.
-
-    Args:
-        assertion: the assertion.
-
-    Yields:
-        A finding for each rule, in the server's order.
-    """
+    """Judge by the rules that come before the client is looked up: it is an assertion, and names its subject."""
     return _judge(_FORM, assertion, Known(now=0))
 
 
 def judge(assertion: ClientAssertion, known: Known) -> Iterator[Finding]:
-    """Judge an assertion by all rules.
+    """Judge an assertion by all rules, in the server's order, held against the known values.
 
     A rule is judged when its finding is asked for: a server that stops at the first failure uses up no ``jti``.
-
-    Args:
-        assertion: the assertion.
-        known: the values that it is held against.
-
-    Yields:
-        A finding for each rule, in the server's order.
     """
     return _judge((*_FORM, *_CLAIMS), assertion, known)
 

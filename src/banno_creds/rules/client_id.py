@@ -16,14 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 
 
 def judge_client_id(client_id: str) -> tuple[Finding, ...]:
-    """Judge a client ID: characters that were copied with it, placeholders, capital letters.
-
-    Args:
-        client_id: the client ID as it was configured, before anything is removed from it.
-
-    Returns:
-        A finding for each rule.
-    """
+    """Judge a client ID as it was configured: characters that were copied with it, placeholders, capital letters."""
     return (
         judged(Rule.CLIENT_ID_MALFORMED, "client ID", _malformed(client_id)),
         judged(Rule.CLIENT_ID_PLACEHOLDER, "client ID", _placeholder(client_id)),

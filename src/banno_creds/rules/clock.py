@@ -30,14 +30,7 @@ _NO_TIME = ", which looks like a duration and not a time"
 
 
 def judge_clock(skew: float | None) -> Finding:
-    """Judge the difference between this machine's clock and the server's.
-
-    Args:
-        skew: how many seconds this machine is ahead; None if that is not known.
-
-    Returns:
-        The finding.
-    """
+    """Judge by how many seconds this machine's clock is ahead of the server's; None if that is not known."""
     return judged(Rule.CLOCK_SKEW, "clock", _skew(skew))
 
 

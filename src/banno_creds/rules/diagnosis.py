@@ -176,12 +176,7 @@ def words_of(refusal: RefusedError) -> str:
 
 
 def may_be_the_client(error: str | None, said: str = "") -> bool:
-    """Return whether a refusal may mean that the client was not authenticated.
-
-    Args:
-        error: the OAuth error code; None if the answer has none.
-        said: the server's words.
-    """
+    """Return whether a refusal may mean that the client was not authenticated."""
     named = meaning_of(said).rules
     if named and error != "invalid_client" and all(map(_is_of_the_request, named)):
         return False
@@ -200,15 +195,9 @@ def may_be_elsewhere(status: int, *, is_page: bool) -> bool:
 
 
 def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstances) -> Diagnosis:
-    """Find the causes of a refusal.
+    """Find the causes of a refusal, by its OAuth error code (RFC 6749 section 5.2) or by words in its place.
 
-    Args:
-        error: the OAuth error code (RFC 6749 section 5.2), or words in its place if the answer has none.
-        findings: all findings.
-        circumstances: the other facts.
-
-    Returns:
-        The diagnosis. A cause is ruled out only if that is certain, and never if the server's words name it.
+    A cause is ruled out only if that is certain, and never if the server's words name it.
     """
     found: dict[str, Finding] = {}
     for finding in findings:
@@ -329,14 +318,7 @@ def _asked_of_the_bank(
 
 
 def causes_found(findings: Iterable[Finding]) -> tuple[Cause, ...]:
-    """Return a cause for each rule that failed.
-
-    Args:
-        findings: all findings.
-
-    Returns:
-        The causes. A signature that fails only because the bank has another key is left out.
-    """
+    """Return a cause for each rule that failed, but for a signature that fails because the bank has another key."""
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL and finding.rule in EXPLANATIONS]
     rules = {finding.rule for finding in failed}
     follows = Rule.SIGNATURE_INVALID if Rule.REGISTRATION_KEY_MISMATCH in rules else None
@@ -366,7 +348,7 @@ def _questions(causes: Iterable[Cause]) -> tuple[str, ...]:
 def explain_refusal(
     refusal: RefusedError, assertion: ClientAssertion, known: Known, skew: float | None, circumstances: Circumstances
 ) -> RefusedError:
-    """Add to a refusal what can be found out at once, without asking any server.
+    """Add to a refusal what can be found out at once, without asking any server: details, and hint and rule if found.
 
     Args:
         refusal: the error.
@@ -374,9 +356,6 @@ def explain_refusal(
         known: the values that it was made for, by this machine's clock.
         skew: how many seconds this machine's clock is ahead of the server's; None if that is not known.
         circumstances: as for `diagnose`; the server's words and the status are taken from the error.
-
-    Returns:
-        The error with more details and, if the cause was found, its hint and its rule.
     """
     at_the_server = known if skew is None else known._replace(now=int(known.now - skew))
     findings = [*judge_client_id(known.client_id or ""), judge_clock(skew), *judge(assertion, at_the_server)]

@@ -60,16 +60,10 @@ class AssertionChecks:
 
 
 def lint_assertion(text: str, checks: AssertionChecks, run: Run = Run()) -> tuple[Finding, ...]:
-    """Judge a client assertion by all rules.
+    """Judge a client assertion, or the form that it is sent in (see `judge_pasted`), by all rules.
 
-    Args:
-        text: the assertion, or the form that it is sent in; see `judge_pasted`.
-        checks: the values that it is held against.
-        run: how the run goes.
-
-    Returns:
-        A finding for each rule: of the client ID and the registration if they are given, then of the assertion, in
-        the server's order.
+    Return a finding for each rule: of the client ID and the registration if they are given, then of the assertion, in
+    the server's order.
 
     Raises:
         ConfigurationError: a file cannot be read.
@@ -103,16 +97,7 @@ def lint_assertion(text: str, checks: AssertionChecks, run: Run = Run()) -> tupl
 
 
 def load_registration(registered: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> Registration:
-    """Read the public key that the bank has, or the JWK Set that it fetches.
-
-    Args:
-        registered: its file or URL.
-        timeout: how long fetching it may take, in seconds.
-        ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
-        run: how the run goes.
-
-    Returns:
-        The registration.
+    """Read the public key that the bank has, or the JWK Set that it fetches, from a file or a URL.
 
     Raises:
         ConfigurationError: the file cannot be read.

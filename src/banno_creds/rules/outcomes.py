@@ -44,14 +44,7 @@ def judged(rule: Rule, looks_at: str, outcome: Outcome) -> Finding:
 
 
 def with_fix(finding: Finding) -> Finding:
-    """Give a fault that has no fix of its own the fix of its rule's explanation.
-
-    Args:
-        finding: any finding.
-
-    Returns:
-        The same finding, or a copy with the fix.
-    """
+    """Give a fault that has no fix of its own the fix of its rule's explanation."""
     if finding.fix or finding.verdict not in (Verdict.FAIL, Verdict.WARN) or not isinstance(finding.rule, Rule):
         return finding
     return finding._replace(fix=EXPLANATIONS[finding.rule].fix)

@@ -54,14 +54,7 @@ class ClientAssertion:
 
     @classmethod
     def read(cls, compact: str) -> ClientAssertion:
-        """Take a compact JWS apart without verifying anything; if it cannot be read, the rules judge that.
-
-        Args:
-            compact: the ``client_assertion`` parameter.
-
-        Returns:
-            The assertion.
-        """
+        """Take a ``client_assertion`` apart without verifying it; if it cannot be read, the rules judge that."""
         try:
             token = take_apart(compact)
         except TokenError as failure:
@@ -72,12 +65,8 @@ class ClientAssertion:
     def find(cls, text: str) -> ClientAssertion:
         """Find the assertion in pasted text, and take it apart.
 
-        Args:
-            text: the JWT, also in quotation marks or wrapped to lines; or the form that it is sent in, whose value is
-                read to the character, because it was sent so.
-
-        Returns:
-            The assertion.
+        It may be in quotation marks or wrapped to lines. In the form that it is sent in, its value is read to the
+        character, because it was sent so.
         """
         if _is_private_key(text):  # a public one may stand before it
             return cls._unread(text, PRIVATE_KEY)
@@ -227,14 +216,7 @@ _LIKE_JWS = re.compile(r"(?:[\s\ufeff\"'`“”‘’]|b['\"]|bearer\s|%22|%EF%B
 
 
 def what_is_wrong(compact: str) -> tuple[str, str] | None:
-    """Say what keeps a JWS from being read, in better words than a decoder's.
-
-    Args:
-        compact: the text that should be a compact JWS.
-
-    Returns:
-        The fault, and the fix, which may be empty; None if there are no better words.
-    """
+    """Return what keeps a JWS from being read, and the fix, perhaps empty; None if a decoder's words are as good."""
     if not _LIKE_JWS.match(compact):
         return None
     if re.match(r"b['\"]", compact):

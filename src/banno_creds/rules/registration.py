@@ -110,15 +110,7 @@ def _judge_text(origin: str, *, is_mended: bool) -> Outcome:
 
 
 def judge_key(registration: Registration, key: PublicKey) -> Finding:
-    """Judge if the bank has the public half of a private key.
-
-    Args:
-        registration: the bank's keys, of which at least one could be read.
-        key: the public half.
-
-    Returns:
-        The finding.
-    """
+    """Judge if the bank, of whose keys at least one could be read, has the public half of a private key."""
     fingerprint = key.fingerprint()
     if fingerprint in registration.fingerprints:
         description = registration.fingerprints[fingerprint]

@@ -36,15 +36,7 @@ def judge_pasted(text: str, known: Known) -> Iterator[Finding]:
 
 
 def judge_authentication(parameters: Mapping[str, Sequence[str]], *, authorization: bool) -> Iterator[Finding]:
-    """Judge a token request by the rules that come before the assertion is read.
-
-    Args:
-        parameters: the values by the parameters' names, without empty values.
-        authorization: True if there is an ``Authorization`` header.
-
-    Yields:
-        A finding for each rule, in the server's order.
-    """
+    """Judge a token request by the rules that come before the assertion is read."""
     yield _judged(Rule.PARAMETER_REPEATED, _repeated(parameters))
     if "client_assertion" in parameters:
         missing = passed()
@@ -65,15 +57,7 @@ def judge_authentication(parameters: Mapping[str, Sequence[str]], *, authorizati
 
 
 def judge_client_parameters(parameters: Mapping[str, Sequence[str]], sub: object) -> Iterator[Finding]:
-    """Judge the parameters beside the assertion, once that can be read.
-
-    Args:
-        parameters: the values by the parameters' names, without empty values.
-        sub: the assertion's claim ``sub``, of any type.
-
-    Yields:
-        A finding for each rule, in the server's order.
-    """
+    """Judge the parameters beside the assertion, once that can be read."""
     name = "client_assertion_type"
     assertion_type = _first(parameters, name)
     missing = unsupported = passed()
@@ -97,14 +81,7 @@ def judge_client_parameters(parameters: Mapping[str, Sequence[str]], sub: object
 
 
 def judge_grant_type(parameters: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """Judge the grant that a token request asks for, which a server looks at once the client is authenticated.
-
-    Args:
-        parameters: the values by the parameters' names, without empty values.
-
-    Yields:
-        A finding for each rule, in the server's order.
-    """
+    """Judge the grant that a token request asks for, which a server looks at once the client is authenticated."""
     grant_type = _first(parameters, "grant_type")
     missing = unsupported = passed()
     if grant_type is None:

@@ -20,14 +20,7 @@ _WORD = re.compile(r"\S+")
 
 
 def without_secrets(text: str) -> str:
-    """Replace JWTs, and the user and the password of URLs, in text from outside.
-
-    Args:
-        text: the text.
-
-    Returns:
-        The text with words in their place.
-    """
+    """Replace JWTs, and the user and the password of URLs, by words in text from outside."""
     return _WORD.sub(_without_userinfo, JWT_LIKE.sub("(a JWT, left out)", text))
 
 
@@ -39,16 +32,10 @@ def _without_userinfo(word: re.Match[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Show a value from a request or a claim, briefly, and as JSON if it is flat.
+    """Show a value from JSON or from a form, briefly, and as JSON if it is flat.
 
     Nested values are only named, because they may be nested deeper than Python's stack. JWTs and the passwords of
     URLs are never shown, not even in part: people swap shell variables.
-
-    Args:
-        value: a value from JSON or from a form.
-
-    Returns:
-        Its text, or the kind of value.
     """
     if isinstance(value, str):
         return f'"{printable(without_secrets(value), most=_MOST_CHARACTERS)}"'

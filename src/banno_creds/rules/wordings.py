@@ -63,15 +63,7 @@ class Meaning(NamedTuple):
 
 
 def meaning_of(words: str, client_id: str = "") -> Meaning:
-    """Find the causes that a server's words name.
-
-    Args:
-        words: the server's words, without its error code.
-        client_id: the client ID, which may be among the words and means nothing there.
-
-    Returns:
-        The meaning.
-    """
+    """Find the causes that a server's words name, without its error code; a client ID among them means nothing."""
     left = words.replace(client_id, " ") if client_id else words
     left = _LISTS_ALL.sub(" ", _MEANINGLESS.sub(" ", left[:_MOST_CHARACTERS]))
     rules: list[Rule] = []
@@ -130,13 +122,9 @@ _STATUSES: dict[int, tuple[str, ...]] = {
 
 
 def recognise(text: str) -> tuple[str, ...]:
-    """Find what a pasted text is about: a server's words, a JSON error, a status, a line of our own errors.
+    """Return the ids of rules and errors that a pasted text is about, the likeliest first.
 
-    Args:
-        text: the text.
-
-    Returns:
-        The ids of rules and errors, the likeliest first; none if nothing is known of it.
+    The text is a server's words, a JSON error, a status, or a line of our own errors.
     """
     lower = text[: 4 * _MOST_CHARACTERS].lower()
     found: list[str] = [name for name in _RULE_ID.findall(lower) if name in EXPLANATIONS]

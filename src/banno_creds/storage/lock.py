@@ -63,10 +63,7 @@ class Lock:
         self.free()
 
     def take(self) -> bool:
-        """Take the lock if it is free.
-
-        Returns:
-            False while somebody else holds it.
+        """Take the lock if it is free; False while somebody else holds it.
 
         Raises:
             OSError: the file cannot be opened (the error has its name), or its file system has no locks.
@@ -123,8 +120,7 @@ class Lock:
     def remove_if_hung(self) -> bool:
         """Remove the lock file of a process that has held it for longer than the patience.
 
-        Returns:
-            True if this caller removed it; whoever takes the lock next makes a new file.
+        True if this caller removed it. The next one to take the lock makes a new file.
         """
         identity = own_files.identity(self._path)
         if identity != self.holder:

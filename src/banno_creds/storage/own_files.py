@@ -119,9 +119,6 @@ def _named_folder(named: str) -> str | None:
 def check_folder(path: str) -> None:
     """Make sure that a folder is ours alone; tighten its mode if it is looser.
 
-    Args:
-        path: the folder.
-
     Raises:
         NotOursError: it is a link, no folder, or another user's; or others can look into it and it seems to be
             shared: it is sticky, or holds other files than ours.
@@ -146,10 +143,8 @@ def check_folder(path: str) -> None:
 def make_folder(path: str, *, for_its_owner: bool = False) -> None:
     """Make a folder, and its missing parents, with mode 0700.
 
-    Args:
-        path: the folder.
-        for_its_owner: as root, give each new folder to the owner of the one it is in, instead of refusing to make
-            one in another user's folder.
+    ``for_its_owner``: as root, give each new folder to the owner of the one it is in, instead of refusing to make one
+    in another user's folder.
 
     Raises:
         OthersHomeError: we are root by sudo, and it would be made in another user's folder.
@@ -180,15 +175,10 @@ def make_folder(path: str, *, for_its_owner: bool = False) -> None:
 def changeable_by(path: str, status: os.stat_result) -> tuple[str, list[tuple[str, str]]]:
     """Say who else can change a file that a user names: the one rule for keys, passphrases, secrets and settings.
 
-    Root reads other users' files on purpose, mostly in containers; and only root can change root's files.
-
-    Args:
-        path: the file.
-        status: its status, from when it was opened.
-
-    Returns:
-        "mode" if others can write it, "owner" if it belongs to another user, else nothing; and a warning, with what
-        to do, if others can put another file in its place. A pipe's or a device's mode means nothing.
+    Return "mode" if others can write it, "owner" if it belongs to another user, else nothing; and a warning, with
+    what to do, if others can put another file in its place. ``status`` is from when it was opened. A pipe's or a
+    device's mode means nothing. Root reads other users' files on purpose, mostly in containers; and only root can
+    change root's files.
     """
     if not MODES_MEAN_SOMETHING or not stat.S_ISREG(status.st_mode):
         return "", []
@@ -303,12 +293,7 @@ def read(path: str) -> bytes:
 
 
 def write(path: str, content: bytes, *, like: os.stat_result | None = None) -> None:
-    """Write a file, whole or not at all: if this fails, the old file is still there.
-
-    Args:
-        path: the file.
-        content: what to put into it.
-        like: see `write_new`.
+    """Write a file, whole or not at all: if this fails, the old file is still there; see `write_new` for ``like``.
 
     Raises:
         OSError: the system refused; nothing was changed.
@@ -375,11 +360,9 @@ def identity(path: str) -> str:
 
 
 def uptime() -> tuple[str, float]:
-    """Read a clock that nobody can set.
+    """Read a clock that nobody can set: the name of this machine's start, and the seconds since then.
 
-    Returns:
-        The name of this machine's start, and the seconds since then; an empty name if the system (macOS, Windows)
-        has no such clock.
+    The name is empty if the system (macOS, Windows) has no such clock.
     """
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -389,18 +372,10 @@ def uptime() -> tuple[str, float]:
 
 
 def age(now: float, then: float, then_up: tuple[str, float]) -> float | None:
-    """Return how many seconds ago something was, even if the clock was set since then.
+    """Return how many seconds ago something was, even if the clock was set since then; ``then_up`` is its `uptime`.
 
-    It is rather too long than too short, which is right for a token's life.
-
-    Args:
-        now: the clock now, in seconds since the epoch.
-        then: the clock then.
-        then_up: the result of `uptime` then.
-
-    Returns:
-        The longer of the times by both clocks; None if that is negative: the clock was set back, and nothing else is
-        known.
+    The longer of the times by both clocks counts: rather too long than too short is right for a token's life. None if
+    that is negative: the clock was set back, and nothing else is known.
     """
     ago, up = now - then, _by_uptime(then_up)
     if up is not None:

@@ -56,15 +56,7 @@ class NewFile:
 
 
 def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError] = ConfigurationError) -> bytes:
-    """Read a whole file of bounded size.
-
-    Args:
-        path: the file, or a pipe such as ``/dev/fd/63``.
-        most: the most bytes it may hold.
-        error: the class of error to raise.
-
-    Returns:
-        The content.
+    """Read a whole file of at most so many bytes, or a pipe such as ``/dev/fd/63``; ``error`` is the class to raise.
 
     Raises:
         BannoCredsError: of the class ``error``: it is missing, a directory, not readable or too large.
@@ -75,8 +67,7 @@ def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError
 def as_utf8(content: bytes) -> bytes:
     """Return a text in UTF-8 without a byte-order mark; PowerShell's ``>`` writes UTF-16.
 
-    Args:
-        content: the text as it stands in a file. Other encodings, and what is no text, stay as they are.
+    Other encodings, and what is no text, stay as they are.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
@@ -96,7 +87,7 @@ def read_private_file(
     what: str = "private key",
     error: type[BannoCredsError] = KeyLoadError,
 ) -> PrivateFile:
-    """Read a file with a secret, such as a private key, and check who else may read or change it.
+    """Read a file with a secret, such as a private key, and check who else may read or change it, with warnings.
 
     The mode is read from the open file, so that nobody can change it between the check and the reading.
 
@@ -105,9 +96,6 @@ def read_private_file(
         allow_writable: whether to accept a file that others can write.
         what: the secret's name in messages.
         error: the class of error to raise.
-
-    Returns:
-        Its content, and warnings: others can read it, or can put another file in its place.
 
     Raises:
         BannoCredsError: of the class ``error``: it is missing, a directory, not readable, too large, or others can
@@ -132,14 +120,7 @@ def read_private_file(
 
 
 def secret_line(content: bytes, what: str) -> bytes:
-    """Return the one line of a file with a passphrase or a client secret.
-
-    Args:
-        content: the file's content.
-        what: the secret's name in a message.
-
-    Returns:
-        The line, without its end and without a byte order mark.
+    """Return the one line of a file with a passphrase or a client secret, without line end and byte order mark.
 
     Raises:
         ConfigurationError: it is empty, or has more than one line.
@@ -154,15 +135,7 @@ def secret_line(content: bytes, what: str) -> bytes:
 
 
 def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -> BannoCredsError:
-    """Return the error for a file that is missing; it names what cannot be seen in the path.
-
-    Args:
-        path: the path as it was given.
-        error: the class of the error.
-
-    Returns:
-        The error.
-    """
+    """Return the error for a file that is missing; it names what cannot be seen in the path."""
     odd = unseen(path)
     if odd is None:
         return error(f"no such file: {path}", hint="check the path; a relative one counts from the current folder")
@@ -194,10 +167,6 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
 
 def check_places(paths: Sequence[Path], *, replace: bool) -> None:
     """Make sure that files can be written, before any work is done for them.
-
-    Args:
-        paths: the files.
-        replace: whether existing files may be replaced.
 
     Raises:
         ConfigurationError: a folder is missing, a file exists and ``replace`` is false, or something other than a
@@ -240,10 +209,6 @@ def write_together(files: Sequence[NewFile], *, replace: bool) -> None:
     A free name is reserved with ``O_EXCL`` before that, so that a file which appears in between is never
     overwritten. If anything fails, the old files are put back. Ctrl-C and SIGTERM wait until the end, when
     everything can still be undone.
-
-    Args:
-        files: what to write.
-        replace: whether existing files may be replaced.
 
     Raises:
         ConfigurationError: see `check_places`.

@@ -67,9 +67,6 @@ class TokenCache:
             patience: the seconds to wait for another process before it counts as hung; for all of them together, at
                 most twice that.
 
-        Returns:
-            The token response.
-
         Raises:
             BannoCredsError: what ``fetch`` raised, here or a moment ago in another process.
         """
@@ -346,11 +343,7 @@ class _Search:
 def open_cache(run: Run = Run()) -> TokenCache | None:
     """Return the user's cache (``BANNO_CREDS_CACHE_DIR``, else the system's folder for caches); make its folder.
 
-    Args:
-        run: gets a warning if there can be no cache.
-
-    Returns:
-        The cache; None if there can be none.
+    None, with a warning, if there can be none.
     """
     folder = own_files.cache_folder()
     if folder is None:

@@ -85,11 +85,7 @@ class Request:
 
 
 def request_of(config: ClientConfig, key: bytes) -> Request:
-    """Return the request of a configuration and a private key, which may be encrypted.
-
-    Raises:
-        ConfigurationError: the CA bundle's path is relative, and the current folder was removed.
-    """
+    """Return the request of a configuration and a private key, which may be encrypted; errors as of `absolute`."""
     return Request(
         client_id=config.client_id,
         token_endpoint=config.token_endpoint,
@@ -214,11 +210,7 @@ def write(name: str, entry: Entry) -> bytes:
 
 
 def read(name: str, content: bytes) -> Entry | None:
-    """Read the entry of a request; None if another version of banno-creds wrote it.
-
-    Raises:
-        ValueError: it is broken, or another request's.
-    """
+    """Read a request's entry; None if another version wrote it, ValueError if it is broken or of another request."""
     members = parse_json_object(content)
     if members.get("version") != _VERSION:
         return None

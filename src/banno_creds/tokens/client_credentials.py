@@ -84,14 +84,6 @@ class ClientCredentials:
     def obtain(self, cache: TokenCache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
         """Get an access token from the cache, else from the server: once, however many processes ask.
 
-        Args:
-            cache: the cache; None to ask the server in any case.
-            wanted: which token will do.
-            run: how the run goes.
-
-        Returns:
-            The token response.
-
         Raises:
             RefusedError: the server refused, now or a moment ago (`cache_entry.REFUSAL_SECONDS`).
             BannoCredsError: see `fetch`.
@@ -121,14 +113,7 @@ class ClientCredentials:
         return response
 
     def fetch(self, run: Run = Run(), read: KeyRead | None = None) -> TokenResponse:
-        """Ask the server for an access token.
-
-        Args:
-            run: how the run goes.
-            read: the key, where it was read before.
-
-        Returns:
-            The token response.
+        """Ask the server for an access token; ``read`` is the key, where it was read before.
 
         Raises:
             KeyLoadError: the key cannot be read or used.
@@ -164,14 +149,7 @@ def grant(config: ClientConfig) -> Grant:
 
 
 def sign_jwt(config: ClientConfig, run: Run = Run()) -> str:
-    """Make one client assertion, without sending it anywhere.
-
-    Args:
-        config: the client; its token endpoint, or ``aud``, is the audience.
-        run: how the run goes.
-
-    Returns:
-        The signed client assertion (RFC 7523), a compact JWS.
+    """Make one client assertion, a compact JWS (RFC 7523), without sending it anywhere.
 
     Raises:
         KeyLoadError: the key cannot be read or used.

@@ -54,17 +54,7 @@ class Sent(NamedTuple):
 
 
 def send(url: str, grant: Grant, authentication: Authentication, http: HttpClient, run: Run) -> TokenResponse:
-    """Ask for a token, in several attempts if that may help.
-
-    Args:
-        url: the token endpoint.
-        grant: what is asked for.
-        authentication: how the client proves who it is; afresh for each attempt.
-        http: the client that sends the request.
-        run: how the run goes.
-
-    Returns:
-        The token response.
+    """Ask for a token, in several attempts if that may help; the client proves who it is afresh for each.
 
     Raises:
         RefusedError: the server refused, and is not asked again. The error says what is known here of the reason.
@@ -96,7 +86,7 @@ def attempt(
     answered: Callable[[Sent], None],
     number: int = 1,
 ) -> TokenResponse:
-    """Make one attempt.
+    """Make one attempt, and return the token response.
 
     Args:
         url: the token endpoint.
@@ -106,9 +96,6 @@ def attempt(
         run: how the run goes.
         answered: called with the answer before it is read.
         number: the number of the attempt; the steps of the proof are emitted for the first one only.
-
-    Returns:
-        The token response.
 
     Raises:
         BannoCredsError: see `send`; with no secret in it that was sent.

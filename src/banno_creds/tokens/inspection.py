@@ -76,15 +76,7 @@ class InspectedToken:
 
 
 def inspect_token(text: str, checks: TokenChecks, run: Run = Run()) -> InspectedToken:
-    """Take a token apart, and make the checks.
-
-    Args:
-        text: the pasted token; see `decode.decode`.
-        checks: the checks.
-        run: how the run goes.
-
-    Returns:
-        The token, and the key that verified its signature.
+    """Take a pasted token apart (see `decode.decode`), and make the checks; return it, and the key that signed it.
 
     Raises:
         TokenError: it is not a JWT, or a check failed.

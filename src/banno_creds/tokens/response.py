@@ -77,12 +77,6 @@ def is_bearer(response: TokenResponse) -> bool:
 def bearer_token(response: TokenResponse) -> str:
     """Return the access token if it can be used as a Bearer token.
 
-    Args:
-        response: the token response.
-
-    Returns:
-        The token.
-
     Raises:
         UnusableAnswerError: it is of another type, and must not be used without understanding that (RFC 6749 section
             7.1).
@@ -135,14 +129,7 @@ def _without_echoes(value: Any, secrets: Secrets) -> Any:
 
 
 def token_response(members: Mapping[str, Any], requested_at: int) -> TokenResponse:
-    """Read the members of a successful answer (RFC 6749 section 5.1).
-
-    Args:
-        members: the answer, now or from the cache.
-        requested_at: when the request was sent, in seconds since the epoch.
-
-    Returns:
-        The token response.
+    """Read the members of a successful answer (RFC 6749 section 5.1), now or from the cache.
 
     Raises:
         ValueError: there is no access token, or one that cannot be one; the message says which.
@@ -182,13 +169,7 @@ def _seconds(value: object) -> int | None:
 
 
 def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
-    """Emit the step for a token response, and warn of a smaller scope, another type or an unknown life.
-
-    Args:
-        response: the token response.
-        asked: the scope that was asked for.
-        run: how the run goes.
-    """
+    """Emit the step for a token response, and warn of a smaller scope, another type or an unknown life."""
     beside = {name: response.members.get(name) for name in ("refresh_token", "id_token")}
     run.emit(
         TokenReceived(
@@ -217,9 +198,7 @@ def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
 def not_granted(response: TokenResponse, asked: tuple[str, ...]) -> list[str]:
     """Return the scopes that were asked for, and that the answer shows were not granted.
 
-    Args:
-        response: the answer. Without a scope it has what was asked for (RFC 6749 section 5.1).
-        asked: the scopes.
+    An answer without a scope grants what was asked for (RFC 6749 section 5.1).
     """
     if response.scope is None:
         return []
