@@ -360,7 +360,7 @@ def check_claims(claims: Mapping[str, Any]) -> None:
 
 
 # OpenID Connect Discovery 1.0 section 4 puts it behind the issuer's path, RFC 8414 section 3 before it.
-_DISCOVERY_DOCUMENT = re.compile(
+_DISCOVERY_DOCUMENT = (
     r"(?P<host>https?://[^/?]+)(?P<path>[^?]*?)/\.well-known/(?:openid-configuration|oauth-authorization-server)"
     r"(?P<after>/[^?]+?)?/?(?:\?.*)?"
 )
@@ -402,7 +402,7 @@ def check_url(url: str, what: str) -> str:
             f"{what} {shown!a} cannot be used: {'; '.join(faults)}",
             hint="write it as the provider documents it, with https://; http:// is for localhost alone",
         )
-    document = _DISCOVERY_DOCUMENT.fullmatch(url)
+    document = re.fullmatch(_DISCOVERY_DOCUMENT, url) if "/.well-known/" in url else None
     if document is not None:
         issuer = document["host"] + document["path"] + (document["after"] or "")
         raise ConfigurationError(

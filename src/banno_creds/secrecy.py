@@ -39,7 +39,7 @@ _JWK = _Lazy(r"[\"']kty\\*[\"']\s*:")
 _PRIVATE_MEMBER = _Lazy(r"[\"'][dk]\\*[\"']\s*:\s*\\*[\"'][A-Za-z0-9+/_-]{8,}")
 _PUTTY = _Lazy("PuTTY-User-Key-File-[0-9]+:")
 # What is none of these is no key: most texts are done with here.
-_SUSPECT = _Lazy(r"PRIVATE|PuTTY|RSAKeyValue|kty|[A-Za-z0-9+/_=:\\%-]{40}", re.IGNORECASE)
+_SUSPECT = _Lazy(r"PRIVATE[^-_.]{0,16}KEY|PuTTY|RSAKeyValue|kty|[A-Za-z0-9+/_=:\\%-]{40}", re.IGNORECASE | re.DOTALL)
 _BLANKS = _Lazy(r"[\s:]+")
 
 # An ASN.1 sequence that begins with a version: PKCS #8 (RFC 5958), PKCS #1 (RFC 8017), SEC 1 (RFC 5915).

@@ -140,7 +140,7 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
             name = str(option.envvar)
         message = error.message.rstrip(".").replace("a valid float", "a number")
         message = re.sub("a valid integer( range)?$", "a whole number", message)
-        seconds = _WITH_A_UNIT.match(message)
+        seconds = re.match(_WITH_A_UNIT, message)
         near = getattr(error, "near", None)
         if seconds and option.metavar == "SECONDS":
             near = f"{int(seconds[1]) * {'s': 1, 'm': 60, 'h': 3600}[seconds[2]]}; it is in seconds"
@@ -167,7 +167,7 @@ def _or_a_profile(context: click.Context, hint: str) -> str:
 
 
 _MOST_NAMES = 5
-_WITH_A_UNIT = re.compile(r"'(\d+) ?(s|m|h)(?:ecs?|econds?|ins?|inutes?|rs?|ours?)?' ")
+_WITH_A_UNIT = r"'(\d+) ?(s|m|h)(?:ecs?|econds?|ins?|inutes?|rs?|ours?)?' "
 
 
 def _bug(bug: Exception) -> BannoCredsError:

@@ -198,7 +198,7 @@ def advised(refusal: RefusedError, authentication: Authentication, form: Form) -
     sent = dict(form)
     if "client_id" not in sent:
         add = f"add {setting('client_id_in_body')}:"
-        if _MISSING_CLIENT_ID.search(" ".join((refusal.marked.message, *refusal.marked.details))):
+        if re.search(_MISSING_CLIENT_ID, " ".join((refusal.marked.message, *refusal.marked.details))):
             return refusal.but(hint=f"{add} this server wants the client ID in the form too")
         if refusal.error is None and refusal.status == 400 and "code" in sent:
             return refusal.but(hint=f"{refusal.marked.hint}; or {add} a few servers want the client ID beside a code")
@@ -214,12 +214,11 @@ def advised(refusal: RefusedError, authentication: Authentication, form: Form) -
 
 
 # Words such as "client_id is missing", "Missing required parameter: client_id" or "no client_id".
-_MISSING_CLIENT_ID = re.compile(
-    r"\b(?:missing|required|requires|must (?:have|include|contain|provide))\b.{0,40}\bclient[_ ]?id\b"
+_MISSING_CLIENT_ID = (
+    r"(?i)\b(?:missing|required|requires|must (?:have|include|contain|provide))\b.{0,40}\bclient[_ ]?id\b"
     r"|\b(?:no|without)(?: an?| the)? client[_ ]?id\b(?! matches| with)"
     r"|\bclient[_ ]?id\b.{0,40}\b(?:missing|required|not (?:given|present|provided|specified|set|sent)|absent|empty"
-    r"|must be (?:given|present|provided|specified|sent))\b",
-    re.IGNORECASE,
+    r"|must be (?:given|present|provided|specified|sent))\b"
 )
 
 

@@ -38,18 +38,17 @@ _OAUTH_CODES = frozenset(
 _KINDS = {"text/html": "HTML", "application/xhtml+xml": "HTML", "text/plain": "text"}
 _MOST_WORDS = 200
 _MOST_HTML = 50_000
-_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
-_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(head|script|style|title)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[^>]*(?:>|\Z)")
-_REFERENCE = re.compile(
-    r"\b(?:reference|support|incident|request|ray)\s?(?:id\b|number\b|#)[^0-9a-f]{0,9}\S{4,60}", re.IGNORECASE
-)
+# As text: `re` compiles each when an answer first needs it, which most runs never do.
+_TITLE = r"(?i)<title[^>]{0,200}>([^<]{0,400})"
+_UNSEEN = r"(?is)<!--.*?(?:-->|\Z)|<(head|script|style|title)\b.*?(?:</\1\s*>|\Z)"
+_TAG = r"<[^>]*(?:>|\Z)"
+_REFERENCE = r"(?i)\b(?:reference|support|incident|request|ray)\s?(?:id\b|number\b|#)[^0-9a-f]{0,9}\S{4,60}"
 
 # What some servers put before JSON, so that a browser does not run it.
-_GUARD = re.compile(r"(?:\)\]\}'|while ?\(1\);|for ?\(;;\);),?")
+_GUARD = r"(?:\)\]\}'|while ?\(1\);|for ?\(;;\);),?"
 _AROUND = "\ufeff \t\r\n\0"
-_FORM = re.compile(r"[\w.%~-]+=[^&\s]*(?:&[\w.%~-]+=[^&\s]*)*")
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?(iso-8859-\d\d?|latin-?1|windows-125\d)\b", re.IGNORECASE)
+_FORM = r"[\w.%~-]+=[^&\s]*(?:&[\w.%~-]+=[^&\s]*)*"
+_CHARSET = r"(?i)charset\s*=\s*[\"']?(iso-8859-\d\d?|latin-?1|windows-125\d)\b"
 
 # Members in which servers say what is wrong, in lower case and without "_" and "-", the most telling first.
 _CODE_MEMBERS = ("error", "errorcode", "code", "errcode", "errorid")
@@ -58,7 +57,7 @@ _WORD_MEMBERS = (
     *("description", "reason", "faultstring", "developermessage", "usermessage", "cause"),
 )
 _NESTED_MEMBERS = ("errors", "errorcauses", "fault", "response")
-_PARAMETER = re.compile(r'\b([a-z_]+)\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)  # of WWW-Authenticate
+_PARAMETER = r'(?i)\b([a-z_]+)\s*=\s*"((?:[^"\\]|\\.)*)"'  # of WWW-Authenticate
 
 
 def read_object(answer: Answer, hints: Mapping[str, str], endpoint: str = TOKEN_ENDPOINT) -> dict[str, Any]:
@@ -122,20 +121,20 @@ def _text_of(answer: Answer) -> tuple[str, bool]:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
-        named = _CHARSET.search(answer.headers.get("content-type", ""))
+        named = re.search(_CHARSET, answer.headers.get("content-type", ""))
         try:
             text = content.decode(named[1] if named else "utf-8", "replace")
         except LookupError:
             text = content.decode("utf-8", "replace")
         is_whole = False
     text = text.strip(_AROUND)
-    guard = _GUARD.match(text)
+    guard = re.match(_GUARD, text)
     return (text[guard.end() :].strip(_AROUND) if guard else text), is_whole
 
 
 def _form(text: str) -> dict[str, Any] | None:
     """Read a form, which a few servers answer with; None if it is none, or neither a token's nor an error's."""
-    if not _FORM.fullmatch(text):
+    if not re.fullmatch(_FORM, text):
         return None
     from urllib.parse import parse_qsl
 
@@ -280,9 +279,8 @@ def _sentences(value: object, depth: int = 0) -> list[str]:
 
 def _said_in_challenge(answer: Answer) -> _Said:
     """Return the error in ``WWW-Authenticate`` (RFC 6750 section 3)."""
-    named = {
-        name.lower(): value for name, value in _PARAMETER.findall(answer.headers.get("www-authenticate", "")[:2000])
-    }
+    header = answer.headers.get("www-authenticate", "")[:2000]
+    named = {name.lower(): value for name, value in re.findall(_PARAMETER, header)}
     return _Said(named.get("error", ""), named.get("error_description", ""))
 
 
@@ -295,13 +293,13 @@ def _words_of_text(text: str, answer: Answer) -> str:
     if _KINDS.get(answer.media_type) != "HTML" and not (is_error and text.startswith("<")):
         is_text = answer.media_type == "text/plain" or (is_error and "\ufffd" not in text and "\0" not in text)
         return _sentence(text.partition("\n")[0], answer) if is_text else ""
-    found = _TITLE.search(text)
+    found = re.search(_TITLE, text)
     title = _visible(found[1]) if found else ""
-    page = _sentence(_visible(_UNSEEN.sub(" ", text)), answer)
+    page = _sentence(_visible(re.sub(_UNSEEN, " ", text)), answer)
     # A page often begins with its title once more.
     page = page.removeprefix(title).strip()
     # The reference that a firewall's operator asks for is often at the end, and would be cut off.
-    reference = _REFERENCE.search(page)
+    reference = re.search(_REFERENCE, page)
     if reference and len(title) + reference.end() > _MOST_WORDS - 10:
         page = f"{reference[0]} — {page}"
     return " — ".join(filter(None, (title, page)))
@@ -310,7 +308,7 @@ def _words_of_text(text: str, answer: Answer) -> str:
 def _visible(html: str) -> str:
     from html import unescape
 
-    return " ".join(unescape(_TAG.sub(" ", html)).split())
+    return " ".join(unescape(re.sub(_TAG, " ", html)).split())
 
 
 def _sentence(text: str, answer: Answer) -> str:

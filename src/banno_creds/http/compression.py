@@ -17,15 +17,15 @@ GZIP = b"\x1f\x8b"
 _KNOWN = ("gzip", "x-gzip", "deflate")
 _MOST_CODINGS = 4
 # Nothing, and what belongs into other headers: character sets, transfer encodings.
-_NO_CODING = re.compile(r"|identity|none|binary|[78]bit|utf-?8|us-ascii|iso-8859-\d+|(?:aws-)?chunked")
+_NO_CODING = r"|identity|none|binary|[78]bit|utf-?8|us-ascii|iso-8859-\d+|(?:aws-)?chunked"
 # Text has no other control characters; a compressed body has some in its first bytes, but for a very rare one.
-_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_NO_TEXT = rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]"
 
 
 def codings(headers: Mapping[str, str]) -> list[str]:
     """Return the names in ``Content-Encoding``, but for those that mean that nothing was done."""
     named = (name.strip().lower() for name in headers.get("content-encoding", "").split(","))
-    return [name for name in named if not _NO_CODING.fullmatch(name)][:_MOST_CODINGS]
+    return [name for name in named if not re.fullmatch(_NO_CODING, name)][:_MOST_CODINGS]
 
 
 def inflate(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
@@ -43,7 +43,7 @@ def inflate(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
         return
     bits = _window(head, coding)
     if bits is None:
-        if coding in _KNOWN or _NO_TEXT.search(head[:_CHUNK_BYTES]):
+        if coding in _KNOWN or re.search(_NO_TEXT, head[:_CHUNK_BYTES]):
             raise zlib.error
         yield head
         yield from chunks
@@ -66,6 +66,6 @@ def _window(head: bytes, coding: str) -> int | None:
             return zlib.MAX_WBITS | 16
         if head[0] & 15 == 8 and (head[0] << 8 | head[1]) % 31 == 0:
             return zlib.MAX_WBITS
-        if coding == "deflate" and _NO_TEXT.search(head[:_CHUNK_BYTES]):
+        if coding == "deflate" and re.search(_NO_TEXT, head[:_CHUNK_BYTES]):
             return -zlib.MAX_WBITS  # without zlib's header, as some servers understand RFC 9110 section 8.4.1.2
     return None
