@@ -45,7 +45,6 @@ def main() -> None:
 
 def record() -> str:
     """Run the commands against the sandbox, each in a pseudo-terminal, and return what a person would see."""
-    seen = []
     with TemporaryDirectory() as name:
         folder = Path(name)
         programs = folder / "bin"
@@ -73,11 +72,12 @@ def record() -> str:
             try:
                 assert sandbox.stdout is not None  # noqa: S101 - for the type checker: it was asked for
                 environment["BANNO_CREDS_TOKEN_ENDPOINT"] = sandbox.stdout.readline().split()[-1]
-                for command in SHOWN:
-                    seen.append(f"\x1b[90m$\x1b[0m \x1b[1m{command}\x1b[0m\n{run(command, folder, environment)}")
+                return "\n".join(
+                    f"\x1b[90m$\x1b[0m \x1b[1m{command}\x1b[0m\n{run(command, folder, environment)}"
+                    for command in SHOWN
+                )
             finally:
                 sandbox.terminate()
-    return "\n".join(seen)
 
 
 def run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
