@@ -79,7 +79,7 @@ def _name(char: str) -> str:
 _NOT_FILLED_IN = (
     r"<.*>|\[.*\]|\(.*\)|\{.*\}|#\{.*\}#?|\$\w+|%\w+%|!\w+!|@\w+@|__+\w+__+"
     r"|.*(?:\$\{.*\}|\$\(.*\)|\{\{.*\}\}).*"
-    r"|[*\u2022?_-]+|\.{2,}|\u2026"
+    r"|[*\u2022?]+|[_-]{3,}|\.{2,}|\u2026"
     r"|(?:(?:your|the|my|some|an?|insert|enter|put|paste|replace(?:[-_ ]?with)?|example|sample|dummy|test)[-_ ]?)*"
     r"(?:WHAT)(?:[-_ ]?(?:(?:goes[-_ ]?)?here|value|placeholder))*"
     r"|your[-_ ].*|(?:insert|enter|put|paste)[-_ ].*[-_ ]here|replace[-_ ]?with[-_ ].*"

@@ -106,13 +106,13 @@ def test_nobody_is_signed_out_where_the_browser_could_not_come_back(
     assert (len(kept()), len(tool.browser.addresses)) == (1, 1)
 
 
-def test_browser_that_does_not_come_back_from_the_logout_is_exit_5(
+def test_browser_that_does_not_come_back_from_the_logout_is_a_warning(
     tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("banno_creds.cli.logout.show", lambda *_, **__: True)
     uri = urlsplit(tool.redirect_uri)._replace(path="/out").geturl()
     result = tool.run("logout", "--post-logout-redirect-uri", uri, "--wait", "1")
-    assert result.code == 5
+    assert result.code == 0
     said = one_line(result.stderr)
     assert "did not come back within 1 s" in said
     assert "nobody signed in" not in said

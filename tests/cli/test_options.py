@@ -571,14 +571,14 @@ def test_who_is_to_paste_something_is_told_so(
     assert capsys.readouterr().err == "Reading the private key: paste it, then press Ctrl-D.\n"
 
 
-@pytest.mark.parametrize("typed", ["wörds", "w\udcff"])
-def test_at_a_terminal_a_passphrase_is_asked_for(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+@pytest.mark.parametrize("typed", ["wörds".encode(), b"w\xff"])
+def test_at_a_terminal_a_passphrase_is_asked_for(monkeypatch: pytest.MonkeyPatch, typed: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", _Terminal(io.BytesIO()))
     monkeypatch.setattr(sys, "stderr", _Terminal(io.BytesIO()))
-    monkeypatch.setattr(click, "prompt", lambda *_, **__: typed)
+    monkeypatch.setattr("banno_creds.cli.hidden.ask", lambda _: typed)
     ask = passphrase(None, StandardInput())
-    if typed == "wörds":
-        assert ask() == "wörds".encode()
+    if typed == "wörds".encode():
+        assert ask() == typed
     else:
         with pytest.raises(ConfigurationError, match="is not text as this terminal should send it"):
             ask()

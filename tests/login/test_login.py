@@ -1345,8 +1345,6 @@ def test_without_a_home_nothing_is_kept_and_the_token_still_given(tool: Tool, pr
 def test_address_is_shown_where_no_browser_can_be_opened(
     tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import webbrowser
-
     from banno_creds.cli.browser import show
     from banno_creds.cli.report import Report
 
@@ -1354,17 +1352,13 @@ def test_address_is_shown_where_no_browser_can_be_opened(
     monkeypatch.setenv("DISPLAY", ":9")
     monkeypatch.delenv("BROWSER", raising=False)
 
-    def none(*_: object, **__: object) -> None:
-        raise webbrowser.Error("could not locate runnable browser")
-
     def failing(*_: object, **__: object) -> None:
         raise OSError(2, "No such file")
 
     with monkeypatch.context() as patch:
-        patch.setattr(webbrowser, "get", none)
+        patch.setenv("PATH", "")
         assert show(f"{provider.issuer}/auth?one", Report(), opens=True) is False
     with monkeypatch.context() as patch:
-        patch.setattr(webbrowser, "get", lambda: None)
         patch.setattr(subprocess, "Popen", failing)
         assert show(f"{provider.issuer}/auth?two", Report(), opens=True) is False
     shown = capsys.readouterr()

@@ -191,7 +191,7 @@ def test_client_of_a_file_has_what_signing_people_in_needs(clients: Path) -> Non
         institution_id=web.institution_id,
         account_id=web.account_id,
     )
-    assert (both.client_secret, both.public_key) == ("s3cret", public_pem(ec_key()))
+    assert (both.client_secret, both.public_key) == ("s3cret", public_pem(ec_key()).encode())
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def test_a_rule_that_fails_is_the_cause_with_what_was_received_and_expected_and_
     assert message == MESSAGE
     assert cause.startswith(f'    assertion.aud.mismatch: received "aud" "{server.url}/"')
     assert f'; expected "{server.url}"' in cause
-    assert hint.startswith("    Next: set aud to the URL that the token request goes to, to the character")
+    assert hint.startswith("    Next: set aud to the exact URL that the token request goes to")
     assert hint.endswith("; to look at all of it:")
     words = ["banno-creds", "doctor", *client[:4], "--aud", f"{server.url}/", *client[4:]]
     assert doctors == f"    {shlex.join(words)}"
@@ -665,7 +665,7 @@ def test_a_program_is_told_of_the_rule_that_fails(
     with pytest.raises(RefusedError) as refused:
         fetch(replace(config, aud="http://localhost/token"))
     assert refused.value.details[1].startswith("assertion.aud.mismatch: received ")
-    assert str(refused.value.hint).startswith("set aud to the URL that the token request goes to")
+    assert str(refused.value.hint).startswith("set aud to the exact URL that the token request goes to")
     assert str(refused.value.hint).endswith("; to look at all of it: banno-creds doctor")
     assert (refused.value.error, refused.value.rule) == ("invalid_client", "assertion.aud.mismatch")
     assert len(server.requests) == 1

@@ -121,7 +121,8 @@ def check_characters(context: click.Context, typed: Sequence[str]) -> None:
                     f"behind {meant} stands no ordinary blank: {_character(odd)}",
                     hint=f"type it again: {meant} {_metavar(options.get(meant))}".rstrip(),
                 )
-        if word.kind == "argument":
+        # These take off what was pasted with their argument.
+        if word.kind == "argument" and context.command.name not in ("decode", "explain", "lint-assertion"):
             check_value("an argument", text)
 
 
