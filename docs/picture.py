@@ -26,20 +26,22 @@ if TYPE_CHECKING:
 
 COLUMNS, WIDTH, HEIGHT = 88, 8.4, 18  # of a line in characters, of a character in pixels
 MARGIN, BAR = 16, 36
+_GREY = "#9a9a9a"  # for ANSI's colour 8: the theme's own is too dark to read
 CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 
-# The sandbox has the key of the first command, and another one than that of the second.
+# The sandbox has the key of the first command, and not that of the others.
 SHOWN = (
     f"banno-creds client-assertion --client-id {CLIENT_ID} \\\n    --private-key private.pem > token.json",
-    "banno-creds doctor --private-key new.pem --registered public.pem | sed -n '/^What to/,$p'",
+    "banno-creds token --private-key new.pem 2>&1 | head -n 1",
+    "banno-creds doctor --private-key new.pem --registered public.pem | grep -m 1 -A 3 ✗",
 )
 
 
 def main() -> None:
     """Write the picture beside this file."""
-    lines = list(Text.from_ansi(record()).split("\n", allow_blank=True))
-    while not lines[-1]:
-        lines.pop()
+    console = Console(width=COLUMNS)
+    text = Text.from_ansi(record().rstrip())
+    lines = [row for line in text.split("\n", allow_blank=True) for row in line.wrap(console, COLUMNS)]
     Path(__file__).with_name("demo.svg").write_text("\n".join(drawn(lines)) + "\n", encoding="utf-8")
 
 
@@ -137,7 +139,7 @@ def looks(style: Style | None) -> str:
     """Return a style as attributes of SVG."""
     colour = THEME.foreground_color.hex
     if style is not None and style.color is not None:
-        colour = style.color.get_truecolor(THEME).hex
+        colour = _GREY if style.color.number == 8 else style.color.get_truecolor(THEME).hex
     attributes = f'fill="{colour}"'
     if style is not None and style.bold:
         attributes += ' font-weight="bold"'
