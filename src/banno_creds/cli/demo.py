@@ -56,6 +56,8 @@ def command() -> None:
             _type(report, folder, "decode", "--file", "token.json", "--issuer", issuer, "--audience", CLIENT_ID)
     report.chapter("That was all of it. With a bank, the first step is the same:")
     report.typed(f"{_program()} keygen")
+    report.chapter("And where its server says no more than \"client authentication failed\":")
+    report.typed(f"{_program()} doctor")
 
 
 def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> None:
