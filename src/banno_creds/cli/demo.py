@@ -56,7 +56,7 @@ def command() -> None:
             _type(report, folder, "decode", "--file", "token.json", "--issuer", issuer, "--audience", CLIENT_ID)
     report.chapter("That was all of it. With a bank, the first step is the same:")
     report.typed(f"{_program()} keygen")
-    report.chapter("And where its server says no more than \"client authentication failed\":")
+    report.chapter('And where its server says no more than "client authentication failed":')
     report.typed(f"{_program()} doctor")
 
 
