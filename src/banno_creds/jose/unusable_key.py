@@ -108,11 +108,6 @@ def is_openssh_public(text: bytes, found: Sequence[Block] = ()) -> bool:
     return text.startswith(_OPENSSH_PUBLIC) or any(block.label == _SSH2 for block in found)
 
 
-def kinds_of(found: Sequence[Block]) -> list[str]:
-    """Name what is in the blocks of PEM, by what they hold, or else by their labels."""
-    return sorted({block.kind or block.label.decode("ascii") for block in found})
-
-
 def no_private_key(text: bytes, found: Sequence[Block], halves: Sequence[bytes], origin: str) -> KeyLoadError:
     """Describe an undressed text without a whole private key in PEM, by its blocks and the labels of halves."""
     if not text:

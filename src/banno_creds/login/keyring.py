@@ -27,7 +27,6 @@ SERVICE = "banno-creds"
 # The package keyring recommends this. Backends below it keep nothing, or keep it in clear.
 _LEAST_PRIORITY = 1
 
-_LATE = threading.Event()  # set once it did not answer: this process does not wait for it again
 _SILENT_SECONDS = 2.0
 _MOST_SECONDS = 30.0
 _SLICE_SECONDS = 0.2  # Windows notices Ctrl-C only between two waits
