@@ -48,8 +48,10 @@ def sentence(message: str) -> str:
 # --- What cannot be seen, and what was never filled in --------------------------------------------------------------
 
 _NAMES = {"\n": "a line end", "\r": "a carriage return (CR)", "\t": "a tab", " ": "a blank"}
-_QUOTES = "\"'`\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e"
-_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+# What text programs make of hyphens and quotation marks.
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d"
+CURLY_QUOTES = "\u00ab\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2032\u2033\u2039\u203a"
+_QUOTES = "\"'`" + CURLY_QUOTES
 
 
 def unseen(text: str) -> str | None:
@@ -62,7 +64,7 @@ def unseen(text: str) -> str | None:
     for verb, char in (("ends", text[-1:]), ("begins", text[:1])):
         if char and char in _QUOTES:
             return f"it {verb} with a quotation mark"
-    odd = (char for char in text if not char.isprintable() or char in _DASHES or (char in _QUOTES and char > "~"))
+    odd = (char for char in text if not char.isprintable() or char in DASHES or char in CURLY_QUOTES)
     return next((f"it has {_name(char)} in it" for char in odd), None)
 
 

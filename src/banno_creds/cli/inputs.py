@@ -155,11 +155,9 @@ def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None =
 
     def ask() -> bytes | None:
         if file is not None and profile is not None and not os.path.exists(file):  # noqa: PTH110 - as above
-            raise ConfigurationError(
-                "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
-                hint="passphrase_file names a file, counted from the folder of config.toml, and never the passphrase",
-                details=(profile.where,),
-            )
+            from banno_creds.profiles.lookup import no_passphrase_file
+
+            raise no_passphrase_file(profile.where)
         if file is not None:
             return read_passphrase(file, stdin)
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():

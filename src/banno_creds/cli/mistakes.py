@@ -15,6 +15,7 @@ import click
 from banno_creds.cli import synonyms
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
+from banno_creds.text import CURLY_QUOTES, DASHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +25,7 @@ T = TypeVar("T")
 # What is no value but a secret, and so never an argument.
 _FILES_OF_SECRETS = ("--passphrase-file", "--client-secret-file")
 
-_HYPHENS = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d\u00ad"
-_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a\u2033\u2032"
+_HYPHENS = f"-{DASHES}\u00ad"
 _UNSEEN = ("Zs", "Zl", "Zp", "Cf")  # the categories of blanks and of characters without a width
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MOST_CHARACTERS = 150  # of a command line in a hint
@@ -143,7 +143,7 @@ def key_as_argument(given: str) -> ConfigurationError:
 
 def check_value(name: str, value: str) -> None:
     """Refuse a value in a text program's quotes, or with a blank at an end that cannot be seen; it is not shown."""
-    if value[:1] in _QUOTES and value:
+    if value[:1] in CURLY_QUOTES and value:
         raise ConfigurationError(
             f"{name} begins with a quote from a text program: {_character(value[0])}",
             hint="type it again, in ' or \" or without quotes",

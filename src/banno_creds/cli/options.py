@@ -18,7 +18,6 @@ from banno_creds.cli.parameters import (
     CONFIG_FILE,
     NAMED,
     PROFILE,
-    WARNED,
     Choice,
     Declaration,
     F,
@@ -28,8 +27,8 @@ from banno_creds.cli.parameters import (
     complete_file,
     complete_profile,
     option,
+    warn,
 )
-from banno_creds.cli.report import Report
 from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
@@ -76,8 +75,7 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
     if profile is not None:
         context.meta[PROFILE] = profile
         for message, hint in profile.warnings:
-            Report().warning(message, hint)
-            context.meta[WARNED] = True
+            warn(context, message, hint)
         if context.get_parameter_source("profile") is ParameterSource.COMMANDLINE:
             context.meta[NAMED] = True
         # A table becomes pairs, as the option gives them.

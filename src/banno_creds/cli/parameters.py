@@ -217,8 +217,13 @@ def _name_overruled_variables(context: click.Context) -> None:
     if names:
         verb = "is" if len(names) == 1 else "are"
         named = f"--profile {context.meta[PROFILE].name} comes before variables"
-        Report().warning(f"{', '.join(names)} {verb} set and not used: {named}")
-        context.meta[WARNED] = True
+        warn(context, f"{', '.join(names)} {verb} set and not used: {named}")
+
+
+def warn(context: click.Context, message: str, hint: str | None = None) -> None:
+    """Warn, and note that: a run that warns is not given again from memory."""
+    Report().warning(message, hint)
+    context.meta[WARNED] = True
 
 
 def spelling(context: click.Context | None) -> Callable[[str], str]:

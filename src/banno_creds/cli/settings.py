@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_source, passphrase
-from banno_creds.cli.parameters import GIVEN, PROFILE, VARIABLES_CHECKED, WARNED, held, overrules, spelling
+from banno_creds.cli.parameters import GIVEN, PROFILE, VARIABLES_CHECKED, held, overrules, spelling, warn
 from banno_creds.cli.report import Report
 from banno_creds.config import (
     CLIENT_AUTHENTICATIONS,
@@ -101,12 +101,12 @@ def credentials(context: click.Context, values: Mapping[str, Any], report: Repor
         if name == "scope" and session is not None and set(" ".join(values[name]).split()) == set(session.scope):
             continue  # the same value as at the login
         option = next(parameter for parameter in context.command.params if parameter.name == name)
-        Report().warning(
+        warn(
+            context,
             f"{option.opts[0] if source is ParameterSource.COMMANDLINE else option.envvar} has no effect here: the "
             "token is that of a login",
             f"sign in again with it, or sign out first: {store.owner.logout}",
         )
-        context.meta[WARNED] = True
     return SignedIn(persons_client(context, values), store)
 
 
@@ -126,11 +126,11 @@ def _warn_of_the_end(context: click.Context, store: SessionStore, ended: int) ->
 
     profile = store.owner.profile
     keep = "set BANNO_CREDS_AS" if profile is None else f"banno-creds profile set {profile} --as …"
-    Report().warning(
+    warn(
+        context,
         f"this is the application's own token: the login of {store.owner.words} ended at {utc(ended)}",
         f"say which is meant: --as application or --as person; for good: {keep}",
     )
-    context.meta[WARNED] = True
 
 
 def tell_whose(context: click.Context, values: Mapping[str, Any], store: SessionStore, report: Report) -> None:
@@ -284,8 +284,7 @@ def _warn_of_unknown_variables(context: click.Context) -> None:
         word = name.removeprefix(_PREFIX)
         near = get_close_matches(word, [other.removeprefix(_PREFIX) for other in known], 1, 0.7)
         meant = _MEANT.get(word) or next(iter(near), None)
-        Report().warning(f"{name} means nothing here", f"did you mean {_PREFIX}{meant}?" if meant else None)
-        context.meta[WARNED] = True
+        warn(context, f"{name} means nothing here", f"did you mean {_PREFIX}{meant}?" if meant else None)
 
 
 _PREFIX = "BANNO_CREDS_"

@@ -28,12 +28,18 @@ def codings(headers: Mapping[str, str]) -> list[str]:
     return [name for name in named if not re.fullmatch(_NO_CODING, name)][:_MOST_CODINGS]
 
 
-def inflate(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
-    """Undo one coding as the body comes; even a bomb is never held in memory.
+def inflate(chunks: Iterator[bytes], named: list[str]) -> Iterator[bytes]:
+    """Undo these codings, the last one first, as the body comes; even a bomb is never held in memory.
 
     A coding that is not known here may be none, such as ``utf-8``: then a text is passed on as it is. What can be
     neither decompressed nor read as it is raises zlib.error.
     """
+    for coding in reversed(named):
+        chunks = _inflate(chunks, coding)
+    return chunks
+
+
+def _inflate(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
     head = b""
     for chunk in chunks:
         head += chunk

@@ -201,10 +201,7 @@ class StreamedAnswer:
         Raises:
             NetworkError: it broke off, it paused for longer than the time allowed, or it cannot be decompressed.
         """
-        chunks = self._read()
-        for coding in reversed(codings(self.headers)):
-            chunks = inflate(chunks, coding)
-        return self._readable(chunks)
+        return self._readable(inflate(self._read(), codings(self.headers)))
 
     def close(self) -> None:
         """Close the connection, even if the body was not read."""
@@ -469,12 +466,9 @@ def _read(response: httpx.Response, url: str) -> bytes:
     if not named:
         return bytes(content)
     # No compression was asked for, but some gateways compress all answers.
-    chunks: Iterator[bytes] = iter([bytes(content)])
-    for coding in reversed(named):
-        chunks = inflate(chunks, coding)
     inflated = bytearray()
     try:
-        for chunk in chunks:
+        for chunk in inflate(iter([bytes(content)]), named):
             inflated += chunk
             if len(inflated) > MOST_ANSWER_BYTES:
                 raise faults.too_large(url, status, MOST_ANSWER_BYTES)

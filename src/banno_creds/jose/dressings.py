@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 from banno_creds.jose.der import kind_of, only
 from banno_creds.storage.secret_files import as_utf8
+from banno_creds.text import CURLY_QUOTES, DASHES
 
 _MOST_LAYERS = 4  # base64 in a secret, of base64 by hand, of a file: more is no accident
 
 # Patterns that most keys do not need are compiled when they are first used: that takes longer than reading a key.
 
-# Hyphens, and what mails and word processors make of them.
-_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d"
+_DASHES = "-" + DASHES
 _MARK = rf"(BEGIN|END)\s([A-Z0-9 ]{{1,60}}?)\s?[{_DASHES}]{{1,5}}"
 _MOST_DASHES = 20
 _BLOCK_MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]{1,60})-----")
-_QUOTES = "\"'`\u2018\u2019\u201c\u201d"
+_QUOTES = "\"'`" + CURLY_QUOTES
 _ESCAPE = rb"\\+(?:u00([0-9A-Fa-f]{2})|[nrt/]?)"
 _ESCAPED = {b"n": b"\n", b"t": b" ", b"/": b"/"}
 _PERCENT = rb"BEGIN(?:%20|\+)"
@@ -93,6 +93,12 @@ def looks_like_key(text: bytes) -> bool:
 def is_der(content: bytes) -> bool:
     """Return whether it starts with a DER SEQUENCE: its tag, which is also the digit 0, and a possible length."""
     return content[:1] == b"0" and len(content) > 1 and (content[1] >= 0x80 or len(content) == 2 + content[1])
+
+
+def der_block(data: bytes) -> Block:
+    """Return DER as a block without a label; what follows its first element is left out."""
+    data = only(data)
+    return Block(b"", b"", b"", data, kind_of(data))
 
 
 def blocks(text: bytes) -> tuple[list[Block], list[bytes]]:

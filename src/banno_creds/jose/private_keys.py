@@ -14,7 +14,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from banno_creds.errors import KeyLoadError, PassphraseError
 from banno_creds.jose import der, unusable_key
 from banno_creds.jose.der import MOST_RSA_BITS
-from banno_creds.jose.dressings import Block, blocks, decoded, is_der, undress
+from banno_creds.jose.dressings import Block, blocks, decoded, der_block, is_der, undress
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.jose.jwk import mended
 from banno_creds.jose.libraries import UnreadableError, read_by
@@ -124,8 +124,7 @@ def _told(form: str, encrypted: bool) -> tuple[str, ...]:  # noqa: FBT001 - priv
 def _only_private_block(text: bytes, origin: str) -> Block:
     """Return the one private key in PEM or DER."""
     if is_der(text):
-        data = der.only(text)
-        block = Block(b"", b"", b"", data, der.kind_of(data))
+        block = der_block(text)
         if not _is_private(block):
             raise unusable_key.not_a_der_key(block.kind, origin)
         return block

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 from banno_creds.jose import der
 from banno_creds.jose.der import MOST_RSA_BITS
-from banno_creds.jose.dressings import Block, blocks, is_der, undress
+from banno_creds.jose.dressings import Block, blocks, der_block, is_der, undress
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.jose.libraries import UnreadableError, read_by
 from banno_creds.storage.secret_files import MOST_BYTES, as_utf8
@@ -83,8 +83,7 @@ def read_public_keys(content: bytes) -> PublicKeys:
         return PublicKeys(jwks=members if "keys" in members else {"keys": [members]}, is_mended=is_mended)
     found, halves = blocks(text)
     if is_der(text):
-        data = der.only(text)
-        found, halves = [Block(b"", b"", b"", data, der.kind_of(data))], []
+        found, halves = [der_block(text)], []
     is_private = any(_is_private(block) for block in found) or any(b"PRIVATE KEY" in label for label in halves)
     keys: tuple[Found, ...] = ()
     for key in _keys_in(found):
@@ -97,10 +96,7 @@ def read_public_keys(content: bytes) -> PublicKeys:
 def certificates_in(content: bytes) -> list[bytes]:
     """Return the certificates in a file, in DER: from PEM, DER or PKCS #7, dressed as keys are."""
     text = undress(content)
-    found = blocks(text)[0]
-    if is_der(text):
-        data = der.only(text)
-        found = [Block(b"", b"", b"", data, der.kind_of(data))]
+    found = [der_block(text)] if is_der(text) else blocks(text)[0]
     inside = [der.certificates_in(block.der) if block.kind == der.PKCS7 else [block.der] for block in found]
     return [each for certificates in inside for each in certificates if der.kind_of(each) == der.CERTIFICATE]
 

@@ -14,6 +14,8 @@ from banno_creds.steps import Run
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from banno_creds.client_authentication.methods import Authentication
     from banno_creds.login.refresh_token import SignedIn
     from banno_creds.login.session import Provider, Session
@@ -44,55 +46,59 @@ def log_out(
     store = signed_in.store
     with store.locked(signed_in.timeout, run.sleep):
         earlier = store.read_any()
-        try:
-            session = store.read()
-        except ConfigurationError:
-            if not only_here:
-                raise
-            store.forget(run)
-            forget_in(cache, earlier, run)
-            return None
-        if session is None:
-            raise store.missing()
 
         def forget() -> None:
             store.forget(run)
             forget_in(cache, earlier, run)
 
+        try:
+            session = store.read()
+        except ConfigurationError:
+            if not only_here:
+                raise
+            forget()
+            return None
+        if session is None:
+            raise store.missing()
         if only_here or session.ended is not None:
             forget()
-            return session.provider
-        try:
-            url, tokens = _to_revoke(signed_in, session, run)
-            authentication = signed_in.authentication(session.provider, run, revokes=True) if tokens else None
-        except BannoCredsError as failure:
-            raise _kept(failure) from None
-        if authentication is None:
-            forget()
-            return session.provider
-        with HttpClient(signed_in.timeout, signed_in.ca_bundle) as http:
-            try:
-                _revoke(url, *tokens[0], authentication, http, run)
-            except BannoCredsError as failure:
-                methods = session.provider.revocation_methods
-                if not isinstance(failure, RefusedError) or methods is None or authentication.method in methods:
-                    raise _kept(failure) from None
-                # Nobody who has this client's proof can revoke it, now or later.
-                run.warn(
-                    f"the tokens stay good until they end: the server revokes them by {', '.join(methods)} alone",
-                    f"it refused {authentication.method}: {failure.marked.message}",
-                )
-                tokens = tokens[:1]
-            # Now: whoever interrupts the rest keeps no login that cannot be renewed.
-            try:
-                forget()
-            finally:
-                for name, token in tokens[1:]:
-                    try:
-                        _revoke(url, name, token, authentication, http, run)
-                    except BannoCredsError as failure:
-                        run.warn(f"the access token may stay good until it ends: {failure.marked.message}")
+        else:
+            _revoke_all(signed_in, session, forget, run)
     return session.provider
+
+
+def _revoke_all(signed_in: SignedIn, session: Session, forget: Callable[[], None], run: Run) -> None:
+    """Revoke the tokens, and forget the login as soon as the first of them is revoked."""
+    try:
+        url, tokens = _to_revoke(signed_in, session, run)
+        authentication = signed_in.authentication(session.provider, run, revokes=True) if tokens else None
+    except BannoCredsError as failure:
+        raise _kept(failure) from None
+    if authentication is None:
+        forget()
+        return
+    with HttpClient(signed_in.timeout, signed_in.ca_bundle) as http:
+        try:
+            _revoke(url, *tokens[0], authentication, http, run)
+        except BannoCredsError as failure:
+            methods = session.provider.revocation_methods
+            if not isinstance(failure, RefusedError) or methods is None or authentication.method in methods:
+                raise _kept(failure) from None
+            # Nobody who has this client's proof can revoke it, now or later.
+            run.warn(
+                f"the tokens stay good until they end: the server revokes them by {', '.join(methods)} alone",
+                f"it refused {authentication.method}: {failure.marked.message}",
+            )
+            tokens = tokens[:1]
+        # Now: if the rest is interrupted, no login stays that cannot be renewed.
+        try:
+            forget()
+        finally:
+            for name, token in tokens[1:]:
+                try:
+                    _revoke(url, name, token, authentication, http, run)
+                except BannoCredsError as failure:
+                    run.warn(f"the access token may stay good until it ends: {failure.marked.message}")
 
 
 def _kept(failure: BannoCredsError) -> BannoCredsError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import ENVIRONMENTS, ClientConfig, KeySource
 from banno_creds.errors import ConfigurationError
-from banno_creds.profiles.lookup import find_profile
+from banno_creds.profiles.lookup import find_profile, no_passphrase_file
 from banno_creds.storage.secret_files import read_private_file, secret_line
 
 if TYPE_CHECKING:
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 def _read_passphrase(file: Path) -> bytes:
     if not file.exists():
-        raise ConfigurationError(
-            "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
-            hint="passphrase_file names a file, counted from the folder of config.toml, and never the passphrase",
-        )
+        raise no_passphrase_file()
     return secret_line(
         read_private_file(file, what="passphrase file", error=ConfigurationError).content, "passphrase"
     )

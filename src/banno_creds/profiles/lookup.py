@@ -185,6 +185,15 @@ def no_file_for(name: str | None, file: str | None) -> ConfigurationError:
     return ConfigurationError(f"{what}: there is no file {file}", hint=_to_add(name, file))
 
 
+def no_passphrase_file(*place: str) -> ConfigurationError:
+    """Return the error for a profile's ``passphrase_file`` that is not there."""
+    return ConfigurationError(
+        "the passphrase file does not exist (its name is not shown: it might be the passphrase)",
+        hint="passphrase_file names a file, counted from the folder of config.toml, and never the passphrase",
+        details=place,
+    )
+
+
 def no_default_in(listing: Listing) -> ConfigurationError:
     """Return the error for a file that names no default profile."""
     if listing.file is None or not os.path.lexists(listing.file):

@@ -5,23 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from banno_creds.secrecy import without_jwts
 from banno_creds.text import printable
 
 _MOST_CHARACTERS = 200
 _MOST_ITEMS = 8
-JWT_LIKE = re.compile(
-    r"(?:eyJ[A-Za-z0-9_-]*|(?<![A-Za-z0-9_-])e(?:yA|yI|w0|wo)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"
-    r"(?:\.[A-Za-z0-9_-]*|\s+[A-Za-z0-9_.-]{16,})*"
-)
-"""A JWT, or its beginning: ``{"`` in base64url and the parts that follow, even if they are wrapped to lines.
-With white space after the brace it begins differently; then it is recognised by its dots as well."""
-
 _WORD = re.compile(r"\S+")
 
 
 def without_secrets(text: str) -> str:
     """Replace JWTs, and the user and the password of URLs, by words in text from outside."""
-    return _WORD.sub(_without_userinfo, JWT_LIKE.sub("(a JWT, left out)", text))
+    return _WORD.sub(_without_userinfo, without_jwts(text))
 
 
 def _without_userinfo(word: re.Match[str]) -> str:

@@ -14,7 +14,7 @@ from authlib.oauth2 import OAuth2Error
 
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Rule
-from banno_creds.rules.shown import JWT_LIKE
+from banno_creds.secrecy import without_jwts
 from banno_creds.text import printable
 
 # RFC 6749 section 5.2: characters that an error_description must not have, quotation mark and backslash among them.
@@ -119,7 +119,7 @@ def log_line(text: str) -> str:
     People mix up shell variables: an assertion may arrive as the scope, the client_id or the name of a parameter. So
     everything that looks like a JWT is taken out, before anything is shortened.
     """
-    return printable(JWT_LIKE.sub("(a JWT, left out)", text), most=1000)
+    return printable(without_jwts(text), most=1000)
 
 
 def described(text: str) -> str:
