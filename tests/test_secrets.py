@@ -13,7 +13,7 @@ from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import RefusedError
 from banno_creds.jose import keys
-from banno_creds.secrecy import without
+from banno_creds.secrecy import Secret, without
 from banno_creds.steps import Run
 from banno_creds.tokens.client_credentials import ClientCredentials, sign_jwt
 
@@ -145,19 +145,19 @@ def test_a_status_line_that_echoes_the_signature_does_not_make_us_show_it(
 @pytest.mark.parametrize("part", [slice(0, 16), slice(16, 32)])
 def test_either_half_of_a_secret_is_an_echo(part: slice) -> None:
     secret = "0123456789abcdefghijklmnopqrstuv"
-    assert without(f"you sent {secret[part]}", [(secret, "it")]) == "(left out: the server echoes it)"
+    assert without(f"you sent {secret[part]}", [Secret(secret, "it")]) == "(left out: the server echoes it)"
 
 
 def test_a_rule_that_echoes_a_secret_is_left_out() -> None:
     error = RefusedError("no", error="a-secret-error-code", status=401, rule="a-secret-error-code")
-    assert error.without([("a-secret-error-code", "it")]).rule is None
+    assert error.without([Secret("a-secret-error-code", "it")]).rule is None
 
 
 @pytest.mark.parametrize("secret", ["short", "exactly-sixteen!", "one-more-than-16.", "x" * 10 + "y" * 30])
 def test_words_that_echo_a_secret_of_any_length_are_left_out(secret: str) -> None:
     wrapped = "\n".join(secret)
     error = RefusedError(f"No {secret}", error=secret, status=400, details=(f"you sent {wrapped}", "400 from here"))
-    error = error.without([(secret, "the assertion")])
+    error = error.without([Secret(secret, "the assertion")])
     left_out = "(left out: the server echoes the assertion)"
     assert (error.message, error.args, error.error) == (left_out, (left_out,), left_out)
     assert error.details == (left_out, "400 from here")

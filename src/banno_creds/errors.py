@@ -30,6 +30,8 @@ from banno_creds.text import fields, spelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from banno_creds.secrecy import Secret
+
 
 E = TypeVar("E", bound="BannoCredsError")
 
@@ -129,7 +131,7 @@ class BannoCredsError(Exception):
         """Survive being copied, and the way from one process to another, whatever a branch's constructor wants."""
         return _rebuilt, (type(self), self.args, vars(self))
 
-    def without(self, secrets: Iterable[tuple[str, str]]) -> Self:
+    def without(self, secrets: Iterable[Secret]) -> Self:
         """Make the same error without the words in which somebody echoes a secret; see `secrecy.without`."""
         secrets = tuple(secrets)
         message, hint, details = self.marked
@@ -210,7 +212,7 @@ class RefusedError(BannoCredsError):
         self.status = status
         self.description = description
 
-    def without(self, secrets: Iterable[tuple[str, str]]) -> Self:
+    def without(self, secrets: Iterable[Secret]) -> Self:
         """Leave out the error code too, where it is the echo; see `BannoCredsError.without`."""
         secrets = tuple(secrets)
         other = super().without(secrets)

@@ -216,7 +216,7 @@ _JWT_OR_PART = _Lazy(
 _SHOWN = _Lazy(
     rf"-{{0,4}}{_DASH}[ +]?BEGIN [A-Z0-9 ]{{0,40}}PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*-----|\Z)"
     r"|\"d\"\s*:\s*\"[^\"]*\"?"
-    r"|(?:LS0tLS1CRUdJTi|MI[A-P]|MH[Y-d]|eyJ)[A-Za-z0-9+/_=\s-]{100,}",
+    r"|(?:LS0tLS1CRUdJTi|MI[A-P]|MH[Y-d]|eyJ)[A-Za-z0-9+/_=-]{24}[A-Za-z0-9+/_=\s-]{76,}",
     re.DOTALL,
 )
 
@@ -237,7 +237,9 @@ def without_keys(text: str) -> str:
 # --- Secrets that somebody echoes -----------------------------------------------------------------------------------
 
 _ECHOED = 16  # so many letters and digits of a secret in a row are no accident
-_SHORT = 6  # a secret with fewer letters and digits is compared with all its characters
+_LONG = 8192  # characters in all spellings of a long token
+_SHORT = 6  # a secret with fewer letters and digits is looked for as a word
+_GUESSED = 4  # a secret of fewer characters is none, and would take any words apart
 _ESCAPE = _Lazy(
     r"%(?:u([0-9a-f]{4})|([0-9a-f]{2}))|\\(?:u\{?([0-9a-f]{1,5})\}?|x([0-9a-f]{2})|([^ux]))"
     r"|&(?:#x([0-9a-f]{1,5});?|#([0-9]{1,6});?|([a-z]{2,10});)",
@@ -263,18 +265,72 @@ _ENTITIES = {
 _NOT_ALPHANUMERIC = _Lazy("[^0-9a-z]+")
 
 
-def without(text: str, secrets: Iterable[tuple[str, str]]) -> str:
-    """Replace a text that echoes a secret, whole or in part, however it is written, by words that say so.
+class Secret:
+    """A secret that somebody may echo. Its spellings live as long as it does.
 
-    Each secret comes with its name in these words, such as "the assertion".
+    Args:
+        value: the secret.
+        what: its name in the words that replace an echo, such as "the assertion".
+        known: values that everybody may see and that a secret may have in it, such as the client ID.
     """
-    views: tuple[str, ...] = ()
-    for secret, what in secrets:
-        if secret and text:
-            views = views or tuple(dict.fromkeys((text, unescaped(text))))
-            if any(_echoes(view, secret) for view in views):
-                return f"(left out: the server echoes {what})"
+
+    __slots__ = ("_bare", "_forms", "_halves", "_joined", "_known", "_value", "what")
+
+    def __init__(self, value: str, what: str, known: Iterable[str] = ()) -> None:
+        self.what = what
+        self._value = value
+        self._known = tuple(known)
+        self._bare = _squeezed(value)
+        self._forms = _forms(value)
+        self._joined = "\n".join(self._forms)
+        size = _ECHOED // 2
+        pieces = range(len(self._joined) - size + 1)
+        # To look through a long text again and again takes a while; to take it apart, too.
+        self._halves: str | frozenset[str] = (
+            self._joined if len(pieces) < _LONG else frozenset(self._joined[i : i + size] for i in pieces)
+        )
+
+    def is_in(self, text: str, squeezed: str) -> bool:
+        """Return whether a text, given also without what is no letter, has it or a part of it that is no accident."""
+        if len(self._value.strip()) < _GUESSED:
+            return False
+        if len(self._bare) < _ECHOED:
+            is_word = len(self._bare) < _SHORT and _is_word_of(self._value, text)
+            return is_word or any(form in squeezed for form in self._forms)
+        # Any echo has one of these halves in it; texts that have none, which are most, are done with here.
+        size = _ECHOED // 2
+        if not any(squeezed[i : i + size] in self._halves for i in range(0, len(squeezed) - size + 1, size)):
+            return False
+        pieces = {squeezed[i : i + _ECHOED] for i in range(len(squeezed) - _ECHOED + 1)}
+        harmless = self._harmless_in(text)
+        return any(piece in self._joined and piece not in harmless for piece in pieces)
+
+    def _harmless_in(self, text: str) -> str:
+        """Return what a text may have of it: a known value, or one of several parts that are no secret by themselves.
+
+        Such a part is a session's or the client's ID in a code; servers name both in claims and in errors.
+        """
+        parts = [] if self._value.startswith("eyJ") else self._value.split(".")
+        most = len(self._bare) - _ECHOED
+        found = [part for part in parts if len(part) >= _ECHOED and len(_squeezed(part)) <= most and part in text]
+        found = [*(known for known in self._known if known in text), *(found if len(found) == 1 else ())]
+        return "\n".join(map(_squeezed, found))
+
+
+def without(text: str, secrets: Iterable[Secret]) -> str:
+    """Replace a text that echoes a secret, whole or in part, however it is written, by words that say so."""
+    views: list[tuple[str, str]] = []
+    for secret in secrets:
+        views = views or _views(text)
+        if any(secret.is_in(view, squeezed) for view, squeezed in views):
+            return f"(left out: the server echoes {secret.what})"
     return text
+
+
+def _views(text: str) -> list[tuple[str, str]]:
+    """Return a text as it is and unescaped, each also without what is neither letter nor digit."""
+    plain = unescaped(text)
+    return [(view, _squeezed(view)) for view in dict.fromkeys((text, plain, _read_as_utf_8(plain)))]
 
 
 _RANDOM = _Lazy(r"(?=[^\s.:]*[0-9])(?=[^\s.:]*[A-Z])(?=[^\s.:]*[a-z])[A-Za-z0-9+/_=~-]{24,}|[^\s.:]{40,}")
@@ -296,6 +352,11 @@ def unescaped(text: str) -> str:
     return text
 
 
+def _read_as_utf_8(text: str) -> str:
+    """Return what the bytes of percent encoding mean, each of which was taken for a character."""
+    return text if text.isascii() else text.encode("latin-1", "ignore").decode("utf-8", "ignore")
+
+
 def _character(found: re.Match[str]) -> str:
     unicode, percent, braced, short, one, hexadecimal, decimal, name = found.groups()
     if one is not None:
@@ -306,26 +367,28 @@ def _character(found: re.Match[str]) -> str:
     return chr(number) if number < 0x110000 else found[0]
 
 
-def _echoes(text: str, secret: str) -> bool:
-    bare = _squeezed(secret)
-    if len(bare) < _SHORT:
-        return "".join(secret.split()).casefold() in "".join(text.split()).casefold()
-    squeezed = _squeezed(text)
-    if len(bare) < _ECHOED:
-        return any(form in squeezed for form in _forms(secret))
-    joined = "\n".join(_forms(secret))
-    # Any echo has one of these halves in it; texts that have none, which are most, are done with here.
-    half = _ECHOED // 2
-    if not any(squeezed[i : i + half] in joined for i in range(0, len(squeezed) - half + 1, half)):
-        return False
-    return any(squeezed[i : i + _ECHOED] in joined for i in range(len(squeezed) - _ECHOED + 1))
+def _is_word_of(secret: str, text: str) -> bool:
+    """Return whether a short secret is a word of a text, wrapped or not; `re` would keep a pattern."""
+    text, word = f" {text.casefold()} ", "".join(secret.casefold().split())
+    places = [place for place, character in enumerate(text) if not character.isspace()]
+    packed = "".join(text[place] for place in places)
+    begin = packed.find(word)
+    while begin >= 0:
+        before, after = text[places[begin] - 1], text[places[begin + len(word) - 1] + 1]
+        if not _in_word(before) and not _in_word(after):
+            return True
+        begin = packed.find(word, begin + 1)
+    return False
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _squeezed(text: str) -> str:
     return str(_NOT_ALPHANUMERIC.sub("", text.lower()))
 
 
-@lru_cache(64)
 def _forms(secret: str) -> tuple[str, ...]:
     """Return a secret as it may be echoed: as it is, in base64, in hexadecimal; of a signature its bytes as well."""
     data = secret.encode("utf-8", "surrogatepass")

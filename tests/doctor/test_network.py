@@ -44,6 +44,7 @@ from banno_creds.errors import (
 from banno_creds.http import discovery, faults
 from banno_creds.http.client import HttpClient
 from banno_creds.rules.findings import Finding, Rule, Verdict
+from banno_creds.secrecy import Secret
 from banno_creds.times import utc
 from banno_creds.tokens import response as token_endpoint
 from tests.http.machine import Store, exchanges_that_stay, linux, own_address
@@ -831,9 +832,9 @@ def test_the_rule_of_a_refusal_is_its_oauth_error_unless_that_echoes_a_secret(se
         token_endpoint.read_answer(http.post_form(server.url, []), 0, {})
     assert failure.value.rule == "invalid_client"
     error = failure.value
-    error = error.without([("a-signature-that-is-not-there", "the assertion")])
+    error = error.without([Secret("a-signature-that-is-not-there", "the assertion")])
     assert vars(error)["rule"] == "invalid_client"
-    error = error.without([("invalid_client", "the assertion")])
+    error = error.without([Secret("invalid_client", "the assertion")])
     assert (vars(error)["rule"], error.error) == (None, "(left out: the server echoes the assertion)")
 
 

@@ -206,8 +206,8 @@ def _tunnel(connection: socket.socket, way: _Way, proxy: httpx.Proxy) -> str:
     if ended is None or said is None:
         words = "what it answers is no HTTP" if received else "it hung up without an answer"
         raise refused_by_proxy(way.url, words)
-    words = f"{said[1].decode()} {(said[2] or b'').decode('ascii', 'replace')}"
-    words = shown(words, secrets_sent((), (), proxy), _MOST_CHARACTERS)
+    reason = (said[2] or b"").decode("ascii", "replace")
+    words = f"{said[1].decode()} {shown(reason, secrets_sent((), (), proxy), _MOST_CHARACTERS)}".strip()
     if not words.startswith("2"):
         raise refused_by_proxy(way.url, words)
     return words

@@ -142,7 +142,7 @@ class HttpClient:
             return exchange.begin(request, url, context, self.proxy_for(url), secrets)
 
         secrets = exchange.secrets_sent((), headers, self.proxy_for(url))
-        return self._within(lambda: self._timeout, url, run, secrets)
+        return self._within(lambda: self._timeout, url, run)
 
     def _send(
         self, method: str, url: str, content: bytes | None, headers: Sequence[tuple[str, str]], secrets: Secrets
@@ -153,16 +153,15 @@ class HttpClient:
             request = exchange.make_request(method, url, content, seconds, under_way.trace, headers)
             return exchange.send(request, url, context, self.proxy_for(url), secrets)
 
-        return self._within(self.remaining, url, run, secrets)
+        return self._within(self.remaining, url, run)
 
     def _within(
         self,
         seconds: Callable[[], float],
         url: str,
         run: Callable[[Exchange[T], ssl.SSLContext, float], T],
-        secrets: Secrets,
     ) -> T:
-        """Run an exchange, and raise our own errors for what breaks it, without the secrets that were sent."""
+        """Run an exchange, and raise our own errors for what breaks it: they have no words of the server."""
         proxy = self.proxy_for(url)
         secure = _is_secure(url)
         context = self.trust.context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -180,7 +179,7 @@ class HttpClient:
                 error: BannoCredsError = self.timed_out(url, under_way.phase)
             elif isinstance(faults.cause_of(failure), ssl.SSLCertVerificationError) and self.trust.widen():
                 # The whole store may have the authority. The handshake failed: nothing was sent.
-                return self._within(seconds, url, run, secrets)
+                return self._within(seconds, url, run)
             else:
                 handshakes, trust = under_way.handshakes, self.trust
                 in_tunnel = handshakes > 1
@@ -189,9 +188,7 @@ class HttpClient:
                 )
             if isinstance(error, NetworkError):
                 error.sent = faults.may_have_been_sent(under_way.phase)
-            raise error.without(secrets) from None
-        except BannoCredsError as failure:
-            raise failure.without(secrets) from None
+            raise error from None
         except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is a UnicodeError
             raise faults.no_host(url) from None
 

@@ -22,7 +22,7 @@ from banno_creds.config import is_loopback
 from banno_creds.errors import no_thread
 from banno_creds.http import faults
 from banno_creds.http.compression import GZIP, codings, inflate
-from banno_creds.secrecy import unescaped, without
+from banno_creds.secrecy import Secret, unescaped, without
 from banno_creds.text import printable
 from banno_creds.times import http_date
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Trace = Callable[[str, Mapping[str, Any]], None]
-    Secrets = Sequence[tuple[str, str]]
+    Secrets = Sequence[Secret]
 
 T = TypeVar("T")
 
@@ -70,8 +70,10 @@ def secrets_sent(
     form: Iterable[tuple[str, str]], headers: Iterable[tuple[str, str]], proxy: httpx.Proxy | None
 ) -> Secrets:
     """Return each secret that a request has in it, and its name for messages: a server may echo any of them."""
+    form = tuple(form)
     found = [(value, _SECRETS[name]) for name, value in form if name in _SECRETS]
     found += [(value.rpartition(".")[2], what) for value, what in found if what == "the assertion"]
+    known = [value for name, value in form if name == "client_id"]
     for name, value in headers:
         scheme, _, credentials = value.partition(" ")
         if name != "authorization":
@@ -79,17 +81,18 @@ def secrets_sent(
         if scheme == "Bearer":
             found.append((credentials, "the token"))
             continue
-        secret = b64decode(credentials).decode("ascii").partition(":")[2]
+        client_id, _, secret = b64decode(credentials).decode("ascii").partition(":")
+        known.append(unquote_plus(client_id))
         found += [(each, "the client secret") for each in (unquote_plus(secret), secret, credentials)]
     if proxy is not None and proxy.raw_auth is not None:
         found.append((proxy.raw_auth[1].decode("latin-1"), "the proxy's password"))
-    return tuple(dict.fromkeys(found))
+    return tuple(Secret(value, what, known) for value, what in dict.fromkeys(found))
 
 
 def _secrets_received(content: bytes) -> Secrets:
     """Return the tokens in an answer, whether or not it can be read: its status line may have them as well."""
     found = _TOKENS.findall(content[:_MOST_TOKEN_BYTES])[:_MOST_TOKENS]
-    return tuple((unescaped(token.decode("latin-1")), "the token") for token in found)
+    return tuple(Secret(unescaped(token.decode("latin-1")), "the token") for token in found)
 
 
 def shown(words: object, secrets: Secrets, most: int) -> str:

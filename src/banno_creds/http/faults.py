@@ -57,6 +57,9 @@ _CERTIFICATE_RULES = {
 
 _MOST_VERIFY_CODE = 200  # OpenSSL's are below it; those of Windows and macOS are negative or much larger
 
+# The registered ones (RFC 9110 section 16.6), and what some gateways say.
+_ENCODINGS = frozenset(("gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz", "exi"))
+
 PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 _BETWEEN_HINT = "look at what stands between this machine and the server: a proxy, a gateway"
 
@@ -265,8 +268,8 @@ def _reason_of(failure: OSError) -> str:
 
 
 def unreadable(url: str, status: int, encoding: str) -> UnusableAnswerError:
-    """Return the error for an answer that cannot be decompressed; ``encoding`` is shown if it is a name."""
-    named = encoding if re.fullmatch(r"[a-z0-9-]{1,12}(?:, [a-z0-9-]{1,12}){0,3}", encoding) else "(no name of one)"
+    """Return the error for an answer that cannot be decompressed; ``encoding`` is shown if it is a known one."""
+    named = encoding if _ENCODINGS.issuperset(encoding.split(", ")) else "(no name of one)"
     return UnusableAnswerError(
         f"the answer from {urlsplit(url).netloc} is compressed in a way that cannot be read",
         hint=_BETWEEN_HINT,

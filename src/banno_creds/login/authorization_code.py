@@ -5,6 +5,7 @@ The caller opens the browser: it gets the URL, and returns the parameters that t
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,7 @@ def _push(
     url = discovery.endpoint(metadata, "pushed_authorization_request_endpoint")
     pushed = post(url, parameters, authentication, http, run, "pushed authorization request endpoint")
     request_uri, expires_in = pushed.get("request_uri"), pushed.get("expires_in")
-    if not (isinstance(request_uri, str) and request_uri and request_uri.isascii() and request_uri.isprintable()):
+    if not (isinstance(request_uri, str) and re.fullmatch(r"[\x21-\x7e]+", request_uri)):
         raise UnusableAnswerError(
             "the answer to the pushed authorization request names no request_uri",
             hint="tell the server's operator",

@@ -16,7 +16,7 @@ from banno_creds.jose.encoding import base64url
 from banno_creds.jose.jwks import EDWARDS_ALGORITHMS
 from banno_creds.text import printable, setting
 from banno_creds.times import looks_like_milliseconds, until, utc
-from banno_creds.tokens.response import shown_claims
+from banno_creds.tokens.response import without_echoes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +144,7 @@ def _verified(
     token, key = verify(str(compact), keys)
     now = int(run.clock())
     check(token, expected, response.access_token, now)
-    claims = shown_claims(token.payload, response)
+    claims: Mapping[str, Any] = without_echoes(token.payload, response.secrets)
     run.emit(IdTokenVerified(str(token.header["alg"]), key.description, claims, now))
     return claims
 

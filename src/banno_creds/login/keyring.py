@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from banno_creds.child import SecretsPutAway
-from banno_creds.secrecy import without
+from banno_creds.secrecy import Secret, without
 from banno_creds.steps import awaiting
 from banno_creds.text import printable
 
@@ -124,7 +124,7 @@ def _bounded(act: Callable[[], T], run: Run, secret: str = "") -> T:
         if not isinstance(failure, Exception):
             raise failure
         # Each backend has exceptions of its own.
-        words = without(printable(failure, 200), [(secret, "the token")])
+        words = without(printable(failure, 200), [Secret(secret, "the token")])
         raise KeyringError(words or type(failure).__name__)
     return results[0]
 

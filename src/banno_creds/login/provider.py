@@ -14,6 +14,7 @@ from banno_creds.http.attempts import persistently
 from banno_creds.login.session import Provider
 from banno_creds.steps import EndpointDiscovered
 from banno_creds.text import printable, setting
+from banno_creds.tokens.response import without_echoes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,8 +134,11 @@ def post(
         proven = authentication.apply(form, run.silent(), elsewhere=True)
         try:
             answer = http.post_form(url, proven.form, proven.headers)
-            return {} if ignores_body and 200 <= answer.status < 300 else read_object(answer, HINTS, endpoint)
+            if ignores_body and 200 <= answer.status < 300:
+                return {}
+            members: dict[str, Any] = without_echoes(read_object(answer, HINTS, endpoint), answer.secrets)
         except RefusedError as refusal:
             raise advised(refusal, authentication, proven.form) from None
+        return members
 
     return persistently(attempt, http, run)

@@ -13,6 +13,7 @@ from banno_creds.login.steps import LoginFound, LoginKept
 from banno_creds.steps import Run
 from banno_creds.text import setting
 from banno_creds.tokens.endpoint import received
+from banno_creds.tokens.response import without_echoes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +86,8 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
             hint="do not rely on it; tell the server's operator",
             rule="id_token.sub.unexpected",
         )
-    return claims
+    shown: Mapping[str, Any] = without_echoes(claims, answer.secrets)
+    return shown
 
 
 def _signed_claims(answer: Answer, session: Session, client_id: str, http: HttpClient, run: Run) -> Mapping[str, Any]:
@@ -102,6 +104,7 @@ def _signed_claims(answer: Answer, session: Session, client_id: str, http: HttpC
     try:
         return verified_userinfo(compact, session.provider, client_id, http, run)
     except TokenError as failure:
+        failure = failure.without(answer.secrets)
         raise TokenError(
             "the userinfo endpoint's answer is a signed JWT that is not to be relied on",
             details=(failure.marked.message, *failure.marked.details),

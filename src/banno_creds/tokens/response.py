@@ -94,7 +94,9 @@ def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> 
     """Read the answer of a token endpoint; ``hints`` say what to do about a refusal, by its error code."""
     body = read_object(answer, hints)
     try:
-        response = token_response(_without_echoes(body, answer.secrets), requested_at)
+        # The tokens are what was asked for.
+        tokens = {name: body[name] for name in _TOKENS if name in body}
+        response = token_response(without_echoes(body, answer.secrets) | tokens, requested_at)
         return replace(response, secrets=answer.secrets)
     except ValueError as fault:
         raise UnusableAnswerError(
@@ -105,26 +107,17 @@ def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> 
         ) from None
 
 
-def shown_claims(claims: Mapping[str, Any], response: TokenResponse) -> Mapping[str, Any]:
-    """Return the claims of a token that came with a response, without what echoes a secret."""
-    cleaned: Mapping[str, Any] = _without_echoes(claims, response.secrets)
-    return cleaned
-
-
-def _without_echoes(value: Any, secrets: Secrets) -> Any:
-    """Replace what echoes a secret in an answer; its tokens, which it is asked for, stay as they are.
+def without_echoes(value: Any, secrets: Secrets) -> Any:
+    """Return members of an answer, or claims, without what echoes a secret.
 
     What is kept of an answer is shown again when nobody knows the secret any more.
     """
     if isinstance(value, str):
         return without(value, secrets)
     if isinstance(value, list):
-        return [_without_echoes(each, secrets) for each in value]
+        return [without_echoes(each, secrets) for each in value]
     if isinstance(value, dict):
-        return {
-            without(name, secrets): each if name in _TOKENS else _without_echoes(each, secrets)
-            for name, each in value.items()
-        }
+        return {without(name, secrets): without_echoes(each, secrets) for name, each in value.items()}
     return value
 
 
@@ -221,6 +214,7 @@ def _claims_of(response: TokenResponse) -> Mapping[str, object]:
     from banno_creds.jose.decode import decode
 
     try:
-        return shown_claims(decode(response.access_token).payload, response)
+        claims: Mapping[str, object] = without_echoes(decode(response.access_token).payload, response.secrets)
     except TokenError:
         return {}
+    return claims
