@@ -63,6 +63,7 @@ _TOKENS = re.compile(
     rb"\b(?:access_token|refresh_token|id_token)(?:\\*\"\s*:\s*\\*\"|=)((?:[^\"\\&\s]|\\.){12,})", re.DOTALL
 )
 _MOST_TOKENS = 8
+_MOST_MISSING = 20  # characters of a code that somebody might guess
 _MOST_TOKEN_BYTES = 64 * 1024
 
 
@@ -86,7 +87,15 @@ def secrets_sent(
         found += [(each, "the client secret") for each in (unquote_plus(secret), secret, credentials)]
     if proxy is not None and proxy.raw_auth is not None:
         found.append((proxy.raw_auth[1].decode("latin-1"), "the proxy's password"))
-    return tuple(Secret(value, what, known) for value, what in dict.fromkeys(found))
+    return tuple(
+        Secret(value, what, [*known, *(_parts(value) if what == "the code" else ())])
+        for value, what in dict.fromkeys(found)
+    )
+
+
+def _parts(code: str) -> list[str]:
+    """Return what a code consists of, such as a session's ID, which claims have too; no part is all that matters."""
+    return [part for part in code.split(".") if len(code) - len(part) > _MOST_MISSING]
 
 
 def _secrets_received(content: bytes) -> Secrets:
