@@ -271,8 +271,7 @@ class Secret:
     Args:
         value: the secret.
         what: its name in the words that replace an echo, such as "the assertion".
-        known: what may be in it and is no secret by itself, such as the client's or a session's ID: a text may have one
-            of them.
+        known: what is no secret by itself, such as the client's or a session's ID; a text may have one of them.
     """
 
     __slots__ = ("_bare", "_forms", "_halves", "_joined", "_known", "_value", "what")
