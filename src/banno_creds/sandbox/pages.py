@@ -98,6 +98,12 @@ _TEMPLATES: Final = {
 {% block after %}{% endblock %}
 {% endblock %}
 """,
+    "users": """<table>
+{% for user in users %}<tr><th scope="row"><code>{{ user.username }}</code></th>
+<td>{% for institution in user.institutions %}{{ institution.name }}{{ ", " if not loop.last }}{% else
+%}no institution{% endfor %}</td></tr>
+{% endfor %}
+</table>""",
     "login": """{% extends "form" %}
 {% block title %}Sign in{% endblock %}
 {% block lead %}<p>to go on to <strong>{{ client }}</strong></p>{% endblock %}
@@ -113,12 +119,7 @@ _TEMPLATES: Final = {
 {% block after %}
 <aside>
 <h2>Test users</h2>
-<table>
-{% for user in users %}<tr><th scope="row"><code>{{ user.username }}</code></th>
-<td>{% for institution in user.institutions %}{{ institution.name }}{{ ", " if not loop.last }}{% else
-%}no institution{% endfor %}</td></tr>
-{% endfor %}
-</table>
+{% include "users" %}
 <p>{% if password %}The password of each is <code>{{ password }}</code>. {% else %}Their passwords are in the file of
 users. {% endif %}None of them is real.</p>
 </aside>
@@ -177,12 +178,7 @@ only, and a small API behind it. All its users are made up.</p>
 {% endfor %}
 {% endfor %}
 <h2>Test users</h2>
-<table>
-{% for user in users %}<tr><th scope="row"><code>{{ user.username }}</code></th>
-<td>{% for institution in user.institutions %}{{ institution.name }}{{ ", " if not loop.last }}{% else
-%}no institution{% endfor %}</td></tr>
-{% endfor %}
-</table>
+{% include "users" %}
 <p>{% if password %}The password of each is <code>{{ password }}</code>.{% else %}Their passwords are in the file of
 users.{% endif %}</p>
 <h2>Endpoints</h2>

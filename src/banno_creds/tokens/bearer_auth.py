@@ -57,12 +57,10 @@ class BearerAuth(httpx.Auth):
         response = None
         with suppress(GeneratorExit):
             response = yield request
-        if response is None:
-            self._notice_hidden(authorization)
-        elif self._wants_another(request, response, authorization):
-            renewed = self._source.token()
-            if _put(request, renewed) != authorization:
-                yield request
+        if self._wants_another(request, response, authorization) and (
+            _put(request, self._source.token()) != authorization
+        ):
+            yield request
 
     # For another auth that delegates to this one: httpx's own would send no token, in silence.
     auth_flow = sync_auth_flow
@@ -74,12 +72,10 @@ class BearerAuth(httpx.Auth):
         response = None
         with suppress(GeneratorExit):
             response = yield request
-        if response is None:
-            self._notice_hidden(authorization)
-        elif self._wants_another(request, response, authorization):
-            renewed = await self._source.async_token()
-            if _put(request, renewed) != authorization:
-                yield request
+        if self._wants_another(request, response, authorization) and (
+            _put(request, await self._source.async_token()) != authorization
+        ):
+            yield request
 
     def _check(self, request: httpx.Request) -> None:
         origin = _origin(request.url)
@@ -107,8 +103,11 @@ class BearerAuth(httpx.Auth):
             response.status_code == _UNAUTHORIZED and response.request.headers.get("Authorization") == authorization
         )
 
-    def _wants_another(self, request: httpx.Request, response: httpx.Response, authorization: str) -> bool:
+    def _wants_another(self, request: httpx.Request, response: httpx.Response | None, authorization: str) -> bool:
         """Return whether the token was refused, and the request can be sent again."""
+        if response is None:  # httpx closed the flow
+            self._notice_hidden(authorization)
+            return False
         if not self._is_refused(response, authorization):
             return False
         self._source.invalidate(authorization.partition(" ")[2])
