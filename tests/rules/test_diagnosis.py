@@ -298,7 +298,7 @@ def test_words_that_nobody_knows_do_not_hide_the_reason() -> None:
     [
         (
             "no client authentication mechanism provided",
-            ["request.client_assertion.missing", "registration.auth_method"],
+            ["registration.auth_method", "request.client_assertion.missing"],
         ),
         ("client_assertion_type must be provided", ["request.client_assertion_type.missing"]),
         ("client_id is required", ["request.client_id.missing"]),

@@ -135,7 +135,7 @@ def _of_refusal(case: Case, refusal: RefusedError, request_id: str | None) -> Fi
     rule = str(refusal.error) if known else Rule.TOKEN_REQUEST
     if refusal.error is None:  # its words are not in the message
         words = "; ".join((words, *details))
-        rule = Rule.NETWORK_ANSWER if may_be_elsewhere(refusal.status, is_page=case.is_page) else rule
+        rule = Rule.NETWORK_ANSWER if may_be_elsewhere(refusal.status, refusal.error, is_page=case.is_page) else rule
     return Finding(rule, Verdict.FAIL, "request", words, "", fix)
 
 

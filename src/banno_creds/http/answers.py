@@ -35,6 +35,12 @@ _OAUTH_CODES = frozenset(
     )
 )
 
+_NO_DPOP = "banno-creds sends no DPoP proof: ask the administrator to switch DPoP off for this application"
+_HINTS = {"invalid_dpop_proof": _NO_DPOP, "use_dpop_nonce": _NO_DPOP}
+
+# A proxy wants a password, time-out, too early, too many requests.
+_NOT_LOOKED_AT = (407, 408, 420, 425, 429)
+
 _KINDS = {"text/html": "HTML", "application/xhtml+xml": "HTML", "text/plain": "text"}
 _MOST_WORDS = 200
 _MOST_HTML = 50_000
@@ -53,10 +59,22 @@ _CHARSET = r"(?i)charset\s*=\s*[\"']?(iso-8859-\d\d?|latin-?1|windows-125\d)\b"
 # Members in which servers say what is wrong, in lower case and without "_" and "-", the most telling first.
 _CODE_MEMBERS = ("error", "errorcode", "code", "errcode", "errorid")
 _WORD_MEMBERS = (
-    *("errordescription", "errorsummary", "errormessage", "message", "msg", "title", "detail", "details"),
-    *("description", "reason", "faultstring", "developermessage", "usermessage", "cause"),
+    *("errordescription", "errorhint", "hint", "errordebug", "errorsummary", "errormessage", "message", "msg"),
+    *(
+        "title",
+        "detail",
+        "details",
+        "description",
+        "reason",
+        "faultstring",
+        "developermessage",
+        "usermessage",
+        "cause",
+    ),
+    *("httpmessage", "moreinformation"),
 )
-_NESTED_MEMBERS = ("errors", "errorcauses", "fault", "response")
+_NESTED_MEMBERS = ("errors", "errorcauses", "fault", "response", "data", "result")
+_WHERE_MEMBERS = ("loc", "field", "param", "parameter", "property")  # what one of several faults is about
 _PARAMETER = r'(?i)\b([a-z_]+)\s*=\s*"((?:[^"\\]|\\.)*)"'  # of WWW-Authenticate
 
 
@@ -73,13 +91,12 @@ def read_object(answer: Answer, hints: Mapping[str, str], endpoint: str = TOKEN_
         UnavailableError: 429 or 5xx.
         UnusableAnswerError: it is a redirect, or no JSON object.
     """
-    if answer.status == 429 or answer.status >= 500:
+    if is_unavailable(answer.status):
         raise unavailable(answer)
     if 300 <= answer.status < 400:
         sent = "the assertion" if endpoint == TOKEN_ENDPOINT else "the request"
         raise UnusableAnswerError(
-            f"the server redirects to {answer.said(answer.headers.get('location', '(nowhere)'), 200)}, "
-            f"and a redirect is never followed: {sent} is for the configured endpoint alone",
+            f"{redirect(answer)}, and a redirect is never followed: {sent} is for the configured endpoint alone",
             hint=f"check the {endpoint}'s URL; a redirect often means a login page or a retired address",
             details=exchange(answer),
             rule="network.answer",
@@ -152,13 +169,28 @@ def exchange(answer: Answer) -> tuple[str, ...]:
     return (f"{answer.status} {answer.reason} from {answer.url}{kind}{request_id}",)
 
 
+def redirect(answer: Answer) -> str:
+    """Say where a redirect leads; without its query, which may have a secret in it."""
+    location = re.split("[?#]", answer.headers.get("location", ""))[0]
+    return f"the server redirects to {answer.said(location or '(nowhere)', 200)}"
+
+
+def is_unavailable(status: int) -> bool:
+    """Return whether a status means that the server, or what is before it, did not look at the request."""
+    return status in _NOT_LOOKED_AT or status >= 500
+
+
 def unavailable(answer: Answer) -> UnavailableError:
-    """Return the error for an answer of 429 or 5xx, with the pause that ``Retry-After`` asks for."""
+    """Return the error for an answer of 429, 5xx and the like, with the pause that ``Retry-After`` asks for."""
     retry_after = _retry_after(answer.headers.get("retry-after"))
-    never = answer.status in (501, 505)  # not implemented, HTTP version not supported: trying later does not help
+    # A proxy or a network wants a password; or it is not implemented. Trying later does not help.
+    never = answer.status in (407, 501, 505, 511)
     what, hint = "the server cannot answer now", "try again later"
-    if answer.status == 429:
+    if answer.status in (420, 429):
         what, hint = "the server asks to slow down", "try again later and less often"
+    elif answer.status in (407, 511):
+        what = "the network between here and the server wants you to log in to it"
+        hint = "log in to that network in a browser, or give the proxy its user and password in HTTPS_PROXY"
     elif never:
         what, hint = "the server cannot answer this", "check the URL, and what stands in front of the server"
     elif answer.request_id:
@@ -167,7 +199,7 @@ def unavailable(answer: Answer) -> UnavailableError:
     return UnavailableError(
         f"{what}: {answer.status} {answer.reason}{wait}",
         # A refusal that comes with a 5xx counts as a failed log-in all the same.
-        retryable=not never and (answer.status == 429 or not _is_oauth(_said(answer).code)),
+        retryable=not never and (answer.status < 500 or not _is_oauth(_said(answer).code)),
         retry_after=retry_after,
         hint=hint,
         details=exchange(answer) + words(answer),
@@ -246,6 +278,7 @@ def _codes(members: Mapping[str, Any]) -> list[str]:
     found = []
     for name in _CODE_MEMBERS:
         value = members.get(name)
+        value = value[0] if isinstance(value, list) and len(value) == 1 else value
         if isinstance(value, str) and value:
             found.append(value)
         elif isinstance(value, int) and not isinstance(value, bool):
@@ -258,7 +291,8 @@ def _is_oauth(code: str) -> bool:
 
 
 def _oauth_spelling(code: str) -> str:
-    return re.sub("[ -]", "_", code.strip().lower())
+    """Return a code as the RFCs write it; some servers make a URN or a URL of it."""
+    return re.sub("[ -]", "_", re.sub(r"\A(?:urn|https?):.*[:/#]", "", code.strip().lower()))
 
 
 def _sentences(value: object, depth: int = 0) -> list[str]:
@@ -273,7 +307,13 @@ def _sentences(value: object, depth: int = 0) -> list[str]:
         # Below the top, there may be a code of its own for each fault.
         found = _codes(members)[:1] if depth else []
         for name in (*_WORD_MEMBERS, *_NESTED_MEMBERS):
-            found += _sentences(members.get(name), depth + 1)
+            inner = members.get(name)
+            if name == "errors" and isinstance(inner, dict) and not _sentences(inner, depth + 1):
+                inner = [f"{field}: {' '.join(_sentences(said, depth + 1))}" for field, said in inner.items()]
+            found += _sentences(inner, depth + 1)
+        where = next((members[name] for name in _WHERE_MEMBERS if name in members), None)
+        if depth and found and where:
+            found[0] = f"{' '.join(map(str, where)) if isinstance(where, list) else where}: {found[0]}"
     return list(dict.fromkeys(word for word in found if word.strip()))
 
 
@@ -341,7 +381,7 @@ def _refused(
         description=answer.said(found.words),
         hint=_check_url(answer, endpoint)
         if answer.status in NOT_HERE
-        else hints.get(code, "look the error up in the vendor's documentation"),
+        else hints.get(code) or _HINTS.get(code, "look the error up in the vendor's documentation"),
         details=details,
         # The server chooses the code, and none of our rules' ids, which have a dot in them, is to be taken from it.
         rule=None if "." in code or code.startswith("(") else code,
@@ -371,7 +411,7 @@ def _not_oauth(answer: Answer, fault: str, endpoint: str) -> BannoCredsError:
         f"the answer is not {'a token response' if is_token else f'what a {endpoint} sends'}: {fault}"
         if answer.content
         else f"the server granted no {'token' if is_token else 'answer'}, with an empty answer",
-        hint=f"{hint}; a captive portal or an inspecting proxy may answer in its place",
+        hint=f"{hint}; a firewall, a captive portal or a proxy may answer in its place",
         details=details,
         rule="network.answer",
     )
@@ -392,7 +432,7 @@ def _retry_after(value: str | None) -> float | None:
     """Return ``Retry-After`` (RFC 9110 section 10.2.3), which is seconds or a date, as seconds from now."""
     if value is None:
         return None
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+    if re.fullmatch(r"\s*[0-9]{1,9}(?:\.[0-9]{1,9})?\s*", value):
         return float(value)
     date = http_date(value)
     return None if date is None else max(0.0, round(date - time.time()))

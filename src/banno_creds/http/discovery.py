@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError
-from banno_creds.http.answers import exchange, present, read_members, unavailable, what_is_wrong, words
+from banno_creds.http.answers import (
+    exchange,
+    is_unavailable,
+    present,
+    read_members,
+    redirect,
+    unavailable,
+    what_is_wrong,
+    words,
+)
 from banno_creds.http.attempts import persistently
 from banno_creds.steps import EndpointDiscovered
 from banno_creds.text import printable, setting
@@ -86,7 +95,9 @@ def check_issuer(metadata: Mapping[str, Any], issuer: str, url: str) -> None:
     if named != issuer:
         raise ConfigurationError(
             f"the discovery document at {url} is not that of the issuer {issuer}",
-            hint=f"the two must be equal to the character; if the document's is right, use it as {setting('issuer')}",
+            hint=f"the two must be equal to the character; if the document's is right, use it as {setting('issuer')}"
+            if named
+            else "check the URL: what it sends does not look like a discovery document",
             details=(f"it says: {printable(named, 200)}" if "issuer" in metadata else "it names no issuer",),
             rule="discovery.issuer",
         )
@@ -110,7 +121,8 @@ def endpoint(metadata: dict[str, Any], name: str) -> str:
     try:
         check_url(url, f"the {name} that the discovery document names")
     except ConfigurationError as failure:
-        raise failure.but(rule=rule) from None
+        hint = f"the issuer's operator has to mend it; {_HINTS.get(name, 'tell them')}"
+        raise failure.but(rule=rule, hint=hint) from None
     issuer = str(metadata.get("issuer"))
     if issuer.lower().startswith("https:") and not url.lower().startswith("https:"):
         raise ConfigurationError(
@@ -132,7 +144,7 @@ def fetch_json(url: str, http: HttpClient, what: str, missing: str = "discovery.
 
 def read_json(answer: Answer, what: str, missing: str) -> dict[str, Any]:
     """Read an answer as a JSON object; see `fetch_json` for arguments and errors."""
-    if answer.status != 200:
+    if not 200 <= answer.status < 300:
         raise _not_there(answer, what, missing)
     try:
         return present(read_members(answer))
@@ -146,12 +158,13 @@ def read_json(answer: Answer, what: str, missing: str) -> dict[str, Any]:
 
 
 def _not_there(answer: Answer, what: str, missing: str) -> UnavailableError | UnusableAnswerError:
-    if answer.status == 429 or answer.status >= 500:
+    if is_unavailable(answer.status):
         return unavailable(answer)
+    # Redirects come from login pages and captive portals: something else answers in its place.
+    redirects = 300 <= answer.status < 400
     return UnusableAnswerError(
-        f"{answer.url} does not send {what}: {answer.status} {answer.reason}",
-        hint="check the URL; a redirect is never followed",
+        f"{answer.url} does not send {what}: {redirect(answer) if redirects else f'{answer.status} {answer.reason}'}",
+        hint="check the URL; a redirect is never followed" if redirects else "check the URL",
         details=exchange(answer) + words(answer),
-        # Redirects come from login pages and captive portals: something else answers in its place.
-        rule="network.answer" if 300 <= answer.status < 400 else missing,
+        rule="network.answer" if redirects else missing,
     )

@@ -472,15 +472,19 @@ def _read(response: httpx.Response, url: str) -> bytes:
         content += chunk
         if len(content) > MOST_ANSWER_BYTES:
             raise faults.too_large(url, status, MOST_ANSWER_BYTES)
-    named = codings(response.headers)
-    if not named and content.startswith(GZIP):
-        named = ["gzip"]  # nothing that is expected here begins so
+    # No compression was asked for, but some gateways compress all answers, even compressed ones.
+    whole = _unpacked(bytes(content), codings(response.headers), url, status)
+    for _ in range(2):
+        whole = _unpacked(whole, ["gzip"] if whole.startswith(GZIP) else [], url, status)
+    return whole
+
+
+def _unpacked(content: bytes, named: list[str], url: str, status: int) -> bytes:
     if not named:
-        return bytes(content)
-    # No compression was asked for, but some gateways compress all answers.
+        return content
     inflated = bytearray()
     try:
-        for chunk in inflate(iter([bytes(content)]), named):
+        for chunk in inflate(iter([content]), named):
             inflated += chunk
             if len(inflated) > MOST_ANSWER_BYTES:
                 raise faults.too_large(url, status, MOST_ANSWER_BYTES)

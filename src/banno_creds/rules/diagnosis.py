@@ -51,8 +51,8 @@ _NOT_THE_CLIENT = (*_ONLY_THE_BANK_BY_ERROR, "invalid_target", "invalid_dpop_pro
 # Where an application is of another type, and where it is not authenticated, Keycloak says the same.
 _EITHER = "unauthorized_client"
 _OF_CREDENTIALS = re.compile(r"credential|invalid client", re.IGNORECASE)
-# Statuses of a URL where nothing answers token requests, in all likelihood.
-_ELSEWHERE = (404, 405, 410, 415)
+# The statuses with which token endpoints refuse. Another one is from elsewhere, in all likelihood.
+_OF_A_TOKEN_ENDPOINT = (400, 401, 403, 409, 422)
 
 # The suspicions that are ruled out if the rule passes, in the words of the person who has them.
 _SUSPECTED = {
@@ -74,6 +74,9 @@ _LIKELY_HERE = (Rule.KID_UNEXPECTED, Rule.KID_UNKNOWN)
 _UNLIKELY_HERE = (Rule.AUD_MISMATCH, Rule.CLOCK_SKEW)
 # Rules that pass only because the user says which key the bank has.
 _BY_REGISTRATION = (Rule.REGISTRATION_KEY_MISMATCH, Rule.SIGNATURE_INVALID)
+
+# What each request has: where a server misses it, the other causes that its words name are likelier.
+_SENT = (Rule.CLIENT_ASSERTION_MISSING, Rule.CLIENT_ASSERTION_TYPE_MISSING, Rule.GRANT_TYPE_MISSING)
 
 # The claims that are held against a clock.
 _TIMES = ("exp", "iat", "nbf")
@@ -189,9 +192,9 @@ def _is_of_the_request(rule: Rule) -> bool:
     return rule.startswith("request.") or rule in (Rule.REGISTRATION_APPLICATION_TYPE, Rule.REGISTRATION_AUTH_METHOD)
 
 
-def may_be_elsewhere(status: int, *, is_page: bool) -> bool:
+def may_be_elsewhere(status: int, error: str | None, *, is_page: bool) -> bool:
     """Return whether something else than the token endpoint may have answered, by the status or a page for people."""
-    return status in _ELSEWHERE or is_page
+    return is_page or (status > 400 and status not in _OF_A_TOKEN_ENDPOINT and error not in EXPLANATIONS)
 
 
 def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstances) -> Diagnosis:
@@ -204,6 +207,7 @@ def diagnose(error: str, findings: Iterable[Finding], circumstances: Circumstanc
         if finding.rule not in found or found[finding.rule].verdict is Verdict.PASS:
             found[finding.rule] = finding
     meaning = meaning_of(circumstances.said, circumstances.facts.get("client_id", ""))
+    meaning = meaning._replace(rules=tuple(sorted(meaning.rules, key=_SENT.__contains__)))
     named = [_named(rule, found, circumstances) for rule in meaning.rules if _is_possible(rule, found, circumstances)]
     if may_be_the_client(error, circumstances.said):
         diagnosis = _diagnose_client(error, found, circumstances, meaning.rules)
@@ -244,10 +248,10 @@ def _diagnose_client(
         failed = [finding for finding in failed if finding.rule != Rule.CLOCK_SKEW]
     warned = [finding for finding in found.values() if finding.verdict is Verdict.WARN]
     likely = [_cause(finding) for finding in failed]
-    if may_be_elsewhere(circumstances.status, is_page=circumstances.is_page):
+    if may_be_elsewhere(circumstances.status, error, is_page=circumstances.is_page):
         why = "a page for people came, which is mostly from a firewall, a gateway or a login page"
-        if circumstances.status in _ELSEWHERE:
-            why = f"{circumstances.status} is what a web server mostly says where no token endpoint is"
+        if circumstances.status not in _OF_A_TOKEN_ENDPOINT:
+            why = f"{circumstances.status} is what a web server says, and mostly not a token endpoint"
         likely.append(_unsettled(Rule.NETWORK_ANSWER, why))
     likely += [_cause(finding) for finding in warned if finding.rule not in (*_HARMLESS, *_TAKEN)]
     unlikely = [_cause(finding) for finding in warned if finding.rule in _TAKEN]
@@ -380,7 +384,7 @@ def explain_refusal(
     refusal = refusal.but(more=(f"{says} here: {ruled_out}", f"left: {left}"))
     if refusal.error == "invalid_client" or not refusal.doctor_can_tell:
         return refusal
-    elsewhere = may_be_elsewhere(circumstances.status, is_page=circumstances.is_page)
+    elsewhere = may_be_elsewhere(circumstances.status, refusal.error, is_page=circumstances.is_page)
     if not elsewhere and (diagnosis.hides or refusal.error is None):
         return refusal.but(hint=FIND_OUT, rule=None if refusal.error else "invalid_client")
     return refusal.but(hint=f"{refusal.marked.hint}; to look at all of it")

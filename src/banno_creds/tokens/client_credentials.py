@@ -30,6 +30,7 @@ _HINTS = {
     "banno-creds client-assertion --curl shows",
     "invalid_grant": "the application must be of the type Service account with Signed JWT; ask the administrator",
     "invalid_target": f"leave {setting('resource')} out, or name one the application may use",
+    "access_denied": "ask the administrator what the server's policies let this application ask for, and from where",
     "unauthorized_client": "the application must be of the type Service account; ask the administrator",
     "unsupported_grant_type": f"check that {setting('token_endpoint')} is that of login.jackhenry.com, "
     "not a consumer API's",

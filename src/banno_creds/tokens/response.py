@@ -101,7 +101,9 @@ def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> 
     except ValueError as fault:
         raise UnusableAnswerError(
             f"the answer {fault} (its members: {answer.said(', '.join(sorted(body)) or 'none', 200)})",
-            hint="check that the URL is a token endpoint",
+            hint="see what the server says; if the URL is right, ask its operator"
+            if words(answer)
+            else "check that the URL is a token endpoint, and what stands in front of it",
             details=exchange(answer) + words(answer),
             rule="network.answer",
         ) from None
@@ -128,10 +130,11 @@ def token_response(members: Mapping[str, Any], requested_at: int) -> TokenRespon
         ValueError: there is no access token, or one that cannot be one; the message says which.
     """
     access_token = members.get("access_token")
+    if isinstance(access_token, str):
+        # Some gateways write the header's value, or a line end.
+        access_token = re.sub(r"\ABearer +(?=\S)", "", access_token.strip(), flags=re.IGNORECASE)
     if not isinstance(access_token, str) or not _ACCESS_TOKEN.fullmatch(access_token):
-        raise ValueError(
-            "has no access_token" if "access_token" not in members else "has an access_token that cannot be one"
-        )
+        raise ValueError("has an invalid access_token" if access_token else f"has no access_token{_wrapped(members)}")
     token_type = members.get("token_type")
     return TokenResponse(
         access_token=access_token,
@@ -141,6 +144,17 @@ def token_response(members: Mapping[str, Any], requested_at: int) -> TokenRespon
         requested_at=requested_at,
         raw=members,
     )
+
+
+def _wrapped(members: Mapping[str, Any]) -> str:
+    """Return where there is an access token that is not where it belongs."""
+    for name, value in members.items():
+        inner = value[0] if isinstance(value, list) and value else value
+        if isinstance(inner, dict) and "access_token" in inner:
+            return f" at the top, but inside {printable(name, 40)}"
+        if value and re.sub("[_-]", "", name).lower() == "accesstoken":
+            return f", but {printable(name, 40)}"
+    return ""
 
 
 def _scope(value: object) -> str | None:
@@ -155,10 +169,10 @@ def _seconds(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        seconds = int(float(value))
+        seconds = int(float(value.strip().removesuffix("s") if isinstance(value, str) else value))
     except (ValueError, OverflowError):
         return None
-    return seconds if 0 <= seconds < 10**10 else None
+    return seconds if 0 <= seconds < 10**9 else None  # else it is a date, in seconds since the epoch
 
 
 def announce(response: TokenResponse, asked: tuple[str, ...], run: Run) -> None:
