@@ -121,6 +121,10 @@ def test_what_is_doubtful_is_refused_and_not_shown(name: str) -> None:
         ({"expires_in": ""}, "expires_in", None),
         ({"expires_in": None}, "expires_in", None),
         ({"expires_in": 10**30}, "expires_in", None),
+        ({"expires_in": 1795276861}, "expires_in", None),  # a date
+        ({"expires_in": "3600s"}, "expires_in", 3600),
+        ({"access_token": f"Bearer {TOKEN}"}, "access_token", TOKEN),
+        ({"access_token": f" {TOKEN}\n"}, "access_token", TOKEN),
         ({"scope": ["a", "b"]}, "scope", "a b"),
         ({"scope": []}, "scope", None),
         ({"scope": ""}, "scope", None),
@@ -187,6 +191,8 @@ ENCODED: Mapping[str, tuple[bytes, str | None]] = {
     "raw deflate": (raw_deflate(BODY), "deflate"),
     "deflate that is gzip": (gzip.compress(BODY), "deflate"),
     "twice": (gzip.compress(zlib.compress(BODY)), "deflate, gzip"),
+    "gzip twice": (gzip.compress(gzip.compress(BODY)), "gzip"),
+    "gzip twice without a label": (gzip.compress(gzip.compress(BODY)), None),
     "gzip and a character set": (gzip.compress(BODY), "gzip, utf-8"),
     "gzip without a label": (gzip.compress(BODY), None),
 }
@@ -265,6 +271,25 @@ SHAPES: Mapping[str, tuple[object, str | None, str]] = {
         None,
         "900901 Invalid Credentials",
     ),
+    "Hydra's hint": (
+        {"error": "invalid_client", "error_description": "failed", "error_hint": "The client does not exist."},
+        "invalid_client",
+        "failed — The client does not exist.",
+    ),
+    "IBM": (
+        {"httpCode": "401", "httpMessage": "Unauthorized", "moreInformation": "Client id not registered."},
+        None,
+        "Unauthorized — Client id not registered.",
+    ),
+    "FastAPI": (
+        {"detail": [{"loc": ["body", "client_secret"], "msg": "field required", "type": "value_error.missing"}]},
+        None,
+        "body client_secret: field required",
+    ),
+    "by field": ({"errors": {"client_id": ["is invalid"], "n": 7}}, None, "client_id: is invalid"),
+    "wrapped": ({"data": {"error": "invalid_client", "error_description": "gone"}}, None, "invalid_client — gone"),
+    "a code in an array": ({"error": ["invalid_client"]}, "invalid_client", ""),
+    "a URN": ({"error": "urn:ietf:params:oauth:error:invalid_client"}, "invalid_client", ""),
     "a page": (b"<html><title>Sorry</title><body>Blocked by policy</body>", None, "Sorry — Blocked by policy"),
 }
 
@@ -301,6 +326,54 @@ def test_a_refusal_that_comes_with_a_5xx_is_not_tried_again(status: int, error: 
         read_object(answer(json.dumps({"error": error}).encode(), JSON, status), {})
     assert caught.value.retryable is again
     assert (f"the server says: {error}" in caught.value.details) == bool(error)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"data": GRANTED}, "has no access_token at the top, but inside data (its members: data)"),
+        ({"result": [GRANTED]}, "has no access_token at the top, but inside result"),
+        ({"accessToken": TOKEN}, "has no access_token, but accessToken"),
+        ({"access_token": None}, "has no access_token (its members: access_token)"),
+        ({"access_token": ""}, "has no access_token (its members: access_token)"),
+        ({"access_token": 7}, "has an invalid access_token"),
+        ({"access_token": f"{TOKEN} {TOKEN}"}, "has an invalid access_token"),
+    ],
+)
+def test_a_token_that_is_not_where_it_belongs_is_told_and_not_shown(members: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnusableAnswerError) as caught:
+        read_answer(answer(json.dumps(members).encode()), 1000, {})
+    assert words in caught.value.message
+    assert TOKEN not in f"{caught.value.message} {caught.value.details}"
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "again"),
+    [
+        (407, "wants you to log in to it", False),
+        (408, "cannot answer now", True),
+        (420, "asks to slow down", True),
+        (425, "cannot answer now", True),
+        (511, "wants you to log in to it", False),
+    ],
+)
+def test_a_status_of_what_stands_between_is_no_refusal(status: int, words: str, again: bool) -> None:
+    with pytest.raises(NetworkError) as caught:
+        read_object(answer(b"", "", status), {})
+    assert words in caught.value.message
+    assert caught.value.retryable is again
+
+
+def test_a_redirect_is_told_without_its_query() -> None:
+    for rest in ("?SAMLRequest=abc", f"#access_token={TOKEN}"):
+        with pytest.raises(UnusableAnswerError) as caught:
+            read_object(answer(b"", "", 302, {"location": f"https://sso.example/in{rest}"}), {})
+        assert "redirects to https://sso.example/in, and" in caught.value.message
+
+
+def test_a_server_that_wants_dpop_is_told_of_with_what_to_do() -> None:
+    for code in ("invalid_dpop_proof", "use_dpop_nonce"):
+        assert "switch DPoP off" in str(refusal({"error": code}).hint)
 
 
 def test_words_are_bounded_and_printable() -> None:

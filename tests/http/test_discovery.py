@@ -131,6 +131,16 @@ def test_a_document_without_an_issuer_is_not_used(
     assert bank.requests == []
 
 
+@pytest.mark.parametrize("url", ["/token", "token", "//bank.example/token", "https://bank.example/token#x"])
+def test_an_endpoint_that_is_no_url_is_for_the_issuers_operator(
+    ask: Callable[..., Result], server: ScriptedServer, issuer: str, url: str
+) -> None:
+    server.says(says({"issuer": issuer, "token_endpoint": url}))
+    result = ask(issuer)
+    assert result.code == 2
+    assert "Next: the issuer's operator has to mend it; give the URL itself with --token-endpoint" in result.stderr
+
+
 @pytest.mark.parametrize("members", [{}, {"token_endpoint": None}, {"token_endpoint": ["https://x.example"]}])
 def test_a_document_without_a_token_endpoint(
     ask: Callable[..., Result], server: ScriptedServer, issuer: str, members: dict[str, object]

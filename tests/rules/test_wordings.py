@@ -11,6 +11,8 @@ KEY = "registration.key.mismatch"
 AUD = "assertion.aud.mismatch"
 METHOD = "registration.auth_method"
 TYPE = "registration.application_type"
+ELSEWHERE = "network.answer"
+SCOPE = "request.scope.not_allowed"
 
 NAMED = {
     # Entra ID
@@ -91,7 +93,39 @@ NAMED = {
     "alg mismatch": "registration.alg",
     "expiration must be specified in the client_assertion JWT": "assertion.exp.past",
     "unique jti (JWT ID) must be provided in the client_assertion JWT": "assertion.jti.missing",
+    # What stands before a server
+    "Missing Authentication Token": ELSEWHERE,
+    "No API key found in request": ELSEWHERE,
+    "Access denied due to missing subscription key. Make sure to include subscription key when making requests": (
+        ELSEWHERE
+    ),
+    "no Route matched with those values": ELSEWHERE,
+    "Resource not found": ELSEWHERE,
+    "User: anonymous is not authorized to perform: execute-api:Invoke on resource: arn:aws:x": ELSEWHERE,
+    "Method doesn't allow unregistered callers. Please use API Key or other form of API consumer identity": ELSEWHERE,
+    "RBAC: access denied": ELSEWHERE,
+    "Jwt is missing": ELSEWHERE,
+    "Jwt issuer is not configured": ELSEWHERE,
+    "Authorization field missing": ELSEWHERE,
+    "error code: 1020": ELSEWHERE,
+    "Request unsuccessful. Incapsula incident ID: 443000270071337-1234": ELSEWHERE,
+    "Sorry, you have been blocked. You are unable to access bank.example": ELSEWHERE,
+    # Another tenant, a policy
+    "Realm does not exist": ELSEWHERE,
+    "AADSTS90002: Tenant 'bank.example' not found. Check to make sure you have the correct tenant ID": ELSEWHERE,
+    "Unable to find environment with ID: '1'": ELSEWHERE,
+    "HTTPS required": ELSEWHERE,
+    "AADSTS53003: Access has been blocked by Conditional Access policies. The access policy does not allow token "
+    "issuance.": SCOPE,
+    "Policy evaluation failed for this request, please check the policy configurations.": SCOPE,
+    'Client is not authorized to access "https://api". You might want to create a "client-grant" for this API.': SCOPE,
+    "user is not admin approved to access this app": SCOPE,
     # Others
+    "AADSTS7000216: 'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant "
+    "type.": "request.client_assertion.missing",
+    "AADSTS700030: Invalid certificate - subject name in certificate is not authorized": KEY,
+    "Required param : grant_type": "request.grant_type.missing",
+    "Errors.AuthNKey.NotFound": KEY,
     "unknown client": UNKNOWN,
     "Client not found": UNKNOWN,
     "No client with requested id: bank": UNKNOWN,

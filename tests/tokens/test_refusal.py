@@ -246,7 +246,14 @@ def test_a_refusal_of_any_shape_that_names_nothing_has_the_same_causes(
     assert "--probe" in found.stdout
 
 
-@pytest.mark.parametrize("status", [404, 405, 415])
+def test_a_status_of_no_token_endpoint_says_nothing_beside_an_oauth_error(
+    ask: Callable[..., Result], server: ScriptedServer
+) -> None:
+    server.says(refusal("invalid_client", "no", 404))
+    assert details_of(ask("token"))["left"][: len(NOT_HERE)] == NOT_HERE
+
+
+@pytest.mark.parametrize("status", [404, 405, 413, 415, 421, 431])
 def test_a_status_of_no_token_endpoint_is_likely_the_url_and_not_for_certain(
     ask: Callable[..., Result], cli: Cli, client: list[str], server: ScriptedServer, status: int
 ) -> None:

@@ -432,7 +432,7 @@ def _retry_after(value: str | None) -> float | None:
     """Return ``Retry-After`` (RFC 9110 section 10.2.3), which is seconds or a date, as seconds from now."""
     if value is None:
         return None
-    if re.fullmatch(r"\s*[0-9]{1,9}(?:\.[0-9]{1,9})?\s*", value):
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return float(value)
     date = http_date(value)
     return None if date is None else max(0.0, round(date - time.time()))

@@ -103,7 +103,7 @@ def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> 
             f"the answer {fault} (its members: {answer.said(', '.join(sorted(body)) or 'none', 200)})",
             hint="see what the server says; if the URL is right, ask its operator"
             if words(answer)
-            else "check that the URL is a token endpoint, and what stands in front of it",
+            else "check that the URL is a token endpoint",
             details=exchange(answer) + words(answer),
             rule="network.answer",
         ) from None
@@ -127,7 +127,7 @@ def token_response(members: Mapping[str, Any], requested_at: int) -> TokenRespon
     """Read the members of a successful answer (RFC 6749 section 5.1), now or from the cache.
 
     Raises:
-        ValueError: there is no access token, or one that cannot be one; the message says which.
+        ValueError: there is no access token, or an invalid one; the message says which.
     """
     access_token = members.get("access_token")
     if isinstance(access_token, str):
