@@ -118,7 +118,7 @@ NAMED = {
     "AADSTS53003: Access has been blocked by Conditional Access policies. The access policy does not allow token "
     "issuance.": SCOPE,
     "Policy evaluation failed for this request, please check the policy configurations.": SCOPE,
-    'Client is not authorized to access "https://api". You might want to create a "client-grant" for this API.': SCOPE,
+    'Client is not authorized to access "https://api". You might want a "client-grant" for this API.': SCOPE,
     "user is not admin approved to access this app": SCOPE,
     # Others
     "AADSTS7000216: 'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant "
