@@ -190,6 +190,24 @@ def test_cron(job: _Job) -> None:
     assert stat.S_IMODE((job.folder / "things.json").stat().st_mode) == 0o600
 
 
+def test_cron_goes_on_with_the_next_institution(job: _Job) -> None:
+    config = job.home / ".config" / "banno-creds" / "config.toml"
+    config.parent.mkdir(parents=True)
+    key = json.dumps(str(job.folder / "private.pem"))
+    unknown = "5f2c8a10-77ab-4d0c-9f3e-2b6a1d4c8e90"
+    config.write_text(
+        f'[profiles.garden]\nclient_id = "{unknown}"\nprivate_key = {key}\n'
+        f'[profiles.granite]\nclient_id = "{CLIENT_ID}"\nprivate_key = {key}\n'
+    )
+    (job.folder / "garden.json").write_text("the last good result")
+    done = job.run(_blocks("sh")[3], {"PATH": f"{job.home}/.local/bin:/usr/bin:/bin"})
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "garden failed with exit code 4" in done.stderr
+    assert "invalid_client" in done.stderr
+    assert (job.folder / "garden.json").read_text() == "the last good result"
+    assert (job.folder / "granite.json").read_bytes() == THINGS
+
+
 def test_the_dockerfiles_last_lines_give_a_program_its_token(job: _Job) -> None:
     [text] = _blocks("dockerfile")
     words = {
