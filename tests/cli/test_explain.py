@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib", "tomlkit")
-each = pytest.mark.parametrize("name", list(EXPLANATIONS))
+each = pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.once) for name in EXPLANATIONS])
 
 PIPED = """\
 assertion.jti.missing: The claim jti is missing or empty

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from banno_creds.jose import keys
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(banno_creds.__file__).parent
 FILE = PACKAGE / "rules" / "errors.md"
