@@ -56,7 +56,7 @@ def instant(text: str) -> int:
     if seconds < 0:
         raise ValueError("it is before 1970")
     if date.tzinfo is None:
-        raise ValueError("it has no time zone: write it as 2026-11-21T16:01:01Z")
+        raise ValueError(f"it has no time zone: write it as {date:%Y-%m-%dT%H:%M:%S}Z if it is in UTC")
     return int(seconds)
 
 

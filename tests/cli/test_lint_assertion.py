@@ -138,11 +138,61 @@ def test_an_assertion_is_judged_at_the_time_that_was_given(lint: Cli, made: str,
         assert lint("--at", zone, made).code == 0
 
 
+def test_an_old_assertion_may_be_from_a_log(lint: Cli, made: str, how: How) -> None:
+    how.clock = lambda: NOW + 90_000
+    for result in (lint(made), lint("-o", "json", made)):
+        assert "--at TIME" in result.stdout
+        assert "--at TIME" in result.stderr
+    assert "--at TIME" not in lint("--at", "now", made).stdout
+
+
+def test_iss_and_sub_that_differ_are_both_suspected_until_the_client_id_is_given(
+    lint: Cli, rsa_key: keys.PrivateKey
+) -> None:
+    made = make(rsa_key, sub="service-user@acme")
+    alone = judged(lint(made, "-o", "json"))["assertion.iss.mismatch"]
+    assert alone.received == f'"iss" "{CLIENT_ID}", and "sub" "service-user@acme"'
+    assert "set both iss and sub to the client ID" in alone.fix
+    assert faults(lint(made, "--client-id", CLIENT_ID, "-o", "json")) == ["assertion.sub.mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("claims", "args", "left"),
+    [
+        ({}, (), "which key the bank has (--public-key), then at what the server says: banno-creds doctor"),
+        ({"aud": ISSUER}, (), "the warnings, then at which key the bank has (--public-key), then at what the"),
+        ({}, ("--public-key", "public.pem"), "what the server says: banno-creds doctor"),
+    ],
+)
+def test_a_run_without_a_fault_says_so_and_what_is_left(
+    lint: Cli,
+    rsa_key: keys.PrivateKey,
+    public: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    claims: Mapping[str, Any],
+    args: tuple[str, ...],
+    left: str,
+) -> None:
+    monkeypatch.chdir(public.parent)
+    seen = lint(make(rsa_key, **claims), *args)
+    assert seen.code == 0
+    assert f"Nothing in it would be refused, as far as can be told. If it is, look at {left}" in seen.stdout
+    assert "Nothing in it" not in lint(make(rsa_key, exp=5), *args).stdout
+
+
+def test_an_issuer_as_aud_is_a_warning_with_its_fix(lint: Cli, rsa_key: keys.PrivateKey) -> None:
+    finding = judged(lint(make(rsa_key, aud=ISSUER), "-o", "json"))["assertion.aud.mismatch"]
+    assert (finding.verdict, finding.reason) == ("warn", "")
+    assert finding.received.startswith(f'"aud" "{ISSUER}": it may be the issuer')
+    assert finding.expected == f'"{ENDPOINT}", which every server takes'
+    assert finding.fix.startswith("set aud to ")
+
+
 @pytest.mark.parametrize(
     ("at", "why"),
     [
         (f"{NOW}000", "milliseconds"),
-        ("2026-11-21T16:00:01", "no time zone"),
+        ("2026-11-25 20:35:00", "no time zone: write it as 2026-11-25T20:35:00Z if"),
         ("2026-11-21", "no time zone"),
         ("yesterday", "write it as"),
         ("", "write it as"),
@@ -468,8 +518,10 @@ def test_issuer_is_asked_for_its_token_endpoint_and_is_an_audience_itself(
 ) -> None:
     issuer = server.url.removesuffix("/token")
     server.says(Says(body=json.dumps({"issuer": issuer, "token_endpoint": server.url}).encode()))
-    for aud in (server.url, issuer):
-        assert faults(lint(make(rsa_key, aud=aud), "--issuer", issuer, "-o", "json")) == []
+    for aud, rules in ((server.url, []), (issuer, ["assertion.aud.mismatch"])):
+        result = lint(make(rsa_key, aud=aud), "--issuer", issuer, "-o", "json")
+        assert (result.code, faults(result)) == (0, rules)
+    assert judged(result)["assertion.aud.mismatch"].verdict == "warn"
     result = lint(make(rsa_key), "--issuer", issuer, "-o", "json")
     assert judged(result)["assertion.aud.mismatch"].expected == f'"{server.url}", to the character'
     assert {(request.method, request.path) for request in server.requests} == {
@@ -585,12 +637,12 @@ def test_what_cannot_be_meant_is_exit_code_2(lint: Cli, made: str, args: list[st
     assert made[:30] not in result.stderr
 
 
-def test_file_that_is_given_as_the_assertion_is_told_how(lint: Cli, made: str, tmp_path: Path) -> None:
+def test_file_that_is_given_as_the_assertion_is_read(lint: Cli, made: str, tmp_path: Path) -> None:
     file = tmp_path / "assertion.jwt"
     file.write_text(made)
     result = lint(file)
-    assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.endswith(f"    Next: banno-creds lint-assertion --file {file}\n")
+    assert result == lint("--file", file)
+    assert result.code == 0
     assert lint("--file", file.with_name("missing.jwt")).code == 2
 
 

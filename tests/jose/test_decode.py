@@ -439,12 +439,14 @@ def test_missing_file_is_a_configuration_error(cli: Cli, tmp_path: Path) -> None
     assert result.stderr.startswith(f"✗   No such file: {tmp_path / 'none'}\n    Next: ")
 
 
-def test_a_file_given_as_the_token_is_told(cli: Cli, tmp_path: Path) -> None:
+def test_a_file_given_as_the_token_is_read(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "my token.json"
     file.write_text(TOKEN)
-    result = cli("decode", file)
-    said = f"✗   {file} is a file, and the argument is a token\n    Next: banno-creds decode --file '{file}'\n"
-    assert (result.code, result.stdout, result.stderr) == (2, "", said)
+    assert cli("decode", file) == cli("decode", "--file", file)
+    file.write_text('{"type": "service_account"}')
+    assert cli("decode", file) == cli("decode", "--file", file)
+    both = cli("decode", "--file", file, file)
+    assert (both.code, both.stdout) == (2, "")
 
 
 def _other_things() -> dict[str, tuple[bytes, str]]:
@@ -494,7 +496,7 @@ def test_the_help_explains_the_argument_first(cli: Cli) -> None:
     assert "TOKEN is a JWT, a whole token response, a header with Bearer in it, or what" in said
     sections = re.findall(r"^(\w+):$", said, re.MULTILINE)
     assert sections[:2] == ["Examples", "Input"]
-    assert "Input: TOKEN|- The token itself; - or nothing to read it from standard input." in " ".join(said.split())
+    assert "Input: TOKEN|- The token itself, or a file that holds it. - or nothing reads it from standard input." in " ".join(said.split())
 
 
 def test_token_and_file_exclude_each_other(cli: Cli, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.inputs import Argument, check_file_or_url, pasted, read_pasted
+from banno_creds.cli.inputs import Argument, check_file_or_url, file_argument, pasted, read_pasted
 from banno_creds.cli.options import network_options, steps_options
 from banno_creds.cli.parameters import Command, option
 from banno_creds.cli.report import write_result
@@ -109,6 +109,7 @@ def command(
 
 def _read(token: tuple[str, ...], file: Path | None) -> str:
     text = read_pasted("decode", "token", token, file)
+    file = file or file_argument(token)
     what = what_else(text) if file not in (None, Path("-")) and len(text) <= MOST_CHARACTERS else None
     if what is not None:
         raise TokenError(f"{file} holds {what}, not a token", hint=NO_KEY)

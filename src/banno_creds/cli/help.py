@@ -97,14 +97,14 @@ TOPICS = {
     "lint-assertion": Topic(
         (
             "java -jar sign.jar | banno-creds lint-assertion --client-id 199e6f35 --public-key public.pem",
-            "banno-creds lint-assertion --file assertion.txt",
+            "banno-creds lint-assertion assertion.txt --client-id 199e6f35",
         ),
-        ("JWT", "--file", "--client-id", "--public-key", "--jwks"),
+        ("JWT", "--client-id", "--public-key", "--jwks", "--at"),
     ),
     "decode": Topic(
         (
             "banno-creds token | banno-creds decode",
-            "banno-creds decode --file token.json --issuer https://login.jackhenry.com",
+            "banno-creds decode token.json --issuer https://login.jackhenry.com",
         ),
         ("TOKEN", "--file", "--issuer", "--jwks", "--check-expiry", "--full"),
     ),

@@ -69,7 +69,13 @@ class Argument(click.Argument):
 
 def pasted(what: str) -> str:
     """Return the help of an argument that is pasted."""
-    return f"The {what} itself; - or nothing to read it from standard input."
+    return f"The {what} itself, or a file that holds it. - or nothing reads it from standard input."
+
+
+def file_argument(arguments: tuple[str, ...]) -> Path | None:
+    """Return the file that an argument names in place of a token, whose text no file has for its name."""
+    is_file = len(arguments) == 1 and arguments[0] != "-" and os.path.isfile(arguments[0])  # noqa: PTH113 - never raises
+    return Path(arguments[0]) if is_file else None
 
 
 def read_pasted(command: str, what: str, arguments: tuple[str, ...], file: Path | None) -> str:
@@ -77,16 +83,10 @@ def read_pasted(command: str, what: str, arguments: tuple[str, ...], file: Path 
     article = "an" if what[0] in "aeiou" else "a"
     if file is not None and arguments:
         raise ConfigurationError(f"{article} {what} and --file exclude each other", hint="give one of them")
+    file = file or file_argument(arguments)
     if file is not None and str(file) != "-":
         return _text(read_file(file, most=_MOST_PASTED_BYTES))
     if arguments not in ((), ("-",)):
-        if len(arguments) == 1 and os.path.isfile(arguments[0]):  # noqa: PTH113 - unlike Path's, it never raises
-            import shlex
-
-            raise ConfigurationError(
-                f"{arguments[0]} is a file, and the argument is {article} {what}",
-                hint=shlex.join(["banno-creds", command, "--file", arguments[0]]),
-            )
         # A token that was wrapped, or has Bearer before it, is several arguments if it was not quoted.
         return " ".join(arguments)
     if file is None and not arguments and sys.stdin is not None and sys.stdin.isatty():

@@ -98,6 +98,8 @@ def command(
     report = Report(quiet=True)
     pasted = read_pasted("lint-assertion", "assertion", jwt, file)
     findings = lint_assertion(pasted, checks, run_for(context, report))
+    if at is None:
+        findings = tuple(map(_perhaps_logged, findings))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if output == "json":
         members = {"version": _VERSION, "verdict": "fail" if failed else "pass"}
@@ -107,7 +109,8 @@ def command(
         is_one = not any(finding.reason == NO_ASSERTION for finding in findings)
         # Faults first: the rules about one thing make one row, although the server checks them far apart.
         in_rows = sorted(findings, key=lambda finding: finding.verdict != "fail")
-        report.part(Part("", tuple(in_rows), tuple(_more(values)) if is_one else ()))
+        notes = (() if failed else (_left(findings, values),)) + tuple(_more(values)) if is_one else ()
+        report.part(Part("", tuple(in_rows), notes))
     if failed:
         raise _refused(failed)
 
@@ -122,6 +125,20 @@ def _instant(at: str | None) -> int | None:
         return instant(at)
     except ValueError as failure:
         raise ConfigurationError(f"--at {shown(at)} is no time: {failure}") from None
+
+
+def _perhaps_logged(finding: Finding) -> Finding:
+    """Name ``--at`` beside the fix of an assertion that has expired: it may be an old one, out of a log."""
+    is_old = finding.rule == "assertion.exp.past" and finding.fix.startswith("sign a new")
+    return finding._replace(fix=f"{finding.fix}; is it from a log? --at TIME judges it as of then") if is_old else finding
+
+
+def _left(findings: tuple[Finding, ...], values: Mapping[str, Any]) -> str:
+    """Say what is left if a server refuses an assertion with nothing wrong."""
+    left = ["the warnings"] if any(finding.verdict == "warn" for finding in findings) else []
+    left += [] if values["public_key"] or values["jwks"] else ["which key the bank has (--public-key)"]
+    left.append("what the server says: banno-creds doctor")
+    return f"Nothing in it would be refused, as far as can be told. If it is, look at {', then at '.join(left)}"
 
 
 def _more(values: Mapping[str, Any]) -> Iterator[str]:

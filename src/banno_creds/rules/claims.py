@@ -50,10 +50,18 @@ def iss_missing(assertion: ClientAssertion, _: Known) -> Outcome:
 
 
 def iss_mismatch(assertion: ClientAssertion, known: Known) -> Outcome:
-    client_id = known.client_id if known.client_id is not None else assertion.claims.get("sub")
-    if not isinstance(client_id, str) or not client_id:
+    if known.client_id is not None:
+        return _same(assertion, "iss", known.client_id, "the client ID, which is also the sub")
+    iss, sub = assertion.claims["iss"], assertion.claims.get("sub")
+    if not isinstance(sub, str) or not sub:
         return unknown("neither the client ID nor a sub is there to compare it with", assertion.claim("iss"))
-    return _same(assertion, "iss", client_id, "the client ID, which is also the sub")
+    if iss == sub:
+        return passed(shown(iss))
+    return failed(  # which of the two is wrong is not known
+        f"{assertion.claim('iss')}, and {assertion.claim('sub')}",
+        "the same in both: the client ID",
+        "set both iss and sub to the client ID; which of them is wrong shows once the client ID is given",
+    )
 
 
 def aud_missing(assertion: ClientAssertion, known: Known) -> Outcome:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from banno_creds.config import DEFAULT_ENVIRONMENT, DEFAULT_TIMEOUT, ENVIRONMENTS, check_timeout, check_url, is_url
 from banno_creds.errors import ConfigurationError
+from banno_creds.rules.findings import Rule, Verdict
+from banno_creds.rules.outcomes import with_fix
+from banno_creds.rules.shown import shown
 from banno_creds.steps import Run
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from banno_creds.rules.findings import Finding
+    from banno_creds.rules.known import Known
     from banno_creds.rules.registration import Registration
 
 
@@ -93,7 +97,21 @@ def lint_assertion(text: str, checks: AssertionChecks, run: Run = Run()) -> tupl
         keys = registration.keys
     now = int(run.clock()) if checks.at is None else checks.at
     known = Known(now, checks.client_id, audiences, keys, is_now=checks.at is None)
-    return findings + tuple(judge_pasted(text, known))
+    return findings + tuple(_of_issuer(finding, known) for finding in judge_pasted(text, known))
+
+
+def _of_issuer(finding: Finding, known: Known) -> Finding:
+    """Warn of an issuer as aud: whether this server takes it is not known, and the token endpoint is always right."""
+    if finding.rule != Rule.AUD_MISMATCH or not known.audiences or not finding.received or not finding.reason:
+        return finding
+    return with_fix(
+        finding._replace(
+            verdict=Verdict.WARN,
+            received=f"{finding.received}: {finding.reason}",
+            expected=f"{shown(known.audiences[0])}, which every server takes",
+            reason="",
+        )
+    )
 
 
 def load_registration(registered: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> Registration:
