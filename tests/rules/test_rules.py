@@ -309,7 +309,7 @@ FAULTS = {
     ),
     "iss is not sub, client ID unknown": Fault(
         "assertion.iss.mismatch",
-        f'"iss" "{ANOTHER}", and "sub" {THE_CLIENT_ID}',
+        f'"iss" "{ANOTHER}", and "sub" "{CLIENT_ID}"',
         "the same in both: the client ID",
         fix="set both iss and sub to the client ID; which of them is wrong shows once the client ID is given",
         claims={"iss": ANOTHER},

@@ -129,8 +129,9 @@ def _instant(at: str | None) -> int | None:
 
 def _perhaps_logged(finding: Finding) -> Finding:
     """Name ``--at`` beside the fix of an assertion that has expired: it may be an old one, out of a log."""
-    is_old = finding.rule == "assertion.exp.past" and finding.fix.startswith("sign a new")
-    return finding._replace(fix=f"{finding.fix}; is it from a log? --at TIME judges it as of then") if is_old else finding
+    if finding.rule != "assertion.exp.past" or not finding.fix.startswith("sign a new"):
+        return finding
+    return finding._replace(fix=f"{finding.fix}; is it from a log? --at TIME judges it as of then")
 
 
 def _left(findings: tuple[Finding, ...], values: Mapping[str, Any]) -> str:
