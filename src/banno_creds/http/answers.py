@@ -113,7 +113,7 @@ def read_object(answer: Answer, hints: Mapping[str, str], endpoint: str = TOKEN_
 
 
 def read_members(answer: Answer) -> dict[str, Any]:
-    """Read the members of an answer, as tolerantly as their meaning stays certain; a ValueError says why not."""
+    """Read the members of an answer, as tolerantly as their meaning stays certain; else a ValueError says why."""
     text, is_whole = _text_of(answer)
     try:
         return parse_json_object(text, any_number=True)

@@ -20,7 +20,7 @@ _FIRST_PAUSE = 0.5  # seconds; doubled each time
 
 
 def persistently(attempt: Callable[[int], T], http: HttpClient, run: Run, *, is_good_once: bool = False) -> T:
-    """Make up to `MOST_ATTEMPTS` attempts, within the time that the client has left; return the result of one.
+    """Make up to `MOST_ATTEMPTS` attempts within the client's time; return the result of the first that succeeds.
 
     Args:
         attempt: called with the number of the attempt, from 1.

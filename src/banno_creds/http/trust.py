@@ -67,7 +67,7 @@ class Trust:
         self._context = None
 
     def advice(self, verify_code: int, clock: Callable[[], float] = time.time) -> str | None:
-        """Return what to do about a certificate that is not trusted, if these authorities say more than the code."""
+        """Return what to do about an untrusted certificate, if these authorities say more than OpenSSL's code."""
         expired = verify_code == _EXPIRED
         if verify_code not in (*_UNKNOWN_ISSUER, _EXPIRED):
             return None

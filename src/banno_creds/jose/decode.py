@@ -89,7 +89,7 @@ def take_apart(compact: str) -> DecodedToken:
 
 
 def what_else(text: str) -> str | None:
-    """Name a key or a certificate that was pasted instead of a token, as "a private key"; None if it is neither."""
+    """Name the key or certificate that was pasted instead of a token: "a private key"; None if it is neither."""
     label = _PEM_LABEL.search(text)
     if label is not None:
         name = label[1] or label[2]

@@ -80,7 +80,7 @@ class SignedIn:
         return None if session is None else request_of(session, self.client.client_id).name
 
     def obtain(self, cache: TokenCache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
-        """Return the person's access token, renewed by the refresh token if necessary; that is left out.
+        """Return the person's token response, renewed if necessary, and without the refresh token.
 
         Raises:
             TokenError: nobody is signed in, or the login has ended.
