@@ -140,6 +140,7 @@ def test_provider_without_userinfo_is_told(stranger: Tool, provider: OpenIdProvi
         ({"aud": "another"}, "it is for another client"),
         ({"iss": "https://another.example"}, "it is another issuer's"),
         ({"sub": "mallory"}, "about another person"),
+        ({"data": {"sub": "riley"}}, "does not say whom it is about"),
     ],
 )
 def test_claims_that_are_a_signed_jwt_are_verified(

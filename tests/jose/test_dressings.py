@@ -477,6 +477,8 @@ EMPTY: dict[str, object] = {"use": "", "key_ops": [], "alg": "", "kid": "", "x5c
         ({"e": 65537}, "a JWK whose e cannot be read by all"),
         ({"e": "AQAB="}, "a JWK whose e cannot be read by all"),
         ({"alg": "rs256", "use": "sig"}, None),
+        ({"kty": "rsa"}, None),
+        ({"use": ["sig"], "key_ops": "verify"}, None),
     ],
 )
 def test_a_jwk_as_serializers_write_it(

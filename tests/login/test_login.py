@@ -583,6 +583,38 @@ def test_answer_by_post_is_told_and_the_login_goes_on(tool: Tool) -> None:
     assert "A request for the host 127.0.0.1:" in said
 
 
+@pytest.mark.parametrize(
+    ("members", "warns"),
+    [
+        ({"userinfo_endpoint": "/me"}, True),
+        ({"userinfo_endpoint": ["x"]}, True),
+        ({"revocation_endpoint": "http://bank.example/revoke"}, True),
+        ({"end_session_endpoint": False}, False),
+        ({"end_session_endpoint": ""}, False),
+        ({"id_token_signing_alg_values_supported": "RS256 ES256"}, False),
+        ({"token_endpoint_auth_methods_supported": "private_key_jwt client_secret_basic"}, False),
+    ],
+)
+def test_an_optional_member_that_is_odd_does_not_end_a_login(
+    tool: Tool, provider: OpenIdProvider, members: dict[str, object], warns: bool
+) -> None:
+    provider.metadata.update(members)
+    result = tool.log_in("-q")
+    assert result.code == 0, result.stderr
+    assert (f"provider's {next(iter(members))} is not used: " in one_line(result.stderr)) is warns
+    assert ("!" in result.stderr) is warns
+
+
+def test_an_error_that_is_empty_beside_a_code_is_absent(tool: Tool, provider: OpenIdProvider) -> None:
+    provider.callback = lambda answer: {**answer, "error": ""}
+    assert tool.log_in().code == 0
+
+
+def test_a_jwk_in_the_place_of_a_set_is_read(tool: Tool, provider: OpenIdProvider) -> None:
+    provider.jwks = provider.jwks["keys"][0]  # type: ignore[assignment]
+    assert tool.log_in().code == 0
+
+
 def test_refusal_in_latin_1_is_told_with_its_words(tool: Tool, provider: OpenIdProvider) -> None:
     def refuse(address: str) -> None:
         query = (

@@ -130,7 +130,6 @@ def _judge_metadata(case: Case, metadata: Mapping[str, Any]) -> Iterable[Finding
     )
     for rule, looks_at, name, wanted in listed:
         values = metadata.get(name)
-        values = values.split() if isinstance(values, str) else values
         if not isinstance(values, list):
             yield unknown(rule, looks_at, f"the discovery document has no list {name}")
         elif missing := [value for value in wanted if value not in values]:

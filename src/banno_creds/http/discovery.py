@@ -147,7 +147,7 @@ def read_json(answer: Answer, what: str, missing: str) -> dict[str, Any]:
     if not 200 <= answer.status < 300:
         raise _not_there(answer, what, missing)
     try:
-        return present(read_members(answer))
+        members = present(read_members(answer))
     except ValueError as failure:
         raise UnusableAnswerError(
             f"what {answer.url} sends is not {what}: {what_is_wrong(answer, failure)}",
@@ -155,6 +155,11 @@ def read_json(answer: Answer, what: str, missing: str) -> dict[str, Any]:
             details=exchange(answer) + words(answer),
             rule="network.answer",
         ) from None
+    # Some documents have a string of names where a list belongs.
+    for name, value in members.items():
+        if name.endswith("_supported") and isinstance(value, str):
+            members[name] = value.split()
+    return members
 
 
 def _not_there(answer: Answer, what: str, missing: str) -> UnavailableError | UnusableAnswerError:

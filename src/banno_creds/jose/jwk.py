@@ -25,6 +25,8 @@ def mended(jwk: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in jwk.items()
         if value is not None and not (name not in _REQUIRED and value in ("", [], {}))
     }
+    if isinstance(members.get("kty"), str):
+        members["kty"] = members["kty"].upper() if members["kty"] != "oct" else "oct"
     for name in _NUMBERS & members.keys():
         members[name] = _number(members[name], _COORDINATES.get(str(members.get("crv"))) if name in "xyd" else None)
     return members

@@ -91,7 +91,7 @@ def keys_of(jwks: Mapping[str, Any], origin: str) -> tuple[VerificationKey, ...]
     Raises:
         ConfigurationError: it has no such key.
     """
-    members = jwks.get("keys")
+    members = [jwks] if "kty" in jwks and "keys" not in jwks else jwks.get("keys")
     jwk_set = members[:_MOST_KEYS] if isinstance(members, list) else []
     keys = [key for jwk in jwk_set if isinstance(jwk, dict) and (key := _from_jwk(jwk, origin)) is not None]
     if not keys:
@@ -114,8 +114,11 @@ def public_key_of(jwk: Mapping[str, Any]) -> object:
 def _from_jwk(jwk: Mapping[str, Any], origin: str) -> VerificationKey | None:
     """Return the key of a JWK; None if the JWK is broken, or is not for signatures."""
     jwk = mended(jwk)
-    operations = jwk.get("key_ops", ["verify"])
-    if jwk.get("kty") not in ("RSA", "EC", "OKP") or str(jwk.get("use", "sig")).lower() != "sig":
+    # Some write a string for a list of one, and the other way round.
+    use, operations = jwk.get("use", "sig"), jwk.get("key_ops", ["verify"])
+    use = use[0] if isinstance(use, list) and len(use) == 1 else use
+    operations = [operations] if isinstance(operations, str) else operations
+    if jwk.get("kty") not in ("RSA", "EC", "OKP") or str(use).lower() != "sig":
         return None
     if not isinstance(operations, list) or not {"verify", "sign"} & {str(operation) for operation in operations}:
         return None

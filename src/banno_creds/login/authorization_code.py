@@ -79,7 +79,7 @@ def log_in(
     with HttpClient(client.timeout, client.ca_bundle) as http:
         metadata, issuer = discover(client, http, run)
         endpoint = discovery.endpoint(metadata, "authorization_endpoint")
-        provider = provider_of(metadata, issuer)
+        provider = provider_of(metadata, issuer, run)
         warn_of_other_hosts(endpoint, provider, metadata, run)
         offered = metadata.get("token_endpoint_auth_methods_supported")
         authentication = choose(client, proof, offered, issuer, provider.token_endpoint, run)

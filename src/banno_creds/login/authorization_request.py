@@ -262,8 +262,7 @@ def read_code(answer: Mapping[str, str], issuer: str, *, names_issuer: bool) -> 
             hint="begin again in a fresh browser window; if it stays so, tell the server's operator (an attack?)",
             rule="authorization.iss.unexpected",
         )
-    error = answer.get("error")
-    if error is not None:
+    if error := answer.get("error"):
         code, description = printable(error, 80), printable(answer.get("error_description", ""))
         uri = answer.get("error_uri")
         hint = _HINTS.get(code, "look the error up in the vendor's documentation")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from banno_creds.client_authentication.methods import advised
 from banno_creds.config import ENVIRONMENTS, check_url
-from banno_creds.errors import ConfigurationError, RefusedError
+from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError
 from banno_creds.http import discovery
 from banno_creds.http.answers import read_object
 from banno_creds.http.attempts import persistently
@@ -67,7 +67,7 @@ def discover(client: Client, http: HttpClient, run: Run) -> tuple[dict[str, Any]
     return metadata, issuer
 
 
-def provider_of(metadata: dict[str, Any], issuer: str) -> Provider:
+def provider_of(metadata: dict[str, Any], issuer: str, run: Run) -> Provider:
     """Read the provider from its discovery document; its method is not chosen yet."""
     from banno_creds.login.id_token import algorithms_of
 
@@ -81,7 +81,13 @@ def provider_of(metadata: dict[str, Any], issuer: str) -> Provider:
         )
 
     def perhaps(name: str) -> str | None:
-        return discovery.endpoint(metadata, name) if metadata.get(name) is not None else None
+        if not metadata.get(name):
+            return None
+        try:
+            return discovery.endpoint(metadata, name)
+        except BannoCredsError as failure:
+            run.warn(f"the provider's {name} is not used: {failure.marked.message}")
+            return None
 
     def listed(name: str) -> tuple[str, ...] | None:
         values = metadata.get(name)

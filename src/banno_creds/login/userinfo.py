@@ -82,7 +82,9 @@ def user_info(signed_in: SignedIn, cache: TokenCache | None, run: Run = Run()) -
             claims = read_object(answer, hints, "userinfo endpoint")
     if claims.get("sub") != session.claims.get("sub"):
         raise TokenError(
-            "the userinfo endpoint's answer is about another person than the one who signed in",
+            "the userinfo endpoint's answer is about another person than the one who signed in"
+            if claims.get("sub")
+            else "the userinfo endpoint's answer does not say whom it is about: it has no sub",
             hint="do not rely on it; tell the server's operator",
             rule="id_token.sub.unexpected",
         )
