@@ -8,11 +8,13 @@ import shutil
 import signal
 import sys
 import termios
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
 
+from banno_creds.cli.inputs import can_ask
 from banno_creds.jose import keys
 from tests.conftest import CLIENT_ID, write_private
 
@@ -102,3 +104,15 @@ def test_terminal_gets_its_echo_back_whatever_ends_the_program(command: list[str
 
 def echoes(terminal: int) -> bool:
     return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "stderr", "can"), [(True, True, True), (True, False, False), (False, True, False), (True, None, False)]
+)
+def test_nobody_is_asked_without_a_terminal_for_question_and_answer(
+    monkeypatch: pytest.MonkeyPatch, stdin: bool, stderr: bool | None, can: bool
+) -> None:
+    for name, is_terminal in (("stdin", stdin), ("stderr", stderr)):
+        stream = None if is_terminal is None else SimpleNamespace(isatty=lambda it=is_terminal: it)
+        monkeypatch.setattr(sys, name, stream)
+    assert can_ask() is can

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.inputs import check_file_or_url, expand
+from banno_creds.cli.inputs import can_ask, check_file_or_url, expand
 from banno_creds.cli.options import AS, key_options, request_options
 from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, held, option
 from banno_creds.cli.report import Report, as_option, write_result
@@ -159,7 +159,7 @@ def _probe(count: int) -> bool:
 
     if sys.stdin is None or not sys.stdin.isatty():
         return True
-    if not sys.stderr.isatty():
+    if not can_ask():
         return False  # nobody would see the question
     requests = "One more request" if count == 1 else f"Up to {count} more requests"
     Report().note(f"{requests}, each of which may count at the bank as a failed log-in.")

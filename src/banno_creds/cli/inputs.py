@@ -160,11 +160,16 @@ def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None =
             raise no_passphrase_file(profile.where)
         if file is not None:
             return read_passphrase(file, stdin)
-        if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+        if can_ask():
             return prompt("Passphrase of the private key")
         return None
 
     return cache(ask)  # `api` may need a second token, and standard input is read only once
+
+
+def can_ask() -> bool:
+    """Return whether somebody can be asked: standard input and standard error are terminals."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def prompt(question: str, again: str | None = None) -> bytes:
@@ -222,7 +227,7 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
 
     origin = file if file is not None else SECRET_VARIABLE
     if file is None and not os.environ.get(SECRET_VARIABLE):
-        if not asks or sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
+        if not asks or not can_ask():
             return None
         origin = "typed at the terminal"
 

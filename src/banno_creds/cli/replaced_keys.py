@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from hashlib import sha256
 from itertools import count
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from banno_creds.cli.inputs import can_ask
 from banno_creds.errors import BannoCredsError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def files(found: Sequence[Old]) -> list[NewFile]:
 
 def ask(found: Sequence[Old], values: Mapping[str, Any]) -> None:
     """Ask at a terminal whether to replace them; ConfigurationError if not."""
-    at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-    if not found or not at_terminal or values["yes"] or "-" in (values["passphrase_file"], values["public_from"]):
+    if not found or not can_ask() or values["yes"] or "-" in (values["passphrase_file"], values["public_from"]):
         return
     names = " and ".join(f"{old.path} ({old.fingerprint or 'a key'})" for old in found)
     click.echo(f"This replaces {names}. If the bank has its public half, only the bank can change that.", err=True)
