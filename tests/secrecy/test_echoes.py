@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode, urlsafe_b64encode
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, quote
@@ -26,6 +25,8 @@ from banno_creds.tokens.endpoint import Grant, attempt
 from banno_creds.tokens.response import announce
 from tests.conftest import CLIENT_ID
 from tests.servers.raw import RawServer
+
+from .echoes import SPELLINGS, tells
 
 if TYPE_CHECKING:
     import socket
@@ -125,31 +126,6 @@ PLACES: dict[str, Callable[[str], str]] = {
     "claims": lambda it: _granted(access_token=_jwt(clientName=f"Client {it}", institutionId=it)),
 }
 
-# Each spelling of what is echoed.
-SPELLINGS: dict[str, Callable[[str], str]] = {
-    "as it is": lambda it: it,
-    "lower case": str.lower,
-    "upper case": str.upper,
-    "percent": lambda it: quote(it, safe=""),
-    "percent, lower case": lambda it: quote(it, safe="").lower(),
-    "percent, all": lambda it: "".join(f"%{ord(c):02x}" for c in it),
-    "percent, twice": lambda it: quote(quote(it, safe=""), safe=""),
-    "base64": lambda it: b64encode(it.encode()).decode(),
-    "base64 of more": lambda it: b64encode(f"x:{it}".encode()).decode(),
-    "base64 of still more": lambda it: b64encode(f"id:{it}&".encode()).decode(),
-    "base64url": lambda it: urlsafe_b64encode(it.encode()).rstrip(b"=").decode(),
-    "standard alphabet": lambda it: it.replace("-", "+").replace("_", "/"),
-    "hexadecimal": lambda it: it.encode().hex(),
-    "blanks": lambda it: " ".join(it[i : i + 10] for i in range(0, len(it), 10)),
-    "quotes": lambda it: "' '".join(it[i : i + 20] for i in range(0, len(it), 20)),
-    "backslashes": lambda it: it.replace("/", "\\/").replace("+", "\\u002b").replace("-", "\\x2d"),
-    "unicode escapes": lambda it: "".join(f"\\u{ord(c):04x}" for c in it),
-    "HTML": lambda it: "".join(f"&#{ord(c)};" if c.isdigit() or not c.isalnum() else c for c in it),
-    "HTML, hexadecimal": lambda it: "".join(f"&#x{ord(c):X};" for c in it),
-    "beginning": lambda it: it[:20],
-    "end": lambda it: it[-20:],
-}
-
 
 class Hostile(NamedTuple):
     """A server that echoes; ``picked`` are the secrets that it saw."""
@@ -171,21 +147,6 @@ def _hostile(pick: Callable[[bytes], str], place: str, spelling: str = "as it is
 
     with RawServer(talk) as server:
         yield Hostile(server, picked)
-
-
-def _bare(text: str) -> str:
-    return re.sub("[^0-9a-z]", "", text.lower())
-
-
-def _tells(said: str, secret: str, spelling: str = "as it is") -> str:
-    """Return the part of a secret that is in what was said, in this spelling or bare; empty if none is."""
-    for text, size in ((secret, 16), (SPELLINGS[spelling](secret), 20)):
-        form, words = _bare(text), _bare(said)
-        parts = [form[i : i + size] for i in range(max(1, len(form) - size + 1))]
-        found = next((part for part in parts if part and part in words), "")
-        if found:
-            return found
-    return ""
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +191,7 @@ def test_no_place_of_an_answer_tells_a_secret(name: str, place: str, signed: Sig
         return  # an answer that has it nowhere else says it as any other words
     for spelling in ("as it is", "lower case", "percent, lower case"):
         said, secret = _said(name, place, spelling, signed)
-        assert _tells(said, secret, spelling) == ""
+        assert tells(said, secret, spelling) == ""
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -238,7 +199,7 @@ def test_no_place_of_an_answer_tells_a_secret(name: str, place: str, signed: Sig
 def test_no_spelling_tells_a_secret(name: str, spelling: str, signed: SignedJwt) -> None:
     for place in ("error_description", "scope", "reason of a success", "another member"):
         said, secret = _said(name, place, spelling, signed)
-        assert _tells(said, secret, spelling) == ""
+        assert tells(said, secret, spelling) == ""
 
 
 BELOW_HTTP = ("no HTTP", "version", "status", "header without a colon", "chunk", "length", "transfer coding")
@@ -284,8 +245,8 @@ def test_no_command_tells_the_signature(
             said = result.stdout + result.stderr
             said += "".join(file.read_text("latin-1") for file in folder.rglob("*") if file.is_file())
         assert hostile.picked
-        assert not any(_tells(said, secret) for secret in hostile.picked if place != "claims")
-        assert not any(_tells(result.stderr, secret) for secret in hostile.picked)
+        assert not any(tells(said, secret) for secret in hostile.picked if place != "claims")
+        assert not any(tells(result.stderr, secret) for secret in hostile.picked)
 
 
 @pytest.mark.parametrize("place", [*PLACES][::3])
@@ -299,7 +260,7 @@ def test_neither_doctor_nor_its_bundle_tells_the_signature(
         result = cli("doctor", *ask, "--bundle", bundle, env={"BANNO_CREDS_DEBUG": "1"})
     said = result.stdout + result.stderr + bundle.read_text()
     assert hostile.picked
-    assert not any(_tells(said, secret) for secret in hostile.picked)
+    assert not any(tells(said, secret) for secret in hostile.picked)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -351,4 +312,4 @@ def test_a_proxy_that_echoes_its_password_does_not_make_us_show_it(
         ]
     everything = "".join(each.stdout + each.stderr for each in results) + (tmp_path / "bundle.md").read_text()
     assert [each.code for each in results] == [5, 5]
-    assert _tells(everything, PASSWORD, spelling) == ""
+    assert tells(everything, PASSWORD, spelling) == ""

@@ -44,10 +44,12 @@ class HttpClient:
 
     Attributes:
         trust: the trusted certificate authorities.
+        sent: the secrets of all requests so far: a later answer may echo them as well.
     """
 
     def __init__(self, timeout: float, ca_bundle: Path | None = None) -> None:
         self.trust = Trust(ca_bundle)
+        self.sent: Secrets = ()
         self._timeout = timeout
         self._ends = time.monotonic() + timeout
         self._proxies: dict[str, httpx.Proxy | None] = {}
@@ -148,10 +150,11 @@ class HttpClient:
         self, method: str, url: str, content: bytes | None, headers: Sequence[tuple[str, str]], secrets: Secrets
     ) -> Answer:
         self.check(url)
+        self.sent = (*self.sent, *secrets)
 
         def run(under_way: Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
             request = exchange.make_request(method, url, content, seconds, under_way.trace, headers)
-            return exchange.send(request, url, context, self.proxy_for(url), secrets)
+            return exchange.send(request, url, context, self.proxy_for(url), self.sent)
 
         return self._within(self.remaining, url, run)
 

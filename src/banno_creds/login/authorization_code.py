@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.client_authentication.methods import choose, prepare
-from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, UnusableAnswerError
+from banno_creds.errors import BannoCredsError, ConfigurationError, OutputError, TimedOutError, UnusableAnswerError
 from banno_creds.http import discovery
 from banno_creds.http.client import HttpClient
 from banno_creds.login.authorization_request import read_code, with_query
@@ -29,7 +29,7 @@ from banno_creds.login.steps import AuthorizationRequested, BrowserReturned, Log
 from banno_creds.steps import Run
 from banno_creds.storage import own_files
 from banno_creds.tokens.endpoint import Grant, send
-from banno_creds.tokens.response import announce
+from banno_creds.tokens.response import announce, without_echoes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,9 +94,14 @@ def log_in(
             url = _push(metadata, endpoint, parameters, authentication, http, run)
         run.emit(AuthorizationRequested(endpoint, parameters, url))
     answer = ask(url)
-    run.emit(BrowserReturned(tuple(answer), answer.get("iss")))
+    # What it brings may echo a pushed request.
+    brought: dict[str, str] = without_echoes({**answer}, http.sent)
+    run.emit(BrowserReturned(tuple(brought), brought.get("iss")))
     names_issuer = metadata.get("authorization_response_iss_parameter_supported") is True
-    form = request.token_form(read_code(answer, issuer, names_issuer=names_issuer))
+    try:
+        form = request.token_form(read_code(answer, issuer, names_issuer=names_issuer))
+    except BannoCredsError as failure:
+        raise failure.without(http.sent) from None
     # A new client, because the time that the person took does not count.
     with HttpClient(client.timeout, client.ca_bundle) as http:
         up = own_files.uptime()
