@@ -17,6 +17,7 @@ import sys
 import threading
 import tracemalloc
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -1035,6 +1036,7 @@ def test_a_second_401_is_a_refusal(call: Callable[..., Result], bank: Api) -> No
         '{"error": "nope"}',
         "401 Unauthorized in N ms · x-request-id 7c1e-4a\n"
         "✗   The API refused another token too: 401 Unauthorized\n"
+        f"    client {CLIENT_ID}\n"
         f"    GET {bank.base}/a\n"
         "    the server says: nope\n"
         '    www-authenticate: Bearer error="invalid_token"\n'
@@ -1096,6 +1098,7 @@ def test_where_there_is_no_other_token_the_401_stands(
     assert (result.code, result.stdout, len(bank.asked)) == (4, '{"error": "nope"}', 1)
     assert result.stderr.partition("\n")[2] == (
         "✗   The API refused the token, and there is no other at the moment: 401 Unauthorized\n"
+        f"    client {CLIENT_ID}\n"
         f"    GET {bank.base}/a\n"
         "    the server says: nope\n"
         "    it was fetched a moment ago, after another 401, or the server gave the same one again\n"
@@ -1188,13 +1191,50 @@ def test_an_error_s_body_is_the_result_and_its_status_the_exit_code(
     bank.says(reply)
     result = call("/a")
     reason = message.partition(f"{reply.status}")[2].partition(";")[0]
+    whose = f"    client {CLIENT_ID}\n" if code == 4 else ""
     assert result == Result(
         code,
         reply.body.decode(),
         f"{reply.status}{reason} in N ms · x-request-id 7c1e-4a\n"
-        f"✗   {message}\n    GET {bank.base}/a\n" + "".join(f"    {line}\n" for line in more),
+        f"✗   {message}\n{whose}    GET {bank.base}/a\n" + "".join(f"    {line}\n" for line in more),
     )
     assert len(bank.asked) == 1
+
+
+@pytest.mark.parametrize("option", ["-f", "-F"])
+@pytest.mark.parametrize("status", [404, 405])
+def test_where_a_field_made_it_a_post_the_hint_says_so(
+    call: Callable[..., Result], bank: Api, option: str, status: int
+) -> None:
+    bank.says(Reply(status, b""))
+    said = f"Next: {option} made this a POST; for a GET with a query, add -X GET\n"
+    assert said in call("/a", option, "limit=2").stderr
+    assert said not in call("/a", option, "limit=2", "-X", "POST").stderr
+    assert said not in call("/a", option, "limit=2", "-X", "GET").stderr
+
+
+@pytest.mark.parametrize(("scope", "has"), [("openid", "is 'openid'"), (None, "is not enough")])
+def test_a_scope_that_is_not_enough_is_named(
+    call: Callable[..., Result], bank: Api, monkeypatch: pytest.MonkeyPatch, scope: str | None, has: str
+) -> None:
+    token = replace(_response(access_token()), scope=scope)
+    monkeypatch.setattr(ClientCredentials, "obtain", lambda *_: token)
+    bank.says(Reply(403, b'{"error": "insufficient_scope"}'))
+    result = call("/a")
+    assert (result.code, result.stdout) == (4, '{"error": "insufficient_scope"}')
+    assert f"Next: the token's scope {has}; name the one that this call needs too, with --scope\n" in result.stderr
+
+
+def test_a_refusal_names_the_client_and_the_profile_first(
+    call: Callable[..., Result], server: Any, tmp_path: Path
+) -> None:
+    from tests.servers.loopback import Says
+
+    server.says(Says(401, b'{"error": "invalid_client"}'))
+    file = tmp_path / "config.toml"
+    file.write_text(f'[profiles.granite]\nclient_id = "granite-ap"\ntoken_endpoint = "{server.url}"\n')
+    result = call("/a", "--config", file, "--profile", "granite", "--token-endpoint", server.url)
+    assert result.stderr.splitlines()[1] == f"    profile granite, client {CLIENT_ID}"
 
 
 def test_a_refusal_of_the_token_is_the_token_endpoint_s(call: Callable[..., Result], server: Any) -> None:

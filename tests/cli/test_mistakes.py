@@ -99,7 +99,16 @@ def test_a_secret_as_an_argument_is_not_shown_and_the_file_is_named(
 
 
 # What is typed, what is said of it, and the whole line as it is right.
+QUOTES = "a scope stands behind the value of --scope, without quotes around both"
 RIGHTED = {
+    "token --scope=openid profile --client-id x": (QUOTES, "token --scope 'openid profile' --client-id x"),
+    "token --scope openid profile": (QUOTES, "token --scope 'openid profile'"),
+    "login --scope openid profile email": (QUOTES, "login --scope 'openid profile email'"),
+    "token --scope openid https://jackhenry.com/a -q": (QUOTES, "token --scope 'openid https://jackhenry.com/a' -q"),
+    "token --scope openid profile garden": (
+        "profile lacks its two dashes",
+        "token --scope openid --profile garden",
+    ),
     "token --client_id X": ("there is no option --client_id of banno-creds token", "token --client-id X"),
     "token --clientId X": ("there is no option --clientId of banno-creds token", "token --client-id X"),
     "token --CLIENT-ID=X": ("there is no option --CLIENT-ID of banno-creds token", "token --client-id X"),
@@ -133,6 +142,24 @@ def test_the_whole_line_is_shown_where_it_is_sure(cli: Cli, typed: str, said: st
     first, _, rest = result.stderr.partition("\n")
     assert first.lower() == f"✗   {said}".lower()
     assert rest == f"    Next: did you mean: banno-creds {line}\n"
+
+
+def test_a_scope_without_quotes_is_no_second_profile(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[profiles.x]\nclient_id = "a-client"\n')
+    line = f"--config {file} --profile x"
+    result = cli("token", "--scope=openid", "profile", *line.split())
+    right = f"token --scope 'openid profile' {line}"
+    shown = f": banno-creds {right}" if len(right) < 130 else " --scope 'openid profile'"
+    assert result.stderr.endswith(f"    Next: did you mean{shown}\n")
+
+
+@pytest.mark.parametrize("typed", ["token -output josn", "token --clientId --scope a", "token --scope a --scop"])
+def test_a_line_that_would_fail_too_is_not_shown(cli: Cli, typed: str) -> None:
+    result = cli(*typed.split())
+    assert (result.code, result.stdout) == (2, "")
+    assert "did you mean: " not in result.stderr
+    assert "Next: " in result.stderr
 
 
 @pytest.mark.parametrize(

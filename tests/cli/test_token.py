@@ -387,6 +387,7 @@ def test_no_cache_neither_reads_nor_writes_one(cli: Cli, ask: list[str], folder:
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 REFUSED = r"""✗   The server refused the client: invalid_client — client authentication failed
+    client \S+
     401 Unauthorized from {url} · application/json
     this answer hides the reason; ruled out here: \S.*
     left: \S.*

@@ -114,8 +114,9 @@ def test_what_is_ruled_out_and_what_is_left_is_said_and_nobody_is_asked_again(
 ) -> None:
     result = ask(command)
     assert (result.code, result.stdout) == (4, "")
-    message, exchange, ruled_out, left, hint, doctors, more = result.stderr.splitlines()
+    message, whose, exchange, ruled_out, left, hint, doctors, more = result.stderr.splitlines()
     assert message == MESSAGE
+    assert whose == f"    client {CLIENT_ID}"
     assert exchange == f"    401 Unauthorized from {server.url} · application/json"
     assert ruled_out.startswith(f"    {HIDES}")
     assert left.startswith("    left: ")
@@ -291,7 +292,7 @@ def test_a_rule_that_fails_is_the_cause_with_what_was_received_and_expected_and_
 ) -> None:
     result = ask(command, "--aud", f"{server.url}/")
     assert (result.code, result.stdout) == (4, "")
-    message, _, cause, hint, doctors, more = result.stderr.splitlines()
+    message, _, _, cause, hint, doctors, more = result.stderr.splitlines()
     assert message == MESSAGE
     assert cause.startswith(f'    assertion.aud.mismatch: received "aud" "{server.url}/"')
     assert f'; expected "{server.url}"' in cause
@@ -377,7 +378,7 @@ def test_a_refusal_that_says_what_is_wrong_keeps_its_hint(
     ask: Callable[..., Result], server: ScriptedServer, error: str, hint: str
 ) -> None:
     server.says(refusal(error, "no"))
-    message, exchange, said, more = ask("token").stderr.splitlines()
+    message, _, exchange, said, more = ask("token").stderr.splitlines()
     assert message == f"✗   The server refused the request: {error} — no"
     assert exchange.startswith("    400 ")
     assert said.startswith("    Next: ")
@@ -413,7 +414,7 @@ def test_a_clock_that_is_an_hour_off_is_the_cause(
     clock_of_the_server(ahead)
     result = ask(command)
     assert (result.code, result.stdout) == (4, "")
-    message, _, cause, hint, doctors, more = result.stderr.splitlines()
+    message, _, _, cause, hint, doctors, more = result.stderr.splitlines()
     assert message == MESSAGE
     assert re.match(f"    clock.skew: received {difference} the server's; expected less than 10 s", cause)
     assert hint == "    Next: set this machine's clock by NTP, and leave that on; to look at all of it:"
@@ -459,7 +460,7 @@ def test_a_refusal_by_the_clock_is_remembered_with_what_was_said_of_it(
     first = ask("token").stderr.splitlines()
     clock_of_the_server(0)
     again = ask("token").stderr.splitlines()
-    assert first[2].startswith("    clock.skew: ")
+    assert first[3].startswith("    clock.skew: ")
     assert [line for line in again if line in first] == first
     assert len(server.requests) == 1
 

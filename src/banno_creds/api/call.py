@@ -80,13 +80,27 @@ def call(
     from banno_creds.http.client import HttpClient
     from banno_creds.tokens.response import bearer_token
 
+    scope: str | None = None
+
+    def obtain(wanted: Wanted) -> str:
+        nonlocal scope
+        response = credentials.obtain(token_cache, wanted, run)
+        scope = response.scope
+        return bearer_token(response)
+
     def another(refused: str) -> str:
-        return bearer_token(credentials.obtain(token_cache, Wanted(wanted.min_ttl, not_token=refused), run))
+        return obtain(Wanted(wanted.min_ttl, not_token=refused))
 
     with HttpClient(credentials.timeout, credentials.ca_bundle) as http:
-        token = bearer_token(credentials.obtain(token_cache, wanted, run))
-        under_way = _Call(request, http, token, another, run, write, answered)
-        under_way.run()
+        under_way = _Call(request, http, obtain(wanted), another, run, write, answered)
+        try:
+            under_way.run()
+        except RefusedError as failure:
+            if failure.status != 403 or "insufficient_scope" not in " ".join(failure.marked.details):
+                raise
+            has = f"the token's scope is '{scope}'" if scope else "the token's scope is not enough"
+            hint = f"{has}; name the one that this call needs too, with {setting('scope')}"
+            raise failure.but(hint=hint) from None
 
 
 class _Call:

@@ -19,7 +19,7 @@ from banno_creds.cli.parameters import Command, complete_file, option
 from banno_creds.cli.report import ResultStream
 from banno_creds.cli.settings import credentials, report_for, run_for, wanted
 from banno_creds.config import DEFAULT_API_BASE
-from banno_creds.errors import ConfigurationError
+from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import MOST_BYTES
 
@@ -174,7 +174,15 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
             from banno_creds.tokens.cache import open_cache
 
             cache = open_cache(run)
-        call(whose, request, cache, run, write=output.write, answered=answered, wanted=wanted(values))
+        try:
+            call(whose, request, cache, run, write=output.write, answered=answered, wanted=wanted(values))
+        except RefusedError as failure:
+            is_implied = request.method == "POST" and values["method"] is None and values["input_file"] is None
+            if failure.status not in (404, 405) or not is_implied:
+                raise
+            option = "-f" if values["raw_fields"] else "-F"
+            hint = f"{option} made this a POST; for a GET with a query, add -X GET"
+            raise failure.but(hint=hint) from None
 
 
 def status_line(answer: AnswerReceived) -> str:

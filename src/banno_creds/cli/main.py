@@ -17,7 +17,7 @@ import click
 
 from banno_creds import __version__
 from banno_creds.cli.groups import COMMANDS, SPEAKER, Invocation, LazyGroup
-from banno_creds.errors import BannoCredsError, ConfigurationError
+from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,9 +104,24 @@ def _fail(error: BannoCredsError, cause: Exception | None = None, speaker: click
         for line in "".join(format_tb(cause.__traceback__)).splitlines():
             report.log(line)
         report.log(type(cause).__name__)
+    if speaker is not None and isinstance(error, RefusedError) and speaker.info_name in _OF_ONE_CLIENT:
+        error = error.but(details=(_whose(speaker), *error.marked.details))
     doctor = doctor_for(speaker) if speaker is not None and error.doctor_can_tell else ""
     report.error(error, doctor if doctor.isprintable() else "")
     return error.exit_code
+
+
+_OF_ONE_CLIENT = ("token", "exec", "api", "client-assertion")
+
+
+def _whose(context: click.Context) -> str:
+    """Say which client was refused: a script may ask for several, and its log has this alone."""
+    from banno_creds.cli.parameters import PROFILE
+    from banno_creds.rules.shown import without_secrets
+
+    profile = context.meta.get(PROFILE)
+    client = f"client {without_secrets(str(context.params.get('client_id')))[:80]}"
+    return client if profile is None else f"profile {profile.name}, {client}"
 
 
 def _help(error: click.exceptions.NoArgsIsHelpError) -> int:

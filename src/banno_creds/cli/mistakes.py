@@ -28,6 +28,7 @@ _FILES_OF_SECRETS = ("--passphrase-file", "--client-secret-file")
 _HYPHENS = f"-{DASHES}\u00ad"
 _UNSEEN = ("Zs", "Zl", "Zp", "Cf")  # the categories of blanks and of characters without a width
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SCOPES = ("openid", "profile", "email", "address", "phone", "offline_access", "full")
 _MOST_CHARACTERS = 150  # of a command line in a hint
 
 
@@ -60,6 +61,9 @@ def find_mistake(context: click.Context, typed: Sequence[str]) -> ConfigurationE
         word = words.pop(0)
         found = _judge(context, word, options, bare=too_many or not context.allow_interspersed_args)
         follows = words[0].text if words and words[0].kind == "argument" else None
+        if too_many and judged and (scope := _more_of_scope(judged[-1], word, follows, typed)):
+            judged[-1] = scope
+            continue
         if word.kind == "blank" and too_many and follows:
             words.pop(0)
             said = f"a blank stands behind {word.text}"
@@ -68,6 +72,8 @@ def find_mistake(context: click.Context, typed: Sequence[str]) -> ConfigurationE
         elif found.said and found.words and len(found.words) == 1 and _takes_value(found.option) and follows:
             words.pop(0)
             found = found._replace(words=(*found.words, follows))
+        elif found.said and found.words and len(found.words) == 1 and _takes_value(found.option):
+            found = found._replace(words=None)  # an option without its value
         judged.append(found)
     first = next((found for found in judged if found.said), None)
     if first is None:
@@ -76,6 +82,22 @@ def find_mistake(context: click.Context, typed: Sequence[str]) -> ConfigurationE
     return ConfigurationError(
         first.said, hint=f"did you mean: {line}" if line else first.advice or f"{context.command_path} --help"
     )
+
+
+def _more_of_scope(before: _Judged, word: _Word, follows: str | None, typed: Sequence[str]) -> _Judged | None:
+    """Return ``--scope`` with this word too, if it is a scope that a shell split off for want of quotes."""
+    if before.option is None or before.option.name != "scope" or word.kind != "argument" or not before.words:
+        return None
+    named = word.text == "profile" and follows is not None and not _is_scope(follows) and "--profile" not in typed
+    if named or not _is_scope(word.text):
+        return None
+    value = f"{before.words[-1].removeprefix('--scope=')} {word.text}"
+    said = "a scope stands behind the value of --scope, without quotes around both"
+    return _Judged(said, f"did you mean --scope '{value}'", ("--scope", value), before.option)
+
+
+def _is_scope(word: str) -> bool:
+    return word in _SCOPES or "://" in word
 
 
 def _judge(context: click.Context, word: _Word, options: Mapping[str, click.Option], *, bare: bool) -> _Judged:
@@ -375,9 +397,26 @@ def _shown_line(context: click.Context, judged: Sequence[_Judged]) -> str | None
             return None
         words += found.words
     line = f"{context.command_path} {shlex.join(words)}"
+    if not _parses(context, words):
+        return None
     if len(line) > _MOST_CHARACTERS or not line.isprintable() or is_private_key(line):
         return None
     return line
+
+
+def _parses(context: click.Context, words: Sequence[str]) -> bool:
+    """Return whether the parser takes a command line, as far as that can be told without running it."""
+    try:
+        given, arguments, _ = context.command.make_parser(context).parse_args(list(words))
+        for parameter in context.command.get_params(context):
+            values = given.get(str(parameter.name))
+            if isinstance(parameter, click.Option) and values is not None and _takes_value(parameter):
+                if not parameter.multiple and len(values) > 1:
+                    return False
+                parameter.type_cast_value(context, values if parameter.multiple else values[-1])
+    except click.UsageError:
+        return False
+    return len(arguments) <= _most_arguments(context)
 
 
 def _bare(text: str, options: Mapping[str, click.Option]) -> tuple[str, str] | None:
