@@ -158,11 +158,12 @@ def test_an_option_is_looked_at_before_it_is_split_or_read(cli: Cli, option: str
         ("token", TEXTS["PEM"]),
         ("token", *TEXTS["PEM"].split()),
         ("token", "--scope", *TEXTS["PEM"].split()),
+        ("token", "-----BEGIN", "OPENSSH", "PRIVATE", "KEY-----", "b3Bl"),
         ("token", f"--{TEXTS['base64 of PEM']}"),
         (TEXTS["base64 of DER"],),
         ("profile", TEXTS["PEM"]),
     ],
-    ids=["argument", "split", "split value", "option", "command", "subcommand"],
+    ids=["argument", "split", "split value", "words of one", "option", "command", "subcommand"],
 )
 def test_a_stray_argument_is_named_as_a_key(cli: Cli, args: tuple[str, ...]) -> None:
     result = cli(*args)

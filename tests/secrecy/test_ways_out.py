@@ -18,6 +18,8 @@ from banno_creds.child import SecretsPutAway, without_secrets
 from banno_creds.cli import browser
 from banno_creds.cli.report import ResultStream, visible
 from banno_creds.doctor.support_bundle import _system
+from banno_creds.login.keyring import find_keyring
+from banno_creds.steps import Run
 from tests.conftest import CLIENT_ID
 from tests.servers.raw import RawServer
 
@@ -172,6 +174,27 @@ def test_looking_for_a_browser_and_opening_it_tells_no_secret(
     browser._openers.pop().wait(timeout=60)
     assert "xdg-settings get default-web-browser" in seen.read_text()
     assert "canary" not in seen.read_text()
+
+
+def test_programs_that_a_keyring_starts_get_no_secret(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Backend:
+        priority, name = 9, "a keyring that starts programs"
+
+        def get_password(self, *_: str) -> str:
+            subprocess.run(["pass"], check=True)
+            return "a-token"
+
+        set_password = delete_password = get_password
+
+    monkeypatch.setattr("keyring.get_keyring", Backend)
+    keyring = find_keyring(Run())
+    keyring.keep("entry", "a-token")
+    assert keyring.read("entry") == "a-token"
+    keyring.remove("entry")
+    seen = (programs / "seen").read_text()
+    assert seen.count("PATH=") >= 4
+    assert "canary" not in seen
+    assert os.environ["BANNO_CREDS_CLAIM"] == SECRET_VARIABLES["BANNO_CREDS_CLAIM"]
 
 
 def test_where_no_browser_is_found_the_address_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
