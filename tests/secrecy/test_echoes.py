@@ -257,9 +257,9 @@ def test_neither_doctor_nor_its_bundle_tells_the_signature(
     bundle = tmp_path / "bundle.md"
     with _hostile(_of_assertion, place) as hostile:
         ask = ["--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", hostile.server.url()]
-        result = cli("doctor", *ask, "--bundle", bundle, env={"BANNO_CREDS_DEBUG": "1"})
+        result = cli("doctor", *ask, "--bundle", bundle, "--probe", env={"BANNO_CREDS_DEBUG": "1"})
     said = result.stdout + result.stderr + bundle.read_text()
-    assert hostile.picked
+    assert len(hostile.picked) > (place == "error_description")
     assert not any(tells(said, secret) for secret in hostile.picked)
 
 

@@ -215,6 +215,9 @@ def test_no_answer_of_a_provider_tells_a_secret(
                 if command[0] == "logout":
                     break
             said += "".join(page.text + str(page.url) for page in tool.browser.pages if "code=" not in str(page.url))
+        cookies = {page.request.headers.get("cookie", "=").partition("=")[2] for page in tool.browser.pages}
+        assert begins == "at once" or any(cookies)
+        assert not any(cookie in said for cookie in cookies if cookie)
         secrets.discard("")
         assert secrets or begins == "at once"
         assert "Traceback" not in said
