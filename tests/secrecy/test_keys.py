@@ -43,6 +43,17 @@ def test_a_key_is_recognised_as_a_file(kind: str, name: str) -> None:
     assert is_private_key_file(ALL_FILES[kind][name])
 
 
+@pytest.mark.parametrize(
+    "part", ['the member "d": "{}"', 'ends in "d":"{}', "MIID{}", "MHcA{}\n{}", "LS0tLS1CRUdJTi{}", "eyJ{}"]
+)
+def test_a_part_of_a_key_is_not_shown(part: str) -> None:
+    """Though it is not enough to recognise a key by it."""
+    text = f"no file {part.replace('{}', 'canary7Q' * 14)}"
+    assert not is_private_key(text)
+    assert "canary" not in printable(text)
+    assert printable(text).startswith("no file ")
+
+
 NO_KEYS = {
     "public PEM": KEYS["rsa"].public.pem().decode(),
     "public JWK": str(KEYS["rsa"].public.jwk()).replace("'", '"'),

@@ -16,7 +16,7 @@ import pytest
 
 from banno_creds.child import SecretsPutAway, without_secrets
 from banno_creds.cli import browser
-from banno_creds.cli.report import ResultStream, visible
+from banno_creds.cli.report import ResultStream, visible, write_result
 from banno_creds.doctor.support_bundle import _system
 from banno_creds.login.keyring import find_keyring
 from banno_creds.steps import Run
@@ -259,6 +259,16 @@ def test_an_answer_on_a_terminal_makes_it_do_nothing(monkeypatch: pytest.MonkeyP
     shown = terminal.seen.getvalue().decode()
     assert "^[]0;title^G ^[[2J \\x9b31m \\x9d52;c;AAAA\\x9c \\u202egnirts \\u2066x\\u2069 ^@^H^? a^Mb" in shown
     assert shown.endswith("\\ufeff\\u2028\nGrüße\t日本\n\n\ufffd\n")
+
+
+def test_a_result_of_one_line_is_written_as_visibly(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, pipe = _Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    write_result(HOSTILE)
+    assert terminal.seen.getvalue().decode() == f"{visible(HOSTILE)}\n"
+    monkeypatch.setattr(sys, "stdout", pipe)
+    write_result(HOSTILE)
+    assert pipe.getvalue() == f"{HOSTILE}\n"
 
 
 def test_what_is_harmless_is_shown_as_it_is() -> None:
