@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,43 @@ def test_nobody_signed_in_is_exit_6_and_says_how_to(command: str, stranger: Tool
     assert f"banno-creds login --client-id {CLIENT_ID} --issuer {provider.issuer}" in one_line(result.stderr)
     assert "session.missing" in result.stderr
     assert provider.log == []
+
+
+def test_a_login_ends_with_the_next_commands_and_they_work(stranger: Tool, cli: Cli) -> None:
+    said = stranger.log_in().stderr
+    commands = [line.strip() for line in said.splitlines() if line.startswith("    banno-creds ")]
+    assert [line.split()[1] for line in commands] == ["whoami", "token", "logout"]
+    for line in commands:
+        result = cli(*shlex.split(line)[1:])
+        assert result.code == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", ["whoami", "logout"])
+def test_a_client_that_was_not_named_is_one_of_the_logins(
+    tool: Tool, cli: Cli, provider: OpenIdProvider, command: str
+) -> None:
+    line = f"banno-creds {command} --client-id {CLIENT_ID} --issuer {provider.issuer}"
+    assert f"name the login: {line}\n" in cli(command).stderr
+    assert f"there is a login of: client {CLIENT_ID}\n" in cli("token").stderr
+    other = tool.cli(command, "--client-id", "another", "--private-key", tool.client[-1], "--issuer", provider.issuer)
+    assert (other.code, f"there is a login of: client {CLIENT_ID}\n" in other.stderr) == (6, True)
+    assert "another" not in cli(command).stderr
+
+
+@pytest.mark.parametrize("command", ["logout", "whoami"])
+def test_no_secret_is_asked_for_after_a_login_with_a_key(
+    tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("banno_creds.cli.settings.client_secret", lambda *_, asks: asked.append(asks))
+    result = tool.cli(command, "--client-id", CLIENT_ID, "--issuer", provider.issuer)
+    assert asked == [False]
+    if command == "logout":
+        assert result.code == 2
+        assert "its private key is not given now" in one_line(result.stderr)
+        assert "add --private-key FILE, as at the login" in one_line(result.stderr)
+    else:
+        assert result.code == 0
 
 
 def test_login_that_has_ended_and_cannot_be_renewed_is_exit_6(stranger: Tool, provider: OpenIdProvider) -> None:

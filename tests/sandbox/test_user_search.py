@@ -18,6 +18,7 @@ from banno_creds.sandbox.user_search import USER_SEARCH_PATH, USER_SEARCH_SCOPE
 from tests.conftest import CLIENT_ID
 from tests.sandbox.bench import ISSUER, Bench, claims_of, client_of, public_pem, rsa_key, shared_signing_key
 from tests.servers.sandbox_process import running_sandbox
+from tests.terminal import at_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,12 +239,33 @@ def test_the_first_page_has_the_commands_with_the_port_the_users_and_the_endpoin
         assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         text = re.sub(r"<[^>]*>", "", page.text.partition("<main")[2])
         assert f"profile add sandbox --client-id {CLIENT_ID} --private-key private.pem" in text
-        assert f"--token-endpoint {sandbox.token_endpoint} " in text
+        assert f'--issuer {sandbox.issuer} --scope "openid {USER_SEARCH_SCOPE}" ' in text.replace("&#34;", '"')
         assert f"--api-base {sandbox.home.rstrip('/')}" in text
         assert "riley" in text
         assert "The password of each is sandbox." in text
         for link in re.findall(r'href="([^"]+)"', page.text):
             assert httpx.get(link).status_code == 200
+
+
+_AT_ONCE = """\
+import sys
+from banno_creds.sandbox import Sandbox
+def serve(self):
+    raise KeyboardInterrupt
+Sandbox.serve_forever = serve
+from banno_creds.__main__ import main
+sys.argv = ["banno-creds", *sys.argv[1:]]
+main()
+"""
+
+
+def test_at_a_terminal_it_says_which_client_and_what_to_try(job: Path) -> None:
+    seen = at_terminal("-c", _AT_ONCE, "sandbox", "--port", "0", "--public-key", str(job / "public.pem"))
+    assert re.fullmatch(r"sandbox ready: http://127\.0\.0\.1:\d+/\S+/token\n", seen.stdout)
+    said = "\n".join(seen.lines)
+    assert "sandbox-client is registered here. private.pem is the other half" in said
+    assert "$ banno-creds profile add sandbox --client-id sandbox-client --private-key private.pem --issuer " in said
+    assert "$ banno-creds api --profile sandbox " in said
 
 
 def test_a_secret_only_client_is_shown_a_login_and_no_key(job: Path) -> None:

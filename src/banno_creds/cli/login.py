@@ -13,7 +13,7 @@ from banno_creds.cli.browser import show
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import login_options, steps_options
-from banno_creds.cli.parameters import Choice, Command, option, spelling
+from banno_creds.cli.parameters import Choice, Command, option, same_client, spelling
 from banno_creds.cli.settings import persons_client, report_for, run_for, session_store, tell_whose
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.storage import own_files
@@ -136,6 +136,10 @@ def command(
             endpoint.finish(pages.me(session.claims), "/me")
     if store is not None:
         tell_whose(context, values, store, report)
+        if not report.quiet:
+            report.note("Next:")
+            for then in ("whoami", "token", "logout"):
+                report.verbatim(same_client(context, then))
     report.end()
     write_token(response, output)
 

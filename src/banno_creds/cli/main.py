@@ -149,7 +149,8 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
         if isinstance(error, click.MissingParameter):
             hint = f"add {name} {option.metavar}, or set {option.envvar}"
             empty = but_empty(str(option.envvar))
-            return ConfigurationError(f"{name} is missing{empty}", hint=_or_a_profile(error.ctx, hint))
+            said = ConfigurationError(f"{name} is missing{empty}", hint=_or_a_profile(error.ctx, hint))
+            return _or_a_login(said, error.ctx) if option.name == "client_id" else said
         source = error.ctx.get_parameter_source(str(option.name))
         if source is click.core.ParameterSource.ENVIRONMENT:
             name = str(option.envvar)
@@ -179,6 +180,22 @@ def _or_a_profile(context: click.Context, hint: str) -> str:
         return hint
     more = "" if len(names) <= _MOST_NAMES else ", …"
     return f"name a profile: --profile {'|'.join(names[:_MOST_NAMES])}{more}; or {hint}"
+
+
+def _or_a_login(said: ConfigurationError, context: click.Context) -> ConfigurationError:
+    """Name the logins that there are, to an error for a client that was not named."""
+    command = str(context.info_name)
+    if command not in ("whoami", "logout", "token", "exec", "api"):
+        return said
+    from banno_creds.login.session_store import logins
+    from banno_creds.storage.own_files import state_folder
+
+    known = logins(state_folder())
+    if not known:
+        return said
+    if command in ("whoami", "logout"):
+        return said.but(hint=f"name the login: {'; or: '.join(owner.command(command) for owner in known)}")
+    return said.but(more=(f"there is a login of: {', '.join(owner.words for owner in known)}",))
 
 
 _MOST_NAMES = 5

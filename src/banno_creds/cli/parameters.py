@@ -246,12 +246,17 @@ def spelling(context: click.Context | None) -> Callable[[str], str]:
 
 def doctor_for(context: click.Context) -> str:
     """Return the doctor's command line for the same set-up, with the options that were typed."""
+    return same_client(context, "doctor", _SETUP_SECTIONS)
+
+
+def same_client(context: click.Context, command: str, sections: tuple[str, ...] = ("Client", "Server")) -> str:
+    """Return a command line for the same client, with the options of these sections that were typed."""
     import shlex
 
-    words = ["banno-creds", "doctor"]
+    words = ["banno-creds", command]
     for parameter in context.command.params:
         name = str(parameter.name)
-        if getattr(parameter, "section", "") not in _SETUP_SECTIONS or name not in context.params:
+        if getattr(parameter, "section", "") not in sections or name not in context.params:
             continue
         if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,6 +243,11 @@ def command(
             names = ", ".join(user.username for user in DEFAULT_USERS)
             report.log(stamped(f"test users: {names}; the password of each is {DEFAULT_PASSWORD}"))
         report.log(stamped(f"commands to try with it: {server.home}"))
+        if sys.stderr is not None and sys.stderr.isatty():
+            for _, lead, commands in server.tries[:1]:
+                report.note(lead)
+                for line in (commands[0], commands[-1]):
+                    report.typed(line)
         server.serve_forever()
     except KeyboardInterrupt:
         pass  # the normal way to stop it

@@ -107,7 +107,7 @@ def credentials(context: click.Context, values: Mapping[str, Any], report: Repor
             "token is that of a login",
             f"sign in again with it, or sign out first: {store.owner.logout}",
         )
-    return SignedIn(persons_client(context, values), store)
+    return SignedIn(persons_client(context, values, store), store)
 
 
 def _nobody(store: SessionStore | None) -> TokenError:
@@ -184,7 +184,7 @@ def signed_in(context: click.Context, values: Mapping[str, Any]) -> SignedIn:
         raise ConfigurationError(
             "there is no home folder, and so no login", hint="name a folder with BANNO_CREDS_STATE_DIR"
         )
-    return SignedIn(persons_client(context, values), store)
+    return SignedIn(persons_client(context, values, store), store)
 
 
 def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionStore | None:
@@ -201,8 +201,11 @@ def session_store(context: click.Context, values: Mapping[str, Any]) -> SessionS
     return SessionStore(folder, Owner(name, file, values["client_id"], token_endpoint, issuer))
 
 
-def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
-    """Return the client that people sign in to, with the key or the secret that was given nearer to the user."""
+def persons_client(context: click.Context, values: Mapping[str, Any], store: SessionStore | None = None) -> Client:
+    """Return the client that people sign in to, with the key or the secret that was given nearer to the user.
+
+    Its secret is asked for at a terminal only if the login in ``store`` was made with one.
+    """
     from banno_creds.client_authentication.methods import Client
 
     _warn_of_unknown_variables(context)
@@ -226,7 +229,8 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
         in_variable = held(context, SECRET_VARIABLE) and context.get_parameter_source("client_secret_file") not in (
             *(ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT),
         )
-        secret = client_secret(None if in_variable else file, stdin, asks=method is not None or not has_key)
+        asks = (method is not None or not has_key) and not _was_made_by_key(store)
+        secret = client_secret(None if in_variable else file, stdin, asks=asks)
     settings = {name: value for name, value in values.items() if name not in ("scope", "resource", "params")}
     return Client(
         client_id=values["client_id"],
@@ -239,6 +243,12 @@ def persons_client(context: click.Context, values: Mapping[str, Any]) -> Client:
         method=method,
         client_id_in_body=values["client_id_in_body"],
     )
+
+
+def _was_made_by_key(store: SessionStore | None) -> bool:
+    """Return whether the client proved who it is by a signed JWT at a login."""
+    kept = None if store is None or not store.exists() else store.read_any()
+    return kept is not None and kept[0].provider.method == "private_key_jwt"
 
 
 def _rank(context: click.Context, name: str, value: str | None, variable: str) -> int:

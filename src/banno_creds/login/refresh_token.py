@@ -146,6 +146,11 @@ class SignedIn:
         Raises:
             ConfigurationError: a key is given and there was a secret, or the other way round.
         """
+        if provider.method == SIGNED_JWT and self.client.signed_jwt is None and self.client.secret is None:
+            raise ConfigurationError(
+                "at the login the client proved who it is by a signed JWT, and its private key is not given now",
+                hint=f"add {setting('private_key')} FILE, as at the login",
+            )
         proof = prepare(self.client, run)
         if isinstance(proof, str) == (provider.method == SIGNED_JWT):
             before = "a signed JWT" if provider.method == SIGNED_JWT else "the client secret"

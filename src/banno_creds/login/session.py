@@ -44,14 +44,15 @@ class Owner(NamedTuple):
     @property
     def login(self) -> str:
         """The command that signs in, as far as it is known."""
-        return self._command("login")
+        return self.command("login")
 
     @property
     def logout(self) -> str:
         """The command that signs out, as far as it is known."""
-        return self._command("logout")
+        return self.command("logout")
 
-    def _command(self, name: str) -> str:
+    def command(self, name: str) -> str:
+        """Return the command line of a command for it, as far as it is known."""
         import shlex
 
         words = ["banno-creds", name]

@@ -17,6 +17,7 @@ from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, T
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.login import session as at_rest
 from banno_creds.login.keyring import SERVICE, KeyringError, LateError, find_keyring
+from banno_creds.login.session import Owner
 from banno_creds.steps import Run, awaiting
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
@@ -25,7 +26,7 @@ from banno_creds.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from banno_creds.login.session import Owner, Session
+    from banno_creds.login.session import Session
 
 _OTHER_FOLDER = "BANNO_CREDS_STATE_DIR names another folder, one of your own"
 
@@ -248,13 +249,34 @@ class SessionStore:
 
     def missing(self) -> TokenError:
         """Return the error for a command that needs a login if there is none."""
+        others = ", ".join(owner.words for owner in logins(self._folder))
         return TokenError(
-            f"nobody is signed in ({self.owner.words})", hint=f"sign in: {self.owner.login}", rule="session.missing"
+            f"nobody is signed in ({self.owner.words})",
+            details=(f"there is a login of: {others}",) if others else (),
+            hint=f"sign in: {self.owner.login}",
+            rule="session.missing",
         )
 
     def _make_folder(self) -> None:
         own_files.make_folder(self._folder)
         own_files.check_folder(self._folder)
+
+
+def logins(folder: str | None) -> list[Owner]:
+    """Return whose logins are in the folder, as far as they can be read; at most eight."""
+    found: list[Owner] = []
+    with suppress(OSError):
+        files = sorted(os.listdir(str(folder))) if folder is not None else []  # noqa: PTH208 - as in `own_files`
+        for file in [file for file in files if file.endswith(own_files.LOGIN)][:_MOST_LOGINS]:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                own_files.check_folder(str(folder))
+                members = parse_json_object(own_files.read(os.path.join(str(folder), file)))["owner"]  # noqa: PTH118
+                texts: dict[str, Any] = {name: value and printable(value, 100) for name, value in members.items()}
+                found.append(Owner(**texts))
+    return found
+
+
+_MOST_LOGINS = 8
 
 
 def _where(owner: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ def home(state: State) -> Response:
     address = urlsplit(issuer)
     return page(
         "home",
-        tries=_commands(state, f"{address.scheme}://{address.netloc}"),
+        tries=commands(state),
         users=users,
         password=shared_password(users),
         endpoints=[
@@ -35,15 +35,17 @@ def home(state: State) -> Response:
     )
 
 
-def _commands(state: State, api_base: str) -> list[tuple[str, str, list[str]]]:
-    """Return the headings and commands for the registered clients. They are the same in every shell."""
-    tries = []
+def commands(state: State) -> list[tuple[str, str, list[str]]]:
+    """Return headings, what is to be known, and commands for the registered clients, the same in every shell."""
+    address, tries = urlsplit(state.issuer), []
+    api_base = f"{address.scheme}://{address.netloc}"
     clients = [(entry.client, bool(entry.keys)) for entry in state.clients.values()]
     service = next((client for client, has_key in clients if has_key and USER_SEARCH_SCOPE in client.scopes), None)
     if service is not None:
+        scope = " ".join(each for each in ("openid", USER_SEARCH_SCOPE) if each in service.scopes)
         add = (
             f"banno-creds profile add sandbox --client-id {quote(service.client_id)} --private-key private.pem "
-            f"--token-endpoint {state.issuer}/token --scope {USER_SEARCH_SCOPE} --api-base {api_base}"
+            f'--issuer {state.issuer} --scope "{scope}" --api-base {api_base}'
         )
         call = f'banno-creds api --profile sandbox "{USER_SEARCH_PATH}?limit=1"'
         lead = f"{service.client_id} is registered here. private.pem is the other half of its public key."

@@ -13,6 +13,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from banno_creds.errors import ConfigurationError, no_thread
 from banno_creds.sandbox.app import app_of
+from banno_creds.sandbox.home import commands
 from banno_creds.sandbox.settings import Clock, Log, Settings, State, register
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class Sandbox:
             # The waiting of the fault `slow` ends when the server stops.
             self._stopping = threading.Event()
             behaviour = Settings(sleep=self._stopping.wait, **settings)
-            self.app = app_of(State.new(registered, self.issuer, behaviour))
+            state = State.new(registered, self.issuer, behaviour)
+            self.tries = commands(state)
+            self.app = app_of(state)
             self._server = make_server(
                 _HOST,
                 self.port,
