@@ -47,7 +47,9 @@ def file(tmp_path: Path) -> Path:
 # ── What is in it ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_it_has_what_a_support_case_asks_for(cli: Cli, bank: Bank, rsa_pem: Path, file: Path) -> None:
+def test_it_has_what_a_support_case_asks_for(
+    cli: Cli, bank: Bank, rsa_key: keys.PrivateKey, rsa_pem: Path, file: Path
+) -> None:
     bank.token = lambda _: refused()
     assert cli(*ask(bank, rsa_pem), "--bundle", file).code == 4
     text = file.read_text()
@@ -69,8 +71,15 @@ def test_it_has_what_a_support_case_asks_for(cli: Cli, bank: Bank, rsa_pem: Path
     [request] = re.findall(r"^- (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC): (.*)$", text, re.MULTILINE)
     assert request[1] == "401 `invalid_client` · x-request-id `id-3`"
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    assert headings[:3] == ["Configuration", "Token requests", "Findings"]
-    assert "What to ask the bank's administrator" in headings
+    assert headings[0] == "What to ask the bank's administrator"
+    assert headings[-3:] == ["Token requests", "Configuration", "Findings"]
+    questions = text.partition("~~~text\n")[2].partition("~~~")[0]
+    assert questions.startswith("1. Which public key does the external application with the client ID ")
+    pem = public_of(rsa_key)
+    assert f"Our public key:\n\n{pem}\n2. " in questions
+    assert "`" not in questions
+    marks = [line.split()[1] for line in text.partition("## Findings\n\n")[2].splitlines()]
+    assert marks == sorted(marks, key=lambda mark: mark == "pass")
 
 
 def test_each_further_request_is_in_it_with_its_id(cli: Cli, bank: Bank, rsa_pem: Path, file: Path, how: How) -> None:
@@ -137,7 +146,8 @@ def _all_of(text: str) -> str:
 
 
 def _running(text: str) -> str:
-    """What of a Markdown text stands outside of code spans; no span goes on over a line's end."""
+    """What of a Markdown text stands outside of code; no span of it goes on over a line's end."""
+    text = re.sub(r"(?ms)^~~~text\n.*?^~~~\n", "", text)
     assert all(line.count("`") % 2 == 0 for line in text.splitlines())
     assert "``" not in text, "that would be another sort of span"
     return re.sub(r"`[^`\n]+`", "", text)
@@ -318,4 +328,5 @@ def test_it_is_fit_for_a_ticket(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKe
     text = without_chance((tmp_path / "bundle.md").read_text())
     text = re.sub(r"(x-request-id )`[0-9a-f]{32}`", rf"\1`{'0' * 32}`", text)
     text = re.sub(r"^- (banno-creds|Python|OpenSSL|libraries): .*$", r"- \1: (versions)", text, flags=re.MULTILINE)
+    text = re.sub(r"(?s)(KEY-----\n)M.*?(\n-----END)", r"\1(base64)\2", text)
     compare("doctor-bundle", text)

@@ -101,6 +101,7 @@ class Examination(NamedTuple):
         exit_code: that of the first fault: 2 configuration and clock, 3 key, 4 what is or would be refused,
             5 network; 0 if there is none.
         is_page: whether the server answered with a page for people.
+        public_key: the public half of the key, as PEM; empty if the key cannot be used.
     """
 
     findings: tuple[Finding, ...]
@@ -108,6 +109,7 @@ class Examination(NamedTuple):
     diagnosis: Diagnosis | None
     exit_code: int
     is_page: bool = False
+    public_key: str = ""
 
 
 class StopError(Exception):

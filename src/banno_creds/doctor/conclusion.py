@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NEXT = "What to do next"
 """The title of the part that is only for the person who runs the doctor."""
 
+QUESTIONS = "What to ask the bank's administrator"
+
 
 def diagnose(case: Case) -> Diagnosis | None:
     """Return the causes of the refusal, or of what would be refused; None if nothing is wrong."""
@@ -81,7 +83,7 @@ def conclusion(examination: Examination) -> list[Part]:
         parts.append(Part("Ruled out", notes=ruled_out))
     if diagnosis.questions:
         notes = tuple(f"{number}. {question}" for number, question in enumerate(diagnosis.questions, 1))
-        parts.append(Part("What to ask the bank's administrator", notes=notes))
+        parts.append(Part(QUESTIONS, notes=notes))
         parts.append(Part(NEXT, notes=tuple(_next(examination))))
     return parts
 

@@ -55,7 +55,9 @@ def examine(setup: Setup, tell: Callable[[Part], None], run: Run = Run()) -> Exa
     except BannoCredsError as failure:
         rule = Rule.KEY_UNUSABLE if isinstance(failure, SigningError) else Rule.CONFIGURATION_INVALID
         case.find_error(REQUEST, failure, rule, "request")
-    return Examination(tuple(case.findings), tuple(case.requests), diagnose(case), case.exit_code, case.is_page)
+    public_key = "" if case.signer is None else case.signer.key.public.pem().decode()
+    findings, requests = tuple(case.findings), tuple(case.requests)
+    return Examination(findings, requests, diagnose(case), case.exit_code, case.is_page, public_key)
 
 
 def invalid(

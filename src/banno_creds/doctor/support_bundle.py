@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from banno_creds import __version__
-from banno_creds.doctor.conclusion import NEXT, conclusion
+from banno_creds.doctor.conclusion import NEXT, QUESTIONS, conclusion
 from banno_creds.rules.findings import Verdict
 from banno_creds.text import printable
 from banno_creds.times import utc
@@ -49,14 +49,14 @@ def _lines(examination: Examination, settings: Sequence[Setting], now: int) -> I
     yield f"- OpenSSL: {ssl.OPENSSL_VERSION}"
     yield f"- libraries: {', '.join(_versions())}"
     yield f"- exit code: {examination.exit_code}"
-    yield ""
-    yield "## Configuration"
-    yield ""
-    for setting in settings:
-        yield f"- {setting.name}: {_code(setting.value)} ({_code(setting.source)})"
-    yield ""
-    yield "## Token requests"
-    yield ""
+    parts = [part for part in conclusion(examination) if part.title != NEXT]
+    parts.sort(key=lambda part: part.title != QUESTIONS)  # what its reader is to answer comes first
+    for part in parts:
+        yield from ("", f"## {part.title}", "")
+        yield from (
+            _to_paste(part.notes, examination.public_key) if part.title == QUESTIONS else map(_item, part.notes)
+        )
+    yield from ("", "## Token requests", "")
     if not examination.requests:
         yield "- none was made"
     for request in examination.requests:
@@ -65,23 +65,32 @@ def _lines(examination: Examination, settings: Sequence[Setting], now: int) -> I
         status = f"{request.status} " if request.status else ""
         request_id = _code(request.request_id) if request.request_id else "(none)"
         yield f"- {utc(request.at)}{varied}: {status}{outcome} · x-request-id {request_id}"
-    yield ""
-    yield "## Findings"
-    yield ""
-    for finding in examination.findings:
+    yield from ("", "## Configuration", "")
+    for setting in settings:
+        yield f"- {setting.name}: {_code(setting.value)} ({_code(setting.source)})"
+    yield from ("", "## Findings", "")
+    for finding in sorted(examination.findings, key=lambda finding: finding.verdict is Verdict.PASS):
         mark = finding.verdict.upper() if finding.verdict is not Verdict.PASS else finding.verdict
         said = "; ".join(_said(finding))
         yield f"- {mark} {finding.rule} ({finding.looks_at})" + (f": {said}" if said else "")
-    for part in conclusion(examination):
-        if part.title == NEXT:
-            continue
-        yield ""
-        yield f"## {part.title}"
-        yield ""
-        for note in part.notes:
-            numbered = _NUMBERED.match(note)
-            start = numbered[0] if numbered else "- "
-            yield start + _code(note.removeprefix(start))
+
+
+def _to_paste(questions: Sequence[str], public_key: str) -> Iterator[str]:
+    """Return the questions as plain text, the one about the key first, with the key; no line can end the block."""
+    bare = [_NUMBERED.sub("", printable(question, _MOST_CHARACTERS).replace("`", "'")) for question in questions]
+    bare.sort(key=lambda question: "fingerprint" not in question)
+    yield "~~~text"
+    for number, question in enumerate(bare, 1):
+        yield f"{number}. {question}"
+        if number == 1 and public_key:
+            yield from ("", "Our public key:", "", *public_key.splitlines(), "")
+    yield "~~~"
+
+
+def _item(note: str) -> str:
+    numbered = _NUMBERED.match(note)
+    start = numbered[0] if numbered else "- "
+    return start + _code(note.removeprefix(start))
 
 
 def _said(finding: Finding) -> Iterator[str]:
