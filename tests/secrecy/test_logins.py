@@ -50,7 +50,8 @@ class Hostile(OpenIdProvider):
         self.seen = {}
         for member in ("changes", "id_token", "failures", "reason", "head", "pushing", "callback", "userinfo"):
             setattr(self, member, self._before[member])
-        self.revocation, self.jwks = self._before["revocation"], self._before["jwks"]
+        for member in ("revocation", "revocations", "jwks"):
+            setattr(self, member, self._before[member])
 
     @property
     def echo(self) -> str:
@@ -149,6 +150,7 @@ PLACES: dict[str, Callable[[Hostile, str], None]] = {
         provider, "userinfo", signed({"sub": "8a1c0a52-riley", "iss": f"https://{it}"}, provider.key, provider.alg)
     ),
     "revocation": _set("revocation", lambda it: (400, _refusal(it))),
+    "second revocation": _set("revocations", lambda it: {"access_token": (400, _refusal(it))}),
     "revocation, unavailable": _set("revocation", lambda it: (503, f"no {it}".encode())),
     "jwks": _set("jwks", lambda it: {"keys": [{"kty": it, "kid": it, "alg": it}], it: it}),
 }
