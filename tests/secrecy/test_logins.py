@@ -150,7 +150,9 @@ PLACES: dict[str, Callable[[Hostile, str], None]] = {
         provider, "userinfo", signed({"sub": "8a1c0a52-riley", "iss": f"https://{it}"}, provider.key, provider.alg)
     ),
     "revocation": _set("revocation", lambda it: (400, _refusal(it))),
-    "second revocation": _set("revocations", lambda it: {"access_token": (400, _refusal(it))}),
+    "second revocation": _set(
+        "revocations", lambda it: {"access_token": (400, _refusal(it).replace(b"_grant", b"_request"))}
+    ),
     "revocation, unavailable": _set("revocation", lambda it: (503, f"no {it}".encode())),
     "jwks": _set("jwks", lambda it: {"keys": [{"kty": it, "kid": it, "alg": it}], it: it}),
 }
