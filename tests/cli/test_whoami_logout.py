@@ -162,6 +162,13 @@ def test_userinfo_of_another_person_or_of_nobody_is_exit_6_and_not_shown(
     assert "mallory" not in result.stderr
 
 
+def test_userinfo_without_a_sub_is_not_called_another_persons(tool: Tool, provider: OpenIdProvider) -> None:
+    for provider.userinfo in ({"data": {"sub": "riley"}}, {}, {"sub": None}):
+        result = tool.run("whoami", "--userinfo")
+        assert (result.code, result.stdout) == (6, "")
+        assert "does not say whom it is about" in one_line(result.stderr)
+
+
 def test_provider_without_userinfo_is_told(stranger: Tool, provider: OpenIdProvider) -> None:
     del provider.metadata["userinfo_endpoint"]
     stranger.log_in("-q")
@@ -178,7 +185,6 @@ def test_provider_without_userinfo_is_told(stranger: Tool, provider: OpenIdProvi
         ({"aud": "another"}, "it is for another client"),
         ({"iss": "https://another.example"}, "it is another issuer's"),
         ({"sub": "mallory"}, "about another person"),
-        ({"data": {"sub": "riley"}}, "does not say whom it is about"),
     ],
 )
 def test_claims_that_are_a_signed_jwt_are_verified(
