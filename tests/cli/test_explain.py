@@ -27,16 +27,16 @@ each = pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.onc
 PIPED = """\
 assertion.jti.missing: The claim jti is missing or empty
 
-`jti` makes the assertion one of a kind, so that it can be used only once (RFC 7523 section 3). RFC 7523 leaves it \
-optional, the vendor's server does not: 401 `invalid_client`.
+`jti` makes the assertion unique, so that it can be used only once. It is optional in RFC 7523 section 3, but the \
+vendor's server requires it: 401 `invalid_client`.
 
 Fix: set jti to a fresh random UUID in every assertion.
 """
 AT_80_COLUMNS = """\
 assertion.jti.missing: The claim jti is missing or empty
 
-`jti` makes the assertion one of a kind, so that it can be used only once (RFC
-7523 section 3). RFC 7523 leaves it optional, the vendor's server does not: 401
+`jti` makes the assertion unique, so that it can be used only once. It is
+optional in RFC 7523 section 3, but the vendor's server requires it: 401
 `invalid_client`.
 
 Fix: set jti to a fresh random UUID in every assertion.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import banno_creds
 from banno_creds import errors
 from banno_creds.cli.forms import FORMS
+from banno_creds.rules.diagnosis import Diagnosis
 from tests.conftest import CLIENT_ID
 
 if TYPE_CHECKING:
@@ -71,4 +72,10 @@ def test_the_members_of_the_cache_and_of_decode_are_these(cli: Cli, ask: list[st
 def test_the_members_of_explain_are_these(cli: Cli) -> None:
     one = json.loads(cli("explain", "invalid_client", "-o", "json").stdout)
     everything = json.loads(cli("explain", "-o", "json").stdout)
-    assert {*one, *everything} == _members("explain ID -o json")
+    several = json.loads(cli("explain", "401 client authentication failed", "-o", "json").stdout)
+    assert {*one, *several, *everything} == _members("explain ID -o json")
+
+
+def test_the_members_of_a_diagnosis_are_these() -> None:
+    assert {"named", "hides"} < set(Diagnosis._fields)
+    assert {"named", "hides"} < _members("doctor -o json")

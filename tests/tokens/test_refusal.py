@@ -182,7 +182,7 @@ def test_what_is_odd_is_left_before_what_the_bank_has(ask: Callable[..., Result]
 
 def test_what_is_odd_and_taken_by_the_server_is_left_after_it(ask: Callable[..., Result]) -> None:
     left = details_of(ask("client-assertion", "--claim", "tenant=7"))["left"]
-    assert left.index("the assertion has claims that nobody expects") > left.index(NOT_HERE[0])
+    assert left.index("the assertion has unexpected claims") > left.index(NOT_HERE[0])
 
 
 NAMED = {
