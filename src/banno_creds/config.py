@@ -209,16 +209,12 @@ class ClientConfig:
         check_client_id(self.client_id)
         check_lifetime(self.lifetime)
         check_timeout(self.timeout)
-        check_texts("kid", [self.kid])
-        if self.kid not in (None, "thumbprint") and is_placeholder(str(self.kid), "kid|key[-_ ]?id"):
-            raise ConfigurationError(
-                f"{setting('kid')} {self.kid!a} is a placeholder",
-                hint=f"leave {setting('kid')} out, or give the key's",
-            )
-        check_texts("aud", [self.aud])
+        check_kid(self.kid)
+        check_aud(self.aud)
         check_scope(self.scope)
         check_texts("resource", self.resource)
-        check_texts("params", [text for pair in self.params for text in pair])
+        _check_filled_in("resource", self.resource, "resources?", "give the API's URI, or leave it out")
+        check_texts("params", [text for pair in self.params for text in pair], whole=False)
         check_names("claims", self.claims, RESERVED_CLAIMS)
         check_names("params", [name for name, _ in self.params], RESERVED_PARAMS)
         if self.token_endpoint is None and self.issuer is None:
@@ -381,7 +377,8 @@ def check_url(url: str, what: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         shown = "(not shown)" if "@" in url else ascii(url)
-        raise ConfigurationError(f"{what} {shown} is no URL", hint="write it as https://host/path") from None
+        odd = f": {faults[0]}" if faults else ""
+        raise ConfigurationError(f"{what} {shown} is no URL{odd}", hint="write it as https://host/path") from None
     if re.search(r"[^\x21-\x7e]", url):
         faults.append("it has white space or characters outside ASCII in it")
     if parts.scheme not in ("http", "https"):
@@ -563,20 +560,53 @@ def check_scope(scope: Iterable[str]) -> None:
                 f"{setting('scope')} {value!a} has a comma in it, and scopes are separated by blanks",
                 hint=f"write {setting('scope')} '{words}'",
             )
-        if is_placeholder(value, "scopes?"):
-            raise ConfigurationError(
-                f"{setting('scope')} {value!a} is a placeholder", hint="name a scope that the application was given"
-            )
+    _check_filled_in("scope", scope, "scopes?", "name a scope that the application was given")
 
 
-def check_texts(name: str, texts: Iterable[str | None]) -> None:
-    """Check that the texts of a setting can be sent; ConfigurationError if one has a control character in it."""
+def check_kid(kid: str | None) -> None:
+    """Check a key ID; ConfigurationError if it cannot be sent, or is a placeholder."""
+    check_texts("kid", [kid])
+    if kid != "thumbprint":
+        _check_filled_in("kid", [kid], "kid|key[-_ ]?id", f"leave {setting('kid')} out, or give the key's")
+
+
+def check_aud(aud: str | None) -> None:
+    """Check an audience; ConfigurationError if it cannot be sent, or is a placeholder."""
+    check_texts("aud", [aud])
+    _check_filled_in("aud", [aud], "aud(?:ience)?", f"leave {setting('aud')} out for the token endpoint")
+
+
+def _check_filled_in(name: str, texts: Iterable[str | None], what: str, hint: str) -> None:
+    for text in texts:
+        if text is not None and is_placeholder(text, what):
+            raise ConfigurationError(f"{setting(name)} {text!a} is a placeholder", hint=hint)
+
+
+def check_texts(name: str, texts: Iterable[str | None], *, whole: bool = True) -> None:
+    """Check that the texts of a setting can be sent.
+
+    Args:
+        name: the setting's name.
+        texts: its texts.
+        whole: whether blanks and quotation marks around a text were copied with it by mistake.
+
+    Raises:
+        ConfigurationError: one has a control character in it, or something around it.
+    """
     for text in texts:
         if text is not None and not text.isprintable():
             raise ConfigurationError(
                 f"{setting(name)} has a control character in it, such as a line end: {unseen(text)}",
                 hint="take it out; in CI, look at the last character of a variable",
             )
+        if text and whole and (text[0] in _AROUND or text[-1] in _AROUND):
+            raise ConfigurationError(
+                f"{setting(name)} {text!a} cannot be right: {unseen(text)}",
+                hint="take that out; Docker's --env-file and Windows' cmd keep quotation marks in a value",
+            )
+
+
+_AROUND = " \"'"
 
 
 def check_names(name: str, names: Iterable[str], reserved: Mapping[str, str]) -> None:

@@ -326,8 +326,8 @@ def test_a_command_with_two_dashes_of_its_own_is_the_same_each_time(execute: Cli
 def test_two_dashes_that_a_file_is_named_by_end_no_options(execute: Cli, issuer: Issuer) -> None:
     for _ in range(2):
         show = ("printenv", "BANNO_ACCESS_TOKEN")
-        assert execute("--kid", "--", "--scope", "full", *show).stdout == "full.1\n"
-        assert execute("--kid", "--", *show).stdout == "openid.2\n"
+        assert execute("--passphrase-file", "--", "--scope", "full", *show).stdout == "full.1\n"
+        assert execute("--passphrase-file", "--", *show).stdout == "openid.2\n"
     assert len(issuer.forms) == 2
 
 
@@ -388,3 +388,25 @@ def test_on_windows_the_command_is_waited_for_and_its_status_is_ours(
         assert cli("exec", "--", "no-such-command", env=env).code == 127
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("A=1", "a variable is set by env: banno-creds exec -- env A=… COMMAND"),
+        ("~/bin/sync", "a shell would have replaced its beginning"),
+        ("$HOME/bin/sync", "a shell would have replaced its beginning"),
+        ("-c", "the command's name stands first"),
+        ("if", "it is a shell's own"),
+    ],
+)
+def test_what_only_a_shell_would_run_is_told(execute: Cli, issuer: Issuer, name: str, hint: str) -> None:
+    result = execute("--", name, "x")
+    assert (result.code, issuer.forms) == (127, [])
+    assert f"Next: {hint}" in result.stderr
+
+
+def test_an_option_behind_the_command_is_told_to_be_the_commands(cli: Cli) -> None:
+    result = cli("exec", "echo", "hi", "--client-id", "x")
+    assert (result.code, result.stdout) == (2, "")
+    assert "what stands behind the command belongs to it" in result.stderr

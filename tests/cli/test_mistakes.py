@@ -442,3 +442,32 @@ def _names(command: click.Command | None) -> set[str]:
     if isinstance(command, click.Group):
         return {name for below in command.commands.values() for name in _names(below)}
     return {name for option in command.get_params(click.Context(command)) for name in option.opts}
+
+
+@pytest.mark.parametrize("typed", [[""], [" "], ["profile", ""], ["cache", " "], ["help", ""]], ids=" ".join)
+def test_an_empty_word_is_no_command(cli: Cli, typed: list[str]) -> None:
+    result = cli(*typed)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("✗   The command is empty\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("unset", "set NAME --unset SETTING"),
+        ("rename", "add NEW …, then remove OLD"),
+        ("copy", "add NEW …"),
+        ("current", "show"),
+        ("use", "default"),
+        ("rm", "remove"),
+        ("create", "add"),
+        ("edit", "set"),
+    ],
+)
+def test_a_word_of_other_programs_never_leads_to_a_loss(cli: Cli, word: str, meant: str) -> None:
+    for typed in (["profile", word, "a", "b"], ["help", "profile", word]):
+        result = cli(*typed)
+        assert (result.code, result.stderr.splitlines()[1]) == (
+            2,
+            f"    Next: did you mean: banno-creds profile {meant}",
+        )

@@ -326,3 +326,89 @@ def test_a_variable_set_to_nothing_is_not_called_missing(
         result = cli(command, env={**usual, **dict.fromkeys(variables, "")})
         assert result.code == 2
         assert result.stderr.startswith(f"✗   {words}\n"), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        *(
+            (f"BANNO_CREDS_{name}", odd.replace("VALUE", value), said)
+            for name, value in {"KID": "k1", "AUD": "URL", "SCOPE": "openid", "RESOURCE": "https://a.test/"}.items()
+            for odd, said in (('"VALUE"', "it has quotation marks around it"), ("'VALUE'", "it has quotation marks"))
+        ),
+        ("BANNO_CREDS_KID", "k1 ", "it ends with a blank"),
+        ("BANNO_CREDS_AUD", "URL ", "it ends with a blank"),
+        ("BANNO_CREDS_PARAM", '"a=b"', "it begins with a quotation mark; write it as a=…"),
+        ("BANNO_CREDS_CLAIM", "'a=b'", "it begins with a quotation mark; write it as a=…"),
+        ("BANNO_CREDS_CLAIM", "a=b\r", "it ends with a carriage return"),
+        ("BANNO_CREDS_CLAIM", "a=${TENANT}", "the value of a was not filled in"),
+        ("BANNO_CREDS_PARAM", "a={{ tenant }}", "the value of a was not filled in"),
+        ("BANNO_CREDS_AUD", "${AUD}", "is a placeholder"),
+        ("BANNO_CREDS_RESOURCE", "<your-resource>", "is a placeholder"),
+        ("BANNO_CREDS_CACHE_DIR", '"/tmp/cache"', "names no folder"),
+        ("BANNO_CREDS_CACHE_DIR", "${RUNNER_TEMP}/cache", "it was not filled in"),
+        ("BANNO_CREDS_STATE_DIR", "/tmp/state\r", "it ends with a carriage return"),
+        ("BANNO_CREDS_PROFILE", "granite\r", "cannot be a profile's name: it ends with a carriage return"),
+        ("BANNO_CREDS_CONFIG", '"/a/config.toml"', "it has quotation marks around it"),
+        ("BANNO_CREDS_CA_BUNDLE", "/a/ca.pem\r", "it ends with a carriage return"),
+        ("BANNO_CREDS_AS", "PERSON", "Nobody is signed in"),
+    ],
+)
+def test_what_is_around_a_value_or_was_not_filled_in_is_never_sent(
+    cli: Cli, ask: list[str], issuer: Issuer, variable: str, value: str, said: str
+) -> None:
+    result = cli(*ask, env={variable: value.replace("URL", issuer.url)})
+    assert (result.code in (2, 6), result.stdout) == (True, "")
+    assert said in " ".join(result.stderr.split())
+    assert issuer.forms == []
+
+
+@pytest.mark.parametrize(
+    "variable", ["TOKEN_ENDPOINT", "ISSUER", "AUD", "SCOPE", "AS", "PASSPHRASE_FILE", "CA_BUNDLE"]
+)
+def test_a_variable_set_to_nothing_is_named_where_a_default_counts(cli: Cli, granite: str, variable: str) -> None:
+    del granite
+    name = f"BANNO_CREDS_{variable}"
+    result = cli("token", env={"BANNO_CREDS_PROFILE": "granite", name: ""})
+    assert (result.code, result.stderr.splitlines()[0]) == (0, f"!   {name} is set, but empty: as if not set")
+    if variable in ("AUD", "SCOPE", "AS"):
+        given = {"AUD": "http://127.0.0.1/aud", "SCOPE": "openid", "AS": "application"}[variable]
+        typed = cli("token", f"--{variable.lower()}", given, env={"BANNO_CREDS_PROFILE": "granite", name: ""})
+        assert (typed.code, typed.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "secret", ["", '"hunter2"', "${CLIENT_SECRET}", "<your-client-secret>", "your-client-secret"]
+)
+def test_a_client_secret_that_cannot_be_one_is_not_sent(cli: Cli, issuer: Issuer, secret: str) -> None:
+    line = ["login", "--client-id", CLIENT_ID, "--issuer", issuer.url, "--manual"]
+    result = cli(*line, env={SECRET_VARIABLE: secret})
+    assert (result.code, result.stdout) == (2, "")
+    assert ("set, but empty" if secret == "" else "or is a placeholder (not shown)") in " ".join(
+        result.stderr.split()
+    )
+    assert issuer.forms == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [["--client-id", "--quiet"], ["--kid", "-q"], ["--scope", "-v"], ["--param", "--iat"], ["--profile", "--iat"]],
+)
+def test_an_option_is_no_other_options_value(cli: Cli, ask: list[str], issuer: Issuer, typed: list[str]) -> None:
+    line = ask if typed[0] not in ask else [word for word in ask if word not in (typed[0], CLIENT_ID)]
+    result = cli(*line, *typed)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"✗   {typed[0]} has no value: an option follows it\n")
+    assert issuer.forms == []
+
+
+def test_a_variable_that_sends_a_named_profiles_token_elsewhere_is_named(
+    cli: Cli, granite: str, issuer: Issuer
+) -> None:
+    origin = issuer.url.rpartition("/")[0]
+    other = {"BANNO_CREDS_API_BASE": origin}
+    words = f"BANNO_CREDS_API_BASE sends the token of profile granite to {origin}"
+    assert words in " ".join(cli("api", "--profile", "granite", "/x", env=other).stderr.split())
+    assert "sends the token" not in cli("api", "/x", env={**other, "BANNO_CREDS_PROFILE": "granite"}).stderr
+    write(f'[profiles.granite]\n{granite}api_base = "{origin}"\n')
+    assert cli("api", "--profile", "granite", "/x", env=other).stderr.count("\n") == 1

@@ -16,6 +16,7 @@ from banno_creds.login.authorization_request import claims_parameter
 from banno_creds.sandbox.files import read_client_secret, read_clients, read_users
 from tests.conftest import CLIENT_ID, write_private
 from tests.jwts import jwt
+from tests.key_files import ENCRYPTED
 from tests.openssl import openssl
 
 if TYPE_CHECKING:
@@ -126,3 +127,34 @@ def test_ca_bundle_in_a_pipe() -> None:
     os.close(writer)
     assert len(read_bundle(Path(f"/dev/fd/{reader}")).get_ca_certs()) == 2
     os.close(reader)
+
+
+def test_a_key_for_a_passphrase_is_named(cli: Cli, rsa_pem: Path, ec_key: keys.PrivateKey, tmp_path: Path) -> None:
+    locked = write_private(tmp_path / "locked.pem", ENCRYPTED["RSA PKCS#8 AES-256"][1](rsa_pem.read_bytes()))
+    for wrong in (rsa_pem, locked, write_private(tmp_path / "public.pem", ec_key.public.pem())):
+        line = ["sign-jwt", "-q", "--client-id", "a", "--private-key", locked, "--passphrase-file", wrong]
+        result = cli(*line)
+        assert (result.code, result.stdout) == (2, "")
+        assert "What should be the passphrase is a key or a certificate (not shown)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("${KEY_FILE}", "nothing has filled that in"),
+        ("$HOME/k.pem", "nothing has filled that in"),
+        ("<path>", "nothing has filled that in"),
+        ("@k.pem", "give the path alone"),
+        ("file:///k.pem", "give the path alone"),
+        ("fileb://k.pem", "give the path alone"),
+        ("https://vault.test/k", "only files are read"),
+        ("arn:aws:kms:us-east-1:1:key/a", "only files are read"),
+        ("pkcs11:object=key", "only files are read"),
+        ("k.pem", "check the path"),
+        ("C:\\k.pem", "check the path"),
+    ],
+)
+def test_what_is_no_path_of_a_key_is_told(cli: Cli, path: str, hint: str) -> None:
+    result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", path)
+    assert (result.code, result.stdout) == (3, "")
+    assert f"Next: {hint}" in result.stderr

@@ -61,6 +61,10 @@ def integer(value: int) -> bytes:
     return sequence(value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True), tag=0x02)
 
 
+def in_json(value: object) -> bytes:
+    return json.dumps(value, indent=2).encode()
+
+
 # What is done to a PEM, private or public, between the one who made it and us.
 DONE: dict[str, Do] = {
     "base64 twice": lambda pem: b64encode(b64encode(pem)),
@@ -90,6 +94,15 @@ DONE: dict[str, Do] = {
     "mail around it": lambda pem: b"Hello,\nhere it is:\n\n" + pem + b"\n-- \nAnn\n",
     "a Kubernetes secret": lambda pem: b"kind: Secret\ndata:\n  bank.pem: " + b64encode(pem) + b"\n",
     "a Kubernetes secret, base64 twice": lambda pem: b"data:\n  bank.pem: " + b64encode(b64encode(pem)) + b"\n",
+    "a Kubernetes secret as JSON": lambda pem: in_json({"kind": "Secret", "data": {"k": b64encode(pem).decode()}}),
+    "a secret of a cloud": lambda pem: in_json({"Name": "bank", "SecretString": pem.decode(), "VersionId": "1"}),
+    "a secret with members": lambda pem: in_json({"SecretString": json.dumps({"id": "x", "key": pem.decode()})}),
+    "a binary secret": lambda pem: in_json({"name": "a/1", "payload": {"data": b64encode(pem).decode()}}),
+    "a vault's answer": lambda pem: in_json({"data": {"data": {"k": pem.decode()}, "metadata": {"version": 1}}}),
+    "an output of infrastructure": lambda pem: in_json({"key": {"sensitive": True, "value": pem.decode()}}),
+    "an environment of an API client": lambda pem: in_json({"values": [{"key": "pem", "value": pem.decode()}]}),
+    "braces of no JSON": lambda pem: b"{ privateKey: `" + pem + b"` }",
+    "no-break spaces between the words": lambda pem: pem.replace(b" ", "\u00a0".encode()),
     "a line of .env with DER": lambda pem: b"BANK_KEY=" + b64encode(der_of(pem)) + b"\n",
 }
 
@@ -291,6 +304,21 @@ NAMED: dict[str, tuple[Callable[[], bytes], str, str]] = {
         lambda: huge(10**6),
         "is an RSA key of 1000000 bits or so; 16384 is the most",
         "make a",
+    ),
+    "a key in a masked log": (
+        lambda: b"-----BEGIN PRIVATE KEY-----\n***\n-----END PRIVATE KEY-----\n",
+        "holds a private key with '*' in it, which no key has",
+        "it was masked",
+    ),
+    "a key of an example": (
+        lambda: b"-----BEGIN PRIVATE KEY-----\nMIIEvQ...\n-----END PRIVATE KEY-----\n",
+        "with '.' in it",
+        "it was shortened",
+    ),
+    "a key in a web page": (
+        lambda: b"-----BEGIN PRIVATE KEY-----<br>\nMIIEvQ<br>\n-----END PRIVATE KEY-----<br>\n",
+        "with '<' in it",
+        "copy it again as plain text",
     ),
     "more than a megabyte": (lambda: b" " * (1 << 20) + b"x", "is larger than 1024 KiB", "check that it is the file"),
 }
@@ -566,3 +594,16 @@ def test_no_damage_ends_in_anything_but_words(
         read_registration(bytes(content), "here")
     assert all(re.search(r"\bhere\b", message) for message in said)
     assert capfd.readouterr().err == ""  # no warning, and no words of a panic
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"), [(b"right ", "it ends with a blank"), (b'"right"', "it has quotation marks")]
+)
+def test_what_cannot_be_seen_in_a_passphrase_is_named(rsa_key: keys.PrivateKey, typed: bytes, said: str) -> None:
+    with pytest.raises(PassphraseError, match=f"does not open here: {said}"):
+        load_private_key(ENCRYPTED["RSA PKCS#8 AES-256"][1](rsa_key.pem()), "here", lambda: typed)
+
+
+def test_several_keys_in_one_document_are_not_chosen_from(known: dict[str, keys.PrivateKey]) -> None:
+    with pytest.raises(KeyLoadError, match="holds 2 private keys"):
+        load_private_key(in_json({name: key.pem().decode() for name, key in known.items()}), "here")

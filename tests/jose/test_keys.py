@@ -655,7 +655,7 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], tuple[str, str]]] = {
         lambda _: b'{"kty": "RSA", "kty": "EC"}',
         no_jwk("it has the member 'kty' more than once"),
     ),
-    "JSON that is no JWK": (lambda pem: dump({"private_key": pem.decode()}), no_kty()),
+    "JSON that is no JWK": (lambda pem: dump({"private_key": len(pem)}), no_kty()),
     "a JWK whose kty is no text": (lambda pem: jwk_of(pem, kty=["RSA"]), no_kty()),
     "a JWK Set": (
         lambda pem: b'{"keys": [' + jwk_of(pem) + b"]}",

@@ -77,6 +77,7 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     ),
     "a scope with a comma": (_config(scope=("a,b",)), ("scope 'a,b' has a comma", "write scope 'a b'")),
     "a scope that was not filled in": (_config(scope=("<scope>",)), ("scope '<scope>' is a placeholder",)),
+    "an aud with quotation marks": (_config(aud="'a'"), ("aud \"'a'\" cannot be right: it has quotation marks",)),
     "a scope with a line end": (_config(scope=("a\n",)), ("scope has",)),
     "a resource with a line end": (_config(resource=("a\n",)), ("resource has",)),
     "a param with a line end": (_config(params=(("a", "b\n"),)), ("params has",)),

@@ -9,25 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+from click.core import ParameterSource
 
 from banno_creds.api.body import Content, refuse_key, refuse_secret_file, typed
 from banno_creds.api.call import call
 from banno_creds.api.request import make_request
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import cache_options
-from banno_creds.cli.parameters import Command, complete_file, option
-from banno_creds.cli.report import ResultStream
+from banno_creds.cli.parameters import NAMED, PROFILE, Command, complete_file, option
+from banno_creds.cli.report import Report, ResultStream
 from banno_creds.cli.settings import credentials, report_for, run_for, wanted
 from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import MOST_BYTES
+from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from banno_creds.api.request import ApiRequest
-    from banno_creds.cli.report import Report
     from banno_creds.steps import AnswerReceived, Step
 
 _STDIN = "-"
@@ -153,6 +154,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
     """
     report = report_for(values)
     _check_standard_input(values)
+    _tell_of_another_api(context, values["api_base"])
     whose = credentials(context, values, report)
 
     def answered(answer: AnswerReceived) -> None:
@@ -183,6 +185,17 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
             option = "-f" if values["raw_fields"] else "-F"
             hint = f"{option} made this a POST; for a GET with a query, add -X GET"
             raise failure.but(hint=hint) from None
+
+
+def _tell_of_another_api(context: click.Context, base: str) -> None:
+    """Warn where a variable says to whom the token of a named profile goes: it may be another institution's API."""
+    by_variable = context.get_parameter_source("api_base") is ParameterSource.ENVIRONMENT
+    if by_variable and NAMED in context.meta and base.rstrip("/") != DEFAULT_API_BASE:
+        name = context.meta[PROFILE].name
+        Report().warning(
+            f"BANNO_CREDS_API_BASE sends the token of profile {name} to {printable(base)}",
+            f"to keep it: banno-creds profile set {name} --api-base …; for one call: --api-base URL",
+        )
 
 
 def status_line(answer: AnswerReceived) -> str:

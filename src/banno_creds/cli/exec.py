@@ -107,6 +107,13 @@ def _other_command(context: click.Context, name: str) -> str:
         return f"did you mean the option {option}? Options stand before the command"
     if name in _OF_SHELLS:
         return f"it is a shell's own: banno-creds exec -- sh -c '{name} …'"
+    if name.startswith(("~", "$")):
+        return "a shell would have replaced its beginning: write the whole path, or exec -- sh -c '…'"
+    variable, equals, _ = name.partition("=")
+    if equals and variable.isidentifier():
+        return f"a variable is set by env: banno-creds exec -- env {variable}=… COMMAND"
+    if name in ("-c", "--"):
+        return "the command's name stands first: banno-creds exec -- sh -c '…'"
     if " " in name:
         return "give each word by itself, or the line to a shell: banno-creds exec -- sh -c '…'"
     if os.sep not in name and os.path.isfile(name):  # noqa: PTH113 - unlike Path's, it never raises
@@ -116,7 +123,7 @@ def _other_command(context: click.Context, name: str) -> str:
     return "check its spelling, and PATH"
 
 
-_OF_SHELLS = ("alias", "cd", "eval", "exec", "export", "function", "read", "set", "source", "ulimit", "unset")
+_OF_SHELLS = ("alias", "cd", "eval", "exec", "export", "function", "if", "read", "set", "source", "ulimit", "unset")
 
 
 def _look_for(context: click.Context, name: str) -> None:

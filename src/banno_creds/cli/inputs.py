@@ -24,7 +24,7 @@ from banno_creds.storage.secret_files import (
     read_private_file,
     secret_line,
 )
-from banno_creds.text import unseen
+from banno_creds.text import is_placeholder, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,6 +242,13 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
             raise ConfigurationError(
                 "what should be the client secret looks like a private key (not shown here)",
                 hint="a private key is for --private-key FILE",
+            )
+        text = secret.decode("latin-1")
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`"
+        if quoted or is_placeholder(text, "(?:client|app|application)[-_ ]?secret"):
+            raise ConfigurationError(
+                "the client secret has quotation marks around it, or is a placeholder (not shown)",
+                hint="give it as Users & Groups showed it; in CI, check how the variable is filled in",
             )
         # RFC 6749 appendix A.2: VSCHAR.
         if not secret or not all(0x20 <= byte <= 0x7E for byte in secret) or secret != secret.strip():

@@ -148,6 +148,12 @@ def _usage(error: click.UsageError, args: Sequence[str]) -> ConfigurationError:
         name = option.opts[0]
         if isinstance(error, click.MissingParameter):
             hint = f"add {name} {option.metavar}, or set {option.envvar}"
+            if error.ctx.command.name == "exec" and name in args:  # only the command of `exec` has options of its own
+                before = f"{where} {name} {option.metavar} -- COMMAND"
+                return ConfigurationError(
+                    f"{name} is missing: what stands behind the command belongs to it",
+                    hint=f"write it before: {before}",
+                )
             empty = but_empty(str(option.envvar))
             said = ConfigurationError(f"{name} is missing{empty}", hint=_or_a_profile(error.ctx, hint))
             return _or_a_login(said, error.ctx) if option.name == "client_id" else said

@@ -29,6 +29,7 @@ _HYPHENS = f"-{DASHES}\u00ad"
 _UNSEEN = ("Zs", "Zl", "Zp", "Cf")  # the categories of blanks and of characters without a width
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SCOPES = ("openid", "profile", "email", "address", "phone", "offline_access", "full")
+_PASTED = ("decode", "lint-assertion")  # they find their argument among whatever was pasted with it
 _MOST_CHARACTERS = 150  # of a command line in a hint
 
 
@@ -183,6 +184,10 @@ def no_such_command(context: click.Context, known: Sequence[str], typed: str) ->
     from difflib import get_close_matches
 
     where = context.command_path
+    if not typed.strip():
+        return ConfigurationError(
+            "the command is empty", hint=f"{where} --help; in a script, look at the variable that should name it"
+        )
     if typed.split()[:1] != [typed] and typed.split()[0] in known:
         return ConfigurationError(
             "the whole command line is one word", hint=f"leave the quotes around it out: {where} {typed.split()[0]} …"
@@ -195,7 +200,12 @@ def no_such_command(context: click.Context, known: Sequence[str], typed: str) ->
         meant = _found(synonyms.COMMANDS, name)
     elif meant is None:
         meant = next(
-            (ours for ours, others in synonyms.OF_GROUPS.items() if ours in known and name in others.split()), None
+            (
+                ours
+                for ours, others in synonyms.OF_GROUPS.items()
+                if ours.split()[0] in known and name in others.split()
+            ),
+            None,
         )
     if meant is None:
         options = ["help", "version"] if context.parent is None else ["help"]

@@ -144,7 +144,7 @@ _SECRET = option(
 )
 _CLIENT_AUTH = option(
     "--client-auth",
-    type=click.Choice(list(CLIENT_AUTHENTICATIONS)),
+    type=Choice(list(CLIENT_AUTHENTICATIONS)),
     metavar="basic|post|private_key_jwt",
     section="Client",
     help="How the client proves who it is at a login: the secret in a header or in the form, or a signed JWT.  "
@@ -297,7 +297,7 @@ _MIN_TTL = option(
 )
 AS = option(
     "--as",
-    type=click.Choice(WHOSE),
+    type=Choice(WHOSE),
     section="Client",
     help="Whose token: the application's own, or the person's who signed in by `login`.  [default: the person's "
     "while somebody is signed in]",

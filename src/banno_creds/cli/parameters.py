@@ -13,6 +13,7 @@ from banno_creds.cli.report import Report, as_option
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
+from banno_creds.text import printable, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +72,17 @@ class Option(click.Option):
                 what = f"{names} exclude each other" if self.is_flag else f"{names} is given more than once"
                 raise ConfigurationError(what, hint="leave one of them")
             opts = {**opts, str(self.name): typed[-1]}
+        if not ctx.resilient_parsing and isinstance(typed, list) and self.name != "unset":  # its values are settings
+            self._refuse_options(ctx, typed)
         return super().consume_value(ctx, opts)
+
+    def _refuse_options(self, ctx: click.Context, typed: list[Any]) -> None:
+        """Refuse another option in the place of a forgotten value: click would take it in silence."""
+        words = {text for text in typed if isinstance(text, str) and text[:1] == "-" and len(text) > 1}
+        if words and any(words & {*each.opts, *each.secondary_opts} for each in ctx.command.get_params(ctx)):
+            raise ConfigurationError(
+                f"{self.opts[0]} has no value: an option follows it", hint=f"{self.opts[0]} {self.metavar or '…'}"
+            )
 
     def value_from_envvar(self, ctx: click.Context) -> Any:
         """Read the variable, unless a profile that was named on the command line overrules it."""
@@ -172,10 +183,16 @@ class Command(Helpful):
             is_ours = name.startswith("BANNO_CREDS_") and name not in (KEY_VARIABLE, SECRET_VARIABLE)
             if is_ours and is_private_key(value):
                 raise _key_in_variable(name)
+            if name in _FOLDERS and value and (value[0] in "<$%{" or unseen(value)):
+                odd = unseen(value) or "it was not filled in"
+                raise ConfigurationError(f"{name} names no folder: {value!a}: {odd}", hint="give it a folder's path")
         rest = super().parse_args(ctx, args)
         if NAMED in ctx.meta and not ctx.resilient_parsing:
             _name_overruled_variables(ctx)
         return rest
+
+
+_FOLDERS = ("BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_STATE_DIR")
 
 
 def overrules(context: click.Context, name: str) -> bool:
@@ -277,6 +294,10 @@ def _typed(value: Any) -> str:
 _SETUP_SECTIONS = ("Client", "Assertion", "Server", "Request")
 
 
+_TEMPLATES = ("${", "{{", "$(")
+_QUOTES = ('"', "'", "`")
+
+
 class NameValue(click.ParamType[tuple[str, Any]]):
     """``name=value``, and where ``typed`` also ``name:=JSON``."""
 
@@ -299,6 +320,12 @@ class NameValue(click.ParamType[tuple[str, Any]]):
                 return name[:-1], parse_json(text)
             except ValueError:
                 self.fail(f"what follows {name}= is not JSON", param, ctx)
+        if name[:1] in _QUOTES:
+            self.fail(f"it begins with a quotation mark; write it as {name[1:]}=…", param, ctx)
+        if self.typed and any(character < " " for character in text) and (odd := unseen(text)):
+            self.fail(f"what follows {name}= is not clean: {odd}", param, ctx)
+        if param is not None and param.name in ("claims", "params") and any(mark in text for mark in _TEMPLATES):
+            self.fail(f"the value of {name} was not filled in: {printable(text, 60)}", param, ctx)
         if not equals or not name.strip():
             self.fail(f"write it as name=value{' or name:=JSON' if self.typed else ''}", param, ctx)
         return name, text

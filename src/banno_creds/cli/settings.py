@@ -287,6 +287,7 @@ def _warn_of_unknown_variables(context: click.Context) -> None:
     if unknown:
         # Only now, since it imports all commands: a variable of another command is no mistake.
         known |= _variables_of(context.find_root())
+    _warn_of_empty_variables(context)
     for name in sorted(unknown - known):
         from difflib import get_close_matches
 
@@ -295,6 +296,29 @@ def _warn_of_unknown_variables(context: click.Context) -> None:
         near = get_close_matches(word, [other.removeprefix(_PREFIX) for other in known], 1, 0.7)
         meant = _MEANT.get(word) or next(iter(near), None)
         warn(context, f"{name} means nothing here", f"did you mean {_PREFIX}{meant}?" if meant else None)
+
+
+def _warn_of_empty_variables(context: click.Context) -> None:
+    """Name the variables that are set to nothing, as by a misspelt CI secret: a default counts then, unasked."""
+    unasked = (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    options = {str(option.name): str(option.envvar) for option in context.command.params if _takes_text(option)}
+    variables = [*options.items(), ("private_key", KEY_VARIABLE), ("client_secret_file", SECRET_VARIABLE)]
+    empty = [
+        variable
+        for name, variable in variables
+        if os.environ.get(variable) == "" and name in options and context.get_parameter_source(name) in unasked
+        # Without any key the error says it.
+        if name != "private_key" or context.params.get(name) or held(context, KEY_VARIABLE)
+    ]
+    if empty:
+        verb = "is" if len(empty) == 1 else "are"
+        said = f"{', '.join(empty)} {verb} set, but empty: as if not set"
+        warn(context, said, "unset it, or give it its value")
+
+
+def _takes_text(option: click.Parameter) -> bool:
+    """Return whether an option has a value, and an empty variable means nothing of its own."""
+    return not getattr(option, "is_flag", False) and option.name not in ("profile", "prompt")
 
 
 _PREFIX = "BANNO_CREDS_"

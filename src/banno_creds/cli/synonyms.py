@@ -6,7 +6,9 @@ from __future__ import annotations
 _NO_INSECURE = "TLS is always checked; to trust the server's certificate, give its authority: --ca-bundle FILE"
 OPTIONS = {
     "k insecure no-verify skip-verify tls-skip-verify skip-tls-verify insecure-skip-tls-verify no-check-certificate "
-    "no-ssl-verify ssl-verify tls-verify verify-ssl verify-tls no-tls-verify": (_NO_INSECURE,),
+    "no-ssl-verify no-verify-ssl ssl-verify tls-verify verify-ssl verify-tls no-tls-verify no-verify-tls": (
+        _NO_INSECURE,
+    ),
     "verify": (_NO_INSECURE,),
     "key pem keyfile key-file key-path private private-key-file private-key-path private-key-pem pem-file identity "
     "identity-file i signing-key rsa-key": ("--private-key", "--public-key"),
@@ -59,15 +61,16 @@ OPTIONS = {
     "retry retries max-time max-wait connect-timeout m request-timeout": ("--timeout", "--wait"),
     "p account name institution": ("--profile",),
     "c cfg config-file conf": ("--config",),
-    "x proxy https-proxy http-proxy": ("set the variable HTTPS_PROXY",),
+    "proxy https-proxy http-proxy": ("set the variable HTTPS_PROXY",),
     "cache-dir cachedir cache-folder": ("set the variable BANNO_CREDS_CACHE_DIR",),
     "state-dir statedir": ("set the variable BANNO_CREDS_STATE_DIR",),
     "color colour no-color no-colour colors": ("set the variable NO_COLOR=1",),
     "version": ("banno-creds --version",),
     "usage man ?": ("--help",),
     "grant-type grant flow": ("token asks with client_credentials; a person signs in with: banno-creds login",),
-    "data body payload json-body data-raw data-binary": ("--input", "--claim"),
+    "data body payload json-body data-raw data-binary": ("--input", "--param"),
     "request": ("--method",),
+    "x": ("--method", "a proxy: set the variable HTTPS_PROXY"),
     "query param-file": ("--field", "--param"),
     "redirect redirect-url callback callback-url return-url": ("--redirect-uri",),
     "nonce state": ("it is made afresh for each request",),
@@ -142,11 +145,14 @@ COMMANDS = {
 OF_GROUPS = {
     "list": "ls show all status view",
     "clear": "rm clean purge flush delete reset remove drop empty",
-    "remove": "rm del delete drop unset",
+    "remove": "rm del delete drop",
     "add": "create new make save init",
     "set": "edit update change modify",
+    "set NAME --unset SETTING": "unset",
+    "add NEW …, then remove OLD": "rename mv move",
+    "add NEW …": "copy cp clone duplicate",
     "default": "use switch select activate",
-    "show": "get cat print info view describe",
+    "show": "get cat print info view describe current whoami",
 }
 
 # What other programs call a value.
@@ -158,6 +164,11 @@ VALUES = {
     "text": "human table plain pretty raw txt",
     "ec": "ecdsa p256 p-256 es256 ec256 prime256v1 secp256r1 elliptic",
     "rsa": "rs256 ps256 rsa2048 rsa-2048 pkcs1",
+    "application": "app client own service machine m2m client_credentials",
+    "person": "user me human self",
+    "private_key_jwt": "jwt signed-jwt signed_jwt key private-key-jwt",
+    "post": "body form client-secret-post",
+    "basic": "client-secret-basic",
     "production": "prod prd live",
     "2048": "2k 2048-bit",
     "4096": "4k 4096-bit",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError
-from banno_creds.text import printable, setting
+from banno_creds.text import printable, setting, unseen
 from banno_creds.times import utc
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def read_bundle(ca_bundle: Path) -> ssl.SSLContext:
         else:
             fault = "it is a folder without hashed certificates"
     except (OSError, ValueError) as failure:
-        fault = getattr(failure, "strerror", None) or str(failure)
+        fault = unseen(str(ca_bundle)) or getattr(failure, "strerror", None) or str(failure)
     if fault:
         raise ConfigurationError(
             f"the CA bundle {ca_bundle} cannot be read: {fault}",

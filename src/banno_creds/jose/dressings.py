@@ -18,7 +18,7 @@ _MOST_LAYERS = 4  # base64 in a secret, of base64 by hand, of a file: more is no
 # Patterns that most keys do not need are compiled when they are first used: that takes longer than reading a key.
 
 _DASHES = "-" + DASHES
-_MARK = rf"(BEGIN|END)\s([A-Z0-9 ]{{1,60}}?)\s?[{_DASHES}]{{1,5}}"
+_MARK = rf"(BEGIN|END)\s([A-Z0-9 \u00a0]{{1,60}}?)\s?[{_DASHES}]{{1,5}}"
 _MOST_DASHES = 20
 _BLOCK_MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]{1,60})-----")
 _QUOTES = "\"'`" + CURLY_QUOTES
@@ -75,6 +75,8 @@ class Block(NamedTuple):
 def undress(content: bytes) -> bytes:
     """Return the PEM, DER or JSON in a content; where there is none, the content as it can be read best."""
     text = _plain(content)
+    if text.startswith(b"{") and b"kty" not in text:  # no JWK: what a secret store prints
+        text = _unpacked(text) or text
     for _ in range(_MOST_LAYERS):
         if looks_like_key(text):
             break
@@ -151,7 +153,10 @@ def _plain(content: bytes) -> bytes:
     if text.startswith((b'"', b"'", b"`")):
         text = text.strip(b"\"'`").strip()
     if text.startswith(b"{"):
-        return text
+        begins = text.find(b"-----BEGIN")
+        if begins < 0:
+            return text
+        text = text[begins:]  # no JWK has that in it, but the answers and exports of many programs
     if b"BEGIN" not in text and b"END" not in text:
         return text
     if re.search(_PERCENT, text):
@@ -172,7 +177,10 @@ def _straight(text: str) -> str:
         before = text[max(at, mark.start() - _MOST_DASHES) : mark.start()]
         kept = before.rstrip(" \u00a0").rstrip(_DASHES)
         if before.rstrip(" \u00a0") != kept:
-            pieces += [text[at : mark.start() - len(before) + len(kept)], f"-----{mark[1]} {mark[2]}-----"]
+            pieces += [
+                text[at : mark.start() - len(before) + len(kept)],
+                f"-----{mark[1]} {mark[2]}-----".replace("\u00a0", " "),
+            ]
             at = mark.end()
     return "".join([*pieces, text[at:]])
 

@@ -20,7 +20,7 @@ from banno_creds.jose.jwk import mended
 from banno_creds.jose.libraries import UnreadableError, read_by
 from banno_creds.jose.unusable_key import ACCEPTED, MAKE_ONE
 from banno_creds.storage.secret_files import MOST_BYTES
-from banno_creds.text import setting
+from banno_creds.text import setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,6 +78,8 @@ def read_private_key(content: bytes, origin: str, passphrase: Passphrase, *, tho
     block = _only_private_block(text, origin)
     if block.label == _OPENSSH:
         return Opened(_from_openssh(block, origin))
+    if not block.der and not block.headers:
+        raise unusable_key.no_base64(block, origin)
     _refuse_foreign(block.der, origin)
     if block.headers:
         native = _open(partial(_traditional, block), origin, passphrase)
@@ -264,8 +266,11 @@ def _open(load: Callable[[bytes], PrivateKeyTypes], origin: str, passphrase: Pas
                     f"{origin} is encrypted by an unknown method",
                     hint="convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out key.pem",
                 ) from None
+    odd = unseen(secret.decode("utf-8", "replace"))
     raise PassphraseError(
-        f"the passphrase does not open {origin}" + (f" (tried: {', '.join(tried)})" if len(tried) > 1 else ""),
+        f"the passphrase does not open {origin}"
+        + (f": {odd}" if odd else "")
+        + (f" (tried: {', '.join(tried)})" if len(tried) > 1 else ""),
         hint="check the passphrase; if it is right, the file is damaged",
     )
 

@@ -155,6 +155,20 @@ def not_a_der_key(kind: str | None, origin: str) -> KeyLoadError:
     return damaged(origin) if kind is None else _no_private(kind, origin)
 
 
+def no_base64(block: Block, origin: str) -> KeyLoadError:
+    """Describe a private key in PEM with something in it that is no base64, and so no part of the key."""
+    odd = re.search(rb"[^A-Za-z0-9+/=_-]", block.packed)
+    if odd is None or b"Proc-Type" in block.packed:  # headers that cannot be read
+        return damaged(origin)
+    sign = block.packed[odd.start() :].decode("utf-8", "replace")[0]
+    hint = {"*": "it was masked, as in a CI job's log", ".": "it was shortened", "…": "it was shortened"}.get(sign)
+    copied = "copy it again as plain text: a mail, a page or an editor added that"
+    return KeyLoadError(
+        f"{origin} holds a private key with {sign!a} in it, which no key has",
+        hint=_for_origin(f"{hint}: take the key itself" if hint else copied, origin),
+    )
+
+
 def damaged(origin: str) -> KeyLoadError:
     """Describe what has the form of a private key, and cannot be read."""
     return KeyLoadError(

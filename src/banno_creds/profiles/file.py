@@ -18,7 +18,7 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.names import RULE, is_name, nearest, quoted
 from banno_creds.profiles.settings import SETTINGS
 from banno_creds.storage import own_files
-from banno_creds.text import printable, setting
+from banno_creds.text import printable, setting, unseen
 
 if TYPE_CHECKING:
     from banno_creds.config import Location
@@ -115,7 +115,7 @@ def read(config: Location | None) -> ConfigFile | None:
     text = read_text(path, named=config is not None, warnings=warnings)
     if text is None and config is not None:
         raise ConfigurationError(
-            f"there is no file {path}",
+            f"there is no file {path}" + (f": {odd}" if (odd := unseen(str(config))) else ""),
             hint=f"check {setting('config')}; a relative path counts from the current folder",
         )
     return None if text is None else ConfigFile(path, text, tuple(warnings))

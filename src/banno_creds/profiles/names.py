@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.text import printable
+from banno_creds.text import printable, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,7 +16,10 @@ RULE = "a profile's name has letters, digits and . _ - in it, and does not start
 def check_name(name: str) -> None:
     """Check a profile's name; ConfigurationError if a profile cannot be called so."""
     if not is_name(name):
-        raise ConfigurationError(f"{quoted(name)} cannot be a profile's name", hint=RULE)
+        odd = unseen(name)
+        raise ConfigurationError(
+            f"{quoted(name)} cannot be a profile's name" + (f": {odd}" if odd else ""), hint=RULE
+        )
 
 
 def is_name(name: str) -> bool:

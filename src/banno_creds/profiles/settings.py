@@ -16,7 +16,9 @@ from banno_creds.config import (
     RESERVED_CLAIMS,
     RESERVED_PARAMS,
     WHOSE,
+    check_aud,
     check_client_id,
+    check_kid,
     check_lifetime,
     check_min_ttl,
     check_origin,
@@ -47,6 +49,8 @@ An option that switches a check off, or is for one run only, is no setting.
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "client_id": check_client_id,
+    "kid": check_kid,
+    "aud": check_aud,
     "lifetime": check_lifetime,
     "timeout": check_timeout,
     "min_ttl": check_min_ttl,

@@ -128,6 +128,10 @@ def secret_line(content: bytes, what: str) -> bytes:
     line = as_utf8(content).removesuffix(b"\n").removesuffix(b"\r")
     if not line:
         raise ConfigurationError(f"the {what} is empty", hint="put it into the file, on one line")
+    if b"-----BEGIN " in line:
+        raise ConfigurationError(
+            f"what should be the {what} is a key or a certificate (not shown)", hint=f"name the file with the {what}"
+        )
     if b"\n" in line:
         more = "; OpenSSL reads the first line only" if what == "passphrase" else ""
         raise ConfigurationError(f"the {what} has more than one line", hint=f"put it into the file on one line{more}")
@@ -138,7 +142,14 @@ def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -
     """Return the error for a file that is missing; it names what cannot be seen in the path."""
     odd = unseen(path)
     if odd is None:
-        return error(f"no such file: {path}", hint="check the path; a relative one counts from the current folder")
+        hint = "check the path; a relative one counts from the current folder"
+        if path[:1] in "$<%{":
+            hint = "nothing has filled that in: give the path itself"
+        elif path[:1] == "@" or path.startswith(("file:", "fileb:")):
+            hint = "give the path alone, without @ or file://"
+        elif ":/" in path or path.startswith(("arn:", "pkcs11:")):
+            hint = "only files are read: fetch it first, or give it on standard input, as -"
+        return error(f"no such file: {path}", hint=hint)
     hint = "take that out of the path; in CI, look at the first and the last character of the variable"
     return error(f"no such file: {path!a}: {odd}", hint=hint)
 

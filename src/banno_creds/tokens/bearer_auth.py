@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from banno_creds.tokens.token_source import TokenSource
 
 _UNAUTHORIZED = 401
+_SENDER = "httpx._client"
 
 
 class BearerAuth(httpx.Auth):
@@ -88,14 +89,15 @@ class BearerAuth(httpx.Auth):
     def _notice_hidden(self, authorization: str) -> None:
         """Notice a 401 that httpx does not show because a response hook raised, such as ``raise_for_status``.
 
-        httpx only closes the flow then. The response is in the frames that the hook's error went through.
+        httpx calls the hooks before this flow sees the response, and then only closes the flow. The response stands
+        in httpx's own frame, which the hook's error went through; nothing else is looked at.
         """
         failure = sys.exc_info()[1]
         for frame, _ in walk_tb(None if failure is None else failure.__traceback__):
-            for value in frame.f_locals.values():
-                if isinstance(value, httpx.Response) and self._is_refused(value, authorization):
-                    self._source.invalidate(authorization.partition(" ")[2])
-                    return
+            response = frame.f_locals.get("response") if frame.f_globals.get("__name__") == _SENDER else None
+            if type(response) is httpx.Response and self._is_refused(response, authorization):
+                self._source.invalidate(authorization.partition(" ")[2])
+                return
 
     def _is_refused(self, response: httpx.Response, authorization: str) -> bool:
         # A redirect may have led to another server, and went there without the token.
