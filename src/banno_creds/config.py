@@ -602,7 +602,7 @@ def check_texts(name: str, texts: Iterable[str | None], *, whole: bool = True) -
         if text and whole and (text[0] in _AROUND or text[-1] in _AROUND):
             raise ConfigurationError(
                 f"{setting(name)} {text!a} cannot be right: {unseen(text)}",
-                hint="take that out; Docker's --env-file and Windows' cmd keep quotation marks in a value",
+                hint="take that out; env-files and Windows' cmd keep quotation marks in a value",
             )
 
 

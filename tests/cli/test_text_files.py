@@ -132,8 +132,8 @@ def test_ca_bundle_in_a_pipe() -> None:
 def test_a_key_for_a_passphrase_is_named(cli: Cli, rsa_pem: Path, ec_key: keys.PrivateKey, tmp_path: Path) -> None:
     locked = write_private(tmp_path / "locked.pem", ENCRYPTED["RSA PKCS#8 AES-256"][1](rsa_pem.read_bytes()))
     for wrong in (rsa_pem, locked, write_private(tmp_path / "public.pem", ec_key.public.pem())):
-        line = ["sign-jwt", "-q", "--client-id", "a", "--private-key", locked, "--passphrase-file", wrong]
-        result = cli(*line)
+        key = ["--private-key", str(locked), "--passphrase-file", str(wrong)]
+        result = cli("sign-jwt", "-q", "--client-id", "a", *key)
         assert (result.code, result.stdout) == (2, "")
         assert "What should be the passphrase is a key or a certificate (not shown)" in result.stderr
 

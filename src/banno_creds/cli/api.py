@@ -19,7 +19,7 @@ from banno_creds.cli.options import cache_options
 from banno_creds.cli.parameters import NAMED, PROFILE, Command, complete_file, option
 from banno_creds.cli.report import Report, ResultStream
 from banno_creds.cli.settings import credentials, report_for, run_for, wanted
-from banno_creds.config import DEFAULT_API_BASE
+from banno_creds.config import DEFAULT_API_BASE, is_loopback
 from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import MOST_BYTES
@@ -187,10 +187,19 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
             raise failure.but(hint=hint) from None
 
 
+def _is_here(base: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        return is_loopback(urlsplit(base).hostname or "")
+    except ValueError:
+        return False
+
+
 def _tell_of_another_api(context: click.Context, base: str) -> None:
     """Warn where a variable says to whom the token of a named profile goes: it may be another institution's API."""
     by_variable = context.get_parameter_source("api_base") is ParameterSource.ENVIRONMENT
-    if by_variable and NAMED in context.meta and base.rstrip("/") != DEFAULT_API_BASE:
+    if by_variable and NAMED in context.meta and base.rstrip("/") != DEFAULT_API_BASE and not _is_here(base):
         name = context.meta[PROFILE].name
         Report().warning(
             f"BANNO_CREDS_API_BASE sends the token of profile {name} to {printable(base)}",
