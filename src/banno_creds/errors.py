@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 E = TypeVar("E", bound="BannoCredsError")
+_NEXT = "Next: "
 
 
 class Words(NamedTuple):
@@ -71,6 +72,7 @@ class BannoCredsError(Exception):
         self.marked = Words(message, hint, _lines(details))
         self.rule = rule
         self.doctor_can_tell = False
+        _note(self)
 
     @property
     def message(self) -> str:
@@ -123,6 +125,7 @@ class BannoCredsError(Exception):
         other.args = (other.message,)
         other.rule = self.rule if rule is None else rule
         other.doctor_can_tell = self.doctor_can_tell if doctor_can_tell is None else doctor_can_tell
+        _note(other)
         other.__cause__, other.__context__ = self.__cause__, self.__context__
         other.__suppress_context__ = self.__suppress_context__
         return other.with_traceback(self.__traceback__)
@@ -140,6 +143,14 @@ class BannoCredsError(Exception):
             hint=None if hint is None else without(hint, secrets),
             details=tuple(without(detail, secrets) for detail in details),
         )
+
+
+def _note(error: BannoCredsError) -> None:
+    """Have a traceback show the hint, before the notes that a program added."""
+    own = [note for note in vars(error).get("__notes__", ()) if not str(note).startswith(_NEXT)]
+    if error.hint is not None:
+        own.insert(0, _NEXT + error.hint)
+    error.__notes__ = own
 
 
 def _lines(details: object) -> tuple[str, ...]:

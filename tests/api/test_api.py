@@ -1619,7 +1619,7 @@ def test_a_ca_bundle_that_cannot_be_read_costs_no_token(call: Callable[..., Resu
 
 
 def test_the_help_explains_the_argument(cli: Cli) -> None:
-    assert "PATH                       What to ask for: such as /a/…," in cli("api", "--help").stdout
+    assert "PATH                       The path to call, such as /a/…," in cli("api", "--help").stdout
 
 
 def test_help_loads_nothing_heavy() -> None:

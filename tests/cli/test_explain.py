@@ -123,7 +123,7 @@ def test_code_is_not_broken_into_lines(columns: int) -> None:
 def test_the_help_explains_the_argument_first(cli: Cli) -> None:
     shown = cli("explain", "--help").stdout
     shown = " ".join(shown.split())
-    assert "Input: RULE|ERROR|TEXT An id, or a part that no other has; or what a server said" in shown
+    assert "Input: RULE|ERROR|TEXT An id or a part of it, a word of a title, or what a server said" in shown
     assert shown.index("RULE|ERROR|TEXT An id") < shown.index("--output")
 
 
@@ -347,3 +347,22 @@ def test_the_shell_completes_the_ids(process: Cli) -> None:
     assert completed("") == list(EXPLANATIONS)
     assert completed("exp.") == [], "a shell would put it behind what was typed"
     assert completed("nothing") == []
+
+
+@pytest.mark.parametrize(
+    ("word", "first", "others"),
+    [
+        ("scope", "discovery.scope", {"invalid_scope", "insufficient_scope", "request.scope.not_allowed"}),
+    ],
+)
+def test_a_word_of_a_title_leads_to_it_too(cli: Cli, word: str, first: str, others: set[str]) -> None:
+    result = cli("explain", word)
+    assert first in result.stdout + result.stderr
+    assert all(other in result.stdout for other in others)
+
+
+def test_several_that_match_are_named_with_those_by_their_title(cli: Cli) -> None:
+    result = cli("explain", "expired")
+    assert (result.code, result.stdout) == (2, "")
+    assert "network.tls.expired, id_token.expired" in result.stderr
+    assert "assertion.exp.past" in result.stderr

@@ -99,6 +99,13 @@ def test_help_as_a_command_is_the_whole_help(cli: Cli, path: str) -> None:
     assert re.split(r"\n| --| \|", TOPICS[path].examples[0])[0] in first
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_what_the_short_help_says_of_an_option_stands_alone(cli: Cli, path: str) -> None:
+    shown = " ".join(cli(*path.split(), "-h", env={"COLUMNS": "100"}).stdout.partition("Needed most:")[2].split())
+    for leans in ("The same", "What to ", "Make no ", "Do not wait", "Its ", "For people", "Use no default"):
+        assert leans not in shown
+
+
 def test_a_group_has_the_command_too(cli: Cli) -> None:
     assert cli("profile", "help", "add") == cli("profile", "add", "--help")
     assert cli("cache", "help") == cli("cache", "--help")

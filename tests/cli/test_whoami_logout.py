@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 import jwt
 import pytest
 
+from banno_creds.cli.forms import warn_of_readers
+from banno_creds.cli.report import Report
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID, How
 from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
@@ -69,6 +72,22 @@ def test_nobody_signed_in_is_exit_6_and_says_how_to(command: str, stranger: Tool
     assert f"banno-creds login --client-id {CLIENT_ID} --issuer {provider.issuer}" in one_line(result.stderr)
     assert "session.missing" in result.stderr
     assert provider.log == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes mean nothing there")
+@pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o640, True), (0o604, True), (None, False)])
+def test_a_login_warns_of_a_file_that_others_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None, warns: bool
+) -> None:
+    file = tmp_path / "tokens.json"
+    file.touch()
+    report = Report()
+    with file.open("w") if mode is not None else Path(os.devnull).open("w") as out:
+        if mode is not None:
+            file.chmod(mode)
+        monkeypatch.setattr(sys, "stdout", out)
+        warn_of_readers(report)
+    assert report.warned is warns
 
 
 def test_a_login_ends_with_the_next_commands_and_they_work(stranger: Tool, cli: Cli) -> None:

@@ -47,7 +47,7 @@ class TestReading:
         assert caught.value.hint == "check that it is the file you mean"
 
     def test_an_endless_device_is_not_read_to_its_end(self) -> None:
-        with pytest.raises(KeyLoadError, match=r"^/dev/zero is larger than 1024 KiB$"):
+        with pytest.raises(KeyLoadError, match=r"(?m)^/dev/zero is larger than 1024 KiB$"):
             read_private_file(Path("/dev/zero"))
 
     @pytest.mark.parametrize("error", [ConfigurationError, KeyLoadError])
@@ -88,9 +88,9 @@ class TestReading:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Path, "open", denied)
-        with pytest.raises(KeyLoadError, match=r" is a directory$"):
+        with pytest.raises(KeyLoadError, match=r"(?m) is a directory$"):
             read_private_file(tmp_path)
-        with pytest.raises(KeyLoadError, match=r"^cannot read .*/private\.pem: Permission denied$"):
+        with pytest.raises(KeyLoadError, match=r"(?m)^cannot read .*/private\.pem: Permission denied$"):
             read_private_file(tmp_path / "private.pem")
 
     def test_a_fifo_is_read_to_its_end_and_its_mode_not_judged(self, tmp_path: Path) -> None:

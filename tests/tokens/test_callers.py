@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ def test_the_error_names_the_argument_and_not_its_value(name: str, make: Callabl
 def test_a_passphrase_of_the_wrong_type_is_named(bank: TokenBank, encrypted: KeySource, given: Any) -> None:
     config = ClientConfig(CLIENT_ID, encrypted, passphrase=lambda: given, token_endpoint=f"{bank.origin}/token")
     with pytest.raises(
-        ConfigurationError, match=rf"^passphrase has to be bytes or None, not {type(given).__name__}$"
+        ConfigurationError, match=rf"(?m)^passphrase has to be bytes or None, not {type(given).__name__}$"
     ):
         TokenSource(config, on_disk=False).token()
 
@@ -209,6 +210,18 @@ def test_every_error_keeps_its_fields(kind: type[BannoCredsError], again: Callab
     other = again(error)
     assert type(other) is kind
     assert (str(other), vars(other), other.exit_code) == (str(error), vars(error), error.exit_code)
+
+
+def test_a_traceback_shows_the_hint_and_a_programs_notes() -> None:
+    error = ConfigurationError("it failed", hint="mend it")
+    error.add_note("a note")
+    changed = error.but(hint="look").without([]).but(hint="look again")
+    for shown, notes in ((error, ["Next: mend it", "a note"]), (changed, ["Next: look again", "a note"])):
+        assert traceback.format_exception_only(shown)[1:] == [f"{note}\n" for note in notes]
+    with pytest.raises(ConfigurationError) as caught:
+        ClientConfig(CLIENT_ID, KEY, scope="openid full")  # type: ignore[arg-type]
+    assert 'Next: write scope=("…",)\n' in traceback.format_exception_only(caught.value)
+    assert not BannoCredsError("no hint").__notes__
 
 
 def test_a_configuration_is_not_changed_by_what_it_was_made_of() -> None:

@@ -359,7 +359,7 @@ def test_a_token_of_unknown_life_is_not_kept(bank: TokenBank, make: Make) -> Non
 
 @pytest.mark.parametrize("min_ttl", [-1, 24 * 3600 + 1])
 def test_a_min_ttl_that_cannot_be_meant_is_refused(make: Make, min_ttl: int) -> None:
-    with pytest.raises(ConfigurationError, match=f"^min_ttl must be 0 to 86400 s, not {min_ttl} s$"):
+    with pytest.raises(ConfigurationError, match=f"(?m)^min_ttl must be 0 to 86400 s, not {min_ttl} s$"):
         make(min_ttl=min_ttl)
 
 
@@ -1363,5 +1363,5 @@ def test_an_error_can_be_copied_and_sent_to_another_process(
 
 @pytest.mark.parametrize("name", ["scope", "resource"])
 def test_one_text_where_several_belong_is_not_taken_for_its_letters(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^{name} is one text, and has to be a tuple of texts$"):
+    with pytest.raises(ConfigurationError, match=rf"(?m)^{name} is one text, and has to be a tuple of texts$"):
         ClientConfig(CLIENT_ID, KeySource.file("private.pem"), **{name: "openid"})  # type: ignore[arg-type]

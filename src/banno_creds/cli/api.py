@@ -67,7 +67,7 @@ class _Path(click.Argument):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """Explain it; not every version of click has help for arguments."""
-        return self.make_metavar(ctx), "What to ask for: such as /a/…, with a query or without; or a whole URL."
+        return self.make_metavar(ctx), "The path to call, such as /a/…, with a query or without; or a whole URL."
 
 
 @click.command("api", cls=Command)
@@ -78,7 +78,7 @@ class _Path(click.Argument):
     command="api",
     metavar="METHOD",
     section="API",
-    help="The method.  [default: POST with fields or a body, else GET]",
+    help="The HTTP method.  [default: POST with fields or a body, else GET]",
 )
 @option(
     "--raw-field",
@@ -89,7 +89,7 @@ class _Path(click.Argument):
     multiple=True,
     metavar="NAME=VALUE",
     section="API",
-    help="A field, as text: in the query of a GET, else in a JSON body, where name[member]=… and name[]=… make "
+    help="A field as text, in the query of a GET, else in a JSON body. There, name[member]=… and name[]=… make "
     "objects and arrays. Repeatable; in the variable, one per line.",
 )
 @option(
@@ -101,8 +101,8 @@ class _Path(click.Argument):
     multiple=True,
     metavar="NAME=VALUE",
     section="API",
-    help="The same, but true, false, null and whole numbers are JSON values, @FILE is a file's text, and @- is "
-    "standard input.",
+    help="A field like -f, but true, false, null and whole numbers are JSON values, @FILE is a file's text, and @- "
+    "is standard input.",
 )
 @option(
     "--header",
@@ -123,7 +123,8 @@ class _Path(click.Argument):
     metavar="FILE",
     shell_complete=complete_file,
     section="API",
-    help="The body, - for standard input; sent as JSON unless -H says otherwise. Fields then go into the query.",
+    help="The file to send as the body, - for standard input. It is sent as JSON unless -H says otherwise, "
+    "and fields go into the query.",
 )
 @option(
     "--include", "-i", is_flag=True, command="api", section="API", help="Show status and headers before the body."

@@ -41,7 +41,7 @@ def command() -> None:
     type=Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="For people, or an array of objects.",
+    help="Text for people, or a JSON array of objects.",
 )
 def list_entries(output: str) -> None:
     """List what is in the cache: for which client, from which server, how long it is valid. Never a token."""

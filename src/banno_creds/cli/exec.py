@@ -34,7 +34,7 @@ class _Arguments(click.Argument):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """Explain it; not every version of click has help for arguments."""
-        return self.make_metavar(ctx), "What to run; all that follows it is its own."
+        return self.make_metavar(ctx), "The command to run; all that follows it is its own."
 
 
 @click.command(

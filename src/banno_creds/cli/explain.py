@@ -43,8 +43,8 @@ def complete_name(context: click.Context, parameter: click.Parameter, incomplete
 @click.argument(
     "name",
     cls=Argument,
-    says="An id, or a part that no other has; or what a server said, - to read it from standard input. "
-    "Nothing to list all ids.",
+    says="An id or a part of it, a word of a title, or what a server said; - to read it from standard input. "
+    "Nothing lists all ids.",
     nargs=-1,
     metavar="[RULE|ERROR|TEXT]",
     shell_complete=complete_name,
@@ -83,9 +83,10 @@ def command(name: tuple[str, ...], output: str) -> None:
 def _find(name: str) -> tuple[str, ...]:
     """Return the one id that matches a name, or those that a text is about, the likeliest first."""
     found = () if name.strip().isdigit() else _matching(name)
-    if len(found) == 1:
-        return found
     is_name = re.fullmatch(r"\s*[A-Za-z]+(?:[._][A-Za-z]+)*\s*", name) is not None
+    titled = tuple(one for one in _titled(name) if one not in found) if is_name else ()
+    if len(found) == 1:
+        return (*found, *titled)[:_MOST_ANSWERS] if found[0] != name.strip().lower() else found
     near = _nearest(name) if is_name else None
     if (not found and near is None) or not is_name:
         from banno_creds.rules.wordings import recognise
@@ -96,8 +97,10 @@ def _find(name: str) -> tuple[str, ...]:
         raise ConfigurationError(
             f"there are several rules or errors that match {shown(name)}",
             hint=f"give more of the name: banno-creds explain {found[0]}",
-            details=(", ".join(found),),
+            details=(", ".join((*found, *titled)),),
         )
+    if titled:
+        return titled[:_MOST_ANSWERS]
     near = near or _nearest(name)
     raise ConfigurationError(
         f"there is no rule or error {shown(name)}",
@@ -124,6 +127,12 @@ def _matching(name: str) -> tuple[str, ...]:
     begin = tuple(one for one in EXPLANATIONS if one.startswith(name))
     end = tuple(one for one in EXPLANATIONS if one.endswith(f".{name}"))
     return begin or end or tuple(one for one in EXPLANATIONS if f".{name}." in one)
+
+
+def _titled(word: str) -> tuple[str, ...]:
+    """Return the ids whose titles have a word."""
+    whole = re.compile(rf"\b{re.escape(word.strip())}\b", re.IGNORECASE)
+    return tuple(one for one, explanation in EXPLANATIONS.items() if whole.search(explanation.title))
 
 
 def _columns() -> int:

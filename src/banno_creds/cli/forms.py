@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
+import sys
 from json import dumps
 from typing import TYPE_CHECKING
 
 from banno_creds.cli.report import check_stdout, write_result
 from banno_creds.errors import ConfigurationError, OutputError
+from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
 
 if TYPE_CHECKING:
+    from banno_creds.cli.report import Report
     from banno_creds.tokens.response import TokenResponse
 
 FORMS = ("json", "token", "header", "env", "github")
@@ -28,6 +32,19 @@ def check_form(form: str) -> None:
     if form == "github":
         for file in _githubs_files().values():
             _append(file, "")
+
+
+def warn_of_readers(report: Report) -> None:
+    """Warn if standard output is a file that others can read: a login's result has all its tokens."""
+    try:
+        found = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+        return
+    if MODES_MEAN_SOMETHING and stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        report.warning(
+            "standard output is a file that others on this machine can read, and the tokens go there",
+            "set umask 077 before, or leave the file out: the login is kept anyway",
+        )
 
 
 def write_token(response: TokenResponse, form: str) -> str:

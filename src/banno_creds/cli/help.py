@@ -71,14 +71,14 @@ TOPICS = {
     ),
     "api": Topic(
         (f"banno-creds api '{_USERS}'", f"banno-creds api -f limit=1 --method GET '{_USERS}'"),
-        ("PATH", "--method", "--field", "--input", *_CLIENT, "--scope"),
+        ("PATH", "--method", "--raw-field", "--field", "--input", *_CLIENT, "--scope"),
     ),
     "login": Topic(
         (
             "banno-creds login --client-id 199e6f35 --private-key private.pem",
             "banno-creds login --profile garden --scope 'openid profile email'",
         ),
-        (*_CLIENT, "--client-secret-file", "--issuer", "--redirect-uri", "--manual"),
+        (*_CLIENT, "--client-secret-file", "--scope", "--issuer", "--redirect-uri", "--manual"),
     ),
     "whoami": Topic(
         ("banno-creds whoami", "banno-creds whoami --profile garden --userinfo"), (*_CLIENT, "--userinfo")

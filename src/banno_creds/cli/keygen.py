@@ -67,7 +67,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     command="keygen",
     metavar="FILE",
     section="Key",
-    help="Make no new key: write the public half of this private key; - for standard input.",
+    help="Write the public half of this private key, - for standard input; no new key is made.",
 )
 @option(
     "--allow-writable-key",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.browser import show
-from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
+from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, warn_of_readers, write_token
 from banno_creds.cli.inputs import expand
 from banno_creds.cli.options import login_options, steps_options
 from banno_creds.cli.parameters import Choice, Command, option, same_client, spelling
@@ -63,8 +63,8 @@ MOST_WAIT = 3600
     command="login",
     is_flag=True,
     section="Login",
-    help="Do not wait for the browser: paste the address that it ended on. For a redirect URI elsewhere, or a "
-    "browser on another machine.",
+    help="Paste the address that the browser ended on, instead of waiting for it. For a redirect URI elsewhere, or "
+    "a browser on another machine.",
 )
 @option(
     "--output",
@@ -95,6 +95,7 @@ def command(
     client = persons_client(context, values)
     request = _request(values)
     check_form(output)
+    warn_of_readers(report)
     store = session_store(context, values)
     if store is None:
         report.warning(

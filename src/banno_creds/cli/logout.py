@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     command="logout",
     is_flag=True,
     section="Logout",
-    help="Do not open a browser; show the address that ends the server's own login.",
+    help="Show the address that ends the server's own login, and open no browser.",
 )
 @steps_options
 @click.pass_context

@@ -263,7 +263,7 @@ def _scope(default: Sequence[str]) -> Declaration:
         show_default=True,
         metavar="SCOPE",
         section="Request",
-        help="A scope to ask for. Repeatable, or several separated by blanks.",
+        help="A scope to ask for, or several in quotes, separated by blanks. Repeatable.",
     )
 
 

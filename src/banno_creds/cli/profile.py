@@ -236,7 +236,7 @@ def show(name: str | None, config: str | None, output: str) -> None:
 
 @command.command("default", cls=Command, short_help="Choose the default profile.")
 @click.argument("name", required=False, shell_complete=complete_profile)
-@click.option("--none", "no_default", is_flag=True, help="Use no default.")
+@click.option("--none", "no_default", is_flag=True, help="Have no default profile.")
 @CONFIG
 def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
     """Choose the profile that is used if none is named."""

@@ -78,7 +78,7 @@ A request asks for faults with the header "Sandbox-Fault: NAME[=VALUE], ..."."""
     show_default=True,
     metavar="FILE",
     section=CLIENTS,
-    help="Its public key: a PEM, a JWK or a JWK Set.",
+    help="The client's public key, as a PEM, a JWK or a JWK Set.",
 )
 @option(
     "--scope",
@@ -179,7 +179,7 @@ A request asks for faults with the header "Sandbox-Fault: NAME[=VALUE], ..."."""
     multiple=True,
     metavar="NAME[=VALUE]",
     section=FAULTS,
-    help="A fault of the list below; repeatable.",
+    help="A fault to make, such as slow=3, of the list below; repeatable.",
 )
 @option(
     "--once",
