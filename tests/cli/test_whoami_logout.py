@@ -96,6 +96,7 @@ def test_a_login_ends_with_the_next_commands_and_they_work(stranger: Tool, cli: 
     assert [line.split()[1] for line in commands] == ["whoami", "token", "logout"]
     for line in commands:
         result = cli(*shlex.split(line)[1:])
+        stranger.browser.done()
         assert result.code == 0, result.stderr
 
 

@@ -1786,3 +1786,48 @@ def test_colours_change_nothing_of_what_is_said(scene: Scene, name: str) -> None
     plain = at_terminal(*scene.args(*SCENES[name]), stdout=True, stderr=False, env={"NO_COLOR": "1"})
     assert "\x1b[" in coloured.screen
     assert without_chance("\n".join(coloured.lines)) == without_chance("\n".join(plain.lines))
+
+
+# ── Which key the bank has ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def keys_at_hand(tmp_path: Path) -> Path:
+    """A folder with three keys, one of them encrypted, and the public half of another."""
+    made = {name: keys.generate("ec") for name in ("a.pem", "b-2024.key", "c.pem")}
+    for name, key in made.items():
+        write_private(tmp_path / name, key.pem(b"opens it") if name == "c.pem" else key.pem())
+    (tmp_path / "public.pem").write_bytes(made["b-2024.key"].public.pem())
+    (tmp_path / "of-c.txt").write_bytes(made["c.pem"].public.pem())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("key", "registered", "code", "fix"),
+    [
+        ("b-2024.key", "public.pem", 0, None),
+        ("a.pem", "public.pem", 4, "sign with {}/b-2024.key: it has the private key whose public half is registered"),
+        ("a.pem", "of-c.txt", 4, "sign with the private key whose public half is registered, or have yours"),
+    ],
+)
+def test_two_keys_are_compared_without_a_client_id(
+    cli: Cli, keys_at_hand: Path, key: str, registered: str, code: int, fix: str | None
+) -> None:
+    options = ["--offline", "--registered", str(keys_at_hand / registered), "--private-key", str(keys_at_hand / key)]
+    result = cli("doctor", *options, "-o", "json")
+    findings = {finding["rule"]: finding for finding in json.loads(result.stdout)["findings"]}
+    assert (result.code, result.stderr) == (code, "")
+    assert not any(rule.startswith(("client_id", "assertion", "token")) for rule in findings)
+    mine = findings["registration.key.mismatch"]
+    assert mine["verdict"] == ("fail" if code else "pass")
+    assert mine["fix"].startswith(fix.format(keys_at_hand) if fix else "")
+    seen = cli("doctor", *options)
+    assert (seen.code, "comparison" in seen.stdout) == (code, False)
+
+
+@pytest.mark.parametrize("less", [0, 1])
+def test_a_client_id_is_wanted_for_anything_else(cli: Cli, keys_at_hand: Path, less: int) -> None:
+    more = [["--offline"], ["--registered", str(keys_at_hand / "public.pem")]][less]
+    result = cli("doctor", "--private-key", keys_at_hand / "a.pem", *more)
+    assert (result.code, result.stdout) == (2, "")
+    assert "--client-id is missing" in result.stderr

@@ -97,9 +97,14 @@ def command(
     that would be refused. After a refusal it says what the cause may be, what it is not, and what to ask the bank's
     administrator.
 
+    With --offline and --registered, and no client ID, it compares the private key with the registered one alone.
+
     The exit code is 0 if nothing is wrong (warnings are allowed), else that of the first fault: 2 configuration or
     clock, 3 key, 4 refused by the server or would be refused, 5 network.
     """
+    compares = values["client_id"] is None
+    if compares and not (offline and registered):
+        raise click.MissingParameter(ctx=context, param=_CLIENT_ID)
     report = Report(quiet=True)
     tell: Callable[[Part], None] = report.part if output == "text" else _ignore
     if bundle is not None:
@@ -107,9 +112,13 @@ def command(
     if registered is not None and is_url(check_file_or_url(registered)):
         check_url(registered, "the registered JWK Set's URL")
     settings = _settings(context, values)
+    if compares:
+        values["client_id"] = "comparison"  # no rule looks at it
     try:
         config = client_config(context, values)
     except (ConfigurationError, KeyLoadError) as failure:
+        if compares:
+            raise
         from banno_creds.doctor.examination import invalid
 
         examination = invalid(values["client_id"], settings, failure, tell, as_option)
@@ -117,7 +126,7 @@ def command(
         from banno_creds.doctor.case import Setup
         from banno_creds.doctor.examination import examine
 
-        setup = Setup(config, settings, registered, offline, _probe if probe else None, as_option)
+        setup = Setup(config, settings, registered, offline, _probe if probe else None, as_option, compares)
         examination = examine(setup, tell, run_for(context, report))
     if output == "json":
         write_result(dumps(_everything(examination, settings)))
@@ -129,6 +138,10 @@ def command(
     if bundle is not None:
         _write_bundle(bundle, examination, settings, report)
     context.exit(examination.exit_code)
+
+
+_CLIENT_ID = next(parameter for parameter in command.params if parameter.name == "client_id")
+_CLIENT_ID.required = False  # two keys can be compared without it
 
 
 def _free_place(file: Path) -> Path:

@@ -60,6 +60,7 @@ class Setup:
         offline: whether to stay off the network.
         probe: called after a refusal with the number of further requests, if those are wanted; returns whether to
             make them.
+        compares: whether to compare the key with the registered one, and nothing else: the client is not known.
         spell: how findings name a setting (see `text.setting`); by default as in Python.
     """
 
@@ -69,6 +70,7 @@ class Setup:
     offline: bool = False
     probe: Callable[[int], bool] | None = None
     spell: Callable[[str], str] = str
+    compares: bool = False
 
 
 class Exchange(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,12 +19,14 @@ from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.rules.lint import load_registration
 from banno_creds.rules.registration import judge_key
 from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
-from banno_creds.text import setting
+from banno_creds.storage.secret_files import read_file
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from banno_creds.doctor.case import Case, Setting
+    from banno_creds.rules.registration import Registration
 
 # The path of an institution's own server, which signs people in and knows no client credentials.
 _CONSUMER_API = "/a/consumer/"
@@ -114,9 +117,30 @@ def look_at_registration(case: Case) -> None:
     if registration.keys:
         case.registration = registration
         mine = judge_key(registration, case.signer.key.public)
+        other = None if mine.verdict is Verdict.PASS else _in_same_folder(case, registration)
+        if other is not None:
+            mine = mine._replace(fix=f"sign with {other}: it has the private key whose public half is registered")
         # That finding names the key and its place; the others need not.
         findings = (*(_without_received(finding) for finding in findings), mine)
     case.find(REGISTRATION, *findings)
+
+
+def _in_same_folder(case: Case, registration: Registration) -> str | None:
+    """Return the file beside the private key that has the registered one; no passphrase is asked for."""
+    mine = case.setup.config.private_key.path
+    if mine is None:
+        return None
+    with suppress(OSError):
+        beside = sorted(path for path in mine.parent.iterdir() if path.suffix in (".pem", ".key") and path.is_file())
+        for path in beside[:_MOST_BESIDE]:
+            with suppress(OSError, BannoCredsError):
+                key = load_private_key(read_file(path), "", lambda: None)
+                if key.public.fingerprint() in registration.fingerprints:
+                    return printable(path, 200)
+    return None
+
+
+_MOST_BESIDE = 20
 
 
 def _without_received(finding: Finding) -> Finding:
