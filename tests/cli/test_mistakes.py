@@ -144,6 +144,11 @@ def test_the_whole_line_is_shown_where_it_is_sure(cli: Cli, typed: str, said: st
     assert rest == f"    Next: did you mean: banno-creds {line}\n"
 
 
+def test_a_scope_before_a_path_is_quoted_and_the_path_not_shown(cli: Cli) -> None:
+    said = cli("api", "--scope", "openid", "profile", "/a").stderr
+    assert said.lower() == f"✗   {QUOTES}\n    Next: did you mean --scope 'openid profile'\n".lower()
+
+
 def test_a_scope_without_quotes_is_no_second_profile(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[profiles.x]\nclient_id = "a-client"\n')
@@ -235,7 +240,7 @@ def test_an_argument_that_looks_like_the_value_of_an_option(cli: Cli, tmp_path: 
     config = tmp_path / "config.toml"
     config.write_text('[profiles.garden]\nclient_id = "a"\n')
     for word, option in {
-        "garden": "--profile NAME",
+        "garden": "--profile garden",
         "199e6f35-4e9a-482e-b980-b10308aa428a": "--client-id ID",
         "private.pem": "--private-key FILE",
         "https://a.example/token": "--token-endpoint URL",

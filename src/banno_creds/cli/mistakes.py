@@ -89,7 +89,8 @@ def _more_of_scope(before: _Judged, word: _Word, follows: str | None, typed: Seq
     """Return ``--scope`` with this word too, if it is a scope that a shell split off for want of quotes."""
     if before.option is None or before.option.name != "scope" or word.kind != "argument" or not before.words:
         return None
-    named = word.text == "profile" and follows is not None and not _is_scope(follows) and "--profile" not in typed
+    named = word.text == "profile" and re.fullmatch(r"[\w.-]+", follows or "") and not _is_scope(str(follows))
+    named = named and "--profile" not in typed
     if named or not _is_scope(word.text):
         return None
     value = f"{before.words[-1].removeprefix('--scope=')} {word.text}"
@@ -352,7 +353,9 @@ def _of_others(context: click.Context, name: str) -> str | None:
         return None
     if context.parent is None:
         command = next((word for word in getattr(context.obj, "arguments", ()) if word in having), having[0])
-        return f"an option of a command stands behind the command's name: banno-creds {command} {names.pop()}"
+        own, option = root.command.get_command(root, command), names.pop()
+        line = f"banno-creds {command} {option} {_metavar(_options(click.Context(own or root.command)).get(option))}"
+        return f"an option of a command stands behind the command's name: {line.rstrip()}"
     more = ", …" if len(having) > 4 else ""
     return f"it is an option of {', '.join(having[:4])}{more}, and not of {context.command.name}"
 
@@ -381,6 +384,8 @@ def _stray(context: click.Context, words: Sequence[str], options: Mapping[str, c
         ("--private-key", word.endswith((".pem", ".key", ".p8"))),
         ("--token-endpoint", re.match("https?://", word)),
     ):
+        if looks and option == "--profile":
+            return ConfigurationError(said, hint=f"did you mean --profile {word}")
         if looks and option in options:
             return ConfigurationError(said, hint=f"did you mean {option} {_metavar(options[option])}")
     return ConfigurationError(said, hint=f"{where} --help")
@@ -426,7 +431,8 @@ def _parses(context: click.Context, words: Sequence[str]) -> bool:
                 parameter.type_cast_value(context, values if parameter.multiple else values[-1])
     except click.UsageError:
         return False
-    return len(arguments) <= _most_arguments(context)
+    wanted = [each for each in context.command.params if isinstance(each, click.Argument) and each.required]
+    return not arguments and all(given.get(str(argument.name)) for argument in wanted)
 
 
 def _bare(text: str, options: Mapping[str, click.Option]) -> tuple[str, str] | None:
