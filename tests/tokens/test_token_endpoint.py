@@ -71,9 +71,15 @@ def claims_of(request: Request) -> dict[str, Any]:
 
 
 def said_by_the_server(result: Result) -> list[str]:
-    """The lines of an error, without what is known here of a refusal; test_refusal looks at that."""
+    """The lines of an error, without what is known here of a refusal and its client; test_refusal looks at that."""
     lines = [line.strip() for line in result.stderr.splitlines()]
-    known = ("ruled out here: ", "this answer hides the reason; ", "left: ", "banno-creds doctor ")
+    known = (
+        f"client {CLIENT_ID}",
+        "ruled out here: ",
+        "this answer hides the reason; ",
+        "left: ",
+        "banno-creds doctor ",
+    )
     return [line for line in lines if not line.startswith(known)]
 
 
@@ -227,6 +233,7 @@ def test_a_refusal_as_a_whole(ask: Callable[..., Result], server: ScriptedServer
         "",
         error(
             "The server refused the request: invalid_scope — requested scope is not allowed",
+            f"client {CLIENT_ID}",
             f"400 Bad Request from {server.url} · application/json · x-request-id 7c1e-04",
             "the server's page on it: https://bank.example/why",
             hint="ask the administrator which scopes the application was given, and name them with --scope",
@@ -240,8 +247,9 @@ def test_a_refusal_without_words(ask: Callable[..., Result], server: ScriptedSer
     server.says(says({"error": "invalid_scope", "error_description": description, "error_uri": 7}, 400))
     result = ask()
     assert result.code == 4
-    message, _, hint, last = map(str.strip, result.stderr.splitlines())
+    message, whose, _, hint, last = map(str.strip, result.stderr.splitlines())
     assert message == "✗   The server refused the request: invalid_scope"
+    assert whose == f"client {CLIENT_ID}"
     assert hint.startswith("Next: ")
     assert last == more("invalid_scope")
 
@@ -270,7 +278,7 @@ def test_words_of_the_server_cannot_move_the_cursor_or_break_the_markup(
     assert "[31mred [0m gnp [/bold][red]x[/red] 2J end" in result.stderr.replace("\x1b[1;31m", "")
     if not colour:
         assert "\x1b" not in result.stderr
-        assert len(result.stderr.splitlines()) == 7
+        assert len(result.stderr.splitlines()) == 8
 
 
 def test_long_words_are_shortened(ask: Callable[..., Result], server: ScriptedServer) -> None:
