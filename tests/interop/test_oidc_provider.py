@@ -108,6 +108,7 @@ def _refused(cli: Cli, provider: Provider, ask: list[str], detail: str) -> None:
     assert (result.code, result.stdout) == (4, "")
     assert result.stderr.startswith(
         "✗   The server refused the client: invalid_client — client authentication failed\n"
+        f"    client {ask[ask.index('--client-id') + 1]}\n"
         f"    401 Unauthorized from {provider.token_endpoint} · application/json\n"
     )
     [event] = provider.drain_events()  # one request, for a refusal is never tried again
