@@ -160,7 +160,8 @@ def test_client_id_and_secret_of_basic_are_what_they_were_however_they_are_writt
         (["client_secret_post"], POST),
         (["client_secret_post", "client_secret_basic"], BASIC),
         (["private_key_jwt", "client_secret_post"], POST),
-        ("nonsense", BASIC),
+        ("client_secret_post", POST),  # a string for a list of one
+        (7, BASIC),
     ],
 )
 def test_way_of_sending_the_secret_is_what_discovery_names(

@@ -607,9 +607,9 @@ def _big() -> dict[str, Any]:
 
 USELESS: dict[str, Any] = {
     "for encryption": lambda keys: jwk_of(keys.rsa, use="enc"),
-    "for another use": lambda keys: jwk_of(keys.rsa, use=["sig"]),
+    "for another use": lambda keys: jwk_of(keys.rsa, use=["enc", "sig"]),
     "for other operations": lambda keys: jwk_of(keys.rsa, key_ops=["wrapKey", "encrypt"]),
-    "operations of no sort": lambda keys: jwk_of(keys.rsa, key_ops="verify"),
+    "operations of no sort": lambda keys: jwk_of(keys.rsa, key_ops="wrapKey"),
     "for another algorithm": lambda keys: jwk_of(keys.rsa, alg="RSA-OAEP-256"),
     "of no algorithm": lambda keys: jwk_of(keys.rsa, alg=["RS256"]),
     "for another type's algorithm": lambda keys: jwk_of(keys.rsa, alg="ES256"),

@@ -116,7 +116,7 @@ class AuthorizationRequest:
                 hint=f"add openid to {setting('scope')}",
             )
         check_names("params", [name for name, _ in self.params], RESERVED_PARAMS)
-        check_texts("prompt", [self.prompt])
+        check_texts("prompt", (self.prompt or "").split())
         check_texts("login_hint", [self.login_hint])
         check_texts("resource", self.resource)
         check_texts("params", [text for pair in self.params for text in pair])
