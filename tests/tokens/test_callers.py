@@ -258,16 +258,30 @@ def test_no_pickle_holds_what_a_passphrase_returns_or_what_a_request_sent(bank: 
     assert assertion.rpartition(".")[2].encode() not in pickled
 
 
-def _in_another_process(source: TokenSource) -> str:
+ANOTHER_PROCESS = """
+import multiprocessing, sys
+from banno_creds import ClientConfig, KeySource, TokenSource
+
+def ask(source):
     return source.token().access_token
+
+if __name__ == "__main__":
+    key, endpoint, method = sys.argv[1:]
+    source = TokenSource(ClientConfig("a", KeySource.file(key), token_endpoint=endpoint))
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        print(pool.apply(ask, (source,)))
+"""
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_source_goes_to_other_processes(bank: TokenBank, ec_pem: Path, method: str) -> None:
-    config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=f"{bank.origin}/token")
-    with multiprocessing.get_context(method).Pool(1) as pool:
-        assert pool.apply(_in_another_process, (TokenSource(config),)).startswith(CANARY)
+def test_a_source_goes_to_other_processes(bank: TokenBank, ec_pem: Path, tmp_path: Path, method: str) -> None:
+    """In a program of its own: a fork of the tests' process would have its threads' locks and signal handlers."""
+    program = tmp_path / "program.py"
+    program.write_text(ANOTHER_PROCESS)
+    arguments = [sys.executable, "-W", "ignore", str(program), str(ec_pem), f"{bank.origin}/token", method]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(CANARY)
 
 
 # --- forks ---
