@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from .oidc import Tool
+    from .servers.openid_provider import OpenIdProvider
+
 CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 
 # What a developer's own shell may have set, and what decides how output looks.
@@ -294,3 +297,33 @@ def secret_service(tmp_path: Path) -> Iterator[Mapping[str, str]]:
         finally:
             running.stdin.close()
             running.wait(timeout=10)
+
+
+# --- A login: a file whose provider or tool differs has fixtures of its own by these names ---
+
+
+@pytest.fixture
+def provider(ec_key: keys.PrivateKey) -> Iterator[OpenIdProvider]:
+    """A provider that signs with ES256."""
+    from .servers.openid_provider import OpenIdProvider  # which imports this module
+
+    with OpenIdProvider(ec_key, "ES256") as running:
+        yield running
+
+
+@pytest.fixture
+def stranger(
+    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> Tool:
+    """The tool before anybody signed in."""
+    from .oidc import tool_for
+
+    del pauses
+    return tool_for(cli, provider, ec_pem, monkeypatch)
+
+
+@pytest.fixture
+def tool(stranger: Tool) -> Tool:
+    """The tool after the login."""
+    assert stranger.log_in("-q").code == 0
+    return stranger

@@ -14,33 +14,12 @@ from banno_creds.errors import NetworkError
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.tokens.token_source import TokenSource
 from tests.conftest import CLIENT_ID
-from tests.oidc import Tool, kept, one_line, session, tool_for
-from tests.servers.openid_provider import OpenIdProvider
+from tests.oidc import Tool, kept, one_line, session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from banno_creds.jose.keys import PrivateKey
-    from tests.conftest import Cli
 
 OURS = ("banno-creds", "loopback server", "AnyIO worker", "sandbox")
-
-
-@pytest.fixture
-def provider(ec_key: PrivateKey) -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(ec_key, "ES256") as running:
-        yield running
-
-
-@pytest.fixture
-def tool(
-    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
-) -> Tool:
-    del pauses
-    tool = tool_for(cli, provider, ec_pem, monkeypatch)
-    assert tool.log_in("-q").code == 0
-    return tool
 
 
 def start_none(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...] = OURS) -> None:

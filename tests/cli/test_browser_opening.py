@@ -13,16 +13,14 @@ import pytest
 
 from banno_creds.cli import browser, logout
 from banno_creds.cli.report import Report
-from tests.oidc import Tool, kept, one_line, tool_for
+from tests.oidc import Tool, kept, one_line
 from tests.person import free_port
-from tests.servers.openid_provider import OpenIdProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from banno_creds.jose import keys
-    from tests.conftest import Cli
+    from tests.servers.openid_provider import OpenIdProvider
+
 
 URL = "https://login.example/auth?state=known-to-the-browser-alone"
 
@@ -70,23 +68,6 @@ def test_address_that_ends_the_login_is_shown_for_it_cannot_be_asked_for_again(
     assert len(started) == 1
     shown = capsys.readouterr()
     assert (shown.out, shown.err.count(URL), "Ctrl-C" in shown.err) == ("", int(not quiet), False)
-
-
-@pytest.fixture
-def provider(ec_key: keys.PrivateKey) -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(ec_key, "ES256") as running:
-        yield running
-
-
-@pytest.fixture
-def tool(
-    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
-) -> Tool:
-    """The tool after the login."""
-    del pauses
-    tool = tool_for(cli, provider, ec_pem, monkeypatch)
-    assert tool.log_in("-q").code == 0
-    return tool
 
 
 @pytest.mark.parametrize("fault", ["elsewhere", "taken"])

@@ -17,36 +17,12 @@ from banno_creds.cli.forms import warn_of_readers
 from banno_creds.cli.report import Report
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID, How
-from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
+from tests.oidc import Tool, change_session, grow_older, kept, one_line, session
 from tests.servers.openid_provider import SUBJECT, OpenIdProvider, signed, unsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from banno_creds.jose import keys
     from tests.conftest import Cli
-
-
-@pytest.fixture
-def provider(ec_key: keys.PrivateKey) -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(ec_key, "ES256") as running:
-        yield running
-
-
-@pytest.fixture
-def stranger(
-    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
-) -> Tool:
-    """The tool before anybody signed in."""
-    del pauses
-    return tool_for(cli, provider, ec_pem, monkeypatch)
-
-
-@pytest.fixture
-def tool(stranger: Tool) -> Tool:
-    """The tool after the login."""
-    assert stranger.log_in("-q").code == 0
-    return stranger
 
 
 # --- whoami ---

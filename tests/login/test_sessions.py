@@ -18,7 +18,7 @@ import pytest
 from banno_creds.storage import own_files
 from tests import keyring_backend
 from tests.conftest import CLIENT_ID, write_private
-from tests.oidc import Tool, change_session, grow_older, kept, one_line, session, tool_for
+from tests.oidc import Tool, change_session, grow_older, kept, one_line, session
 from tests.person import ROOT
 from tests.servers.loopback import Says
 from tests.servers.openid_provider import OpenIdProvider, signed
@@ -26,33 +26,10 @@ from tests.servers.openid_provider import OpenIdProvider, signed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from banno_creds.jose import keys
     from tests.conftest import Cli, Result
     from tests.servers.scripted import ScriptedServer
 
 HOUR = 3600
-
-
-@pytest.fixture
-def provider(ec_key: keys.PrivateKey) -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(ec_key, "ES256") as running:
-        yield running
-
-
-@pytest.fixture
-def stranger(
-    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
-) -> Tool:
-    """The tool before anybody signed in."""
-    del pauses
-    return tool_for(cli, provider, ec_pem, monkeypatch)
-
-
-@pytest.fixture
-def tool(stranger: Tool) -> Tool:
-    """The tool after the login."""
-    assert stranger.log_in("-q").code == 0
-    return stranger
 
 
 class Keyring:

@@ -7,40 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.oidc import Tool, kept, one_line, tool_for
+from tests.oidc import Tool, kept, one_line
 from tests.profiles.files import write
-from tests.servers.openid_provider import OpenIdProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from banno_creds.jose import keys
     from tests.conftest import Cli, Result
+    from tests.servers.openid_provider import OpenIdProvider
 
 APPLICATION = "the application's own"
-
-
-@pytest.fixture
-def provider(ec_key: keys.PrivateKey) -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(ec_key, "ES256") as running:
-        yield running
-
-
-@pytest.fixture
-def stranger(
-    cli: Cli, provider: OpenIdProvider, ec_pem: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
-) -> Tool:
-    """The tool before anybody signed in."""
-    del pauses
-    return tool_for(cli, provider, ec_pem, monkeypatch)
-
-
-@pytest.fixture
-def tool(stranger: Tool) -> Tool:
-    """The tool after the login."""
-    assert stranger.log_in("-q").code == 0
-    return stranger
 
 
 def asked_for(provider: OpenIdProvider, result: Result) -> str:
