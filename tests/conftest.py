@@ -36,6 +36,7 @@ CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 # What a developer's own shell may have set, and what decides how output looks.
 _LOOKS = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _FOLDERS = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+_WINDOWS_FOLDERS = {"APPDATA": "Roaming", "LOCALAPPDATA": "Local"}
 _SCREEN = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")  # no test opens the browser of whoever runs it
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -61,9 +62,31 @@ def _is_foreign(name: str) -> bool:
 
 def pytest_configure() -> None:
     """Let Ctrl-C and a closed terminal reach the tests' processes, though the suite may run in the background."""
+    if sys.platform == "win32":
+        return
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
+
+
+def _is_wine() -> bool:
+    if sys.platform == "win32":
+        import ctypes
+
+        return hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+    return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this system cannot run; each mark must say why."""
+    left_out = {"posix": sys.platform == "win32", "no_wine": _is_wine()}
+    for item in items:
+        for name, does_not_run in left_out.items():
+            for mark in item.iter_markers(name):
+                if len(mark.args) != 1 or not isinstance(mark.args[0], str) or not mark.args[0]:
+                    raise pytest.UsageError(f'{item.nodeid}: write @pytest.mark.{name}("the reason")')
+                if does_not_run:
+                    item.add_marker(pytest.mark.skip(reason=f"{name}: {mark.args[0]}"))
 
 
 def pytest_collection_finish() -> None:
@@ -106,6 +129,10 @@ def _own_environment(
     home = tmp_path_factory.getbasetemp() / f"home-{next(_folders)}"
     home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
+    if sys.platform == "win32":
+        monkeypatch.setenv("USERPROFILE", str(home))
+        for variable, name in _WINDOWS_FOLDERS.items():
+            monkeypatch.setenv(variable, str(home / "AppData" / name))
 
 
 class How:

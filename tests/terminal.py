@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import pty
 import re
 import struct
 import subprocess
 import sys
-import termios
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+if sys.platform != "win32":  # every test that uses it carries the mark `posix`
+    import fcntl
+    import pty
+    import termios
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -108,8 +108,10 @@ def test_the_exit_status_is_the_commands(execute: Cli, status: int) -> None:
     assert execute("--", "sh", "-c", f"echo out; echo err >&2; exit {status}") == Result(status, "out\n", "err\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGPIPE])
-def test_a_shell_sees_the_signal_that_ended_the_command(env: dict[str, str], number: int) -> None:
+@pytest.mark.posix("programs end by signals there")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGINT", "SIGPIPE"])
+def test_a_shell_sees_the_signal_that_ended_the_command(env: dict[str, str], name: str) -> None:
+    number = signal.Signals[name].value
     run = shlex.join([sys.executable, "-m", "banno_creds", "exec", "--", "sh", "-c", f"kill -{number} $$"])
     done = subprocess.run(
         ["sh", "-c", f"{run}; echo $?"], capture_output=True, text=True, env={**os.environ, **env}, check=False

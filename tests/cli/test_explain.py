@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
 import struct
 import subprocess
 import sys
-import termios
 from json import loads
 from typing import TYPE_CHECKING
 
@@ -17,6 +14,11 @@ import pytest
 
 from banno_creds.rules.explanations import EXPLANATIONS, groups
 from tests.conftest import Cli, Result
+
+if sys.platform != "win32":
+    import fcntl
+    import pty
+    import termios
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

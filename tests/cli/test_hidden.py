@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import sys
-import termios
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,9 @@ import pytest
 from banno_creds.cli.inputs import can_ask
 from banno_creds.jose import keys
 from tests.conftest import CLIENT_ID, write_private
+
+if sys.platform != "win32":
+    import termios
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,10 +87,9 @@ def test_passphrase_is_not_echoed_after_a_stop(
     assert shell.expect([r"[ ;]echo[ ;]", r"[ ;]-echo[ ;]"]) == 0
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP], ids=lambda number: number.name
-)
-def test_terminal_gets_its_echo_back_whatever_ends_the_program(command: list[str], number: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"])
+def test_terminal_gets_its_echo_back_whatever_ends_the_program(command: list[str], name: str) -> None:
+    number = signal.Signals[name]
     child: pexpect.spawn[str] = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=30)
     ours = os.dup(child.child_fd)
     child.expect(re.escape(QUESTION))

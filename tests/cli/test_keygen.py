@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shlex
 import signal
 import stat
@@ -24,6 +23,9 @@ from banno_creds.jose import keys
 from tests.conftest import CLIENT_ID, write_private
 from tests.key_files import ENCRYPTED, FORMS, NO_PASSPHRASE, PASSPHRASE, damaged_rsa, pem_of
 from tests.openssl import openssl
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

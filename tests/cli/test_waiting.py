@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -15,6 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.terminal import ROOT
+
+if sys.platform != "win32":
+    import pty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

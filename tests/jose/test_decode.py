@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -22,6 +21,9 @@ from banno_creds.cli.main import run
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
 from tests.jwts import NOW, jwt, part
+
+if sys.platform != "win32":
+    import pty
 
 if TYPE_CHECKING:
     from pathlib import Path

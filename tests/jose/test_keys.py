@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from base64 import b64decode, b64encode, urlsafe_b64encode
@@ -805,7 +806,7 @@ class TestWrong:
         assert str(jwk["d"]) not in f"{caught.value.message} {caught.value.hint}"
 
     @pytest.mark.skipif(
-        subprocess.run(["sh", "-c", "command -v ssh-keygen"], capture_output=True, check=False).returncode != 0,
+        shutil.which("ssh-keygen") is None,
         reason="ssh-keygen is not installed: the hint for encrypted OpenSSH keys was not tried",
     )
     def test_the_hint_for_an_encrypted_openssh_key_works(self, tmp_path: Path, rsa_key: keys.PrivateKey) -> None:

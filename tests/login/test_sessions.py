@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -22,6 +21,9 @@ from tests.oidc import Tool, change_session, grow_older, kept, one_line, session
 from tests.person import ROOT
 from tests.servers.loopback import Says
 from tests.servers.openid_provider import OpenIdProvider, signed
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

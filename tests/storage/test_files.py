@@ -264,7 +264,11 @@ class TestWriting:
             (lambda path: path.symlink_to("elsewhere"), "a symbolic link"),
             (lambda path: path.symlink_to(path.parent), "a symbolic link"),
             (lambda path: path.symlink_to(path.with_name("target")), "a symbolic link"),
-            (os.mkfifo, "no regular file"),
+            pytest.param(
+                lambda path: os.mkfifo(path),
+                "no regular file",
+                marks=pytest.mark.posix("named pipes are files"),
+            ),
         ],
         ids=["directory", "dangling link", "link to a directory", "link to a file", "FIFO"],
     )
