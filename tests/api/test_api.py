@@ -35,6 +35,7 @@ from banno_creds.http.client import HttpClient
 from banno_creds.tokens import cache as token_cache
 from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, Cli, Result
+from tests.patience import patient
 from tests.servers.bank_api import INSTITUTION, Api, Reply, access_token
 
 if TYPE_CHECKING:
@@ -1300,19 +1301,23 @@ def stalls(before: bytes = b"") -> tuple[Callable[[Handler], None], threading.Ev
 
 
 @pytest.mark.usefixtures("granted")
-def test_the_time_is_how_long_an_answer_may_take_to_begin(bank: Api, ec_pem: Path) -> None:
+@patient(0.5, 10)
+def test_the_time_is_how_long_an_answer_may_take_to_begin(bank: Api, ec_pem: Path, seconds: float) -> None:
     talk, over = stalls(b"HTTP/1.1 200 OK\r\n")
     bank.says(talk)
     with pytest.raises(TimedOutError) as caught:
-        api.call(ClientCredentials(configuration(bank, ec_pem, 0.5)), ApiRequest("/a", bank.base), write=print)
+        api.call(ClientCredentials(configuration(bank, ec_pem, seconds)), ApiRequest("/a", bank.base), write=print)
     over.set()
-    assert str(caught.value) == f"no whole answer from 127.0.0.1:{bank.port} within 0.5 s"
+    assert str(caught.value) == f"no whole answer from 127.0.0.1:{bank.port} within {seconds} s"
     assert caught.value.details == ("the server had not begun to answer",)
 
 
 @pytest.mark.usefixtures("granted")
 @pytest.mark.parametrize("content", [None, b"a body"])
-def test_an_answer_that_begins_byte_by_byte_is_none(bank: Api, ec_pem: Path, content: bytes | None) -> None:
+@patient(0.5, 10)
+def test_an_answer_that_begins_byte_by_byte_is_none(
+    bank: Api, ec_pem: Path, content: bytes | None, seconds: float
+) -> None:
     over = threading.Event()
 
     def talk(handler: Handler) -> None:
@@ -1324,7 +1329,7 @@ def test_an_answer_that_begins_byte_by_byte_is_none(bank: Api, ec_pem: Path, con
     body = None if content is None else Content(io.BytesIO(content), "the body")
     with pytest.raises(TimedOutError) as caught:
         api.call(
-            ClientCredentials(configuration(bank, ec_pem, 0.5)),
+            ClientCredentials(configuration(bank, ec_pem, seconds)),
             make_request("/a", base=bank.base, content=body),
             write=print,
         )
@@ -1333,39 +1338,43 @@ def test_an_answer_that_begins_byte_by_byte_is_none(bank: Api, ec_pem: Path, con
 
 
 @pytest.mark.usefixtures("granted")
-def test_the_time_is_how_long_an_answer_may_pause(bank: Api, ec_pem: Path) -> None:
+@patient(0.8, 10)
+def test_the_time_is_how_long_an_answer_may_pause(bank: Api, ec_pem: Path, seconds: float) -> None:
     talk, over = stalls(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
     bank.says(talk)
     came: list[bytes] = []
     with pytest.raises(TimedOutError) as caught:
-        api.call(ClientCredentials(configuration(bank, ec_pem, 0.8)), ApiRequest("/a", bank.base), write=came.append)
+        api.call(
+            ClientCredentials(configuration(bank, ec_pem, seconds)), ApiRequest("/a", bank.base), write=came.append
+        )
     over.set()
     assert came == [b"half"]
-    assert str(caught.value) == f"nothing more of the answer from 127.0.0.1:{bank.port} came for 0.8 s"
+    assert str(caught.value) == f"nothing more of the answer from 127.0.0.1:{bank.port} came for {seconds} s"
 
 
 @pytest.mark.usefixtures("granted")
-def test_the_whole_may_take_longer(bank: Api, ec_pem: Path) -> None:
+@patient(0.8, 10)
+def test_the_whole_may_take_longer(bank: Api, ec_pem: Path, seconds: float) -> None:
     """A body that is given slowly, and one that comes in pieces that take more than the time together."""
 
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             if self.tell():  # before its end is told
-                threading.Event().wait(1)
+                threading.Event().wait(1.25 * seconds)
             return super().read(size)
 
     def talk(handler: Handler) -> None:
         handler.send_response(200)
         handler.end_headers()
         for _ in range(6):
-            threading.Event().wait(0.2)
+            threading.Event().wait(seconds / 4)
             handler.wfile.write(b"x")
 
     bank.says(talk)
     came: list[bytes] = []
     request = make_request("/a", base=bank.base, content=Content(Slow(bytes(600)), "slow"))
-    api.call(ClientCredentials(configuration(bank, ec_pem, 0.8)), request, write=came.append)
-    assert (bank.asked[0].body, b"".join(came)) == (bytes(600), b"x" * 6)
+    api.call(ClientCredentials(configuration(bank, ec_pem, seconds)), request, write=came.append)
+    assert (bank.asked[-1].body, b"".join(came)) == (bytes(600), b"x" * 6)
 
 
 def test_an_answer_that_begins_as_the_time_ends_is_closed(bank: Api, monkeypatch: pytest.MonkeyPatch) -> None:

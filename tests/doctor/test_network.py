@@ -48,6 +48,7 @@ from banno_creds.secrecy import Secret
 from banno_creds.times import utc
 from banno_creds.tokens import response as token_endpoint
 from tests.http.machine import Store, exchanges_that_stay, linux, own_address
+from tests.patience import patient
 from tests.servers.loopback import Says
 from tests.servers.raw import Proxy, RawServer, reply, sends
 from tests.servers.tls import Authority, make_authority
@@ -468,13 +469,16 @@ def test_a_proxy_that_resets_the_connection(monkeypatch: pytest.MonkeyPatch) -> 
     assert last.received == "the proxy would not connect to bank.example: Connection reset by peer"
 
 
-def test_a_proxy_that_never_answers_ends_with_the_time_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+@patient(0.5, 10)
+def test_a_proxy_that_never_answers_ends_with_the_time_allowed(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
     proxy = RawServer(lambda *talk: proxy.stall(*talk))
     with proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        last = fails(BANK, timeout=0.5)
+        last = fails(BANK, timeout=seconds)
     assert (last.rule, last.looks_at) == ("network.timeout", "proxy")
-    assert last.received == "no whole answer from bank.example within 0.5 s · the proxy had not connected yet"
+    assert last.received == f"no whole answer from bank.example within {seconds} s · the proxy had not connected yet"
 
 
 def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -727,12 +731,16 @@ def test_a_firewall_that_resets_the_handshake() -> None:
     assert last.received == f"TLS with 127.0.0.1:{server.port} failed: Connection reset by peer"
 
 
-def test_a_handshake_that_never_ends() -> None:
+@patient(0.5, 10)
+def test_a_handshake_that_never_ends(seconds: float) -> None:
     server = RawServer(lambda *talk: server.stall(*talk), at_once=True)
     with server:
-        last = fails(f"https://127.0.0.1:{server.port}/token", timeout=0.5)
+        last = fails(f"https://127.0.0.1:{server.port}/token", timeout=seconds)
     assert (last.rule, last.looks_at) == ("network.timeout", "TLS")
-    assert last.received == f"no whole answer from 127.0.0.1:{server.port} within 0.5 s · TLS was not agreed on yet"
+    assert (
+        last.received
+        == f"no whole answer from 127.0.0.1:{server.port} within {seconds} s · TLS was not agreed on yet"
+    )
 
 
 def test_a_handshake_that_takes_its_own_time_although_there_is_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from banno_creds.http.client import HttpClient
 from banno_creds.http.exchange import MOST_ANSWER_BYTES, answer_skew
 from tests.conftest import CLIENT_ID, Cli, Result
 from tests.http.machine import Store, exchanges_that_stay, linux, own_address
+from tests.patience import patient
 from tests.servers.loopback import Says
 from tests.servers.raw import GRANTED, Proxy, RawServer, reply, sends
 from tests.servers.tls import Authority, make_authority
@@ -375,12 +376,13 @@ def trickle(start: bytes, drop: bytes, server: Callable[[], RawServer]) -> Talk:
         (reply(PART, length=9000), b"a", "the answer had begun, and was not whole"),
     ],
 )
+@patient(1, 10)
 def test_a_slow_answer_ends_with_the_time_allowed_however_it_trickles(
-    ask: Callable[..., Result], start: bytes, drop: bytes, phase: str, pauses: list[float]
+    ask: Callable[..., Result], start: bytes, drop: bytes, phase: str, pauses: list[float], seconds: float
 ) -> None:
     server = RawServer(trickle(start, drop, lambda: server))
     with server:
-        result = ask(server.url(), "--timeout", "1")
+        result = ask(server.url(), "--timeout", f"{seconds}")
         assert exchanges_that_stay() == []
         assert not server.closing.is_set()  # it still trickles: the time ended it, not the server
     assert result == too_late(f"127.0.0.1:{server.port}", "1", phase)
@@ -388,20 +390,24 @@ def test_a_slow_answer_ends_with_the_time_allowed_however_it_trickles(
     assert pauses == []
 
 
-def test_a_slow_answer_over_tls_ends_with_the_time_allowed(ask: Callable[..., Result], authority: Authority) -> None:
+@patient(1, 10)
+def test_a_slow_answer_over_tls_ends_with_the_time_allowed(
+    ask: Callable[..., Result], authority: Authority, seconds: float
+) -> None:
     server = RawServer(trickle(reply(PART, length=9000), b"a", lambda: server), authority.context("127.0.0.1"))
     with server:
-        result = ask(server.url(), "--timeout", "1", "--ca-bundle", authority.file)
+        result = ask(server.url(), "--timeout", f"{seconds}", "--ca-bundle", authority.file)
         assert exchanges_that_stay() == []
         assert not server.closing.is_set()
-    assert result == too_late(f"127.0.0.1:{server.port}", "1", "the answer had begun, and was not whole")
+    assert result == too_late(f"127.0.0.1:{server.port}", f"{seconds}", "the answer had begun, and was not whole")
 
 
-def test_a_server_that_accepts_and_says_nothing_of_tls(ask: Callable[..., Result]) -> None:
+@patient(0.5, 10)
+def test_a_server_that_accepts_and_says_nothing_of_tls(ask: Callable[..., Result], seconds: float) -> None:
     server = RawServer(lambda *talk: server.stall(*talk), at_once=True)
     with server:
-        result = ask(f"https://127.0.0.1:{server.port}/token", "--timeout", "0.5")
-    assert result == too_late(f"127.0.0.1:{server.port}", "0.5", "TLS was not agreed on yet")
+        result = ask(f"https://127.0.0.1:{server.port}/token", "--timeout", f"{seconds}")
+    assert result == too_late(f"127.0.0.1:{server.port}", f"{seconds}", "TLS was not agreed on yet")
 
 
 def test_a_connection_that_is_never_accepted(ask: Callable[..., Result]) -> None:
@@ -418,8 +424,9 @@ def test_a_connection_that_is_never_accepted(ask: Callable[..., Result]) -> None
     assert result == too_late(peer, "0.5", "there was no connection yet", "network.connection")
 
 
+@patient(0.3, 10)
 def test_a_name_that_takes_for_ever_to_resolve_is_left(
-    ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     resolving, found = threading.Event(), threading.Event()
     accepted = socket.create_server(("127.0.0.1", 0))
@@ -432,14 +439,14 @@ def test_a_name_that_takes_for_ever_to_resolve_is_left(
 
     monkeypatch.setattr(socket, "create_connection", connect)
     with accepted:
-        result = ask("https://bank.example/token", "--timeout", "0.3")
+        result = ask("https://bank.example/token", "--timeout", f"{seconds}")
         assert resolving.is_set()
         found.set()  # too late: what comes of it is closed at once
         peer, _ = accepted.accept()
         with peer:
             assert peer.recv(1) == b""
         assert exchanges_that_stay() == []
-    assert result == too_late("bank.example", "0.3", "there was no connection yet", "network.connection")
+    assert result == too_late("bank.example", f"{seconds}", "there was no connection yet", "network.connection")
 
 
 def test_no_request_goes_out_when_the_time_is_over(server: ScriptedServer) -> None:
@@ -450,7 +457,8 @@ def test_no_request_goes_out_when_the_time_is_over(server: ScriptedServer) -> No
     assert server.requests == []
 
 
-def test_all_attempts_share_the_time_allowed(ask: Callable[..., Result]) -> None:
+@patient(1.2, 10)
+def test_all_attempts_share_the_time_allowed(ask: Callable[..., Result], seconds: float) -> None:
     def talk(connection: socket.socket, request: bytes) -> None:
         if len(server.requests) < 2:
             connection.sendall(b"HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n")
@@ -459,10 +467,10 @@ def test_all_attempts_share_the_time_allowed(ask: Callable[..., Result]) -> None
 
     server = RawServer(talk)
     with server:
-        result = ask(server.url(), "--timeout", "1.2")
+        result = ask(server.url(), "--timeout", f"{seconds}")
     assert len(server.requests) == 2
     assert (result.code, result.stdout) == (5, "")
-    assert "within 1.2 s\n" in result.stderr
+    assert f"within {seconds} s\n" in result.stderr
     assert (
         "    that was attempt 2 of 3\n    the attempt before it: the server cannot answer now: 503 Busy; "
         "it asks to wait 0 s\n"
