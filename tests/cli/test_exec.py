@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -9,13 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import banno_creds.storage.lock  # noqa: F401 - before a test says that this is Windows
 from banno_creds import child
 from tests.conftest import CLIENT_ID, Result, write_private
+from tests.programs import CAT, NOTHING, echo, python, variable, write_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from tests.servers.issuer import Issuer
 
 pytestmark = pytest.mark.measured
+
+VARIABLES = ("BANNO_ACCESS_TOKEN", "BANNO_TOKEN_TYPE", "BANNO_TOKEN_EXPIRES_AT")
 
 
 @pytest.fixture
@@ -46,14 +50,14 @@ def execute(process: Cli, env: dict[str, str]) -> Cli:
 
 
 def test_the_command_has_the_token_in_its_environment_and_nothing_is_said(execute: Cli, issuer: Issuer) -> None:
-    script = 'echo "$BANNO_ACCESS_TOKEN $BANNO_TOKEN_TYPE $BANNO_TOKEN_EXPIRES_AT"'
+    show = python("print(*(os.environ[name] for name in sys.argv[1:]))", *VARIABLES)
     began = time.time()
-    first = execute("--", "sh", "-c", script)
+    first = execute("--", *show)
     found = re.fullmatch(r"openid\.1 Bearer (\d+)\n", first.stdout)
     assert found
     assert int(found[1]) - began == pytest.approx(600, abs=5)
     assert (first.code, first.stderr) == (0, "")
-    assert execute("--", "sh", "-c", script) == first
+    assert execute("--", *show) == first
     assert len(issuer.forms) == 1
 
 
@@ -62,16 +66,16 @@ def test_an_earlier_token_in_the_environment_is_replaced_whole(
 ) -> None:
     issuer.expires_in = None
     old = {"BANNO_ACCESS_TOKEN": "old", "BANNO_TOKEN_TYPE": "old", "BANNO_TOKEN_EXPIRES_AT": "1"}
-    script = 'echo "$BANNO_ACCESS_TOKEN $BANNO_TOKEN_TYPE ($BANNO_TOKEN_EXPIRES_AT)"'
-    result = execute("sh", "-c", script, env=env | old)
-    assert (result.code, result.stdout) == (0, "openid.1 Bearer ()\n")
+    show = python("print([os.environ.get(name) for name in sys.argv[1:]])", *VARIABLES)
+    result = execute(*show, env=env | old)
+    assert (result.code, result.stdout) == (0, "['openid.1', 'Bearer', '']\n")
 
 
 def test_neither_key_nor_passphrase_is_left_in_the_environment(
     execute: Cli, env: dict[str, str], ec_pem: Path, tmp_path: Path
 ) -> None:
     passphrase = write_private(tmp_path / "passphrase", b"secret\n")
-    look = ["sh", "-c", "cat /proc/self/environ | tr '\\0' '\\n'; env"]
+    look = python("print(os.environ)")
     in_variable = {name: value for name, value in env.items() if name != "BANNO_CREDS_PRIVATE_KEY"} | {
         "BANNO_CREDS_PRIVATE_KEY_PEM": ec_pem.read_text(),
         "BANNO_CREDS_PASSPHRASE_FILE": str(passphrase),
@@ -79,12 +83,13 @@ def test_neither_key_nor_passphrase_is_left_in_the_environment(
     for variables in (env | {"BANNO_CREDS_PASSPHRASE_FILE": str(passphrase)}, in_variable):
         result = execute("--", *look, env=variables)
         assert result.code == 0
-        assert "BANNO_ACCESS_TOKEN=openid.1" in result.stdout
+        assert "'BANNO_ACCESS_TOKEN': 'openid.1'" in result.stdout
         assert "BANNO_CREDS_CLIENT_ID" in result.stdout
         for secret in ("PRIVATE", "PASSPHRASE", str(ec_pem), str(passphrase)):
             assert secret not in result.stdout
 
 
+@pytest.mark.posix("exec replaces a process")
 def test_the_command_takes_the_place_of_the_program(execute: Cli, env: dict[str, str]) -> None:
     """The same process: nobody stands between the command and who sends it signals; and no file stays open."""
     with subprocess.Popen(
@@ -100,12 +105,13 @@ def test_the_command_takes_the_place_of_the_program(execute: Cli, env: dict[str,
 
 
 def test_standard_input_is_the_commands(execute: Cli) -> None:
-    assert execute("--", "cat", stdin=b"\0binary\xc3\xa9").stdout == "\0binaryé"
+    assert execute("--", *CAT, stdin=b"\0binary\xc3\xa9").stdout == "\0binaryé"
 
 
 @pytest.mark.parametrize("status", [0, 1, 3, 255])
 def test_the_exit_status_is_the_commands(execute: Cli, status: int) -> None:
-    assert execute("--", "sh", "-c", f"echo out; echo err >&2; exit {status}") == Result(status, "out\n", "err\n")
+    command = python(f"print('out'); print('err', file=sys.stderr); sys.exit({status})")
+    assert execute("--", *command) == Result(status, "out\n", "err\n")
 
 
 @pytest.mark.posix("programs end by signals there")
@@ -122,6 +128,7 @@ def test_a_shell_sees_the_signal_that_ended_the_command(env: dict[str, str], nam
 _OF_PROGRAMS = 0x7FFFFFFF  # signals 1 to 31; two of those above are the C library's own
 
 
+@pytest.mark.posix("SIGPIPE")
 def test_a_command_ends_with_its_pipe_as_it_does_without_us(execute: Cli) -> None:
     """Python ignores SIGPIPE, and a child that inherits that writes on and complains."""
     assert execute("--", "sh", "-c", "yes | head -1") == Result(0, "y\n", "")
@@ -131,25 +138,18 @@ def test_a_command_ends_with_its_pipe_as_it_does_without_us(execute: Cli) -> Non
     assert with_us & _OF_PROGRAMS == without_us & _OF_PROGRAMS
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--", "echo", "-n", "--client-id", "x", "-v"],
-        ["echo", "-n", "--client-id", "x", "-v"],
-        ["-q", "--", "echo", "-n", "--client-id", "x", "-v"],
-    ],
-)
-def test_what_follows_the_command_is_the_commands(execute: Cli, words: list[str]) -> None:
-    assert execute(*words) == Result(0, "--client-id x -v", "")
+@pytest.mark.parametrize("before", [["--"], [], ["-q", "--"]], ids=" ".join)
+def test_what_follows_the_command_is_the_commands(execute: Cli, before: list[str]) -> None:
+    assert execute(*before, *echo("--client-id", "x", "-v")) == Result(0, "--client-id x -v\n", "")
 
 
 def test_a_second_pair_of_dashes_is_the_commands(execute: Cli) -> None:
-    assert execute("--", "printf", "%s,", "a", "--", "", "b c").stdout == "a,--,,b c,"
+    assert execute("--", *python("print(sys.argv[1:])", "a", "--", "", "b c")).stdout == "['a', '--', '', 'b c']\n"
 
 
 def test_steps_are_shown_on_request(execute: Cli) -> None:
-    execute("--", "true")
-    result = execute("-v", "--", "echo", "done")
+    execute("--", *NOTHING)
+    result = execute("-v", "--", *echo("done"))
     assert (result.code, result.stdout) == (0, "done\n")
     assert result.stderr.startswith(" 1  Whose token\n")
 
@@ -195,8 +195,14 @@ def _from_windows(folder: Path) -> str:
 @pytest.mark.parametrize(
     "make",
     [
-        *(_not_executable, _a_folder, _without_interpreter, _empty),
-        *(_with_an_interpreter_that_is_not_there, _from_windows),
+        _a_folder,
+        *(
+            pytest.param(make, marks=pytest.mark.posix("modes, and scripts that name their interpreter"))
+            for make in (
+                *(_not_executable, _without_interpreter, _empty),
+                *(_with_an_interpreter_that_is_not_there, _from_windows),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_run_is_126_and_nothing_is_asked_for(
@@ -258,6 +264,7 @@ def test_without_a_path_only_paths_are_commands(
     assert result.stderr.endswith("    Next: PATH is empty: give the command's whole path\n")
 
 
+@pytest.mark.posix("modes")
 def test_a_command_that_may_be_run_and_not_read_is_run(execute: Cli, tmp_path: Path) -> None:
     """Nothing is refused that the system would run: a program of another format, a link, a relative path."""
     (tmp_path / "link").symlink_to("/bin/echo")
@@ -268,9 +275,7 @@ def test_a_command_that_may_be_run_and_not_read_is_run(execute: Cli, tmp_path: P
 def test_a_command_that_has_gone_since_the_last_run_is_told_without_the_server(
     execute: Cli, issuer: Issuer, tmp_path: Path
 ) -> None:
-    script = tmp_path / "script"
-    script.write_text("#!/bin/sh\n")
-    script.chmod(0o755)
+    script = write_program(tmp_path, "script", "")
     assert execute("--", script).code == 0
     script.unlink()
     assert execute("--", script).code == 127
@@ -279,9 +284,8 @@ def test_a_command_that_has_gone_since_the_last_run_is_told_without_the_server(
 
 
 def test_a_command_is_looked_for_in_path(execute: Cli, env: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("#!/bin/sh\necho mine $1\n")
-    (tmp_path / "mine").chmod(0o755)
-    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    write_program(tmp_path, "mine", "print('mine', *sys.argv[1:])")
+    path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     assert execute("--", "mine", "own", env=env | path) == Result(0, "mine own\n", "")
 
 
@@ -298,7 +302,7 @@ def test_without_a_command_nothing_is_asked_for(execute: Cli, issuer: Issuer) ->
 def test_without_a_token_nothing_is_run(execute: Cli, issuer: Issuer, tmp_path: Path) -> None:
     issuer.refuse()
     for _ in range(2):
-        result = execute("--", "touch", tmp_path / "run")
+        result = execute("--", *python("open(sys.argv[1], 'w')", str(tmp_path / "run")))
         assert (result.code, result.stdout) == (4, "")
     assert not (tmp_path / "run").exists()
     assert len(issuer.forms) == 1
@@ -307,7 +311,7 @@ def test_without_a_token_nothing_is_run(execute: Cli, issuer: Issuer, tmp_path: 
 def test_a_token_of_another_type_is_not_passed_off_as_bearer(cli: Cli, env: dict[str, str], issuer: Issuer) -> None:
     issuer.failure = 200, {"access_token": "a.token", "token_type": "DPoP", "expires_in": 600}
     for _ in range(2):
-        result = cli("exec", "--", "true", env=env)
+        result = cli("exec", "--", *NOTHING, env=env)
         assert (result.code, result.stdout) == (5, "")
         assert "✗   The token is of the type DPoP, which cannot be used as a Bearer token\n" in result.stderr
         assert "a.token" not in result.stderr
@@ -315,9 +319,7 @@ def test_a_token_of_another_type_is_not_passed_off_as_bearer(cli: Cli, env: dict
 
 def test_a_command_with_two_dashes_of_its_own_is_the_same_each_time(execute: Cli, tmp_path: Path) -> None:
     """What is kept for the next run must not take them for ours."""
-    wrapper = tmp_path / "wrapper"
-    wrapper.write_text('#!/bin/sh\necho "wrapper $*"\n')
-    wrapper.chmod(0o755)
+    wrapper = write_program(tmp_path, "wrapper", "print('wrapper', *sys.argv[1:])")
     for before in ((), ("--",)):
         for _ in range(3):
             assert execute(*before, wrapper, "ssh", "host", "--", "echo", "local").stdout == (
@@ -327,7 +329,7 @@ def test_a_command_with_two_dashes_of_its_own_is_the_same_each_time(execute: Cli
 
 def test_two_dashes_that_a_file_is_named_by_end_no_options(execute: Cli, issuer: Issuer) -> None:
     for _ in range(2):
-        show = ("printenv", "BANNO_ACCESS_TOKEN")
+        show = variable("BANNO_ACCESS_TOKEN")
         assert execute("--passphrase-file", "--", "--scope", "full", *show).stdout == "full.1\n"
         assert execute("--passphrase-file", "--", *show).stdout == "openid.2\n"
     assert len(issuer.forms) == 2
@@ -350,33 +352,22 @@ def test_a_token_command_inside_is_told_whose_token_there_is(execute: Cli, env: 
     )
 
 
-# --- in this process ------------------------------------------------------------------------------------------------
+def test_the_whole_environment_is_handed_over(env: dict[str, str]) -> None:
+    def environment(*before: str) -> Any:
+        look = python("import json; print(json.dumps(dict(os.environ)))")
+        done = subprocess.run(
+            [*before, *look], stdout=subprocess.PIPE, env={**os.environ, **env, "A": "1"}, check=True
+        )
+        return json.loads(done.stdout)
 
-
-class _ExecutedError(BaseException):
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.what = args
-
-
-def test_the_whole_environment_is_handed_over(cli: Cli, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def exec_(*args: Any) -> NoReturn:
-        raise _ExecutedError(*args)
-
-    monkeypatch.setattr(os, "execvpe", exec_)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process goes on
-    with pytest.raises(_ExecutedError) as caught:
-        cli("exec", "--", "printenv", "A", env=env | {"A": "1"})
-    name, arguments, environment = caught.value.what
-    assert (name, arguments) == ("printenv", ("printenv", "A"))
-    kept = {**os.environ, **env, "A": "1"}
-    del kept["BANNO_CREDS_PRIVATE_KEY"]
-    expires_at = environment.pop("BANNO_TOKEN_EXPIRES_AT")
-    assert environment == kept | {"BANNO_ACCESS_TOKEN": "openid.1", "BANNO_TOKEN_TYPE": "Bearer"}
+    without_us, with_us = environment(), environment(sys.executable, "-m", "banno_creds", "exec", "--")
+    del without_us["BANNO_CREDS_PRIVATE_KEY"]
+    expires_at = with_us.pop("BANNO_TOKEN_EXPIRES_AT")
+    assert with_us == without_us | {"BANNO_ACCESS_TOKEN": "openid.1", "BANNO_TOKEN_TYPE": "Bearer"}
     assert int(expires_at) > time.time()
 
 
-@pytest.mark.parametrize(("command", "code"), [(["sh", "-c", "exit 7"], 7), (["true"], 0)])
+@pytest.mark.parametrize(("command", "code"), [(python("sys.exit(7)"), 7), (NOTHING, 0)], ids=["7", "0"])
 def test_on_windows_the_command_is_waited_for_and_its_status_is_ours(
     cli: Cli, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
 ) -> None:
