@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
+posix = pytest.mark.posix
+links = posix("everybody may make a symbolic link")
+modes = posix("a mode says who may do what")
+
 RELATIVE = "check the path; a relative one counts from the current folder"
+OWNER = "check who owns it and its mode"
+# Windows has no SIGHUP, and os.kill() would end the process there, whatever the signal.
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+raise_signal = signal.raise_signal
+# Windows does not say why a path leads nowhere.
+BELOW_A_FILE = ("cannot read {}: Not a directory", OWNER) if os.name == "posix" else ("no such file: {}", RELATIVE)
 
 
 def mode_of(path: Path) -> int:
@@ -46,6 +56,7 @@ class TestReading:
         assert caught.value.message == f"{path} is larger than 1024 KiB"
         assert caught.value.hint == "check that it is the file you mean"
 
+    @posix("a device without an end has a path")
     def test_an_endless_device_is_not_read_to_its_end(self) -> None:
         with pytest.raises(KeyLoadError, match=r"(?m)^/dev/zero is larger than 1024 KiB$"):
             read_private_file(Path("/dev/zero"))
@@ -56,12 +67,14 @@ class TestReading:
         [
             ("missing", "no such file: {}", RELATIVE),
             (".", "{} is a directory", "name the file in it"),
-            ("file/in it", "cannot read {}: Not a directory", "check who owns it and its mode"),
-            ("a\0b", "cannot read {}: embedded null byte", "check who owns it and its mode"),
-            ("x" * 300, "cannot read {}: File name too long", "check who owns it and its mode"),
-            ("socket", "cannot read {}: No such device or address", "check who owns it and its mode"),
+            ("file/in it", *BELOW_A_FILE),
+            ("a\0b", f"cannot read {{}}: embedded null {'byte' if os.name == 'posix' else 'character'}", OWNER),
+            pytest.param(
+                *("x" * 300, "cannot read {}: File name too long", OWNER),
+                marks=posix("a name that is too long is told as such"),
+            ),
         ],
-        ids=["missing", "directory", "file for a folder", "NUL", "long", "socket"],
+        ids=["missing", "directory", "file for a folder", "NUL", "long"],
     )
     def test_what_cannot_be_read_is_said_in_the_error_asked_for(
         self,
@@ -74,12 +87,19 @@ class TestReading:
     ) -> None:
         (tmp_path / "file").touch()
         monkeypatch.chdir(tmp_path)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind("socket")
-            with pytest.raises(error) as caught:
-                read_file(Path(name), error=error)
+        with pytest.raises(error) as caught:
+            read_file(Path(name), error=error)
         assert type(caught.value) is error
         assert (caught.value.message, caught.value.hint) == (message.format(Path(name)), hint)
+
+    @posix("sockets have paths")
+    def test_a_socket_cannot_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("socket")
+            with pytest.raises(ConfigurationError) as caught:
+                read_file(Path("socket"))
+        assert (caught.value.message, caught.value.hint) == ("cannot read socket: No such device or address", OWNER)
 
     def test_a_directory_where_the_system_calls_it_a_lack_of_permission(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,9 +110,10 @@ class TestReading:
         monkeypatch.setattr(Path, "open", denied)
         with pytest.raises(KeyLoadError, match=r"(?m) is a directory$"):
             read_private_file(tmp_path)
-        with pytest.raises(KeyLoadError, match=r"(?m)^cannot read .*/private\.pem: Permission denied$"):
+        with pytest.raises(KeyLoadError, match=r"(?m)^cannot read .*private\.pem: Permission denied$"):
             read_private_file(tmp_path / "private.pem")
 
+    @posix("pipes have names")
     def test_a_fifo_is_read_to_its_end_and_its_mode_not_judged(self, tmp_path: Path) -> None:
         path = tmp_path / "fifo"
         os.mkfifo(path, 0o666)
@@ -118,6 +139,7 @@ class TestModes:
         result = cli("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", rsa_pem)
         assert (result.code, result.stderr) == (0, "")
 
+    @modes
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o444])
     def test_readable_by_others_is_a_warning(self, cli: Cli, rsa_pem: Path, mode: int) -> None:
         rsa_pem.chmod(mode)
@@ -126,6 +148,7 @@ class TestModes:
         assert result.stdout.count(".") == 2
         assert result.stderr == f"!   Others can read {rsa_pem} (mode {mode:04o})\n    chmod 600 {rsa_pem}\n"
 
+    @modes
     @pytest.mark.parametrize("mode", [0o660, 0o606, 0o620, 0o602, 0o666])
     def test_writable_by_others_is_an_error(self, cli: Cli, rsa_pem: Path, mode: int) -> None:
         rsa_pem.chmod(mode)
@@ -136,6 +159,7 @@ class TestModes:
             f"    Next: chmod 600 {rsa_pem}, or use --allow-writable-key if you know why it is so\n"
         )
 
+    @modes
     @pytest.mark.parametrize(("mode", "warns"), [(0o660, True), (0o606, True), (0o602, False)])
     def test_and_has_an_override(self, cli: Cli, rsa_pem: Path, mode: int, warns: bool) -> None:
         rsa_pem.chmod(mode)
@@ -144,6 +168,7 @@ class TestModes:
         assert result.stdout.count(".") == 2
         assert result.stderr.startswith("!   Others can read ") if warns else result.stderr == ""
 
+    @modes
     def test_the_mode_is_that_of_what_a_link_points_to(self, tmp_path: Path, rsa_pem: Path) -> None:
         rsa_pem.chmod(0o640)
         link = tmp_path / "link"
@@ -151,6 +176,7 @@ class TestModes:
         file = read_private_file(link)
         assert file.warnings == ((f"others can read {link} (mode 0640)", f"chmod 600 {link}"),)
 
+    @modes
     def test_the_hint_can_be_pasted_into_a_shell(self, tmp_path: Path) -> None:
         path = tmp_path / "my key.pem"
         path.touch()
@@ -167,6 +193,7 @@ class TestModes:
         monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
         assert read_private_file(rsa_pem).warnings == ()
 
+    @posix("a file's owner is a number")
     def test_another_users_key_is_an_error_with_an_override(
         self, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -177,12 +204,14 @@ class TestModes:
             read_private_file(rsa_pem)
         assert read_private_file(rsa_pem, allow_writable=True).warnings == ()
 
+    @posix("there is a root")
     def test_root_reads_the_keys_of_others(self, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if os.geteuid() == 0:
             os.chown(rsa_pem, 54321, -1)
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         assert read_private_file(rsa_pem).warnings == ()
 
+    @modes
     @pytest.mark.parametrize(("mode", "warns"), [(0o777, True), (0o1777, False), (0o775, False)])
     def test_a_folder_that_everybody_writes_is_a_warning(
         self, cli: Cli, tmp_path: Path, rsa_pem: Path, mode: int, warns: bool
@@ -222,9 +251,17 @@ def write_old(folder: Path, *names: str) -> None:
 
 
 class TestWriting:
+    @pytest.mark.parametrize("replace", [False, True])
+    def test_content(self, tmp_path: Path, replace: bool) -> None:
+        if replace:
+            write_old(tmp_path, "private", "public")
+        write_together(pair(tmp_path), replace=replace)
+        assert listing(tmp_path) == NEW
+
+    @modes
     @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
     @pytest.mark.parametrize("replace", [False, True])
-    def test_content_and_modes(self, tmp_path: Path, umask: int, replace: bool) -> None:
+    def test_modes(self, tmp_path: Path, umask: int, replace: bool) -> None:
         if replace:
             write_old(tmp_path, "private", "public")
         before = os.umask(umask)
@@ -232,7 +269,6 @@ class TestWriting:
             write_together(pair(tmp_path), replace=replace)
         finally:
             os.umask(before)
-        assert listing(tmp_path) == NEW
         assert (mode_of(tmp_path / "private"), mode_of(tmp_path / "public")) == (0o600, 0o644 & ~umask)
 
     def test_one_may_be_there_and_the_other_not(self, tmp_path: Path) -> None:
@@ -243,16 +279,17 @@ class TestWriting:
     @pytest.mark.parametrize(
         ("there", "words"),
         [
-            (["private"], "{0}/private exists"),
-            (["public"], "{0}/public exists"),
-            (["private", "public"], "{0}/private and {0}/public exist"),
+            (["private"], "{private} exists"),
+            (["public"], "{public} exists"),
+            (["private", "public"], "{private} and {public} exist"),
         ],
     )
     def test_existing_files_are_kept(self, tmp_path: Path, there: list[str], words: str) -> None:
         write_old(tmp_path, *there)
         with pytest.raises(ConfigurationError) as caught:
             write_together(pair(tmp_path), replace=False)
-        assert caught.value.message == f"{words.format(tmp_path)} already, nothing was written"
+        words = words.format(private=tmp_path / "private", public=tmp_path / "public")
+        assert caught.value.message == f"{words} already, nothing was written"
         assert caught.value.hint == "choose other paths"
         assert listing(tmp_path) == {name: OLD[name] for name in there}
 
@@ -260,17 +297,21 @@ class TestWriting:
     @pytest.mark.parametrize(
         ("make", "sort"),
         [
-            (lambda path: path.mkdir(), "a directory"),
-            (lambda path: path.symlink_to("elsewhere"), "a symbolic link"),
-            (lambda path: path.symlink_to(path.parent), "a symbolic link"),
-            (lambda path: path.symlink_to(path.with_name("target")), "a symbolic link"),
+            pytest.param(lambda path: path.mkdir(), "a directory", id="directory"),
             pytest.param(
-                lambda path: os.mkfifo(path),
-                "no regular file",
-                marks=pytest.mark.posix("named pipes are files"),
+                lambda path: path.symlink_to("elsewhere"), "a symbolic link", id="dangling link", marks=links
             ),
+            pytest.param(
+                lambda path: path.symlink_to(path.parent), "a symbolic link", id="link to a directory", marks=links
+            ),
+            pytest.param(
+                lambda path: path.symlink_to(path.with_name("target")),
+                "a symbolic link",
+                id="link to a file",
+                marks=links,
+            ),
+            pytest.param(lambda path: os.mkfifo(path), "no regular file", id="FIFO", marks=posix("pipes have names")),
         ],
-        ids=["directory", "dangling link", "link to a directory", "link to a file", "FIFO"],
     )
     def test_what_is_no_file_is_never_replaced(
         self, tmp_path: Path, make: Callable[[Path], object], sort: str, replace: bool
@@ -280,7 +321,7 @@ class TestWriting:
         before = sorted(path.name for path in tmp_path.iterdir())
         with pytest.raises(ConfigurationError) as caught:
             write_together(pair(tmp_path), replace=replace)
-        assert caught.value.message == f"{tmp_path}/public is {sort}, and no file can be put there"
+        assert caught.value.message == f"{tmp_path / 'public'} is {sort}, and no file can be put there"
         assert caught.value.hint == "choose another path"
         assert sorted(path.name for path in tmp_path.iterdir()) == before
         assert (tmp_path / "target").read_bytes() == b"of somebody else"
@@ -294,6 +335,7 @@ class TestWriting:
         assert caught.value.message == f"there is no folder {folder} to put public into"
         assert caught.value.hint == "make it first, or choose another"
 
+    @modes
     @pytest.mark.parametrize("replace", [False, True])
     def test_a_private_file_has_its_mode_from_its_first_byte(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
@@ -339,7 +381,7 @@ class TestWriting:
         with pytest.raises(ConfigurationError) as caught:
             write_together(pair(tmp_path), replace=False)
         assert caught.value.message == (
-            f"{tmp_path}/public appeared or changed while the key was being made, nothing was written"
+            f"{tmp_path / 'public'} appeared or changed while the key was being made, nothing was written"
         )
         assert caught.value.hint == "look at it, and choose other paths"
         assert listing(tmp_path) == {"public": b"theirs"}
@@ -397,10 +439,11 @@ class Steps:
 
 
 def _steps(*, there: int) -> list[str]:
-    """What is asked of the system: two files staged, each put in place, one folder synced."""
+    """What is asked of the system: two files staged, each put in place, one folder synced; Windows cannot do that."""
     stage, place_new, place_over = ["open", "fsync"], ["open", "replace"], ["replace", "replace"]
     placing = [place_over] * there + [place_new] * (2 - there)
-    return [*stage * 2, *placing[0], *placing[1], "open", "fsync"]
+    sync = ["open", "fsync"] if os.name == "posix" else []
+    return [*stage * 2, *placing[0], *placing[1], *sync]
 
 
 CASES = [
@@ -439,6 +482,7 @@ class TestBothOrNeither:
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, there: int, number: int, after: bool
     ) -> None:
         before = self.old(folder, there)
+        modes_before = {name: mode_of(folder / name) for name in before}
         steps = Steps(monkeypatch)
         steps.failing, steps.after = number, after
         with pytest.raises(OutputError) as caught:
@@ -447,12 +491,11 @@ class TestBothOrNeither:
         assert listing(folder) == before
         which = "private" if number in (0, 1, 4, 5) else "public"
         assert caught.value.message == (
-            f"cannot write {folder}/{which}: No space left on device; nothing was changed"
+            f"cannot write {folder / which}: No space left on device; nothing was changed"
         )
         assert caught.value.hint == "check that you may write in that folder and that the disk is not full"
         assert caught.value.exit_code == 2
-        for name in before:
-            assert mode_of(folder / name) == 0o640
+        assert {name: mode_of(folder / name) for name in before} == modes_before
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     @pytest.mark.parametrize(("there", "step", "after"), CASES)
@@ -468,7 +511,7 @@ class TestBothOrNeither:
         before = self.old(folder, there)
         steps = Steps(monkeypatch)
         steps.failing, steps.after = step, after
-        steps.failure = lambda: os.kill(os.getpid(), number)
+        steps.failure = lambda: raise_signal(number)
         with pytest.raises(KeyboardInterrupt if number is signal.SIGINT else SystemExit):
             write_together(pair(folder), replace=there > 0)
         monkeypatch.undo()
@@ -494,8 +537,8 @@ class TestBothOrNeither:
 
         def twice() -> None:
             steps.failing = 8  # the first step of putting back
-            steps.failure = lambda: os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            steps.failure = lambda: raise_signal(signal.SIGINT)
+            raise_signal(signal.SIGINT)
             raise OSError(5, "Input/output error")
 
         steps.failure = twice
@@ -513,12 +556,12 @@ class TestBothOrNeither:
     def test_a_signal_that_is_ignored_stays_so(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         steps = Steps(monkeypatch)
         steps.failing = 2
-        steps.failure = lambda: os.kill(os.getpid(), signal.SIGHUP)
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        steps.failure = lambda: raise_signal(HANGUP)
+        before = signal.signal(HANGUP, signal.SIG_IGN)  # as nohup does
         try:
             write_together(pair(folder), replace=False)
         finally:
-            signal.signal(signal.SIGHUP, before)
+            signal.signal(HANGUP, before)
         assert listing(folder) == NEW
 
     def test_a_signal_that_nobody_handles_waits_until_all_is_done(
@@ -530,16 +573,16 @@ class TestBothOrNeither:
         write_old(folder, "private", "public")
         steps = Steps(monkeypatch)
         steps.failing = 0
-        steps.failure = lambda: os.kill(os.getpid(), signal.SIGHUP)
-        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        steps.failure = lambda: raise_signal(HANGUP)
+        before = signal.signal(HANGUP, signal.SIG_DFL)
         try:
             write_together(pair(folder), replace=True)
         finally:
-            signal.signal(signal.SIGHUP, before)
-        assert raised == [(signal.SIGHUP, NEW)]
+            signal.signal(HANGUP, before)
+        assert raised == [(HANGUP, NEW)]
 
     def test_the_handlers_are_put_back(self, folder: Path) -> None:
-        stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        stopping = (signal.SIGINT, signal.SIGTERM, HANGUP)
         before = [signal.getsignal(number) for number in stopping]
         write_together(pair(folder), replace=False)
         assert [signal.getsignal(number) for number in stopping] == before
@@ -559,10 +602,10 @@ class TestBothOrNeither:
         with pytest.raises(OutputError) as caught:
             write_together(pair(folder), replace=True)
         monkeypatch.undo()
-        assert caught.value.message == f"cannot write {folder}/public: Input/output error"
+        assert caught.value.message == f"cannot write {folder / 'public'}: Input/output error"
         assert len(caught.value.details) == 2
         for name, line in zip(("private", "public"), caught.value.details, strict=True):
-            words = f"what was in {folder}/{name} is now in "
+            words = f"what was in {folder / name} is now in "
             assert line.startswith(words)
             assert Path(line.removeprefix(words)).read_bytes() == OLD[name]
 
@@ -574,7 +617,7 @@ class TestBothOrNeither:
         monkeypatch.setattr(Path, "unlink", broken)
         with pytest.raises(OutputError) as caught:
             write_together(pair(folder), replace=False)
-        assert caught.value.message == f"cannot write {folder}/private: Input/output error"
+        assert caught.value.message == f"cannot write {folder / 'private'}: Input/output error"
         left = [line.removesuffix(" was left behind, remove it") for line in caught.value.details]
         assert sorted(left) == sorted(str(path) for path in folder.iterdir())
 
@@ -606,4 +649,4 @@ class TestBothOrNeither:
     def test_temporary_names_are_beside_the_file_and_never_the_same_twice(self, folder: Path) -> None:
         names = {own_files.temporary_name(folder / "private.pem") for _ in range(50)}
         assert len(names) == 50
-        assert all(name.startswith(f"{folder}/private.pem.") and name.endswith(".tmp") for name in names)
+        assert all(name.startswith(f"{folder / 'private.pem'}.") and name.endswith(".tmp") for name in names)
