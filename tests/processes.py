@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from pathlib import Path
 
+
+def bare_environment(**variables: str) -> dict[str, str]:
+    """Return these variables, and those without which a Windows cannot start Python."""
+    needed = ("SYSTEMROOT", "PATH") if sys.platform == "win32" else ()
+    return {name: os.environ[name] for name in needed} | variables
+
+
 # One order a line, and one answer: the number of a process that was started, or how one ended.
 _NURSERY = """\
 import gc, importlib, json, os, pkgutil, signal, sys, time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from tests import needs
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
 
     import pytest
 
+_ENDING = ".exe" if sys.platform == "win32" else ""
+
 
 def test_what_is_missing_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("openssl", "google-chrome"):
-        (tmp_path / name).touch(mode=0o755)
+        (tmp_path / f"{name}{_ENDING}").touch(mode=0o755)
     text = needs.described()
     assert re.search(r"^  openssl +here$", text, re.MULTILINE)
     assert re.search(r"^  chromium +here$", text, re.MULTILINE)

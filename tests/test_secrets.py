@@ -190,6 +190,7 @@ def test_a_traceback_tells_no_secret(process: Cli, tmp_path: Path) -> None:
     _assert_silent(wrong.stderr, _secrets_of(key, pem))
 
 
+@pytest.mark.posix("ps")
 @pytest.mark.parametrize("way", ["file", "stdin", "variable"])
 def test_the_process_list_shows_no_secret(tmp_path: Path, way: str) -> None:
     """Looked at with ps while the request is under way: the server holds its answer until we have looked."""
@@ -233,7 +234,7 @@ def test_the_command_in_a_refusals_hint_tells_no_secret(
     key = keys.generate("ec")
     pem = key.pem(PASSPHRASE)
     path = write_private(tmp_path / "key.pem", pem)
-    before, after = {"exec": ([], ["--", "true"]), "api": (["--api-base", "http://127.0.0.1:9"], ["/a"])}.get(
+    before, after = {"exec": ([], ["--", sys.executable]), "api": (["--api-base", "http://127.0.0.1:9"], ["/a"])}.get(
         command, ([], [])
     )
     ask = [command, "-q", *before, "--client-id", CLIENT_ID, "--private-key", str(path)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from banno_creds.sandbox.users import DEFAULT_PASSWORD
 from banno_creds.storage import own_files
@@ -15,6 +18,12 @@ from tests.person import sent_out
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+needs_sh = pytest.mark.posix("the document's script is for sh")
+# Where nothing may be skipped it is missed.
+needs_jq = pytest.mark.skipif(
+    shutil.which("jq") is None and not os.environ.get("BANNO_CREDS_REQUIRE_INTEROP"), reason="jq is not installed"
+)
 
 # People sign in to this one.
 WEB_CLIENT = "05166b79-4f61-484d-a4b4-2a225926bf4b"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from banno_creds.rules.explanations import Explanation
 from banno_creds.rules.findings import Finding, Verdict
 from banno_creds.sandbox import Client, Faults, Sandbox
 from tests.conftest import CLIENT_ID, write_private
-from tests.docs.scripts import run_script
+from tests.docs.scripts import needs_jq, needs_sh, run_script
 
 if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
@@ -28,11 +26,6 @@ pytestmark = pytest.mark.once
 
 PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text("utf-8")
 OFFLINE, BUNDLE, JQ, PYTHON = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-# Where nothing may be skipped it is missed.
-needs_jq = pytest.mark.skipif(
-    shutil.which("jq") is None and not os.environ.get("BANNO_CREDS_REQUIRE_INTEROP"), reason="jq is not installed"
-)
 
 
 @pytest.fixture
@@ -48,6 +41,7 @@ def _bank(key: PrivateKey, *faults: str) -> Sandbox:
     return Sandbox([client], faults=Faults.read(faults), log=lambda _: None)
 
 
+@needs_sh
 def test_what_stops_a_job_before_its_first_request(folder: Path) -> None:
     # Nobody listens there: a request would fail.
     env = {"BANNO_CREDS_TOKEN_ENDPOINT": "http://127.0.0.1:9/token"}
@@ -58,6 +52,7 @@ def test_what_stops_a_job_before_its_first_request(folder: Path) -> None:
     assert not (folder / "went-on").exists()
 
 
+@needs_sh
 @pytest.mark.parametrize("faults", [[], ["invalid_client"]], ids=["granted", "refused"])
 def test_a_job_that_fails_leaves_a_bundle(folder: Path, rsa_key: PrivateKey, faults: list[str]) -> None:
     with _bank(rsa_key, *faults) as bank:
@@ -67,6 +62,7 @@ def test_a_job_that_fails_leaves_a_bundle(folder: Path, rsa_key: PrivateKey, fau
     assert bool((folder / "token").read_text()) != bool(faults)
 
 
+@needs_sh
 @needs_jq
 @pytest.mark.parametrize("fault", ["", "refused", "other key"])
 def test_what_jq_makes_of_the_findings(folder: Path, rsa_key: PrivateKey, fault: str) -> None:
@@ -79,6 +75,7 @@ def test_what_jq_makes_of_the_findings(folder: Path, rsa_key: PrivateKey, fault:
     assert (f"Is there an external application with exactly the client ID {CLIENT_ID}" in done.stdout) == bool(fault)
 
 
+@needs_sh
 def test_what_python_makes_of_the_findings(folder: Path) -> None:
     sign = f"banno-creds sign-jwt --quiet --client-id {CLIENT_ID} --private-key private.pem"
     assert run_script(folder, f"{sign} > assertion.jwt", {}).returncode == 0

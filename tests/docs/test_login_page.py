@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from banno_creds.rules.findings import Rule
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.sandbox.users import DEFAULT_PASSWORD, DEFAULT_USERS, INSTITUTION_ZERO
 from tests.conftest import write_private
-from tests.docs.scripts import VARYING, WEB_CLIENT, run_login, run_script
+from tests.docs.scripts import VARYING, WEB_CLIENT, needs_jq, needs_sh, run_login, run_script
 from tests.person import Person, Visit, free_port
 
 if TYPE_CHECKING:
@@ -46,10 +45,6 @@ def _blocks(page: str, language: str) -> list[str]:
 (SESSION,) = _blocks(LOGIN, "console")
 SCRIPTS = _blocks(LOGIN, "sh")
 (PROFILE,) = _blocks(LOGIN, "toml")
-
-needs_jq = pytest.mark.skipif(
-    shutil.which("jq") is None and not os.environ.get("BANNO_CREDS_REQUIRE_INTEROP"), reason="jq is not installed"
-)
 
 # What differs from login to login, and what to write in its place; what every token has that differs comes after it.
 VARYING_OF_A_LOGIN = [
@@ -109,6 +104,7 @@ def _script(words: str) -> str:
     return found
 
 
+@needs_sh
 def test_the_session_prints_what_the_page_shows(desk: Desk) -> None:
     commands = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", SESSION, re.MULTILINE)
     assert len(commands) == 1
@@ -120,6 +116,7 @@ def test_the_session_prints_what_the_page_shows(desk: Desk) -> None:
     assert {"access_token", "id_token", "refresh_token"} <= tokens.keys()
 
 
+@needs_sh
 @pytest.mark.parametrize("proof", ["--private-key", "--client-secret-file"])
 def test_the_quickstarts_keep_the_token_set_for_its_owner(desk: Desk, proof: str) -> None:
     desk.run(_script(f"{proof} {'private.pem' if proof == '--private-key' else 'client-secret.txt'} > tokens.json"))
@@ -128,6 +125,7 @@ def test_the_quickstarts_keep_the_token_set_for_its_owner(desk: Desk, proof: str
     assert decode(loads(tokens.read_text())["id_token"]).payload["name"] == "Riley Doe"
 
 
+@needs_sh
 def test_the_sandbox_stands_in_for_a_bank(desk: Desk) -> None:
     (desk.folder / "private.pem").unlink()
     with socket.socket() as free:
@@ -142,12 +140,14 @@ def test_the_sandbox_stands_in_for_a_bank(desk: Desk) -> None:
     assert "Signed out" in stdout
 
 
+@needs_sh
 def test_claims_are_asked_for_in_both_ways(desk: Desk) -> None:
     _, seen = desk.run(_script("--claim-request"), login="casey")
     assert "casey@example.com" in seen["page"]
     assert DEFAULT_USERS[1].institutions[0].id in seen["page"]
 
 
+@needs_sh
 def test_the_token_is_for_the_institution_that_was_named(desk: Desk) -> None:
     script = _script("--param institutionId")
     (institution,) = re.findall(r"institutionId=(\S+)", script)
@@ -155,12 +155,14 @@ def test_the_token_is_for_the_institution_that_was_named(desk: Desk) -> None:
     assert f'"institutionId": "{institution}"' in stdout
 
 
+@needs_sh
 def test_who_has_no_institution_gets_a_token_for_institution_zero(desk: Desk) -> None:
     desk.run(_script("client-secret.txt > tokens.json"), login="robin")
     token = loads((desk.folder / "tokens.json").read_text())["access_token"]
     assert decode(token).payload["institutionId"] == INSTITUTION_ZERO
 
 
+@needs_sh
 def test_what_follows_a_login_is_the_persons_until_logout(desk: Desk) -> None:
     stdout, _ = desk.run(_script("whoami --userinfo"))
     assert stdout.count('"name": "Riley Doe"') == 2
@@ -173,6 +175,7 @@ def test_what_follows_a_login_is_the_persons_until_logout(desk: Desk) -> None:
     assert "sub" not in decode(token).payload
 
 
+@needs_sh
 def test_the_profile_signs_in_as_it_says(desk: Desk) -> None:
     # A profile that is named comes before the variable with a free port.
     usual, free = DEFAULT_REDIRECT_URI, desk.environment["BANNO_CREDS_REDIRECT_URI"]
@@ -187,7 +190,7 @@ def test_the_profile_signs_in_as_it_says(desk: Desk) -> None:
 def test_the_pasted_address_signs_in(desk: Desk) -> None:
     (command,) = [block for block in _blocks(LOGIN, "text") if "--manual" in block]
     options = shlex.split(command.replace(" ID ", f" {WEB_CLIENT} "))[1:]
-    environment = {**desk.environment, "HOME": str(desk.folder), "PATH": os.environ["PATH"]}
+    environment = {**os.environ, **desk.environment, "HOME": str(desk.folder)}
     with subprocess.Popen(
         [sys.executable, "-m", "banno_creds", *options, "--no-browser"],
         cwd=desk.folder,
@@ -244,11 +247,13 @@ def test_every_link_to_a_heading_leads_to_one(page: str) -> None:
 KEYGEN, JWKS, PROFILES = _blocks(CHOOSING, "sh")
 
 
+@needs_sh
 def test_the_key_pair_of_the_decision_is_made(tmp_path: Path) -> None:
     assert run_script(tmp_path, KEYGEN, {}).returncode == 0
     assert {"private.pem", "public.pem"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@needs_sh
 @needs_jq
 def test_the_jwk_set_has_the_key_that_signs(tmp_path: Path, rsa_key: PrivateKey) -> None:
     write_private(tmp_path / "private.pem", rsa_key.pem())
@@ -259,6 +264,7 @@ def test_the_jwk_set_has_the_key_that_signs(tmp_path: Path, rsa_key: PrivateKey)
     assert "d" not in key
 
 
+@needs_sh
 def test_the_profiles_of_the_decision_are_there(tmp_path: Path, rsa_key: PrivateKey) -> None:
     write_private(tmp_path / "private.pem", rsa_key.pem())
     done = run_script(tmp_path, PROFILES, {})

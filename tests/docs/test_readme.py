@@ -13,7 +13,7 @@ from banno_creds.cli.groups import COMMANDS
 from banno_creds.cli.main import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from banno_creds.sandbox import Client, Sandbox
 from tests.conftest import CLIENT_ID, write_private
-from tests.docs.scripts import VARYING, WEB_CLIENT, run_login, run_script
+from tests.docs.scripts import VARYING, WEB_CLIENT, needs_sh, run_login, run_script
 from tests.person import free_port
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def _at_the_issuer(env: Mapping[str, str]) -> dict[str, str]:
     return {"BANNO_CREDS_ISSUER": issuer, "BANNO_CREDS_REDIRECT_URI": env["BANNO_CREDS_REDIRECT_URI"]}
 
 
+@needs_sh
 @pytest.mark.parametrize("page", ["README.md", "docs/first-token.md"])
 def test_the_session_prints_what_the_page_shows(tmp_path: Path, page: str) -> None:
     """The blocks are one session. The sandbox stands where the bank's server stands."""
@@ -86,6 +87,7 @@ def test_the_session_prints_what_the_page_shows(tmp_path: Path, page: str) -> No
     assert env
 
 
+@needs_sh
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_scripts_run_under_sh_eu(tmp_path: Path, script: str, rsa_pem: Path) -> None:
     write_private(tmp_path / "private.pem", rsa_pem.read_bytes())

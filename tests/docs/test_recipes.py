@@ -17,6 +17,7 @@ import yaml
 from banno_creds.jose.decode import decode
 from banno_creds.sandbox import Client, Sandbox
 from tests.conftest import CLIENT_ID, write_private
+from tests.docs.scripts import needs_sh
 from tests.servers.loopback import LoopbackServer, Request, Says
 
 if TYPE_CHECKING:
@@ -92,12 +93,14 @@ def job(tmp_path: Path, rsa_key: PrivateKey) -> Iterator[_Job]:
         yield _Job(tmp_path, api, sandbox)
 
 
+@needs_sh
 def test_the_loop_in_a_shell_script(job: _Job) -> None:
     done = job.run(_blocks("sh")[0])
     assert (done.returncode, done.stderr, done.stdout) == (0, "", THINGS.decode() * 3)
     assert job.api.callers == [CLIENT_ID] * 3
 
 
+@needs_sh
 @pytest.mark.parametrize(
     ("env", "code", "said"),
     [
@@ -120,6 +123,7 @@ def _steps() -> list[dict[str, Any]]:
     return steps
 
 
+@needs_sh
 def test_github_actions(job: _Job, rsa_key: PrivateKey) -> None:
     values = {
         "${{ vars.BANNO_CLIENT_ID }}": CLIENT_ID,
@@ -143,6 +147,7 @@ def test_github_actions(job: _Job, rsa_key: PrivateKey) -> None:
     assert set(outputs) == {"access_token", "token_type", "expires_at"}
 
 
+@needs_sh
 def test_gitlab_ci(job: _Job, rsa_key: PrivateKey) -> None:
     found = yaml.safe_load(_blocks("yaml")[1])["call-the-api"]
     key = job.run("base64 -w0 < private.pem").stdout
@@ -153,6 +158,7 @@ def test_gitlab_ci(job: _Job, rsa_key: PrivateKey) -> None:
     assert (job.folder / "things.json").read_bytes() == THINGS
 
 
+@needs_sh
 def test_jenkins(job: _Job) -> None:
     [text] = _blocks("groovy")
     [script] = re.findall(r"sh '''\n(.*?)'''", text, re.DOTALL)
@@ -171,6 +177,7 @@ def test_jenkins(job: _Job) -> None:
     assert job.api.callers == [CLIENT_ID]
 
 
+@needs_sh
 def test_cron(job: _Job) -> None:
     config = job.home / ".config" / "banno-creds" / "config.toml"
     config.parent.mkdir(parents=True)
@@ -190,6 +197,7 @@ def test_cron(job: _Job) -> None:
     assert stat.S_IMODE((job.folder / "things.json").stat().st_mode) == 0o600
 
 
+@needs_sh
 def test_cron_goes_on_with_the_next_institution(job: _Job) -> None:
     config = job.home / ".config" / "banno-creds" / "config.toml"
     config.parent.mkdir(parents=True)
@@ -208,6 +216,7 @@ def test_cron_goes_on_with_the_next_institution(job: _Job) -> None:
     assert (job.folder / "granite.json").read_bytes() == THINGS
 
 
+@needs_sh
 def test_the_dockerfiles_last_lines_give_a_program_its_token(job: _Job) -> None:
     [text] = _blocks("dockerfile")
     words = {

@@ -103,11 +103,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.interop)
             item.add_marker(pytest.mark.once)
+            item.add_marker(pytest.mark.posix("the providers are programs of Linux"))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    # Before any fixture: without its program there is nothing they could start.
+    # After pytest's own marks, and before any fixture: without its program there is nothing they could start.
     decision = decide(missing_here(item.path), required=os.environ.get(REQUIRE_INTEROP) == "1")
     if decision.action == "skip":
         pytest.skip(decision.reason)

@@ -537,8 +537,7 @@ def test_refresh_token_rests_in_a_file_of_its_owners_alone_where_there_is_no_key
     file = tool.folder / "state" / name
     assert str(file) in result.stderr
     assert "in the keyring" not in result.stderr
-    if sys.platform != "win32":
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 # --- secrets ---

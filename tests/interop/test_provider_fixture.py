@@ -7,7 +7,6 @@ import json
 import secrets
 import shutil
 import stat
-import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -536,7 +535,6 @@ def test_strict_server_says_so(strict_provider: Provider, http: httpx.Client) ->
     assert set(metadata["token_endpoint_auth_methods_supported"]) == {"private_key_jwt", "client_secret_post"}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX file modes")
 def test_private_keys_are_for_their_owner_alone(provider: Provider) -> None:
     modes = {stat.S_IMODE(r.private_key_path.stat().st_mode) for r in provider.registrations.values()}
 
