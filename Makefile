@@ -90,6 +90,16 @@ $(VENV)/.for-lowest: $(BIN)/python pyproject.toml constraints.txt
 	@PIP_CONSTRAINT=$(VENV)/lowest.txt $(BIN)/pip install --editable '.[sandbox,keyring,dev]' | $(ONE_LINE_EACH)
 	@touch $@
 
+# Windows' Python under Wine, on this Linux: tests/windows/wine/set-up.sh says what it makes and needs.
+WINE ?= .wine
+.PHONY: wine wine-smoke
+wine: wine-smoke ## the smoke list and the whole suite on Windows' Python under Wine: a good half hour
+	python3 tests/windows/wine/suite.py $(WINE) $(WINE_FILES)
+
+wine-smoke: ## the smoke list alone, each command once: 2 minutes, and one more at first
+	PYTHON=$(PYTHON) tests/windows/wine/set-up.sh $(WINE)
+	$(WINE)/python -m pytest -q -p no:cacheprovider tests/windows/test_smoke.py </dev/null
+
 picture: $(VENV)/.for-demo ## draw docs/demo.svg anew
 	$(BIN)/python docs/picture.py
 
