@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -231,6 +232,17 @@ def write_private(path: Path, content: bytes) -> Path:
     path.touch(mode=0o600)
     path.write_bytes(content)
     return path
+
+
+def has_mode(path: str | Path, mode: int) -> bool:
+    """Return whether a file or folder has a mode; on Windows, where there are no modes, whether it is there."""
+    found = os.stat(path)  # noqa: PTH116 - a name will do
+    return sys.platform == "win32" or stat.S_IMODE(found.st_mode) == mode
+
+
+def at_home(folder: Path) -> dict[str, str]:
+    """Return the variables by which a folder is the user's own, `~`, on every system."""
+    return dict.fromkeys(("HOME", "USERPROFILE"), str(folder))
 
 
 @pytest.fixture

@@ -137,6 +137,7 @@ def test_output_header_is_an_authorization_header(cli: Cli, ask: list[str]) -> N
     assert re.fullmatch(r"Authorization: Bearer eyJ[\w-]+\.[\w-]+\.[\w-]+\n", result.stdout)
 
 
+@pytest.mark.posix("a POSIX shell")
 def test_output_env_is_a_line_that_a_posix_shell_can_eval(ask: list[str]) -> None:
     command = shlex.join([sys.executable, "-m", "banno_creds", *ask, "-q", "-o", "env"])
     script = f'eval "$({command})"; env | grep -E "^BANNO_(ACCESS|TOKEN)" | sort'
@@ -147,6 +148,7 @@ def test_output_env_is_a_line_that_a_posix_shell_can_eval(ask: list[str]) -> Non
     assert names, done.stdout
 
 
+@pytest.mark.posix("a POSIX shell")
 def test_output_env_quotes_what_a_shell_would_run(cli: Cli, rsa_pem: Path, server: ScriptedServer) -> None:
     hostile = "a$(touch${IFS}/tmp/x)`id`;'\"b"
     server.says(Says(body=json.dumps({"access_token": hostile, "token_type": "Bearer", "expires_in": 1}).encode()))
@@ -175,6 +177,7 @@ def test_output_env_quotes_what_a_shell_would_run(cli: Cli, rsa_pem: Path, serve
 # --- curl ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.posix("a POSIX shell")
 def test_the_curl_command_gets_a_token_and_has_no_secret_in_it(
     cli: Cli, ask: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +212,7 @@ def test_the_curl_command_is_shown_although_steps_are_not(cli: Cli, ask: list[st
     assert "--alg RS256" in result.stderr
 
 
+@pytest.mark.posix("a POSIX shell")
 def test_the_curl_command_does_not_ask_when_signing_fails(
     cli: Cli, ask: list[str], sandbox_log: list[str], rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +226,7 @@ def test_the_curl_command_does_not_ask_when_signing_fails(
     assert len(sandbox_log) == said
 
 
+@pytest.mark.posix("a POSIX shell")
 def test_the_curl_command_opens_the_key_and_passes_every_proxy_by(
     cli: Cli, ask: list[str], tmp_path: Path, rsa_key: PrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

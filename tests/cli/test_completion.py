@@ -104,6 +104,7 @@ COMPLETED = {
 completed = pytest.mark.parametrize(("typed", "line"), COMPLETED.values(), ids=COMPLETED)
 
 
+@pytest.mark.posix("shells of POSIX")
 @pytest.mark.parametrize(("typed", "offered"), TYPED.values(), ids=TYPED)
 def test_bash(home: Path, typed: str, offered: set[str]) -> None:
     words = typed.split()
@@ -142,21 +143,25 @@ def _candidates(home: Path, typed: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.posix("shells of POSIX")
 @pytest.mark.parametrize(("typed", "offered"), TYPED.values(), ids=TYPED)
 def test_fish(home: Path, typed: str, offered: set[str]) -> None:
     assert {line.split("\t")[0] for line in _candidates(home, typed)} == offered
 
 
+@pytest.mark.posix("shells of POSIX")
 @completed
 def test_fish_completes_the_whole_word(home: Path, typed: str, line: str) -> None:
     offered = _candidates(home, f"banno-creds {typed}")
     assert [candidate.split("\t")[0] for candidate in offered] == [line.split()[-1]]
 
 
+@pytest.mark.posix("shells of POSIX")
 def test_fish_completes_a_file_of_the_home(home: Path) -> None:
     assert _candidates(home, "banno-creds token --private-key ~/pri") == ["~/private.pem"]
 
 
+@pytest.mark.posix("shells of POSIX")
 def test_fish_shows_a_description_with_its_commas(home: Path) -> None:
     assert "," in COMMANDS["token"]
     assert _candidates(home, "banno-creds tok") == [f"token\t{COMMANDS['token']}"]
@@ -181,11 +186,13 @@ def _in_bash(home: Path, typed: str) -> str:
     return _press_tab(home, [_shell("bash"), "--noprofile", "-i"], typed)
 
 
+@pytest.mark.posix("shells of POSIX")
 @completed
 def test_bash_at_a_terminal(home: Path, typed: str, line: str) -> None:
     assert _in_bash(home, typed) == line
 
 
+@pytest.mark.posix("shells of POSIX")
 def test_bash_takes_a_value_of_nothing_for_complete(home: Path) -> None:
     assert _in_bash(home, "token --config=a=b:c.toml --profile= ") == "token --config=a=b:c.toml --profile="
 
@@ -195,6 +202,7 @@ def _zshrc(home: Path, *before: str) -> None:
     (home / ".zshrc").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.posix("shells of POSIX")
 @completed
 def test_zsh_at_a_terminal(home: Path, typed: str, line: str) -> None:
     """With a start-up file in which nothing has loaded zsh's completion."""
@@ -202,12 +210,14 @@ def test_zsh_at_a_terminal(home: Path, typed: str, line: str) -> None:
     assert _press_tab(home, [_shell("zsh"), "-i"], typed) == line
 
 
+@pytest.mark.posix("shells of POSIX")
 def test_zsh_completes_a_file_with_an_equals_sign(home: Path) -> None:
     _zshrc(home)
     typed = "token --private-key=a="
     assert _press_tab(home, [_shell("zsh"), "-i"], typed) == "token --private-key=a=b:c.toml"
 
 
+@pytest.mark.posix("shells of POSIX")
 def test_zsh_that_has_loaded_its_completion(home: Path) -> None:
     _zshrc(home, "autoload -U compinit && compinit -u", "compinit() { echo again }")
     assert _press_tab(home, [_shell("zsh"), "-i"], "token --output=en") == "token --output=env"

@@ -101,11 +101,13 @@ def _at_a_terminal(columns: int, *arguments: str, **looks: str) -> str:
     return shown.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize("looks", [{}, {"NO_COLOR": "1"}], ids=["colour allowed", "NO_COLOR"])
 def test_at_a_terminal_of_80_columns_it_is_the_stored_text(looks: dict[str, str]) -> None:
     assert _at_a_terminal(80, "assertion.jti.missing", **looks) == AT_80_COLUMNS
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize(("columns", "most"), [(60, 60), (80, 80), (250, 100)])
 def test_at_a_terminal_lines_keep_to_its_width_and_commands_stay_whole(columns: int, most: int) -> None:
     shown = _at_a_terminal(columns, "invalid_client")
@@ -115,6 +117,7 @@ def test_at_a_terminal_lines_keep_to_its_width_and_commands_stay_whole(columns: 
     assert " ".join(shown.split()).count(" ".join(EXPLANATIONS["invalid_client"].cause.split())) == 1
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize("columns", [60, 80])
 def test_code_is_not_broken_into_lines(columns: int) -> None:
     shown = _at_a_terminal(columns, "invalid_request") + _at_a_terminal(columns, "configuration.invalid")
@@ -129,6 +132,7 @@ def test_the_help_explains_the_argument_first(cli: Cli) -> None:
     assert shown.index("RULE|ERROR|TEXT An id") < shown.index("--output")
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_at_a_terminal_the_list_keeps_its_titles_in_their_column() -> None:
     shown = _at_a_terminal(80)
     assert max(map(len, shown.splitlines())) <= 80

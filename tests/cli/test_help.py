@@ -143,6 +143,7 @@ def test_a_variable_is_named_whole_where_it_fits(cli: Cli) -> None:
         assert f"env var: BANNO_CREDS_{name}]" in shown
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_the_width_is_the_terminals() -> None:
     seen = at_terminal("-m", "banno_creds", "token", "-h", stdout=True, columns=40)
     assert (seen.code, max(map(len, seen.lines))) == (0, 40)

@@ -66,6 +66,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[pexpect.spawn[str]]:
     child.close(force=True)
 
 
+@pytest.mark.posix("jobs of a shell")
 @pytest.mark.once
 @pytest.mark.parametrize("resumed", [["fg"], ["bg", "fg"]], ids=" ".join)
 def test_passphrase_is_not_echoed_after_a_stop(
@@ -87,6 +88,7 @@ def test_passphrase_is_not_echoed_after_a_stop(
     assert shell.expect([r"[ ;]echo[ ;]", r"[ ;]-echo[ ;]"]) == 0
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"])
 def test_terminal_gets_its_echo_back_whatever_ends_the_program(command: list[str], name: str) -> None:
     number = signal.Signals[name]

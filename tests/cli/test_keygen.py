@@ -10,7 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import jwt
 import pexpect
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from banno_creds.jose import keys
-from tests.conftest import CLIENT_ID, write_private
+from tests.conftest import CLIENT_ID, at_home, has_mode, write_private
 from tests.key_files import ENCRYPTED, FORMS, NO_PASSPHRASE, PASSPHRASE, damaged_rsa, pem_of
 from tests.openssl import openssl
 
@@ -42,6 +43,8 @@ public key, choose the associated user, save, and copy the client ID it shows. T
 For an application that people sign in to, see: banno-creds login --help
 """
 PROGRAM = [sys.executable, "-m", "banno_creds", "keygen"]
+# In a folder that is there, where nobody can put a file.
+UNWRITABLE = "no?file.pem" if sys.platform == "win32" else "/proc/public.pem"
 
 
 @pytest.fixture(autouse=True)
@@ -61,13 +64,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def mode_of(name: str) -> int:
-    return stat.S_IMODE(Path(name).stat().st_mode)
-
-
 def fingerprint(public: bytes) -> str:
-    digest = openssl("dgst", "-sha256", "-binary", stdin=openssl("pkey", "-pubin", "-outform", "DER", stdin=public))
-    return f"SHA256:{b64encode(digest).decode().rstrip('=')}"
+    der = b64decode(b"".join(public.splitlines()[1:-1]))
+    return f"SHA256:{b64encode(sha256(der).digest()).decode().rstrip('=')}"
+
+
+def public_of(private: bytes, passphrase: bytes | None = None) -> bytes:
+    """Return the public half of a private key's PEM, as the library has it; OpenSSL's view has its own tests."""
+    key = serialization.load_pem_private_key(private, passphrase)
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def error(message: str, hint: str) -> str:
@@ -95,7 +100,9 @@ class TestNewKey:
             f"thumbprint   {thumbprint}\n"
         )
         assert result.stderr == NEXT.format(public="public.pem", private="private.pem")
-        assert (result.code, mode_of("private.pem"), mode_of("public.pem")) == (0, 0o600, 0o644)
+        assert (result.code, names(here)) == (0, ["private.pem", "public.pem"])
+        assert has_mode("private.pem", 0o600)
+        assert has_mode("public.pem", 0o644)
         assert no_secret(result)
 
     @pytest.mark.parametrize(
@@ -165,11 +172,14 @@ class TestNewKey:
         decoded = jwt.decode(signed.stdout.strip(), Path("public.pem").read_bytes(), [alg], options=options)  # type: ignore[arg-type]
         assert decoded["iss"] == CLIENT_ID
 
+    @pytest.mark.posix("modes")
     @pytest.mark.parametrize(("umask", "public"), [(0o000, 0o644), (0o022, 0o644), (0o077, 0o600)])
     def test_modes_do_not_depend_on_the_umask(self, umask: int, public: int) -> None:
         subprocess.run([*PROGRAM, "--type", "ec"], umask=umask, check=True, capture_output=True)
-        assert (mode_of("private.pem"), mode_of("public.pem")) == (0o600, public)
+        assert has_mode("private.pem", 0o600)
+        assert has_mode("public.pem", public)
 
+    @pytest.mark.posix("modes")
     def test_the_private_key_has_its_mode_from_its_first_byte(
         self, cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -221,15 +231,14 @@ class TestNewKey:
         assert f"type         {description}\n" in result.stdout
 
     def test_paths_from_a_variable_may_start_with_a_tilde(self, cli: Cli, here: Path) -> None:
-        variables = {
-            "HOME": str(here),
+        variables = at_home(here) | {
             "BANNO_CREDS_KEYGEN_PRIVATE_KEY": "~/a.pem",
             "BANNO_CREDS_KEYGEN_PUBLIC_KEY": "~/b.pem",
         }
         result = cli("keygen", "--type", "ec", env=variables)
         assert result.code == 0
         assert sorted(listing(here)) == ["a.pem", "b.pem"]
-        assert f"private key  {here}/a.pem\n" in result.stdout
+        assert f"private key  {here / 'a.pem'}\n" in result.stdout
 
 
 class TestPassphrase:
@@ -247,10 +256,9 @@ class TestPassphrase:
         assert result.code == 0
         private = Path("private.pem").read_bytes()
         assert private.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
-        public = openssl("pkey", "-in", "private.pem", "-passin", "pass:correct horse", "-pubout")
-        assert public == Path("public.pem").read_bytes()
-        wrong = ["openssl", "pkey", "-in", "private.pem", "-noout", "-passin", "pass:correct"]
-        assert subprocess.run(wrong, capture_output=True, check=False).returncode != 0
+        assert public_of(private, b"correct horse") == Path("public.pem").read_bytes()
+        with pytest.raises(ValueError, match="password"):
+            public_of(private, b"correct")
         assert "correct horse" not in result.stdout + result.stderr
         assert ("--passphrase-file" in result.stderr) is not from_stdin
 
@@ -293,6 +301,7 @@ class TestPassphrase:
             "give --passphrase-file FILE, - for standard input",
         )
 
+    @pytest.mark.posix("a shell closes it")
     def test_standard_input_may_be_closed(self, here: Path) -> None:
         done = subprocess.run(
             ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "--encrypt"], capture_output=True, text=True, check=False
@@ -303,6 +312,7 @@ class TestPassphrase:
 
 # pexpect forks, and pytest-xdist has threads: from Python 3.12 on that is a warning.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.posix("a pseudo-terminal")
 class TestPrompt:
     @pytest.fixture
     def terminal(self) -> Iterator[pexpect.spawn[str]]:
@@ -329,7 +339,7 @@ class TestPrompt:
         assert terminal.exitstatus == 0
         assert "horse" not in between + after
         assert "type         EC P-256" in after
-        assert mode_of("private.pem") == 0o600
+        assert has_mode("private.pem", 0o600)
         public = openssl("pkey", "-in", "private.pem", "-passin", "pass:correct horse", "-pubout")
         assert public == Path("public.pem").read_bytes()
 
@@ -402,8 +412,8 @@ class TestPublicFrom:
         )
         assert (result.code, result.stderr) == (0, NEXT.format(public="public.pem", private="bank.key"))
         assert sorted(listing(here)) == ["bank.key", "public.pem"]
-        assert Path("public.pem").read_bytes() == openssl("pkey", "-pubout", stdin=key.pem())
-        assert mode_of("public.pem") == 0o644
+        assert Path("public.pem").read_bytes() == public_of(key.pem())
+        assert has_mode("public.pem", 0o644)
 
     @pytest.mark.parametrize("from_stdin", [False, True])
     def test_the_public_half_can_be_printed_alone(
@@ -411,7 +421,7 @@ class TestPublicFrom:
     ) -> None:
         source = "-" if from_stdin else str(rsa_pem)
         result = cli("keygen", "--public-from", source, "--public-key", "-", stdin=rsa_key.pem())
-        public = openssl("pkey", "-pubout", stdin=rsa_key.pem()).decode()
+        public = public_of(rsa_key.pem()).decode()
         assert (result.code, result.stdout, result.stderr, listing(here)) == (0, public, "", {})
 
     def test_standard_output_is_not_both_pem_and_json(self, cli: Cli, here: Path, rsa_pem: Path) -> None:
@@ -435,7 +445,7 @@ class TestPublicFrom:
 
     def test_from_a_tilde(self, cli: Cli, here: Path, ec_key: keys.PrivateKey) -> None:
         write_private(here / "bank.pem", ec_key.pem())
-        assert cli("keygen", "--public-from", "~/bank.pem", env={"HOME": str(here)}).code == 0
+        assert cli("keygen", "--public-from", "~/bank.pem", env=at_home(here)).code == 0
 
     @pytest.mark.parametrize(
         ("stdin", "message", "hint"),
@@ -468,12 +478,14 @@ class TestPublicFrom:
             "look at it with: openssl pkey -in FILE -noout -check, or take it from a backup",
         )
 
+    @pytest.mark.posix("modes")
     def test_a_key_that_others_can_read_is_a_warning(self, cli: Cli, here: Path, ec_key: keys.PrivateKey) -> None:
         write_private(here / "bank.pem", ec_key.pem()).chmod(0o644)
         result = cli("keygen", "-q", "--public-from", "bank.pem")
         assert result.code == 0
         assert result.stderr == "!   Others can read bank.pem (mode 0644)\n    chmod 600 bank.pem\n"
 
+    @pytest.mark.posix("modes")
     def test_a_key_that_others_can_write_is_an_error_with_an_override(
         self, cli: Cli, here: Path, ec_key: keys.PrivateKey
     ) -> None:
@@ -494,7 +506,7 @@ class TestPublicFrom:
         self, cli: Cli, here: Path, ec_key: keys.PrivateKey, place: str, force: list[str]
     ) -> None:
         write_private(here / "bank.pem", ec_key.pem())
-        result = cli("keygen", "--public-from", "bank.pem", "--public-key", place, *force, env={"HOME": str(here)})
+        result = cli("keygen", "--public-from", "bank.pem", "--public-key", place, *force, env=at_home(here))
         assert (result.code, result.stdout, listing(here)) == (2, "", {"bank.pem": ec_key.pem()})
         assert result.stderr == error(
             "The public key cannot go into the file of the private one", "choose another --public-key"
@@ -551,19 +563,29 @@ class TestPlaces:
         kept = [f"{name.removesuffix('.pem')}-sha256-{sha256(b'mine').hexdigest()[:16]}.pem" for name in there]
         assert sorted(listing(here)) == sorted(["private.pem", "public.pem", *kept])
         assert [listing(here)[name] for name in kept] == [b"mine"] * len(there)
-        assert {mode_of(name) for name in [*kept, "private.pem"] if name.startswith("private")} == {0o600}
+        assert all(has_mode(name, 0o600) for name in [*kept, "private.pem"] if name.startswith("private"))
 
     def test_no_wrong_half_can_remain(self, cli: Cli) -> None:
         for _ in range(3):
             cli("keygen", "--type", "ec", "--force")
-            assert openssl("pkey", "-in", "private.pem", "-pubout") == Path("public.pem").read_bytes()
+            assert public_of(Path("private.pem").read_bytes()) == Path("public.pem").read_bytes()
 
+    @pytest.mark.parametrize("option", ["--private-key", "--public-key"])
+    @pytest.mark.parametrize("force", [[], ["--force"]])
+    def test_a_folder_is_never_replaced(self, cli: Cli, here: Path, option: str, force: list[str]) -> None:
+        folder = here / "folder"
+        folder.mkdir()
+        result = cli("keygen", "--type", "ec", option, folder, *force)
+        assert (result.code, result.stdout, names(here)) == (2, "", ["folder"])
+        assert result.stderr == error(f"{folder} is a directory, and no file can be put there", "choose another path")
+        assert folder.is_dir()
+
+    @pytest.mark.posix("links, pipes and devices with paths")
     @pytest.mark.parametrize("option", ["--private-key", "--public-key"])
     @pytest.mark.parametrize("force", [[], ["--force"]])
     @pytest.mark.parametrize(
         ("place", "message"),
         [
-            ("folder", "{} is a directory, and no file can be put there"),
             ("link.pem", "{} is a symbolic link, and no file can be put there"),
             ("link-to-folder", "{} is a symbolic link, and no file can be put there"),
             ("dangling", "{} is a symbolic link, and no file can be put there"),
@@ -576,7 +598,6 @@ class TestPlaces:
         self, cli: Cli, here: Path, tmp_path: Path, option: str, force: list[str], place: str, message: str
     ) -> None:
         (tmp_path / "target").write_bytes(b"mine")
-        (here / "folder").mkdir()
         (here / "link.pem").symlink_to(tmp_path / "target")
         (here / "link-to-folder").symlink_to(tmp_path)
         (here / "dangling").symlink_to(tmp_path / "nowhere")
@@ -610,13 +631,22 @@ class TestPlaces:
         assert (result.code, result.stdout, listing(here)) == (2, "", {})
         assert result.stderr == error("--private-key is written to a file, and - is none", "give a file's path")
 
-    @pytest.mark.parametrize("place", ["private.pem", "./private.pem", "../here/private.pem", "loop/private.pem"])
+    @pytest.mark.parametrize(
+        "place",
+        [
+            *("private.pem", "./private.pem", "../here/private.pem"),
+            pytest.param("loop/private.pem", marks=pytest.mark.posix("a symbolic link")),
+        ],
+    )
     def test_both_keys_never_go_into_one_file(self, cli: Cli, here: Path, place: str) -> None:
-        (here / "loop").symlink_to(here)
+        if place.startswith("loop"):
+            (here / "loop").symlink_to(here)
+        before = names(here)
         result = cli("keygen", "--public-key", place, "--force")
-        assert (result.code, result.stdout, names(here)) == (2, "", ["loop"])
+        assert (result.code, result.stdout, names(here)) == (2, "", before)
         assert result.stderr == error("Both keys cannot go into one file", "choose another --public-key")
 
+    @pytest.mark.posix("a symbolic link")
     def test_a_link_to_itself_is_no_bug(self, cli: Cli, here: Path) -> None:
         (here / "loop").symlink_to("loop")
         result = cli("keygen", "--public-key", "loop/public.pem")
@@ -651,7 +681,8 @@ class TestReplaced:
         kept = [f"{name}-{old.public.thumbprint()}.pem" for name in ("private", "public")]
         assert (result.code, json.loads(result.stdout)["kept"]) == (0, kept)
         assert [listing(here)[name] for name in kept] == list(before.values())
-        assert (mode_of(kept[0]), len(listing(here))) == (0o600, 4)
+        assert has_mode(kept[0], 0o600)
+        assert len(listing(here)) == 4
         assert result.stderr == (
             f"!   The bank may have the old key ({old.public.fingerprint()}), which is kept in {kept[0]}\n"
             f"    until it has the new one, sign with: --private-key {kept[0]}\n"
@@ -710,6 +741,7 @@ class TestReplaced:
         assert (result.code, listing(here)) == (2, {"private.pem": b"another's, made meanwhile"})
         assert "appeared or changed while the key was being made, nothing was written" in result.stderr
 
+    @pytest.mark.posix("a pseudo-terminal")
     @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
     @pytest.mark.parametrize(("answer", "options", "code"), [("n", [], 2), ("y", [], 0), (None, ["--yes"], 0)])
     def test_it_asks_at_a_terminal(self, here: Path, answer: str | None, options: list[str], code: int) -> None:
@@ -733,14 +765,15 @@ class TestBothOrNeither:
     @pytest.mark.parametrize("force", [False, True])
     def test_a_file_system_that_takes_no_files(self, cli: Cli, here: Path, force: bool) -> None:
         before = self.existing(here) if force else {}
-        result = cli("keygen", "--public-key", "/proc/public.pem", *["--force"] * force)
+        result = cli("keygen", "--public-key", UNWRITABLE, *["--force"] * force)
         assert (result.code, result.stdout, listing(here)) == (2, "", before)
         assert re.fullmatch(
-            r"✗   Cannot write /proc/public\.pem: .+; nothing was changed\n"
+            rf"✗   Cannot write {re.escape(UNWRITABLE)}: .+; nothing was changed\n"
             r"    Next: check that you may write in that folder and that the disk is not full\n",
             result.stderr,
         )
 
+    @pytest.mark.posix("a limit of a file's size")
     @pytest.mark.parametrize("force", [False, True])
     @pytest.mark.parametrize("most", [0, 100, 200])
     def test_a_file_that_may_not_grow(self, cli: Cli, here: Path, force: bool, most: int) -> None:
@@ -760,6 +793,7 @@ class TestBothOrNeither:
             result.stderr,
         )
 
+    @pytest.mark.posix("/dev/full")
     def test_a_result_that_cannot_be_told_is_said(self, here: Path) -> None:
         with Path("/dev/full").open("wb") as full:
             done = subprocess.run(PROGRAM, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -809,6 +843,7 @@ main()
             out, err = child.communicate(b"\n", timeout=60)
         return child.returncode, out.decode(), err.decode()
 
+    @pytest.mark.posix("signals to another process")
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     @pytest.mark.parametrize("force", [False, True])
     @pytest.mark.parametrize(
@@ -823,6 +858,7 @@ main()
         said = self.interrupted(number, at, call, *["--force"] * force)
         assert (said, listing(here)) == ((code, "", ""), before)
 
+    @pytest.mark.posix("signals to another process")
     @pytest.mark.parametrize("force", [False, True])
     def test_a_closed_terminal_ends_it_with_both_files_whole(self, here: Path, force: bool) -> None:
         before = self.existing(here) if force else {}
@@ -833,4 +869,4 @@ main()
         assert sorted(before.values()) == sorted(
             content for name, content in listing(here).items() if "-sha256-" in name
         )
-        assert openssl("pkey", "-in", "private.pem", "-pubout") == Path("public.pem").read_bytes()
+        assert public_of(Path("private.pem").read_bytes()) == Path("public.pem").read_bytes()

@@ -679,6 +679,7 @@ def faulty(arguments: list[str]) -> list[str]:
     return [argument.replace("assertion.jwt", "faulty.jwt") for argument in arguments]
 
 
+@pytest.mark.posix("streams of a shell")
 @pytest.mark.parametrize("output", ["text", "json"])
 @pytest.mark.parametrize("arguments", [ARGUMENTS, faulty(ARGUMENTS)], ids=["correct", "faulty"])
 @pytest.mark.parametrize(
@@ -717,10 +718,20 @@ def test_reader_that_has_gone_is_no_failure_worth_words(place: Path, arguments: 
 
 
 def test_reader_of_the_first_line_has_it(place: Path) -> None:
-    done = shell('"$@" | head -n 1', *ARGUMENTS, folder=place)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f'✓   client ID       "{CLIENT_ID}"\n', "")
+    with subprocess.Popen(
+        [sys.executable, *program(*ARGUMENTS, folder=place)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().decode() == f'✓   client ID       "{CLIENT_ID}"\n'
+        running.stdout.close()
+        assert running.stderr.read() == b""
 
 
+@pytest.mark.posix("streams of a shell")
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
 def test_error_that_nobody_can_read_costs_neither_result_nor_exit_code(place: Path, redirection: str) -> None:
     whole = shell('"$@"', *faulty(ARGUMENTS), folder=place)
@@ -729,6 +740,7 @@ def test_error_that_nobody_can_read_costs_neither_result_nor_exit_code(place: Pa
     assert whole.stdout
 
 
+@pytest.mark.posix("streams of a shell")
 def test_standard_input_that_is_closed_is_exit_code_2(place: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$@" <&-', "sh", sys.executable, *program("lint-assertion", folder=place)],
@@ -772,6 +784,7 @@ def gallery(place: Path, rsa_key: keys.PrivateKey) -> Path:
     return place
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize("name", SEEN)
 def test_what_is_seen_at_a_terminal_of_80_columns(gallery: Path, name: str) -> None:
     arguments = program(*SEEN[name], folder=gallery)

@@ -11,7 +11,7 @@ from tests.terminal import at_terminal
 if TYPE_CHECKING:
     from tests.servers.issuer import Issuer
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.posix("a pseudo-terminal")]
 
 COLUMNS = 40
 NO_COLOUR = {"NO_COLOR": "1"}

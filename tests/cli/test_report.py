@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from rich.cells import cell_len
@@ -25,6 +25,8 @@ from tests.jwts import NOW, jwt
 from tests.terminal import _SGR, ROOT, at_terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Cli
 
 
@@ -94,6 +96,7 @@ def show_each(env: dict[str, str]) -> dict[str, str]:
     return dict(zip(pieces[1::2], pieces[::2], strict=False))
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_hostile_text_on_a_terminal_neither_moves_nor_colours() -> None:
     coloured, plain = show_each({}), show_each({"NO_COLOR": "1"})
     assert set(plain) == set(coloured) == {"harmless", *HOSTILE} - {"one long word", "a megabyte"}
@@ -173,6 +176,7 @@ def test_printable_folds_shortens_and_leaves_jwts_out(text: object, most: int, s
 DECODE = ("-m", "banno_creds", "decode", "--check-expiry", LONG)
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_no_line_is_longer_than_the_terminal_is_wide() -> None:
     for columns in (80, 60, 132):
         seen = at_terminal(*DECODE, columns=columns)
@@ -180,6 +184,7 @@ def test_no_line_is_longer_than_the_terminal_is_wide() -> None:
         assert max(map(cell_len, seen.lines)) <= columns
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_lines_of_wide_characters_are_no_longer_either() -> None:
     program = "import sys; from tests.cli.hostile import *; show_everything(HOSTILE['wide'])"
     verbatim = 1
@@ -187,6 +192,7 @@ def test_lines_of_wide_characters_are_no_longer_either() -> None:
     assert sum(cell_len(line) > 80 for line in lines) == verbatim
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_wrapped_lines_keep_their_indentation() -> None:
     seen = at_terminal(*DECODE)
     top = re.compile(r"( \d  |✗   )\S")
@@ -197,6 +203,7 @@ def test_wrapped_lines_keep_their_indentation() -> None:
     assert seen.lines[start + 1].startswith(" " * 8)
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_wrapping_loses_nothing() -> None:
     seen = at_terminal(*DECODE)
     piped = subprocess.run(
@@ -205,6 +212,7 @@ def test_wrapping_loses_nothing() -> None:
     assert "".join("".join(seen.lines).split()) == "".join(piped.stderr.split())
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_warnings_and_hints_are_wrapped_with_their_indentation() -> None:
     program = (
         "import sys; from tests.cli.hostile import *\n"
@@ -218,12 +226,14 @@ def test_warnings_and_hints_are_wrapped_with_their_indentation() -> None:
     assert max(map(cell_len, lines)) <= 80
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_line_that_just_fits_is_not_wrapped() -> None:
     program = "import sys; from tests.cli.hostile import *; Report().note('x', 'y' * int(sys.argv[1]))"
     assert at_terminal("-c", program, "76").lines == ["x", "    " + "y" * 76, ""]
     assert at_terminal("-c", program, "77").lines == ["x", "    " + "y" * 76, "    y", ""]
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_the_first_row_of_a_long_line_uses_the_whole_width() -> None:
     words = "'a' * 35 + ' ' + 'b' * int(sys.argv[1]) + ' ccc'"
     program = f"import sys; from tests.cli.hostile import *; Report().error(BannoCredsError({words}))"
@@ -232,12 +242,14 @@ def test_the_first_row_of_a_long_line_uses_the_whole_width() -> None:
     assert at_terminal("-c", program, "41").lines == [first, f"    {'b' * 41} ccc", ""]
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_what_follows_the_first_row_is_no_longer_than_the_terminal_is_wide() -> None:
     program = "import sys; from tests.cli.hostile import *; Report().error(BannoCredsError('x ' + 'y' * 200))"
     rows = ["✗   x", "    " + "y" * 76, "    " + "y" * 76, "    " + "y" * 48]
     assert at_terminal("-c", program).lines == [*rows, ""]
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_the_command_of_a_hint_has_a_line_of_its_own_that_is_never_wrapped() -> None:
     program = (
         "import sys; from tests.cli.hostile import *\n"
@@ -250,6 +262,7 @@ def test_the_command_of_a_hint_has_a_line_of_its_own_that_is_never_wrapped() -> 
     assert at_terminal("-c", program, stderr=False).stderr.splitlines()[2] == command
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_what_is_to_be_copied_is_never_wrapped() -> None:
     program = (
         "import sys; from tests.cli.hostile import *; Report().verbatim('curl ' + 'x ' * 100 + '\\\\\\n  --data y')"
@@ -266,6 +279,7 @@ def test_nothing_is_wrapped_in_a_pipe(process: Cli, env: dict[str, str]) -> None
     assert sum('"scope"' in line for line in lines) == 1
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize(
     ("env", "on_terminal", "in_pipe"),
     [
@@ -288,6 +302,7 @@ def test_colours_are_as_the_environment_says(env: dict[str, str], *, on_terminal
     assert (piped.code, "\x1b" in piped.stderr, piped.screen) == (6, in_pipe, "")
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}], ids=str)
 def test_result_is_plain_even_on_a_terminal(process: Cli, env: dict[str, str]) -> None:
     token = jwt({"aud": "x" * 200, "exp": NOW})
@@ -296,6 +311,7 @@ def test_result_is_plain_even_on_a_terminal(process: Cli, env: dict[str, str]) -
     assert at_terminal("-m", "banno_creds", "decode", token, env=env).stdout == plain
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_terminal_narrower_than_can_be_served_is_served_all_the_same() -> None:
     seen = at_terminal(*DECODE, columns=10)
     assert seen.code == 6
@@ -309,6 +325,14 @@ def test_encoding_without_our_signs_is_no_failure(process: Cli) -> None:
 
 
 # ── Streams that cannot be written to ───────────────────────────────────────────────────────────────────────────
+
+
+def decode(*args: str, **streams: Any) -> subprocess.Popen[bytes]:
+    """Start to decode a token."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "banno_creds", "decode", *args],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+    )
 
 
 def shell(command: str, token: str = LONG) -> subprocess.CompletedProcess[str]:
@@ -326,6 +350,7 @@ def shell(command: str, token: str = LONG) -> subprocess.CompletedProcess[str]:
 LARGE = jwt({"text": "x" * 90_000})
 
 
+@pytest.mark.posix("streams of a shell")
 @pytest.mark.parametrize("token", [LONG, LARGE], ids=["small", "larger than a buffer"])
 @pytest.mark.parametrize(
     ("redirection", "words"),
@@ -341,27 +366,34 @@ def test_result_that_cannot_be_written_is_an_error_in_words(redirection: str, wo
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
-def test_reader_that_has_enough_is_no_failure() -> None:
-    done = shell('"$@" decode -q "$TOKEN" | head -c1', LARGE)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "{", "")
-
-
-def test_reader_that_has_gone_is_no_failure_worth_words() -> None:
+@pytest.fixture
+def gone() -> Iterator[int]:
+    """The end of a pipe that nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "banno_creds", "decode", "-q", LONG],
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
+    yield writing
+    os.close(writing)
 
 
+def test_reader_that_has_enough_is_no_failure_worth_words() -> None:
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}  # without a buffer, Python overlooks that a part was written
+    with decode("-q", "-", stdin=subprocess.PIPE, env=buffered) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdin.write(LARGE.encode())
+        running.stdin.close()
+        assert running.stdout.read(1) == b"{"
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait(60)) == (b"", 141)
+
+
+def test_reader_that_has_gone_is_no_failure_worth_words(gone: int) -> None:
+    with decode("-q", LONG, stdout=gone) as running:
+        assert (running.communicate(timeout=60)[1], running.returncode) == (b"", 141)
+
+
+@pytest.mark.posix("streams of a shell")
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
 def test_steps_that_nobody_can_read_do_not_cost_the_result(redirection: str) -> None:
     expected = shell('"$@" decode "$TOKEN"')
@@ -369,24 +401,14 @@ def test_steps_that_nobody_can_read_do_not_cost_the_result(redirection: str) -> 
     assert (done.returncode, done.stdout, done.stderr) == (0, expected.stdout, "")
 
 
-def test_reader_of_the_steps_that_has_gone_does_not_cost_the_result() -> None:
-    expected = shell('"$@" decode "$TOKEN"')
-    reading, writing = os.pipe()
-    os.close(reading)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "banno_creds", "decode", LONG],
-            stdout=subprocess.PIPE,
-            stderr=writing,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(writing)
-    assert (done.returncode, done.stdout) == (0, expected.stdout)
+def test_reader_of_the_steps_that_has_gone_does_not_cost_the_result(gone: int) -> None:
+    with decode(LONG) as usual, decode(LONG, stderr=gone) as running:
+        expected, said = usual.communicate(timeout=60)
+        assert said
+        assert (running.communicate(timeout=60)[0], running.returncode) == (expected, 0)
 
 
+@pytest.mark.posix("streams of a shell")
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
 def test_error_that_nobody_can_read_keeps_its_exit_code(redirection: str) -> None:
     done = shell(f'"$@" decode a.b {redirection}')

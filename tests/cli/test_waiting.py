@@ -20,7 +20,6 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.conftest import Cli
     from tests.servers.issuer import Issuer
@@ -83,6 +82,7 @@ def _as_shown(seen: str) -> list[str]:
     return lines
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_a_slow_server_is_named_and_rubbed_out(ask: list[str], issuer: Issuer) -> None:
     issuer.gate.clear()
     with _at_terminal(*ask) as screen:
@@ -93,6 +93,7 @@ def test_a_slow_server_is_named_and_rubbed_out(ask: list[str], issuer: Issuer) -
     assert "\x1b" not in seen
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize("looks", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["no colour", "dumb"])
 def test_a_terminal_that_cannot_rub_out_gets_a_line(ask: list[str], issuer: Issuer, looks: dict[str, str]) -> None:
     issuer.gate.clear()
@@ -102,6 +103,7 @@ def test_a_terminal_that_cannot_rub_out_gets_a_line(ask: list[str], issuer: Issu
         assert screen.rest() == (0, "waiting for 127.0.0.1… 1 s\nopenid.1\n")
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_ctrl_c_ends_the_wait_and_its_line(ask: list[str], issuer: Issuer) -> None:
     issuer.gate.clear()
     with _at_terminal(*ask) as screen:
@@ -112,6 +114,7 @@ def test_ctrl_c_ends_the_wait_and_its_line(ask: list[str], issuer: Issuer) -> No
     assert (code, _as_shown(seen)) == (130, [""])
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_another_process_that_asks_is_named_and_exec_is_not_ended_by_our_timer(
     ask: list[str], issuer: Issuer
 ) -> None:
@@ -130,18 +133,27 @@ def test_another_process_that_asks_is_named_and_exec_is_not_ended_by_our_timer(
     assert len(issuer.forms) == 1
 
 
-@pytest.mark.parametrize("quiet", [["-q"], []], ids=["quiet", "no terminal"])
-def test_nobody_who_wants_silence_or_has_no_terminal_gets_it(
-    ask: list[str], issuer: Issuer, tmp_path: Path, quiet: list[str]
-) -> None:
+@pytest.fixture
+def slow(issuer: Issuer) -> Iterator[Issuer]:
+    """The issuer, which answers when somebody who waits would have been told."""
     issuer.gate.clear()
-    threading.Timer(1.3, issuer.gate.set).start()
-    if quiet:
-        with _at_terminal(*ask, *quiet) as screen:
-            assert screen.rest() == (0, "openid.1\n")
-    else:
-        done = subprocess.run([*PROGRAM, *ask], capture_output=True, timeout=30, check=True)
-        assert (done.stdout, done.stderr) == (b"openid.1\n", b"")
+    timer = threading.Timer(1.3, issuer.gate.set)
+    timer.start()
+    yield issuer
+    timer.join()
+
+
+@pytest.mark.posix("a pseudo-terminal")
+@pytest.mark.usefixtures("slow")
+def test_nobody_who_wants_silence_gets_it(ask: list[str]) -> None:
+    with _at_terminal(*ask, "-q") as screen:
+        assert screen.rest() == (0, "openid.1\n")
+
+
+@pytest.mark.usefixtures("slow")
+def test_nobody_without_a_terminal_gets_it(ask: list[str]) -> None:
+    done = subprocess.run([*PROGRAM, *ask], capture_output=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == (b"openid.1\n", b"")
 
 
 def test_every_command_that_asks_a_server_tells(
