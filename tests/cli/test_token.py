@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.servers.issuer import Issuer
 
-IS_ROOT = sys.platform != "win32" and os.geteuid() == 0
+IS_NOT_ROOT = sys.platform != "win32" and os.geteuid() != 0
 GO_ON = "    it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, --no-cache uses none\n"
 
 
@@ -554,7 +554,7 @@ def test_a_folder_of_another_user_is_a_warning(
     cli: Cli, ask: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.mkdir(0o700)
-    if IS_ROOT:
+    if not IS_NOT_ROOT:
         os.chown(folder, 54321, 54321)
     else:
         uid = os.geteuid()
@@ -590,7 +590,7 @@ def test_a_home_that_is_set_to_nothing_is_none(cli: Cli, ask: list[str], monkeyp
 
 
 @pytest.mark.posix("another user's folder")
-@pytest.mark.skipif(not IS_ROOT, reason="only root can be in another user's way so")
+@pytest.mark.skipif(IS_NOT_ROOT, reason="only root can be in another user's way so")
 def test_root_makes_no_cache_in_another_users_home(process: Cli, ask: list[str], tmp_path: Path) -> None:
     """As in a container of a job of GitHub Actions."""
     home = tmp_path / "home"
@@ -621,7 +621,7 @@ def test_a_relative_folder_in_a_folder_that_is_gone_is_a_warning(
 @pytest.mark.posix("a user who is in no list")
 def test_without_a_home_it_goes_on_with_a_warning(ask: list[str], issuer: Issuer) -> None:
     """HOME is not set, and the user is in no list of users."""
-    drop = "os.setgroups([]); os.setgid(54321); os.setuid(54321)" if IS_ROOT else ""
+    drop = "" if IS_NOT_ROOT else "os.setgroups([]); os.setgid(54321); os.setuid(54321)"
     lie = "" if drop else "os.path.expanduser = lambda path: path"
     # Once before, for another user may not be able to import anything.
     code = f"""
@@ -684,7 +684,7 @@ class _read_only:  # noqa: N801 - reads as a statement
         self._mounted = False
 
     def __enter__(self) -> None:
-        if not IS_ROOT:
+        if IS_NOT_ROOT:
             self._folder.chmod(0o500)
             return
         for options in (["--bind", str(self._folder)], ["-o", "remount,ro,bind"]):
@@ -701,7 +701,7 @@ class _read_only:  # noqa: N801 - reads as a statement
             pytest.skip("root may neither mount nor chattr here, and no mode stops root")
 
     def __exit__(self, *_: object) -> None:
-        if not IS_ROOT:
+        if IS_NOT_ROOT:
             self._folder.chmod(0o700)
         elif self._mounted:
             subprocess.run(["umount", str(self._folder)], capture_output=True, check=True)
@@ -732,7 +732,7 @@ def test_a_disk_that_is_full_is_a_warning_and_leaves_nothing_half_written(
 
 
 @pytest.mark.posix("a small disk")
-@pytest.mark.skipif(not IS_ROOT, reason="only root can mount a disk; the test above is anybody's")
+@pytest.mark.skipif(IS_NOT_ROOT, reason="only root can mount a disk; the test above is anybody's")
 def test_a_small_disk_that_is_full_is_a_warning(cli: Cli, ask: list[str], folder: Path) -> None:
     folder.mkdir(0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", str(folder)]
