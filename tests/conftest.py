@@ -181,7 +181,7 @@ def process() -> Cli:
             input=stdin,
             capture_output=True,
             env={name: value for name, value in os.environ.items() if not _is_foreign(name)} | dict(env or {}),
-            timeout=60,
+            timeout=100,
             check=False,
         )
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -257,14 +257,19 @@ def sent_out(program: str, folder: Path, **errand: object) -> Iterator[Errand]:
         plan.touch(mode=0o600)
         plan.write_text(json.dumps({**errand, "report_to": listener.getsockname()[1]}))
         # In the background, as browsers are: who opened it goes on at once.
-        command = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", program, str(plan)]
+        start = plan.with_suffix(".py")
+        start.write_text(
+            f"import runpy, sys\nsys.path.insert(0, {str(ROOT)!r})\nrunpy.run_module({program!r}, None, '__main__')",
+            "utf-8",
+        )
+        command = [sys.executable, str(start), str(plan)]
         variable = f"{shlex.join(command)} %s &"
         yield Errand(variable, listener)
 
 
 def browser_main(drive: Callable[[dict[str, Any], str], dict[str, Any]]) -> None:
-    """Run an errand: `python -m program plan.json URL`."""
-    plan = json.loads(Path(sys.argv[1]).read_text())
+    """Run an errand: the arguments are its plan and the address."""
+    plan = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     try:
         report = drive(plan, sys.argv[2])
     except Exception as error:  # noqa: BLE001 - the test tells it; nobody reads what a browser prints

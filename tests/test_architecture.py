@@ -92,10 +92,12 @@ def _circle(graph: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
+@pytest.mark.once
 def test_every_module_has_a_layer() -> None:
     assert {module.partition(".")[0] for module in MODULES} - {""} == {name for layer in LAYERS for name in layer}
 
 
+@pytest.mark.once
 def test_no_module_imports_upward() -> None:
     # The package itself offers the public names, and is not a part of any layer.
     upward = {
@@ -107,6 +109,7 @@ def test_no_module_imports_upward() -> None:
     assert upward == UPWARD
 
 
+@pytest.mark.once
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {
         module: {other for other in others if f"{module} -> {other}" not in UPWARD}
@@ -115,6 +118,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert _circle({module: others for module, others in graph.items() if module}) == []
 
 
+@pytest.mark.once
 def test_no_wings_import_each_other_in_a_circle() -> None:
     wings: dict[str, set[str]] = {}
     for module, others in IMPORTS.items():
@@ -126,6 +130,7 @@ def test_no_wings_import_each_other_in_a_circle() -> None:
     assert _circle(wings) == []
 
 
+@pytest.mark.once
 def test_the_domain_knows_neither_click_nor_rich() -> None:
     domain = [name for name in MODULES if not name.startswith(("cli", "sandbox", "__main__"))]
     tops = {name: {imported.partition(".")[0] for imported in _imported(MODULES[name])} for name in domain}
@@ -139,6 +144,7 @@ def _doors() -> dict[str, set[str]]:
     return {wing: set(re.findall(r"`([a-z_0-9]+)(?:\.\w+)?`", text)) for wing, text in texts.items()}
 
 
+@pytest.mark.once
 def test_every_wing_names_its_modules() -> None:
     missing = {
         module
@@ -149,12 +155,14 @@ def test_every_wing_names_its_modules() -> None:
     assert missing == set()
 
 
+@pytest.mark.once
 def test_no_test_module_is_imported() -> None:
     """What several of them use stands in a module with a name of its own."""
     found = {str(path) for path in TESTS.rglob("*.py") if any(".test_" in f".{name}" for name in _imported(path))}
     assert found == set()
 
 
+@pytest.mark.once
 def test_servers_stand_in_one_package() -> None:
     servers = {
         path.relative_to(TESTS).parts[0]
@@ -194,7 +202,12 @@ def test_help_and_completion_load_nothing_heavy(args: list[str], env: dict[str, 
         "sys.exit(', '.join(heavy) or 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *args], env=env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", program, *args],
+        env=env,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
@@ -207,6 +220,8 @@ def test_listing_the_commands_imports_none_of_them() -> None:
         "sys.exit(', '.join(m for m in sys.modules if m.startswith('banno_creds.cli.')\n"
         "    and m not in ('banno_creds.cli.main', 'banno_creds.cli.groups', 'banno_creds.cli.help')) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert set(re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)) == set(COMMANDS)

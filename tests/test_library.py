@@ -46,10 +46,10 @@ def _run(program: str, *args: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", program, *args],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
-        env=bare_environment(COLUMNS="80"),
+        env=bare_environment(COLUMNS="80", PYTHONUTF8="1"),  # httpx draws boxes
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -109,7 +109,7 @@ def test_our_command_line_leaves_out_what_httpx_has_beside_its_client(
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "banno_creds", command, "-q", *where],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
         env=bare_environment(HOME=str(tmp_path), LOCALAPPDATA=str(tmp_path)),

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 TESTS = Path(__file__).parent
 TABLE: dict[str, Any] = tomllib.loads((TESTS / "promises.toml").read_text("utf-8"))
 PROMISES: list[dict[str, Any]] = TABLE["promise"]

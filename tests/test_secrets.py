@@ -280,7 +280,7 @@ def test_neither_doctor_nor_its_bundle_tells_a_secret(
     sent = {request.form["client_assertion"][0] for request in server.requests if "client_assertion" in request.form}
     signatures = {assertion.rpartition(".")[2] for assertion in sent}
     assert sent
-    everything = result.stdout + result.stderr + (tmp_path / "bundle.md").read_text()
+    everything = result.stdout + result.stderr + (tmp_path / "bundle.md").read_text("utf-8")
     assert CLIENT_ID in everything
     _assert_silent(everything, _secrets_of(key, pem) | sent | signatures | {PROXY_PASSWORD})
 
@@ -307,7 +307,7 @@ def test_a_server_that_echoes_the_assertion_to_doctor_does_not_make_it_show_it(
         for output in ("text", "json"):
             result = cli("doctor", *ask, "-o", output, "--bundle", str(bundle.with_suffix(f".{output}")))
             assert result.code == 4
-            said += result.stdout + result.stderr + bundle.with_suffix(f".{output}").read_text()
+            said += result.stdout + result.stderr + bundle.with_suffix(f".{output}").read_text("utf-8")
     assert len(signatures) == 2
     for signature in signatures:
         assert not any(signature[i : i + 16] in said for i in range(len(signature) - 15))
@@ -323,7 +323,7 @@ def test_a_set_up_with_a_fault_tells_no_secret(cli: Cli, tmp_path: Path, fault: 
     ask += ["--registered", str(path), "--passphrase-file", "-", "--bundle", str(tmp_path / "bundle.md")]
     result = cli(*ask, stdin=PASSPHRASE + (b"!" if fault == "wrong passphrase" else b""))
     assert result.code in (3, 4)
-    everything = result.stdout + result.stderr + (tmp_path / "bundle.md").read_text()
+    everything = result.stdout + result.stderr + (tmp_path / "bundle.md").read_text("utf-8")
     _assert_silent(everything, _secrets_of(key, pem) | set(damaged.decode().splitlines()[1:-1]))
 
 

@@ -286,6 +286,7 @@ def test_a_compression_bomb_is_unfolded_piece_by_piece(bank: Api, ec_pem: Path) 
     assert peak < 8 * 1024 * 1024
 
 
+@pytest.mark.posix("/dev/full")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_an_error_of_the_output(bank: Api, ec_pem: Path) -> None:
     command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, "/a/x")]
@@ -298,6 +299,7 @@ def test_a_full_disk_is_an_error_of_the_output(bank: Api, ec_pem: Path) -> None:
     )
 
 
+@pytest.mark.posix("a shell starts it with a closed stream")
 def test_a_closed_stdout_is_an_error_of_the_output(bank: Api, ec_pem: Path) -> None:
     command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, "/a/x")]
     done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=-1, timeout=60, check=False)
@@ -305,6 +307,7 @@ def test_a_closed_stdout_is_an_error_of_the_output(bank: Api, ec_pem: Path) -> N
     assert "✗   The answer could not be written to standard output: it is closed\n" in done.stderr.decode()
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize(("body", "end"), [(b"no line", "\r\n"), (b"a line\n", ""), (b"", "")])
 def test_on_a_terminal_the_last_line_is_ended(bank: Api, ec_pem: Path, body: bytes, end: str) -> None:
     bank.says(Reply(body=body))
@@ -320,7 +323,9 @@ def test_on_a_terminal_the_last_line_is_ended(bank: Api, ec_pem: Path, body: byt
     assert seen.decode() == body.decode().replace("\n", "\r\n") + end + "!"
 
 
-@pytest.mark.parametrize("place", ["terminal", "file", "pipe"])
+@pytest.mark.parametrize(
+    "place", [pytest.param("terminal", marks=pytest.mark.posix("a pseudo-terminal")), "file", "pipe"]
+)
 @pytest.mark.parametrize("args", [["/a"], ["/a", "--paginate"]], ids=["error", "warning"])
 def test_where_both_go_to_one_place_what_is_said_begins_a_line(
     bank: Api, ec_pem: Path, tmp_path: Path, place: str, args: list[str], monkeypatch: pytest.MonkeyPatch
@@ -727,7 +732,7 @@ def test_fields_that_cannot_be_meant(
 def test_a_field_s_value_from_a_file_and_from_standard_input(
     call: Callable[..., Result], bank: Api, tmp_path: Path
 ) -> None:
-    (tmp_path / "text").write_text("12\n", "utf-8")
+    (tmp_path / "text").write_bytes(b"12\n")
     assert call("/a", "-F", f"f=@{tmp_path / 'text'}", "-F", "s=@-", stdin="ä".encode()).code == 0
     assert sent(bank)[2] == {"f": "12\n", "s": "ä"}
 
@@ -823,6 +828,7 @@ def test_a_file_is_the_body_and_fields_go_into_the_query(
     assert "transfer-encoding" not in asked.headers
 
 
+@pytest.mark.posix("/proc")
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="this system has no /proc")
 def test_a_file_that_does_not_say_how_long_it_is(call: Callable[..., Result], bank: Api) -> None:
     assert call("/a", "--input", "/proc/version").code == 0
@@ -910,7 +916,7 @@ def test_a_body_that_cannot_be_read_is_an_error_of_its_own(
     call: Callable[..., Result], bank: Api, tmp_path: Path
 ) -> None:
     result = call("/a", "--input", tmp_path)
-    assert result == Result(2, "", f"✗   {tmp_path} cannot be read: Is a directory\n    Next: give another --input\n")
+    assert result == Result(2, "", f"✗   {tmp_path} is a directory\n    Next: name the file in it\n")
 
 
 def test_a_body_that_breaks_off_while_it_is_sent_is_an_error_of_its_own(bank: Api, ec_pem: Path) -> None:
@@ -946,6 +952,7 @@ def test_a_terminal_is_told_that_it_is_waited_for(
     assert result.stderr == f"Reading the body: paste it, then press Ctrl-D.\n{OK}"
 
 
+@pytest.mark.posix("a shell starts it with a closed stream")
 def test_standard_input_that_is_closed_is_said(bank: Api, ec_pem: Path) -> None:
     command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, "/a", "--input", "-")]
     done = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, timeout=60, check=False)
@@ -1639,6 +1646,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
 
 
+@pytest.mark.posix("SIGINT for one process")
 def test_an_interrupt_ends_a_download_at_once(bank: Api, ec_pem: Path) -> None:
     talk, over = stalls(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
     bank.says(talk)

@@ -140,7 +140,6 @@ def test_what_a_server_or_a_script_put_into_it_moves_no_cursor(cli: Cli, ask: li
     assert all(c.isprintable() or c == "\n" for c in result.stdout)
 
 
-@pytest.mark.posix("a symbolic link")
 @pytest.mark.parametrize("command", ["list", "clear"])
 def test_a_folder_that_is_not_ours_is_an_error(cli: Cli, folder: Path, command: str) -> None:
     (folder.parent / "elsewhere").mkdir(0o700)

@@ -23,8 +23,10 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.once
+
 HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib", "tomlkit")
-each = pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.once) for name in EXPLANATIONS])
+each = pytest.mark.parametrize("name", EXPLANATIONS)
 
 PIPED = """\
 assertion.jti.missing: The claim jti is missing or empty

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tests.conftest import Cli, Result
     from tests.servers.scripted import ScriptedServer
 
+pytestmark = pytest.mark.once
+
 CLIENT_RULES = ["client_id.malformed", "client_id.placeholder", "client_id.case"]
 KEY_RULES = [
     *("registration.private_key", "registration.unreadable", "registration.key.type", "registration.key.size"),

@@ -70,6 +70,7 @@ def test_step_without_a_description_is_a_bug() -> None:
         describe(Forgotten(""))  # type: ignore[arg-type]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("show_secrets", [False, True])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_in_a_pipe_stays_text(
@@ -96,6 +97,7 @@ def show_each(env: dict[str, str]) -> dict[str, str]:
     return dict(zip(pieces[1::2], pieces[::2], strict=False))
 
 
+@pytest.mark.once
 @pytest.mark.posix("a pseudo-terminal")
 def test_hostile_text_on_a_terminal_neither_moves_nor_colours() -> None:
     coloured, plain = show_each({}), show_each({"NO_COLOR": "1"})
@@ -279,6 +281,7 @@ def test_nothing_is_wrapped_in_a_pipe(process: Cli, env: dict[str, str]) -> None
     assert sum('"scope"' in line for line in lines) == 1
 
 
+@pytest.mark.once
 @pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize(
     ("env", "on_terminal", "in_pipe"),

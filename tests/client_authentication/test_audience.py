@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.issuer import Issuer
+
+pytestmark = pytest.mark.once
 
 BANK = ENVIRONMENTS["production"]
 
@@ -35,7 +38,7 @@ def test_an_assertion_for_the_bank_goes_to_no_other_server(
     else:
         write(f'default = "a"\n[profiles.a]\naud = "{BANK}"\n')
         words += ["--profile", "a"] if place == "named profile" else []
-    after = {"exec": ["--", "true"], "api": ["--api-base", "http://127.0.0.1:9", "/a"]}.get(command, [])
+    after = {"exec": ["--", sys.executable], "api": ["--api-base", "http://127.0.0.1:9", "/a"]}.get(command, [])
     result = cli(*words, *after, env=env)
     assert (result.code, result.stdout, issuer.forms) == (2, "", [])
     assert f"n assertion for {BANK} would go to another server, {issuer.url}" in result.stderr

@@ -372,6 +372,7 @@ def test_client_id_is_in_each_form_where_it_was_asked_for(
             assert [each.get("client_id") for each in sent] == [CLIENT_ID if more else None] * 4
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "hinted"),
     [
@@ -431,6 +432,7 @@ def test_secret_comes_from_a_profiles_file_counted_from_its_folder(
     assert basic_of(provider.asked("/token")[0].headers["authorization"])[1] == SECRET
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_secret_is_asked_for_at_a_terminal_and_not_shown_there(tool: Tool, provider: OpenIdProvider) -> None:
     child = pexpect.spawn(
         sys.executable,
@@ -470,7 +472,7 @@ def test_key_and_secret_at_one_level_contradict_each_other(
     elif level == "variables":
         env = {f"BANNO_CREDS_{name.upper()}": value for name, value in both.items()}
     else:
-        text = "[profiles.bank]\n" + "".join(f'{name} = "{value}"\n' for name, value in both.items())
+        text = "[profiles.bank]\n" + "".join(f"{name} = '{value}'\n" for name, value in both.items())
         more = ["--config", str(write_private(tmp_path / "config.toml", text.encode())), "--profile", "bank"]
     result = bare.log_in(*more, env=env)
     assert result.code == 2, result.stderr

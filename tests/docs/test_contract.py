@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 import banno_creds
 from banno_creds import errors
 from banno_creds.cli.forms import FORMS
@@ -16,6 +18,8 @@ from tests.conftest import CLIENT_ID
 if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.servers.issuer import Issuer
+
+pytestmark = pytest.mark.once
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text("utf-8")
 

@@ -159,12 +159,12 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     command += ["--client-secret-file", str(secret), "--redirect-uri", f"https://localhost:{port}/auth/cb"]
     with (
         log.open("wb") as stderr,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as running,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8") as running,
     ):
         try:
             assert running.stdout is not None
             line = running.stdout.readline()
-            assert line.startswith("sandbox ready: "), log.read_text()
+            assert line.startswith("sandbox ready: "), log.read_text("utf-8")
             yield Sandbox(line.split()[-1].removesuffix("/token"), port, secret, log)
         finally:
             running.kill()
@@ -216,7 +216,7 @@ def test_browser_walks_the_whole_login_with_an_institution_and_keeps_nothing_of_
     assert {urlsplit(url)[:2] for url in seen["requests"]} == {urlsplit(sandbox.issuer)[:2], urlsplit(ours)[:2]}
     [callback] = [url for url in seen["requests"] if url.startswith(f"{ours}/auth/cb?")]
     answer = dict(parse_qsl(urlsplit(callback).query))
-    told = [result.stderr, sandbox.log.read_text(), left_behind(seen)]
+    told = [result.stderr, sandbox.log.read_text("utf-8"), left_behind(seen)]
     for secret in (answer["code"], token_set["access_token"], token_set["id_token"], token_set["refresh_token"]):
         assert [text for text in told if secret in text] == []
     assert sandbox.secret.read_text() not in "".join(told)

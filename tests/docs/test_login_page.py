@@ -198,7 +198,7 @@ def test_the_pasted_address_signs_in(desk: Desk) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ) as running:
         assert running.stdin is not None
         assert running.stderr is not None

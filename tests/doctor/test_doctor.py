@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli, Result
 
+pytestmark = pytest.mark.once
+
 REFUSED = {"error": "invalid_client", "error_description": "client authentication failed"}
 OFFLINE = ["Configuration", "Private key", "Registration", "Client assertion"]
 ONLINE = ["Way to the server", "Server", "Token request"]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from banno_creds.jose import keys
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def bank() -> Iterator[Bank]:

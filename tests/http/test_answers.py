@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.once
+
 
 TOKEN = "an-opaque-token"
 BODY = json.dumps(GRANTED).encode()

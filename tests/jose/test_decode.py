@@ -514,6 +514,7 @@ def test_token_that_was_typed_goes_before_the_variable(cli: Cli) -> None:
     assert (result.code, result.stdout, result.stderr) == (0, STDOUT, STEPS)
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_nothing_given_at_a_terminal_is_told_instead_of_waiting() -> None:
     ours, theirs = pty.openpty()
     try:
@@ -521,7 +522,7 @@ def test_nothing_given_at_a_terminal_is_told_instead_of_waiting() -> None:
             [sys.executable, "-m", "banno_creds", "decode"],
             stdin=theirs,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=60,
             check=False,
         )
@@ -532,13 +533,14 @@ def test_nothing_given_at_a_terminal_is_told_instead_of_waiting() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
+@pytest.mark.posix("a pseudo-terminal")
 @pytest.mark.parametrize("arguments", [["-"], ["--file", "-"]], ids=["argument", "option"])
 def test_at_a_terminal_it_says_that_it_waits(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "banno_creds", "decode", "-q", *arguments]
     ours, theirs = pty.openpty()
     try:
         os.write(ours, f"{TOKEN}\n\x04".encode())
-        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, stdin=theirs, capture_output=True, encoding="utf-8", timeout=60, check=False)
     finally:
         os.close(ours)
         os.close(theirs)
@@ -549,11 +551,12 @@ def test_at_a_terminal_it_says_that_it_waits(arguments: list[str]) -> None:
     )
 
 
+@pytest.mark.posix("a shell starts it with a closed stream")
 def test_closed_standard_input_is_told() -> None:
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m banno_creds decode <&-"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )
@@ -682,7 +685,11 @@ def test_decoding_without_verifying_loads_nothing_heavy(options: list[str], heav
         "sys.exit(', '.join(loaded) or code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *options, TOKEN], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program, *options, TOKEN],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, STDOUT), done.stderr
 
@@ -730,6 +737,7 @@ def decodes_in_words(stdin: bytes, *options: str) -> int:
 _PROPERTY = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.once
 @_PROPERTY
 @given(st.binary(), OPTIONS)
 @example(b"\xff\xfe\x00", ())
@@ -737,6 +745,7 @@ def test_no_bytes_end_in_a_traceback(content: bytes, options: tuple[str, ...]) -
     decodes_in_words(content, *options)
 
 
+@pytest.mark.once
 @_PROPERTY
 @given(st.text(), OPTIONS)
 @example("Bearer .a.b", ())
@@ -745,12 +754,14 @@ def test_no_text_ends_in_a_traceback(content: str, options: tuple[str, ...]) -> 
     decodes_in_words(content.encode(), *options)
 
 
+@pytest.mark.once
 @_PROPERTY
 @given(st.lists(st.binary().map(base64url) | st.text(max_size=5), max_size=6), OPTIONS)
 def test_nothing_with_dots_in_it_ends_in_a_traceback(parts: list[str], options: tuple[str, ...]) -> None:
     decodes_in_words(".".join(parts).encode(), *options)
 
 
+@pytest.mark.once
 @_PROPERTY
 @given(HEADERS, CLAIMS, OPTIONS)
 def test_no_jwt_ends_in_a_traceback(
@@ -762,12 +773,14 @@ def test_no_jwt_ends_in_a_traceback(
         assert code in (0, 6)
 
 
+@pytest.mark.once
 @_PROPERTY
 @given(st.dictionaries(st.sampled_from(["access_token", "id_token", "error"]) | st.text(), JSON, max_size=4), OPTIONS)
 def test_no_response_ends_in_a_traceback(response: dict[str, Any], options: tuple[str, ...]) -> None:
     decodes_in_words(json.dumps(response).encode(), *options)
 
 
+@pytest.mark.once
 @_PROPERTY
 @given(HEADERS)
 def test_no_encrypted_token_ends_in_a_traceback(header: dict[str, Any]) -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     Do = Callable[[bytes], bytes]
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="session")
 def known(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKey) -> dict[str, keys.PrivateKey]:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once
+
 TOKEN_URL = "https://login.jackhenry.com/a/oidc-provider/api/v0/token"
 
 MAKE_ONE = "make a key pair with: banno-creds keygen"
@@ -278,6 +280,7 @@ class TestPlaces:
         assert (result.code, result.stderr) == (0, "")
         self.verify(result.stdout, rsa_key)
 
+    @pytest.mark.posix("a shell's <(…)")
     def test_from_process_substitution(self, rsa_key: keys.PrivateKey) -> None:
         reader, writer = os.pipe()
         os.write(writer, rsa_key.pem())

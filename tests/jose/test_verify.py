@@ -6,7 +6,6 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from banno_creds.jose.decode import decode as take_apart
 from banno_creds.jose.encoding import base64url, base64url_decode, parse_json_object
 from banno_creds.jose.jwks import keys_of, load_public_key
 from banno_creds.jose.verify import verify_signature
+from tests.openssl import openssl
 from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     Private = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
     Public = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+pytestmark = pytest.mark.once
 
 NOW = 1_795_276_801  # 2026-11-21 16:00:01 UTC
 CLAIMS = {"iss": "https://issuer.example", "aud": "https://api.example", "exp": NOW + 598, "canary": "payload"}
@@ -222,8 +224,7 @@ def test_public_keys_that_openssl_writes_verify(
     cli: Cli, tmp_path: Path, rsa_pem: Path, every: Keys, arguments: list[str]
 ) -> None:
     file = tmp_path / "public.pem"
-    subprocess.run(["openssl", *arguments, "-in", rsa_pem, "-out", file], check=True, capture_output=True)
-    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    file.write_bytes(b"\xef\xbb\xbf" + openssl(*arguments, "-in", rsa_pem))
     result = cli("decode", sign(every.rsa, "RS256"), "--public-key", file)
     assert (result.code, result.stdout, result.stderr) == (0, STDOUT, verified("RS256", f"RSA 2048 from {file}"))
 

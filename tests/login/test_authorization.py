@@ -24,6 +24,8 @@ from banno_creds.login.authorization_request import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.once
+
 ISSUER = "https://login.example"
 REDIRECT_URI = "https://localhost:8080/auth/cb"
 

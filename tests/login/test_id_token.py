@@ -28,6 +28,8 @@ from tests.servers.openid_provider import at_hash, signed, unsigned
 if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
 
+pytestmark = pytest.mark.once
+
 NOW = 1_795_276_800
 ACCESS_TOKEN = "an access token"
 EXPECTED = Expected("https://login.example", "client", "the nonce")

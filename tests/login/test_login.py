@@ -341,6 +341,7 @@ def test_id_token_is_taken_with_each_algorithm_that_decode_verifies(
     assert tool.log_in().code == 6, "discovery does not name it"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "change",
     [
@@ -397,6 +398,7 @@ _WRONG_CLAIMS: dict[str, tuple[Claims, str]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("change", "rule"), _WRONG_CLAIMS.values(), ids=_WRONG_CLAIMS)
 def test_id_token_with_a_wrong_claim_ends_the_login_and_nothing_is_kept(
     change: Claims, rule: str, tool: Tool, provider: OpenIdProvider, keyring_entries: dict[tuple[str, str], str]
@@ -461,6 +463,7 @@ _FORGED: dict[str, tuple[Callable[[Claims, OpenIdProvider], str | None], str]] =
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("forge", "rule"), _FORGED.values(), ids=_FORGED)
 def test_forged_id_token_ends_the_login_and_nothing_is_kept(
     forge: Callable[[Claims, OpenIdProvider], str | None],
@@ -1273,6 +1276,7 @@ _SANDBOX_FAULTS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("fault", "rule"), _SANDBOX_FAULTS.items())
 def test_each_fault_of_the_sandboxs_id_token_is_found(
     fault: str,

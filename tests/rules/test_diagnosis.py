@@ -19,6 +19,8 @@ from tests.jwts import NOW, jwt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.once
+
 URL = "https://bank.example/token"
 FACTS = {"client_id": CLIENT_ID, "fingerprint": "SHA256:abc", "alg": "PS256", "scope": "openid payments"}
 KNOWN = Circumstances(FACTS, endpoint_confirmed=True, timely=True, registration_confirmed=True)

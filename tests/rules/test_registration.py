@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
     Native = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
+pytestmark = pytest.mark.once
+
 ORIGIN = "public.pem"
 RULES = [
     "registration.private_key",

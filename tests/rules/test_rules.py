@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from banno_creds.jose import keys
 
+pytestmark = pytest.mark.once
+
 SIGNATURE = "c2lnbmF0dXJlLW9mLXRoZS1hc3NlcnRpb24"
 
 HEADER = {"alg": "PS256"}

@@ -6,6 +6,8 @@ import pytest
 
 from banno_creds.rules.wordings import meaning_of
 
+pytestmark = pytest.mark.once
+
 UNKNOWN = "client.unknown"
 KEY = "registration.key.mismatch"
 AUD = "assertion.aud.mismatch"

@@ -27,6 +27,8 @@ from tests.sandbox.bench import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.once
+
 ALL = """
 [clients."199e6f35-4e9a-482e-b980-b10308aa428a"]
 public_key = "keys/public.pem"

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., TestResponse]
 
+pytestmark = pytest.mark.once
+
 JWKS_PATH = "/a/oidc-provider/api/v0/jwks"
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 

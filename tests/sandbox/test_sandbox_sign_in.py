@@ -40,6 +40,8 @@ from tests.sandbox.bench import ASSERTION_TYPE, START, Clock, ec_key, public_pem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.once
+
 WEB = "05166b79-4f61-484d-a4b4-2a225926bf4b"
 SECRET = "s3cret of the web client"
 CALLBACK = DEFAULT_REDIRECT_URIS[0]

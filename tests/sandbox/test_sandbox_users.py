@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once
+
 ALL = """
 [users.jordan]
 password = "open"

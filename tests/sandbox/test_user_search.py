@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
 
+pytestmark = pytest.mark.once
+
 INSTITUTION = "3f85ce95-2a1f-4f5d-a95c-7f4d3e9e1c11"
 SEARCH = USER_SEARCH_PATH.replace("{institutionId}", INSTITUTION)
 REDIRECT = "http://localhost:8080/auth/cb"

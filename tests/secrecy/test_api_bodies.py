@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.conftest import Cli, Result
     from tests.servers.scripted import ScriptedServer
 
+pytestmark = pytest.mark.once
+
 KEY = keys.generate("ec")
 FILES, TEXTS = files(KEY), texts(KEY)
 REFUSED = "and nothing was sent"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.processes import Nursery
     from tests.servers.issuer import Issuer
 
+pytestmark = pytest.mark.once
+
 posix = pytest.mark.skipif(os.name != "posix", reason="modes mean something on POSIX alone")
 
 # ── Whom we trust, and how we get there ───────────────────────────────────────────────────────────────────────

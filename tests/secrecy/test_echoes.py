@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tests.conftest import Cli, How
     from tests.servers.issuer import Issuer
 
+pytestmark = pytest.mark.once
+
 CODE = "SplxlOBeZQQYbYS6WxSbIAqz+/45~k"
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 REFRESH = "tGzv3JOkF0XG5Qx2TlKWIA/1nk+q=="

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.servers.scripted import ScriptedServer
 
+pytestmark = pytest.mark.once
+
 KEYS = {kind: keys.generate(kind) for kind in ("ec", "rsa")}
 ALL_TEXTS = {kind: texts(key) for kind, key in KEYS.items()}
 ALL_FILES = {kind: files(key) for kind, key in KEYS.items()}

@@ -14,6 +14,8 @@ from banno_creds.secrecy import Secret, without
 from banno_creds.tokens.response import without_echoes
 from tests.conftest import CLIENT_ID
 
+pytestmark = pytest.mark.once
+
 SESSION = "0b1f7a52-6c3d-4f10-9a7e-5d2c8e4b7f61"
 CODE = f"e3c2a9d4-1f7b-4a55-8c0e-7b6d5a4f3e2d.{SESSION}.{CLIENT_ID}"  # as Keycloak makes it
 _PARTS = (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Configs = Callable[[list[str], Mapping[str, str]], list[ClientConfig]]
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("folder")]
 
 COMMANDS = {
     "client-assertion": ([], []),

@@ -272,13 +272,16 @@ def _typed(text: str, values: Mapping[str, Any], report: Report, stack: ExitStac
 def _open(file: str, report: Report, stack: ExitStack) -> tuple[BinaryIO, str]:
     if file == _STDIN:
         return _standard_input(report), "standard input"
+    path = expand(file)
     try:
-        return stack.enter_context(expand(file).open("rb")), file
+        return stack.enter_context(path.open("rb")), file
     except FileNotFoundError:  # in the words of `secret_files.read_file`, which a field's file gets
         raise ConfigurationError(
             f"no such file: {file}", hint="check the path; a relative one counts from the current folder"
         ) from None
     except OSError as failure:
+        if os.path.isdir(path):  # noqa: PTH112 - Windows reports it as a lack of permission, which is_dir() passes on
+            raise ConfigurationError(f"{file} is a directory", hint="name the file in it") from None
         raise ConfigurationError(f"{file} cannot be read: {failure.strerror}", hint="give another --input") from None
 
 
