@@ -37,7 +37,8 @@ _FORMAT = f"banno-creds {__version__} answer 3"
 # They decide whom we trust, and which way a request goes.
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 WAY = ("SSL_CERT_FILE", "SSL_CERT_DIR", *_PROXIES)
-_FOLDERS = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA")
+_HOMES = ("HOME", "USERPROFILE", "HOMEPATH", "APPDATA", "LOCALAPPDATA")
+_FOLDERS = (*_HOMES, "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 _MOST_BYTES = 1024 * 1024
 _MOST_ANSWERS = 100  # another folder, variable or option makes another answer
 _STALE = 3600  # seconds
@@ -115,12 +116,12 @@ def sweep(folder: str) -> None:
                 if age <= _STALE and _has_entry(path, folder):
                     good.append((age, path))
                 else:
-                    os.unlink(path)
+                    own_files.remove(path)
             except OSError:
                 continue  # another process was quicker, or it is no file
     for _, path in sorted(good)[_MOST_ANSWERS:]:
         try:  # noqa: SIM105 - as in `own_files`
-            os.unlink(path)
+            own_files.remove(path)
         except OSError:
             pass
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], float]
 """Seconds since the epoch, as ``time.time`` gives them."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The last second `datetime` can hold: what lies beyond is a mistake, most often milliseconds.
 _LAST_INSTANT = 253_402_300_799
 BEYOND_THE_CALENDAR = "a time beyond the calendar"
@@ -26,8 +27,8 @@ def utc(timestamp: float) -> str:
     if not -_LAST_INSTANT <= timestamp <= _LAST_INSTANT:
         return BEYOND_THE_CALENDAR
     try:
-        instant = datetime.fromtimestamp(timestamp, UTC)
-    except (OverflowError, ValueError, OSError):  # before the year 1
+        instant = _EPOCH + timedelta(seconds=timestamp)  # the C library of Windows knows 1970 to 3000 alone
+    except OverflowError:  # before the year 1
         return BEYOND_THE_CALENDAR
     return instant.isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
 
@@ -50,7 +51,7 @@ def instant(text: str) -> int:
         return int(seconds)
     try:
         date = datetime.fromisoformat(re.sub(r"\s*(?:UTC|GMT|Z)\Z", "+00:00", text, flags=re.IGNORECASE))
-        seconds = date.timestamp()
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (OverflowError, ValueError):
         raise ValueError("write it as 2026-11-21T16:01:01Z, or in seconds since 1970") from None
     if seconds < 0:

@@ -839,13 +839,13 @@ def test_a_lock_that_was_given_up_between_opening_and_locking_it_is_nobodys(
     ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may lock a new file of that name by now."""
-    lock = storage_lock._lock_descriptor
+    lock = fcntl.flock
 
-    def late(descriptor: int) -> bool:
+    def late(descriptor: int, operation: int) -> None:
         ask.lock.unlink()
-        return lock(descriptor)
+        lock(descriptor, operation)
 
-    monkeypatch.setattr(storage_lock, "_lock_descriptor", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     assert not Lock(str(ask.lock)).take()
 
 
@@ -859,10 +859,10 @@ def test_a_lock_is_freed_whatever_happens(ask: Asker) -> None:
 
 
 def test_a_fault_while_locking_leaves_no_descriptor_open(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(descriptor: int) -> bool:
+    def fails(descriptor: int, operation: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(storage_lock, "_lock_descriptor", fails)
+    monkeypatch.setattr(fcntl, "flock", fails)
     before = _names("/dev/fd")
     assert ask() == "token-1"
     assert _names("/dev/fd") == before

@@ -80,7 +80,7 @@ def clear(profile: str | None, config: str | None) -> None:
     except OSError as failure:
         raise OutputError(
             f"the cache could not be cleared: {failure.filename}: {failure.strerror}",
-            hint="check who owns it and its mode",
+            hint=own_files.hint_for(failure, "check who owns it and its mode"),
         ) from None
     Report().note(f"Removed {removed} {'entry' if removed == 1 else 'entries'} from the cache.")
 
@@ -126,7 +126,7 @@ def _not_read(failure: OSError) -> ConfigurationError:
     words = failure.strerror or str(failure)
     return ConfigurationError(
         f"the cache cannot be read: {words if failure.filename is None else f'{failure.filename}: {words}'}",
-        hint="name another folder in BANNO_CREDS_CACHE_DIR",
+        hint=own_files.hint_for(failure, "name another folder in BANNO_CREDS_CACHE_DIR"),
     )
 
 

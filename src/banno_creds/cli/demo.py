@@ -42,7 +42,7 @@ def command() -> None:
         if find_spec(name) is None:
             raise without_extra(ModuleNotFoundError(name=name))
     report = Report()
-    with TemporaryDirectory(prefix="banno-creds-demo-") as name:
+    with TemporaryDirectory(prefix="banno-creds-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         report.chapter("Make a key pair, once. The public half goes to the bank.")
         _type(report, folder, "keygen", "--quiet")

@@ -222,7 +222,8 @@ def _say_what_is_next(report: Report, public_key: Path, private_key: Path, value
 
 
 def _same(one: Path, other: Path) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+    # The names of files that are not there yet may differ in case alone, and be one file on Windows.
+    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
 
 
 def _refuse_options_of_a_new_key(context: click.Context) -> None:

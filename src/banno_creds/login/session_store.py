@@ -71,7 +71,8 @@ class SessionStore:
             return None
         except OSError as failure:
             raise ConfigurationError(
-                f"the login cannot be read: {own_files.words(failure)}", hint=_OTHER_FOLDER
+                f"the login cannot be read: {own_files.words(failure)}",
+                hint=own_files.hint_for(failure, _OTHER_FOLDER),
             ) from None
         except (ValueError, KeyError, TypeError):
             raise ConfigurationError(
@@ -177,7 +178,7 @@ class SessionStore:
     def forget_end(self) -> None:
         """Forget that somebody signed out, as far as the system allows."""
         with suppress(OSError):
-            os.unlink(self.end_path)  # noqa: PTH108 - as in `own_files`
+            own_files.remove(self.end_path)
 
     def _moved_to_keyring(self, session: Session, refresh_token: str, entry: str, run: Run) -> Session:
         """Move the refresh token from the file to the keyring, if there is one."""
@@ -207,7 +208,7 @@ class SessionStore:
         with suppress(OSError):
             for file in os.listdir(self._folder):  # noqa: PTH208
                 if file.startswith(begin) and file.endswith(own_files.UNFINISHED):
-                    os.unlink(os.path.join(self._folder, file))  # noqa: PTH108, PTH118
+                    own_files.remove(os.path.join(self._folder, file))  # noqa: PTH118
 
     def write(self, session: Session) -> None:
         """Write the file; OutputError if the system does not allow it."""
@@ -217,7 +218,9 @@ class SessionStore:
         except OSError as failure:
             raise OutputError(
                 f"the login cannot be kept: {own_files.words(failure)}",
-                hint="free some space there, or name another folder with BANNO_CREDS_STATE_DIR",
+                hint=own_files.hint_for(
+                    failure, "free some space there, or name another folder with BANNO_CREDS_STATE_DIR"
+                ),
             ) from None
 
     def forget(self, run: Run = Run()) -> None:
@@ -240,11 +243,12 @@ class SessionStore:
         self._sweep()
         try:
             with suppress(FileNotFoundError):
-                os.unlink(self.path)  # noqa: PTH108 - as in `own_files`
+                own_files.remove(self.path)
                 own_files.write(self.end_path, b"")
         except OSError as failure:
             raise OutputError(
-                f"the login cannot be removed: {own_files.words(failure)}", hint=f"remove {self.path}"
+                f"the login cannot be removed: {own_files.words(failure)}",
+                hint=own_files.hint_for(failure, f"remove {self.path}"),
             ) from None
 
     def missing(self) -> TokenError:

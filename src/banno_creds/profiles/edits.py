@@ -23,6 +23,7 @@ from banno_creds.profiles.names import check_name, nearest, quoted
 from banno_creds.profiles.settings import SETTINGS, check_settings, find_fault
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
+from banno_creds.storage.secret_files import check_file_name, check_not_read_only
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
             own_files.make_folder(os.path.dirname(file), for_its_owner=True)
         if not os.path.isdir(folder):
             raise ConfigurationError(f"there is no folder {folder}", hint="make it first, or name another file")
+        _check_place(target)
         with _locked(target):
             text = read_text(target, named=True) or ""
             text, wanted = change(file, text, ConfigFile(file, text).parse())
@@ -214,9 +216,17 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
     except OSError as failure:
         raise OutputError(
             f"cannot write {file}: {failure.strerror or failure}; nothing was changed",
-            hint="check that you may write in that folder and that the disk is not full",
+            hint=own_files.hint_for(failure, "check that you may write in that folder and that the disk is not full"),
         ) from None
     return file
+
+
+def _check_place(target: str) -> None:
+    """Refuse what is no file, such as /dev/null, and what Windows does not let us replace."""
+    check_file_name(target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise ConfigurationError(f"{target} is no file, and cannot be changed", hint="name another file")
+    check_not_read_only(target)
 
 
 def _make_sure(file: str, text: str, wanted: dict[str, Any]) -> None:
@@ -369,13 +379,17 @@ def _write(target: str, text: str) -> None:
     content = text.encode()
     try:
         like = os.stat(target)
-        with open(target, "rb") as stream:
-            if b"\r\n" in stream.read():
-                content = content.replace(b"\n", b"\r\n")
+        if b"\r\n" in own_files.patiently(lambda: _read(target), target):
+            content = content.replace(b"\n", b"\r\n")
     except FileNotFoundError:
         like = os.stat(folder)
     own_files.write(target, content, like=like)
     own_files.sync_folder(folder)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
 
 
 @contextmanager

@@ -133,9 +133,7 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
             raise ConfigurationError(
                 f"{path} is a pipe and no file", hint=f"take it away, or name it with {setting('config')}"
             )
-        with open(path, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            content = stream.read(_MOST_BYTES + 1)
+        content, status = own_files.patiently(lambda: _read(path), path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as failure:  # a null or a surrogate in a path is a ValueError
@@ -143,9 +141,10 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
         if isinstance(failure, PermissionError) and not named and not os.path.lexists(path):
             return None
         words = getattr(failure, "strerror", None) or failure
-        raise ConfigurationError(
-            f"cannot read {printable(path)}: {printable(words)}", hint="check what it is, who owns it and its mode"
-        ) from None
+        hint = "check what it is, who owns it and its mode"
+        if isinstance(failure, OSError):
+            hint = own_files.hint_for(failure, hint)
+        raise ConfigurationError(f"cannot read {printable(path)}: {printable(words)}", hint=hint) from None
     (warnings if warnings is not None else []).extend(_warnings_of(path, status))
     if len(content) > _MOST_BYTES:
         raise ConfigurationError(
@@ -158,6 +157,12 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
         raise ConfigurationError(
             f"{path}, line {line}, is not UTF-8 text", hint="save it as UTF-8; PowerShell's > writes UTF-16"
         ) from None
+
+
+def _read(path: str) -> tuple[bytes, os.stat_result]:
+    with open(path, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        return stream.read(_MOST_BYTES + 1), status
 
 
 def _bounded(path: str, text: str) -> str:

@@ -82,7 +82,8 @@ def localhost_certificate(folder: str, run: Run = Run()) -> LocalhostCertificate
                 certificate = _kept(path, now) or _make(path, now)
     except OSError as failure:
         raise ConfigurationError(
-            f"the certificate for localhost cannot be kept: {printable(own_files.words(failure))}", hint=_HINT
+            f"the certificate for localhost cannot be kept: {printable(own_files.words(failure))}",
+            hint=own_files.hint_for(failure, _HINT),
         ) from None
     return LocalhostCertificate(path, _fingerprint(certificate), _spki(certificate), made)
 

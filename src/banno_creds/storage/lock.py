@@ -68,36 +68,22 @@ class Lock:
         Raises:
             OSError: the file cannot be opened (the error has its name), or its file system has no locks.
         """
-        descriptor = self._open()
-        try:
-            if _lock_descriptor(descriptor) and _is_at(descriptor, self._path):
-                if not self._is_folder:
-                    # Left behind by a killed process, it has a new holder: waiters see that, and no sweep removes it.
-                    with suppress(OSError):
-                        os.utime(self._path)
-                self._descriptor = descriptor
-                return True
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        return False
+        descriptor = _lock(self._path, is_folder=self._is_folder)
+        if descriptor is None:
+            return False
+        self._descriptor = descriptor
+        if not self._is_folder:
+            # Left behind by a killed process, it has a new holder: waiters see that, and no sweep removes it.
+            with suppress(OSError):
+                os.utime(self._path)
+        return True
 
     def free(self) -> None:
         """Free the lock, if it was taken, and remove its file."""
         if self._descriptor is None:
             return
-        # Removed first: another process that locks the open file after this sees that it is no longer in its place.
-        if not self._is_folder and _is_at(self._descriptor, self._path):
-            with suppress(OSError):
-                os.unlink(self._path)
-        os.close(self._descriptor)
+        _unlock(self._descriptor, self._path, is_folder=self._is_folder)
         self._descriptor = None
-
-    def _open(self) -> int:
-        if self._is_folder and sys.platform != "win32":
-            return os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        return own_files.open_file(self._path, os.O_RDWR | os.O_CREAT)
 
     def wait(self) -> None:
         """Take the lock; wait while somebody else holds it.
@@ -134,37 +120,83 @@ def remove_stale(path: str, identity: str) -> bool:
     # A second lock decides who removes it. It is held so briefly that nobody needs to wait for it.
     with suppress(OSError), Lock(path + own_files.UNFINISHED) as removal:
         if removal.take() and own_files.identity(path) == identity:
-            os.unlink(path)
+            remove(path)
             return True
     return False
 
 
 if sys.platform != "win32":
 
-    def _lock_descriptor(descriptor: int) -> bool:
+    def _lock(path: str, *, is_folder: bool) -> int | None:
+        """Return a descriptor that holds the lock; None if another process has it."""
         import fcntl
 
+        if is_folder:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        else:
+            descriptor = own_files.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(descriptor, path):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+    def _unlock(descriptor: int, path: str, *, is_folder: bool) -> None:
+        # Removed first: another process that locks the open file after this sees that it is no longer in its place.
+        if not is_folder and _is_at(descriptor, path):
+            with suppress(OSError):
+                os.unlink(path)
+        os.close(descriptor)
+
+    def _is_at(descriptor: int, path: str) -> bool:
+        """Return whether an open file is still the one at its path."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+        except OSError:
             return False
-        return True
+
+    def remove(path: str) -> None:
+        """Remove a lock's file, whoever holds it: the next one to take the lock makes a new file."""
+        os.unlink(path)
 
 else:
+    # Names of the Windows API.
+    _READ_WRITE_DELETE = 0x80000000 | 0x40000000 | 0x00010000
+    _SHARE_DELETE, _OPEN_ALWAYS = 4, 4
+    _DELETE_ON_CLOSE, _OPEN_LINK_ITSELF = 0x04000000, 0x00200000
+    _ACCESS_DENIED, _SHARING_VIOLATION = 5, 32
 
-    def _lock_descriptor(descriptor: int) -> bool:
+    def _lock(path: str, *, is_folder: bool) -> int | None:  # noqa: ARG001 - no folder can be locked there
+        """Return a descriptor that holds the lock; None if another process has it.
+
+        The file is open for one process at a time, and Windows removes it when it is closed, or its process killed.
+        Others may rename it: a hung process cannot keep the name.
+        """
+        import _winapi
         import msvcrt
 
+        flags = _DELETE_ON_CLOSE | _OPEN_LINK_ITSELF
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
+            handle = _winapi.CreateFile(path, _READ_WRITE_DELETE, _SHARE_DELETE, 0, _OPEN_ALWAYS, flags, 0)
+            return msvcrt.open_osfhandle(handle, 0)
+        except OSError as failure:
+            # A file that was removed while a virus scanner holds it is there, and refused, until the scanner is done.
+            is_going = failure.winerror == _ACCESS_DENIED and os.path.lexists(path)
+            if failure.winerror == _SHARING_VIOLATION or is_going:
+                return None
+            raise OSError(failure.errno, failure.strerror, path, failure.winerror) from None
 
+    def _unlock(descriptor: int, path: str, *, is_folder: bool) -> None:  # noqa: ARG001 - closing it removes it
+        os.close(descriptor)
 
-def _is_at(descriptor: int, path: str) -> bool:
-    """Return whether an open file is still the one at its path."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except OSError:
-        return False
+    def remove(path: str) -> None:
+        """Remove a lock's file, whoever holds it: the next one to take the lock makes a new file."""
+        # A file that is removed while it is open keeps its name until it is closed: renamed first, it gives it up.
+        aside = own_files.temporary_name(path)
+        os.rename(path, aside)
+        os.unlink(aside)

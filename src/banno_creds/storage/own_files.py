@@ -11,6 +11,13 @@ import stat
 import sys
 import time
 
+TYPE_CHECKING = False  # this module does not even import typing
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
 ANSWER = ".answer"
 ENTRY = ".json"
 LOCK = ".lock"
@@ -23,6 +30,7 @@ _RANDOM_BYTES = 6  # in the name of a file that is being written
 MODES_MEAN_SOMETHING = os.name == "posix"
 PRIVATE_MODE = 0o600
 _FOLDER_MODE = 0o700
+_LONG = 248  # characters of a path: a folder's limit on Windows; a file's is 260
 _MOST_BYTES = 4 * 1024 * 1024  # an answer is bounded to 1 MiB; in JSON it may grow
 # Never follow a link, never let a child inherit it, never wait for the other end of a pipe.
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -36,24 +44,29 @@ class OthersHomeError(NotOursError):
     """Root would have to make a cache in another user's folder, where that user's programs could not use it."""
 
 
+class HeldError(PermissionError):
+    """Another program, such as a virus scanner or an editor, holds a file open, as it can on Windows alone."""
+
+
 # --- Folders --------------------------------------------------------------------------------------------------------
 
-# Our variable | Windows: variable, path below it | macOS: path below home | elsewhere: XDG variable, path below home
+# Our variable | Windows: variable, path below it; and its usual place below home | macOS: path below home |
+# elsewhere: XDG variable, path below home
 _CACHE = (
     "BANNO_CREDS_CACHE_DIR",
-    ("LOCALAPPDATA", "banno-creds", "Cache"),
+    ("LOCALAPPDATA", ("banno-creds", "Cache"), ("AppData", "Local")),
     ("Library", "Caches", "banno-creds"),
     ("XDG_CACHE_HOME", ".cache"),
 )
 _STATE = (
     "BANNO_CREDS_STATE_DIR",
-    ("LOCALAPPDATA", "banno-creds", "State"),
+    ("LOCALAPPDATA", ("banno-creds", "State"), ("AppData", "Local")),
     ("Library", "Application Support", "banno-creds", "State"),
     ("XDG_STATE_HOME", ".local", "state"),
 )
 _CONFIG = (
     "",  # BANNO_CREDS_CONFIG names the file
-    ("APPDATA", "banno-creds"),
+    ("APPDATA", ("banno-creds",), ("AppData", "Roaming")),
     ("Library", "Application Support", "banno-creds"),
     ("XDG_CONFIG_HOME", ".config"),
 )
@@ -87,13 +100,18 @@ def config_folder() -> str | None:
 
 
 def _folder(
-    variable: str, windows: tuple[str, ...], macos: tuple[str, ...], elsewhere: tuple[str, ...]
+    variable: str,
+    windows: tuple[str, tuple[str, ...], tuple[str, ...]],
+    macos: tuple[str, ...],
+    elsewhere: tuple[str, ...],
 ) -> str | None:
     named = os.environ.get(variable)
     if named:
         return _named_folder(named)
     if sys.platform == "win32":
-        return _below(os.environ.get(windows[0]), windows[1:])
+        name, path, usual = windows
+        # A service, or a job with few variables, may lack it, or have it empty.
+        return _below(os.environ.get(name), path) or _below(home(), usual + path)
     if sys.platform == "darwin":
         return _below(home(), macos)
     base = os.environ.get(elsewhere[0], "")
@@ -103,7 +121,11 @@ def _folder(
 
 
 def _below(base: str | None, path: tuple[str, ...]) -> str | None:
-    return os.path.join(base, *path) if base and os.path.isabs(base) else None
+    if not base or not os.path.isabs(base):
+        return None
+    if sys.platform == "win32" and not os.path.splitdrive(base)[0]:  # absolute for Python before 3.13
+        return None
+    return os.path.join(base, *path)
 
 
 def _named_folder(named: str) -> str | None:
@@ -153,7 +175,10 @@ def make_folder(path: str, *, for_its_owner: bool = False) -> None:
     missing = []
     while path and not os.path.lexists(path):
         missing.append(path)
-        path = os.path.dirname(path)
+        above = os.path.dirname(path)
+        if above == path:  # a drive that is not there, or a share that cannot be reached
+            break
+        path = above
     # In a container root's home is often another user's folder, and no such user is there to be disturbed.
     by_sudo = MODES_MEAN_SOMETHING and os.geteuid() == 0 and "SUDO_UID" in os.environ
     if missing and path and by_sudo and not for_its_owner and os.stat(path).st_uid != 0:
@@ -224,7 +249,7 @@ def is_of_the_cache(file: str) -> bool:
         return False
     of, pid, random, last = suffixes
     return (
-        f".{of}" in (ENTRY, ANSWER)
+        f".{of}" in (ENTRY, ANSWER, LOCK)
         and pid.isascii()
         and pid.isdigit()
         and _is_hexadecimal(random, 2 * _RANDOM_BYTES)
@@ -280,6 +305,10 @@ def _check_file(descriptor: int, path: str) -> None:
 
 def read(path: str) -> bytes:
     """Read a file that is ours alone; `open_file` says what it raises."""
+    return patiently(lambda: _read(path), path)
+
+
+def _read(path: str) -> bytes:
     descriptor = open_file(path, os.O_RDONLY)
     try:
         pieces = []
@@ -296,12 +325,13 @@ def write(path: str, content: bytes, *, like: os.stat_result | None = None) -> N
     """Write a file, whole or not at all: if this fails, the old file is still there; see `write_new` for ``like``.
 
     Raises:
+        HeldError: another program holds it open; nothing was changed.
         OSError: the system refused; nothing was changed.
     """
     temporary = temporary_name(path)
     write_new(temporary, content, like=like)
     try:
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         _remove(temporary)
         raise
@@ -335,9 +365,67 @@ def _give_back(descriptor: int, like: os.stat_result) -> None:
 
 def _remove(path: str) -> None:
     try:  # noqa: SIM105 - contextlib is one of the imports that this module does without
-        os.unlink(path)
+        remove(path)
     except OSError:
         pass  # the failure before this one is reported
+
+
+def patiently(act: Callable[[], T], *paths: str | os.PathLike[str]) -> T:
+    """Do something with files; on Windows, try again for a moment while another program holds one of them open.
+
+    Raises:
+        HeldError: it still holds it.
+        OSError: the system refused.
+    """
+    try:
+        return act()
+    except PermissionError:
+        if sys.platform == "win32":
+            from banno_creds.storage.held import try_again
+
+            return try_again(act, paths)
+        raise
+
+
+def replace(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Rename a file to a path, in the place of the file there; OSError as by `patiently`."""
+    if is_read_only(path):
+        os.chmod(path, stat.S_IWRITE)
+    patiently(lambda: os.replace(source, path), source, path)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file; OSError as by `patiently`."""
+    if is_read_only(path):
+        os.chmod(path, stat.S_IWRITE)
+    patiently(lambda: os.unlink(path), path)
+
+
+def is_read_only(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file cannot be replaced or removed itself, whoever may write into its folder.
+
+    That is Windows' attribute "read-only". Elsewhere there is none, and the folder alone decides.
+    """
+    if sys.platform == "win32":
+        try:
+            return bool(os.lstat(path).st_file_attributes & stat.FILE_ATTRIBUTE_READONLY)
+        except OSError:
+            pass  # what is done with it next says so
+    return False
+
+
+def hint_for(failure: OSError, otherwise: str) -> str:
+    """Return what to do about a file that could not be read, written or removed."""
+    if isinstance(failure, HeldError):
+        return "try again, or close the program that has it open"
+    return too_long(str(failure.filename or "")) or otherwise
+
+
+def too_long(path: str) -> str | None:
+    """Return what to do about a path that is too long for Windows; None if it is not."""
+    if sys.platform == "win32" and len(os.path.abspath(path)) >= _LONG:
+        return "choose a shorter path: Windows finds none of more than 259 characters unless it is set up for that"
+    return None
 
 
 def words(failure: OSError) -> str:

@@ -7,22 +7,28 @@ protected by the access rights of its folder (by default the user's own profile)
 from __future__ import annotations
 
 import contextlib
+import ntpath
 import os
 import shlex
 import signal
 import stat
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
 from banno_creds.storage import own_files
-from banno_creds.text import setting, unseen
+from banno_creds.text import printable, setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PUBLIC_MODE = 0o644
+
+_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+    f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789¹²³"
+}
 
 # No key, passphrase or JWK Set is nearly as large; a disk image behind a mistyped path is.
 MOST_BYTES = 1024 * 1024
@@ -142,7 +148,7 @@ def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -
     """Return the error for a file that is missing; it names what cannot be seen in the path."""
     odd = unseen(path)
     if odd is None:
-        hint = "check the path; a relative one counts from the current folder"
+        hint = own_files.too_long(path) or "check the path; a relative one counts from the current folder"
         if path[:1] in "$<%{":
             hint = "nothing has filled that in: give the path itself"
         elif path[:1] == "@" or path.startswith(("file:", "fileb:")):
@@ -155,10 +161,13 @@ def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -
 
 
 def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, os.stat_result]:
-    try:
+    def read() -> tuple[bytes, os.stat_result]:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            content = file.read(most + 1)
+            return file.read(most + 1), status
+
+    try:
+        content, status = own_files.patiently(read, path)
     except FileNotFoundError:
         raise no_such_file(str(path), error) from None
     except IsADirectoryError:
@@ -170,7 +179,10 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
         if os.path.isdir(path):  # noqa: PTH112
             raise error(f"{path} is a directory", hint="name the file in it") from None
         words = getattr(failure, "strerror", None) or str(failure)
-        raise error(f"cannot read {path}: {words}", hint="check who owns it and its mode") from None
+        hint = "check who owns it and its mode"
+        if isinstance(failure, OSError):
+            hint = own_files.hint_for(failure, hint)
+        raise error(f"cannot read {path}: {words}", hint=hint) from None
     if len(content) > most:
         raise error(f"{path} is larger than {most // 1024} KiB", hint="check that it is the file you mean")
     return content, status
@@ -180,23 +192,65 @@ def check_places(paths: Sequence[Path], *, replace: bool) -> None:
     """Make sure that files can be written, before any work is done for them.
 
     Raises:
-        ConfigurationError: a folder is missing, a file exists and ``replace`` is false, or something other than a
-            file is in the place. A symbolic link is never replaced and never followed: either could be wrong.
+        ConfigurationError: a folder is missing, a file exists and ``replace`` is false or it is read-only on Windows,
+            something other than a file is in the place, or Windows gives no file such a name. A symbolic link is
+            never replaced and never followed: either could be wrong.
     """
     for path in paths:
+        check_file_name(str(path))
         sort = _sort_of_place(path)
         if sort is not None:
             raise ConfigurationError(f"{path} is {sort}, and no file can be put there", hint="choose another path")
         if not os.path.isdir(path.parent):  # noqa: PTH112 - as above
             raise ConfigurationError(
-                f"there is no folder {path.parent} to put {path.name} into", hint="make it first, or choose another"
+                f"there is no folder {path.parent} to put {path.name} into",
+                hint=own_files.too_long(str(path.parent)) or "make it first, or choose another",
             )
+        check_not_read_only(path)
     existing = [str(path) for path in paths if os.path.lexists(path)]
     if existing and not replace:
         verb = "exists" if len(existing) == 1 else "exist"
         raise ConfigurationError(
             f"{' and '.join(existing)} {verb} already, nothing was written",
             hint="choose other paths",
+        )
+
+
+def check_file_name(path: str) -> None:
+    """Make sure that Windows gives a file such a path, and no device or hidden stream instead.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    fault = fault_of_name(path) if sys.platform == "win32" else None
+    if fault is not None:
+        raise ConfigurationError(f"{printable(path)} cannot be a file: {fault}", hint="choose another name")
+
+
+def fault_of_name(path: str) -> str | None:
+    r"""Return why Windows gives no file such a path; None if it does, or if it starts with ``\\?\``."""
+    if path.startswith("\\\\?\\"):
+        return None
+    drive, rest = ntpath.splitdrive(path.replace("/", "\\"))
+    if drive.startswith("\\\\."):
+        return "it is a device"
+    for part in rest.split("\\"):
+        # Windows takes the name before the first dot for the device, whatever follows.
+        if part.partition(".")[0].partition(":")[0].rstrip(" ").upper() in _DEVICES:
+            return f"{printable(part)} is the name of a device"
+        if ":" in part:
+            return "what follows : would be a hidden part of another file"
+        odd = next((character for character in part if character in '<>"|?*' or character < " "), None)
+        if odd is not None:
+            return f"Windows has no {odd if odd.isprintable() else f'{odd!a}'} in names"
+    return None
+
+
+def check_not_read_only(path: str | os.PathLike[str]) -> None:
+    """Refuse to replace a file that somebody has marked as read-only, on Windows."""
+    if own_files.is_read_only(path):
+        raise ConfigurationError(
+            f"{path} is read-only, and is left as it is", hint=f'to change it: attrib -r "{path}"'
         )
 
 
@@ -247,7 +301,7 @@ def write_together(files: Sequence[NewFile], *, replace: bool) -> None:
         # Only now: until the last step the old files are kept.
         for place in places:
             with contextlib.suppress(OSError):
-                place.aside.unlink(missing_ok=True)
+                own_files.remove(place.aside)
 
 
 class _Place:
@@ -267,22 +321,26 @@ class _Place:
         """Set the old file aside, or reserve the free name; then rename the new file."""
         path = self.file.path
         if replace and os.path.lexists(path):
-            path.replace(self.aside)
-            if self.file.replaces is not None and self.aside.read_bytes() != self.file.replaces:
+            own_files.replace(path, self.aside)
+            content = own_files.patiently(self.aside.read_bytes, self.aside)
+            if self.file.replaces is not None and content != self.file.replaces:
                 raise FileExistsError
         else:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file.mode))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            os.close(own_files.patiently(lambda: os.open(path, flags, self.file.mode), path))
             self.reserved = True
-        self.staged.replace(path)
+        own_files.replace(self.staged, path)
 
     def put_back(self) -> list[str]:
         """Undo what was done so far; return a line for each thing that could not be undone."""
         left = []
         try:
             if os.path.lexists(self.aside):
-                self.aside.replace(self.file.path)
+                own_files.replace(self.aside, self.file.path)
             elif self.reserved:
-                self.file.path.unlink(missing_ok=True)
+                own_files.remove(self.file.path)
+        except FileNotFoundError:
+            pass  # what was reserved has gone
         except OSError:
             left.append(
                 f"what was in {self.file.path} is now in {self.aside}"
@@ -292,7 +350,7 @@ class _Place:
         try:
             # Checked first: on a read-only file system, removing a missing file fails as well.
             if os.path.lexists(self.staged):
-                self.staged.unlink(missing_ok=True)
+                own_files.remove(self.staged)
         except OSError:
             left.append(f"{self.staged} was left behind, remove it")
         return left
@@ -340,6 +398,6 @@ def _not_written(path: Path, failure: OSError, left: tuple[str, ...]) -> BannoCr
         )
     return OutputError(
         f"cannot write {path}: {failure.strerror or failure}" + ("" if left else "; nothing was changed"),
-        hint="check that you may write in that folder and that the disk is not full",
+        hint=own_files.hint_for(failure, "check that you may write in that folder and that the disk is not full"),
         details=left,
     )

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from banno_creds import recall
 from banno_creds.errors import NetworkError, RefusedError
 from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother, awaiting
-from banno_creds.storage import own_files
+from banno_creds.storage import lock, own_files
 from banno_creds.storage.lock import Lock
-from banno_creds.storage.own_files import ENTRY, LOCK, OthersHomeError, is_of_the_cache
+from banno_creds.storage.own_files import ENTRY, LOCK, UNFINISHED, OthersHomeError, is_of_the_cache
 from banno_creds.text import setting
 from banno_creds.tokens import cache_entry
 from banno_creds.tokens.cache_entry import REFUSAL_SECONDS, Entry, KeptFailure, KeptToken, Times
@@ -160,7 +160,7 @@ class TokenCache:
     def forget(self, name: str) -> None:
         """Remove the entry of the request with this name, and the recalled answers, as far as the system allows."""
         with suppress(OSError):
-            os.unlink(self.path(name, ENTRY))
+            own_files.remove(self.path(name, ENTRY))
         with suppress(OSError):
             recall.sweep(self.folder)
 
@@ -177,14 +177,14 @@ class TokenCache:
         if belongs is not None:
             for name, entry in self.entries().items():
                 if entry is not None and belongs(entry):
-                    os.unlink(self.path(name, ENTRY))
+                    own_files.remove(self.path(name, ENTRY))
                     removed += 1
             recall.sweep(self.folder)
             return removed
         for file in os.listdir(self.folder):
             if is_of_the_cache(file):
                 with suppress(FileNotFoundError):
-                    os.unlink(os.path.join(self.folder, file))
+                    self._remove(file)
                     removed += file.endswith(ENTRY)
         return removed
 
@@ -197,8 +197,15 @@ class TokenCache:
                 if not is_of_the_cache(file) or abs(now - os.lstat(path).st_mtime) <= _STALE:
                     continue
                 if not self._is_good(file, now):
-                    os.unlink(path)
+                    self._remove(file)
         recall.sweep(self.folder)
+
+    def _remove(self, file: str) -> None:
+        path = os.path.join(self.folder, file)
+        if file.endswith((LOCK, LOCK + UNFINISHED)):
+            own_files.patiently(lambda: lock.remove(path), path)
+        else:
+            own_files.remove(path)
 
     def _is_good(self, file: str, now: float) -> bool:
         """Return whether a file is the entry of a token that is still good."""

@@ -1,0 +1,69 @@
+"""Files that another program holds open: Windows lets nobody read, replace or remove them, and this waits for it.
+
+A virus scanner, an indexer or a backup opens a file as soon as it is written, mostly for less than a second.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from banno_creds.storage.own_files import HeldError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+_HELD_SECONDS = 1.5
+_DENIED_SECONDS = 0.2  # a file that is being removed just now is refused like one without rights
+_PAUSE_SECONDS = 0.01
+
+# Names of the Windows API.
+_GENERIC_READ, _DELETE = 0x80000000, 0x00010000
+_SHARE_ALL, _OPEN_EXISTING, _BACKUP_SEMANTICS = 7, 3, 0x02000000
+_IN_USE = (32, 33)  # ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
+
+
+def try_again(act: Callable[[], T], paths: Sequence[str | os.PathLike[str]]) -> T:
+    """Do something with files again until it works, for a moment; see `own_files.patiently`."""
+    began = time.monotonic()
+    while True:
+        time.sleep(_PAUSE_SECONDS)
+        try:
+            return act()
+        except PermissionError as failure:
+            if any(os.path.isdir(path) for path in paths):  # noqa: PTH112 - as in `own_files`
+                raise
+            held = next((path for path in paths if _is_held(path)), None)
+            if time.monotonic() - began >= (_DENIED_SECONDS if held is None else _HELD_SECONDS):
+                if held is None:
+                    raise
+                raise HeldError(failure.errno, "another program holds it open", os.fspath(held)) from None
+
+
+if sys.platform == "win32":
+
+    def _is_held(path: str | os.PathLike[str]) -> bool:
+        """Return whether a file that was refused is in use; False if the rights to it are missing, or it is."""
+        import _winapi
+
+        outcomes = []
+        for access in (_GENERIC_READ, _DELETE):
+            try:
+                handle = _winapi.CreateFile(
+                    os.fspath(path), access, _SHARE_ALL, 0, _OPEN_EXISTING, _BACKUP_SEMANTICS, 0
+                )
+            except OSError as failure:
+                outcomes.append(failure.winerror in _IN_USE)
+            else:
+                _winapi.CloseHandle(handle)
+        # Opened for both, it was let go of just now; or its holder lets others rename it, and nobody replace it.
+        return any(outcomes) or not outcomes
+
+else:
+
+    def _is_held(path: str | os.PathLike[str]) -> bool:  # noqa: ARG001 - nothing is held elsewhere
+        return False
