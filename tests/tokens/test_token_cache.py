@@ -23,7 +23,6 @@ from banno_creds.errors import (
     UnavailableError,
 )
 from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother, Warned
-from banno_creds.storage import lock as storage_lock
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock, remove_stale
 from banno_creds.tokens import cache as token_cache
@@ -835,10 +834,13 @@ def test_what_came_while_one_waited_for_the_last_time_is_taken(ask: Asker, other
     other.is_killed()
 
 
+@pytest.mark.posix("flock takes an open file")
 def test_a_lock_that_was_given_up_between_opening_and_locking_it_is_nobodys(
     ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may lock a new file of that name by now."""
+    import fcntl
+
     lock = fcntl.flock
 
     def late(descriptor: int, operation: int) -> None:
@@ -858,7 +860,10 @@ def test_a_lock_is_freed_whatever_happens(ask: Asker) -> None:
     assert not any(isinstance(step, WaitingForAnother) for step in ask.steps)
 
 
+@pytest.mark.posix("flock takes an open file")
 def test_a_fault_while_locking_leaves_no_descriptor_open(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
     def fails(descriptor: int, operation: int) -> None:
         raise OSError(37, "No locks available")
 

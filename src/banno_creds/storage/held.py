@@ -10,8 +10,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from banno_creds.storage.own_files import HeldError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -27,8 +25,12 @@ _SHARE_ALL, _OPEN_EXISTING, _BACKUP_SEMANTICS = 7, 3, 0x02000000
 _IN_USE = (32, 33)  # ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
 
 
-def try_again(act: Callable[[], T], paths: Sequence[str | os.PathLike[str]]) -> T:
-    """Do something with files again until it works, for a moment; see `own_files.patiently`."""
+def try_again(act: Callable[[], T], paths: Sequence[str | os.PathLike[str]], error: type[OSError]) -> T:
+    """Do something with files again until it works, for a moment; ``error`` if another program still holds one.
+
+    Raises:
+        OSError: the system refused for another reason.
+    """
     began = time.monotonic()
     while True:
         time.sleep(_PAUSE_SECONDS)
@@ -41,7 +43,7 @@ def try_again(act: Callable[[], T], paths: Sequence[str | os.PathLike[str]]) -> 
             if time.monotonic() - began >= (_DENIED_SECONDS if held is None else _HELD_SECONDS):
                 if held is None:
                     raise
-                raise HeldError(failure.errno, "another program holds it open", os.fspath(held)) from None
+                raise error(failure.errno, "another program holds it open", os.fspath(held)) from None
 
 
 if sys.platform == "win32":

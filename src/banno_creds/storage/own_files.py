@@ -121,11 +121,7 @@ def _folder(
 
 
 def _below(base: str | None, path: tuple[str, ...]) -> str | None:
-    if not base or not os.path.isabs(base):
-        return None
-    if sys.platform == "win32" and not os.path.splitdrive(base)[0]:  # absolute for Python before 3.13
-        return None
-    return os.path.join(base, *path)
+    return os.path.join(base, *path) if base and os.path.isabs(base) else None
 
 
 def _named_folder(named: str) -> str | None:
@@ -383,7 +379,7 @@ def patiently(act: Callable[[], T], *paths: str | os.PathLike[str]) -> T:
         if sys.platform == "win32":
             from banno_creds.storage.held import try_again
 
-            return try_again(act, paths)
+            return try_again(act, paths, HeldError)
         raise
 
 
