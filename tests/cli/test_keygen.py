@@ -812,7 +812,7 @@ class TestBothOrNeither:
     DRIVER = """
 import os, sys
 from pathlib import Path
-owner, name, number = {"replace": Path, "open": os, "fsync": os}[sys.argv[1]], sys.argv[1], int(sys.argv[2])
+owner, name, number = {"replace": os, "open": os, "fsync": os}[sys.argv[1]], sys.argv[1], int(sys.argv[2])
 original, calls = getattr(owner, name), []
 def stopping(*args, **kwargs):
     calls.append(args)

@@ -66,7 +66,8 @@ def sign(cli: Cli) -> Callable[..., dict[str, Any]]:
         ("linux", {"HOME": "here"}, None),
         ("darwin", {"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, "/h/Library/Application Support/banno-creds/config.toml"),
         ("win32", {"APPDATA": "/roaming"}, "/roaming/banno-creds/config.toml"),
-        ("win32", {"APPDATA": ""}, None),
+        ("win32", {"APPDATA": "", "HOME": "/h"}, "/h/AppData/Roaming/banno-creds/config.toml"),
+        ("win32", {"APPDATA": "", "HOME": "h"}, None),
     ],
 )
 def test_the_file_is_where_the_system_keeps_settings(

@@ -417,7 +417,7 @@ class Steps:
         self.failing: int | None = None
         self.failure: Callable[[], object] = self.disk_is_full
         self.after = False
-        for module, name in ((os, "open"), (os, "fsync"), (Path, "replace")):
+        for module, name in ((os, "open"), (os, "fsync"), (os, "replace")):
             monkeypatch.setattr(module, name, self._watched(getattr(module, name), name))
 
     @staticmethod
@@ -589,16 +589,16 @@ class TestBothOrNeither:
 
     def test_what_cannot_be_put_back_is_said(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_old(folder, "private", "public")
-        replace = Path.replace
+        replace = os.replace
         done: list[Path] = []
 
-        def broken_after_three(self: Path, target: Path) -> Path:
-            done.append(self)
+        def broken_after_three(source: Path, target: Path) -> None:
+            done.append(source)
             if len(done) > 3:
                 raise OSError(5, "Input/output error")
-            return replace(self, target)
+            replace(source, target)
 
-        monkeypatch.setattr(Path, "replace", broken_after_three)
+        monkeypatch.setattr(os, "replace", broken_after_three)
         with pytest.raises(OutputError) as caught:
             write_together(pair(folder), replace=True)
         monkeypatch.undo()
@@ -613,8 +613,8 @@ class TestBothOrNeither:
         def broken(*args: object, **kwargs: object) -> None:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr(Path, "replace", broken)
-        monkeypatch.setattr(Path, "unlink", broken)
+        monkeypatch.setattr(os, "replace", broken)
+        monkeypatch.setattr(os, "unlink", broken)
         with pytest.raises(OutputError) as caught:
             write_together(pair(folder), replace=False)
         assert caught.value.message == f"cannot write {folder / 'private'}: Input/output error"
@@ -629,7 +629,7 @@ class TestBothOrNeither:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", read_only)
-            patch.setattr(Path, "unlink", read_only)
+            patch.setattr(os, "unlink", read_only)
             with pytest.raises(OutputError) as caught:
                 write_together(pair(folder), replace=False)
         assert caught.value.message.endswith("Read-only file system; nothing was changed")
@@ -642,7 +642,7 @@ class TestBothOrNeither:
             raise OSError(5, "Input/output error")
 
         write_old(folder, "private", "public")
-        monkeypatch.setattr(Path, "unlink", broken)
+        monkeypatch.setattr(os, "unlink", broken)
         write_together(pair(folder), replace=True)
         assert NEW.items() <= listing(folder).items()
 

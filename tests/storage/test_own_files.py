@@ -38,8 +38,8 @@ UNFINISHED = ".123.0123456789ab.tmp"
         ({"BANNO_CREDS_CACHE_DIR": "~/named"}, "win32", "HOME/named"),
         ({"LOCALAPPDATA": "CWD/local"}, "win32", "CWD/local/banno-creds/Cache"),
         ({"LOCALAPPDATA": "CWD/local", "BANNO_CREDS_CACHE_DIR": "named"}, "win32", "CWD/named"),
-        ({"LOCALAPPDATA": "relative"}, "win32", None),
-        ({"LOCALAPPDATA": ""}, "win32", None),
+        ({"LOCALAPPDATA": "relative"}, "win32", "HOME/AppData/Local/banno-creds/Cache"),
+        ({"LOCALAPPDATA": ""}, "win32", "HOME/AppData/Local/banno-creds/Cache"),
     ],
 )
 def test_the_folder_is_where_the_system_keeps_caches_unless_it_is_named(

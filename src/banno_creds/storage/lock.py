@@ -186,7 +186,7 @@ else:
             return msvcrt.open_osfhandle(handle, 0)
         except OSError as failure:
             # A file that was removed while a virus scanner holds it is there, and refused, until the scanner is done.
-            is_going = failure.winerror == _ACCESS_DENIED and os.path.lexists(path)
+            is_going = failure.winerror == _ACCESS_DENIED and os.path.isfile(path)
             if failure.winerror == _SHARING_VIOLATION or is_going:
                 return None
             raise OSError(failure.errno, failure.strerror, path, failure.winerror) from None
