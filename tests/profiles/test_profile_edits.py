@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -16,10 +17,13 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.profiles import file as profile_file
 from banno_creds.profiles import lookup as profiles
 from banno_creds.storage import own_files
+from tests.conftest import has_mode
 from tests.profiles.files import HAND_WRITTEN, own_file, write
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
+
+links = pytest.mark.posix("everybody may make a symbolic link")
 
 ADDED = '\n[profiles.new]\nclient_id = "n"\n'
 
@@ -40,14 +44,15 @@ def test_a_new_profile_is_written_and_said(cli: Cli, tmp_path: Path, monkeypatch
         f"profile  test (the default)\nfile     {own_file()}\n",
         "!   There is no file for --passphrase-file yet\n",
     )
+    key = json.dumps(str(tmp_path / "key.pem"))  # TOML has JSON's strings
     assert own_file().read_text() == (
-        f'default = "test"\n\n[profiles.test]\nprivate_key = "{tmp_path}/key.pem"\npassphrase_file = "~/p"\n'
+        f'default = "test"\n\n[profiles.test]\nprivate_key = {key}\npassphrase_file = "~/p"\n'
         'kid = "thumbprint"\niat = true\ntimeout = 5\nscope = ["a", "b"]\nresource = ["https://r.example/"]\n'
         'min_ttl = 9\napi_base = "https://api.example"\n\n[profiles.test.claims.x]\ny = [1]\n\n'
         '[profiles.test.params]\np = "q"\n'
     )
-    assert own_file().stat().st_mode & 0o777 == 0o600
-    assert own_file().parent.stat().st_mode & 0o777 == 0o700
+    assert has_mode(own_file(), 0o600)
+    assert has_mode(own_file().parent, 0o700)
     assert sorted(path.name for path in own_file().parent.iterdir()) == ["config.toml"]
 
 
@@ -373,10 +378,12 @@ def test_a_url_that_cannot_be_kept_is_told_as_its_option(cli: Cli, name: str) ->
 
 
 def test_a_key_that_is_not_there_yet_is_a_warning(cli: Cli, tmp_path: Path) -> None:
-    result = cli("profile", "add", "a", "--private-key", tmp_path / "later.pem")
-    assert (result.code, result.stderr) == (0, f"!   There is no file for --private-key yet: {tmp_path}/later.pem\n")
+    later = tmp_path / "later.pem"
+    result = cli("profile", "add", "a", "--private-key", later)
+    assert (result.code, result.stderr) == (0, f"!   There is no file for --private-key yet: {later}\n")
 
 
+@links
 def test_a_link_stays_and_its_target_changes(cli: Cli, tmp_path: Path) -> None:
     target = write("[profiles.a]\n", tmp_path / "dotfiles" / "banno.toml")
     target.chmod(0o644)
@@ -395,7 +402,7 @@ def test_a_named_file_is_made_and_its_folder_is_not(cli: Cli, tmp_path: Path) ->
     result = cli("profile", "add", "a", "--kid", "a", "--config", tmp_path / "no" / "c.toml")
     assert (result.code, result.stderr) == (
         2,
-        f"✗   There is no folder {tmp_path}/no\n    Next: make it first, or name another file\n",
+        f"✗   There is no folder {tmp_path / 'no'}\n    Next: make it first, or name another file\n",
     )
 
 
@@ -441,6 +448,7 @@ class _Windows:
         return getattr(os, name)
 
 
+@pytest.mark.posix("a folder can be synced")
 def test_a_folder_that_cannot_be_synced_is_no_failure(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     fsync, calls = os.fsync, []
 
@@ -465,7 +473,7 @@ def test_profiles_added_at_once_are_all_there(process: Cli) -> None:
     assert all(profiles.find_profile(name) for name in names)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the lock is another one there")
+@pytest.mark.posix("a folder can be locked")
 def test_a_change_that_hangs_does_not_hold_up_others_for_ever(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
@@ -487,6 +495,7 @@ def test_a_change_that_hangs_does_not_hold_up_others_for_ever(cli: Cli, monkeypa
     assert cli("profile", "add", "b", "--kid", "b").code == 0  # the lock went with its holder
 
 
+@pytest.mark.posix("there is a root")
 def test_root_leaves_nothing_of_its_own_among_a_users_files(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -504,6 +513,7 @@ def test_root_leaves_nothing_of_its_own_among_a_users_files(
     assert {group for _, _, group in given} == {owner.st_gid}
 
 
+@pytest.mark.posix("there is a root")
 def test_folders_that_root_makes_belong_to_whose_home_they_are_in(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
 
@@ -518,6 +528,7 @@ def test_folders_that_root_makes_belong_to_whose_home_they_are_in(cli: Cli, monk
     assert len(given) == 3
 
 
+@links
 def test_a_link_where_a_lock_might_be_is_left_alone(cli: Cli, tmp_path: Path) -> None:
     """Root changes a user's file; what that user put beside it must not become theirs, nor be written."""
     file = write("[profiles.a]\n")
@@ -534,6 +545,7 @@ def test_a_link_where_a_lock_might_be_is_left_alone(cli: Cli, tmp_path: Path) ->
     assert file.stat().st_uid == (65534 if os.geteuid() == 0 else os.getuid())
 
 
+@pytest.mark.posix("a file system may have no locks")
 def test_a_file_system_without_locks_is_no_failure(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
@@ -558,7 +570,7 @@ def test_an_api_base_with_a_path_is_refused_when_it_is_written(cli: Cli) -> None
     assert "has more in it than scheme, host and port" in result.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.posix("pipes have names")
 def test_a_pipe_in_the_files_place_is_not_waited_for(cli: Cli) -> None:
     own_file().parent.mkdir(parents=True)
     os.mkfifo(own_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from banno_creds import ClientConfig, ConfigurationError, KeySource, TokenSource
 from banno_creds.config import ENVIRONMENTS
-from tests.conftest import CLIENT_ID, Cli, write_private
+from tests.conftest import CLIENT_ID, Cli, has_mode, write_private
 from tests.profiles.files import HAND_WRITTEN, own_file, write
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ client_id = "b"
 """
 
 
+SECRET_FILE = os.path.abspath("/s")  # noqa: PTH100 - on Windows with a drive
+
+
 def settings_of(name: str) -> dict[str, Any]:
     settings: dict[str, Any] = tomllib.loads(own_file().read_text())["profiles"][name]
     return settings
@@ -57,7 +61,10 @@ def settings_of(name: str) -> dict[str, Any]:
             ["--token-endpoint", "https://t.example/", "--unset", "issuer"],
             {"token_endpoint": "https://t.example/", "issuer": None},
         ),
-        (["--unset", "private-key", "--client-secret-file", "/s"], {"private_key": None, "client_secret_file": "/s"}),
+        (
+            ["--unset", "private-key", "--client-secret-file", SECRET_FILE],
+            {"private_key": None, "client_secret_file": SECRET_FILE},
+        ),
         (["--unset", "iat"], {}),  # it is not there already
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -74,7 +81,7 @@ def test_one_setting_is_changed_and_the_rest_stays(cli: Cli, options: list[str],
     assert text.endswith('\n[profiles.b]\nclient_id = "b"\n')
     assert "# from the mail of May" in text or "client_id" in changed
     assert ("# a number" in text) == (changed.get("claims", {}) is not None)
-    assert own_file().stat().st_mode & 0o777 == 0o600
+    assert has_mode(own_file(), 0o600)
 
 
 def test_a_hand_written_file_keeps_all_else(cli: Cli) -> None:
@@ -133,9 +140,10 @@ def test_force_names_what_it_drops_and_the_first_advice_is_to_change(cli: Cli) -
 
 
 def test_the_list_and_the_profile_show_a_fault_and_no_secret(cli: Cli, ec_pem: Path) -> None:
+    gone_pem = ec_pem.with_name("gone.pem")
     write(
-        f'[profiles.good]\nclient_id = "g"\nprivate_key = "{ec_pem}"\n'
-        '[profiles.gone]\nclient_id = "n"\nprivate_key = "/no/such.pem"\n'
+        f"[profiles.good]\nclient_id = \"g\"\nprivate_key = '{ec_pem}'\n"
+        f"[profiles.gone]\nclient_id = 'n'\nprivate_key = '{gone_pem}'\n"
         '[profiles.bad]\nclient_id = "b"\npassphrase = "hunter2"\nlifetime = "hunter3"\nkid = "k"\n'
     )
     text, members = cli("profile", "list"), json.loads(cli("profile", "list", "-o", "json").stdout)["profiles"]
@@ -143,7 +151,7 @@ def test_the_list_and_the_profile_show_a_fault_and_no_secret(cli: Cli, ec_pem: P
     good, gone, bad = text.stdout.split("\n\n")
     endpoint = ENVIRONMENTS["production"]
     assert good == f"good\n    client ID  g\n    key        {ec_pem}\n    endpoint   {endpoint}"
-    assert "    fault      there is no file for private_key: /no/such.pem" in gone
+    assert f"    fault      there is no file for private_key: {gone_pem}" in gone
     assert "    client ID  n\n" in gone
     assert bad.startswith("bad\n    fault      passphrase is a secret")
     assert [bool(each["fault"]) for each in members] == [False, True, True]
@@ -158,7 +166,7 @@ def test_the_list_and_the_profile_show_a_fault_and_no_secret(cli: Cli, ec_pem: P
 
 def test_the_cache_forgets_one_profile(cli: Cli, folder: Path, issuer: Issuer, ec_pem: Path) -> None:
     del folder
-    same = f'private_key = "{ec_pem}"\ntoken_endpoint = "{issuer.url}"\n'
+    same = f"private_key = '{ec_pem}'\ntoken_endpoint = \"{issuer.url}\"\n"
     write(f'[profiles.a]\nclient_id = "a"\n{same}[profiles.b]\nclient_id = "b"\n{same}[profiles.c]\nkid = "c"\n')
     for name in ("a", "b"):
         assert cli("token", "--profile", name).code == cli("token", "--profile", name, "--scope", "more").code == 0
