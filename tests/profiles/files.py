@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 from banno_creds.config import find_config_file
 from tests.conftest import write_private
+
+NO_HOME = dict.fromkeys(("APPDATA", "USERPROFILE") if sys.platform == "win32" else ("HOME",), "")
 
 
 def own_file() -> Path:
     file = find_config_file(None)
     assert file is not None
     return Path(file)
+
+
+def quoted(path: str | Path) -> str:
+    """Return a path as a string of TOML, which has JSON's."""
+    return json.dumps(str(path))
 
 
 def write(text: str | bytes, path: Path | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
@@ -18,7 +17,7 @@ from banno_creds.profiles import file as profile_file
 from banno_creds.profiles import lookup as profiles
 from banno_creds.storage import own_files
 from tests.conftest import has_mode
-from tests.profiles.files import HAND_WRITTEN, own_file, write
+from tests.profiles.files import HAND_WRITTEN, own_file, quoted, write
 
 if TYPE_CHECKING:
     from tests.conftest import Cli
@@ -44,7 +43,7 @@ def test_a_new_profile_is_written_and_said(cli: Cli, tmp_path: Path, monkeypatch
         f"profile  test (the default)\nfile     {own_file()}\n",
         "!   There is no file for --passphrase-file yet\n",
     )
-    key = json.dumps(str(tmp_path / "key.pem"))  # TOML has JSON's strings
+    key = quoted(tmp_path / "key.pem")
     assert own_file().read_text() == (
         f'default = "test"\n\n[profiles.test]\nprivate_key = {key}\npassphrase_file = "~/p"\n'
         'kid = "thumbprint"\niat = true\ntimeout = 5\nscope = ["a", "b"]\nresource = ["https://r.example/"]\n'

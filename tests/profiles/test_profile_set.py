@@ -12,7 +12,7 @@ import pytest
 from banno_creds import ClientConfig, ConfigurationError, KeySource, TokenSource
 from banno_creds.config import ENVIRONMENTS
 from tests.conftest import CLIENT_ID, Cli, has_mode, write_private
-from tests.profiles.files import HAND_WRITTEN, own_file, write
+from tests.profiles.files import HAND_WRITTEN, own_file, quoted, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +143,7 @@ def test_the_list_and_the_profile_show_a_fault_and_no_secret(cli: Cli, ec_pem: P
     gone_pem = ec_pem.with_name("gone.pem")
     write(
         f"[profiles.good]\nclient_id = \"g\"\nprivate_key = '{ec_pem}'\n"
-        f"[profiles.gone]\nclient_id = 'n'\nprivate_key = '{gone_pem}'\n"
+        f'[profiles.gone]\nclient_id = "n"\nprivate_key = {quoted(gone_pem)}\n'
         '[profiles.bad]\nclient_id = "b"\npassphrase = "hunter2"\nlifetime = "hunter3"\nkid = "k"\n'
     )
     text, members = cli("profile", "list"), json.loads(cli("profile", "list", "-o", "json").stdout)["profiles"]

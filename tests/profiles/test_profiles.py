@@ -23,7 +23,7 @@ from banno_creds.profiles import settings as profile_settings
 from banno_creds.profiles.file import ConfigFile
 from banno_creds.text import spelled
 from tests.conftest import CLIENT_ID, Cli, Result, write_private
-from tests.profiles.files import HAND_WRITTEN, own_file, write
+from tests.profiles.files import HAND_WRITTEN, NO_HOME, own_file, quoted, write
 from tests.servers.loopback import Says
 
 if TYPE_CHECKING:
@@ -58,25 +58,33 @@ def sign(cli: Cli) -> Callable[..., dict[str, Any]]:
 @pytest.mark.parametrize(
     ("platform", "env", "path"),
     [
-        ("linux", {"HOME": "/h"}, "/h/.config/banno-creds/config.toml"),
-        ("linux", {"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, "/x/banno-creds/config.toml"),
-        ("linux", {"HOME": "/h", "XDG_CONFIG_HOME": "x"}, "/h/.config/banno-creds/config.toml"),
-        ("linux", {"HOME": "/h", "XDG_CONFIG_HOME": ""}, "/h/.config/banno-creds/config.toml"),
+        ("linux", {"HOME": "IN/h"}, "IN/h/.config/banno-creds/config.toml"),
+        ("linux", {"HOME": "IN/h", "XDG_CONFIG_HOME": "IN/x"}, "IN/x/banno-creds/config.toml"),
+        ("linux", {"HOME": "IN/h", "XDG_CONFIG_HOME": "x"}, "IN/h/.config/banno-creds/config.toml"),
+        ("linux", {"HOME": "IN/h", "XDG_CONFIG_HOME": ""}, "IN/h/.config/banno-creds/config.toml"),
         ("linux", {"HOME": ""}, None),
         ("linux", {"HOME": "here"}, None),
-        ("darwin", {"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, "/h/Library/Application Support/banno-creds/config.toml"),
-        ("win32", {"APPDATA": "/roaming"}, "/roaming/banno-creds/config.toml"),
-        ("win32", {"APPDATA": "", "HOME": "/h"}, "/h/AppData/Roaming/banno-creds/config.toml"),
+        (
+            "darwin",
+            {"HOME": "IN/h", "XDG_CONFIG_HOME": "IN/x"},
+            "IN/h/Library/Application Support/banno-creds/config.toml",
+        ),
+        ("win32", {"APPDATA": "IN/roaming"}, "IN/roaming/banno-creds/config.toml"),
+        ("win32", {"APPDATA": "", "HOME": "IN/h"}, "IN/h/AppData/Roaming/banno-creds/config.toml"),
         ("win32", {"APPDATA": "", "HOME": "h"}, None),
     ],
 )
 def test_the_file_is_where_the_system_keeps_settings(
-    monkeypatch: pytest.MonkeyPatch, platform: str, env: dict[str, str], path: str | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, env: dict[str, str], path: str | None
 ) -> None:
+    def full(path: str) -> str:
+        return path.replace("IN", str(tmp_path)).replace("/", os.sep)
+
     for name, value in env.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, full(value))
+    monkeypatch.setenv("USERPROFILE", os.environ["HOME"])  # Windows' name for it, whatever the platform says it is
     monkeypatch.setattr(sys, "platform", platform)
-    assert find_config_file(None) == path
+    assert find_config_file(None) == (None if path is None else full(path))
 
 
 def test_without_a_file_nothing_is_loaded_for_profiles(process: Cli, rsa_pem: Path) -> None:
@@ -100,8 +108,8 @@ def test_without_a_file_nothing_is_loaded_for_profiles(process: Cli, rsa_pem: Pa
 
 def test_no_home_is_as_if_there_were_no_file(cli: Cli, rsa_pem: Path) -> None:
     ask = ["sign-jwt", "-q", "--client-id", "a", "--private-key", str(rsa_pem)]
-    assert cli(*ask, env={"HOME": ""}).code == 0
-    named = cli(*ask, "--profile", "test", env={"HOME": ""})
+    assert cli(*ask, env=NO_HOME).code == 0
+    named = cli(*ask, "--profile", "test", env=NO_HOME)
     assert (named.code, named.stdout, named.stderr) == (
         2,
         "",
@@ -111,7 +119,7 @@ def test_no_home_is_as_if_there_were_no_file(cli: Cli, rsa_pem: Path) -> None:
         ),
     )
     assert profiles.profile_names() == []
-    added = cli("profile", "add", "a", "--client-id", "b", env={"HOME": ""})
+    added = cli("profile", "add", "a", "--client-id", "b", env=NO_HOME)
     assert (added.code, added.stderr) == (
         2,
         "✗   There is no home folder to keep profiles in\n    Next: name the file: --config FILE\n",
@@ -120,7 +128,7 @@ def test_no_home_is_as_if_there_were_no_file(cli: Cli, rsa_pem: Path) -> None:
 
 def test_a_home_that_is_no_folder_is_as_if_there_were_no_file(cli: Cli, rsa_pem: Path) -> None:
     ask = ["sign-jwt", "-q", "--client-id", "a", "--private-key", str(rsa_pem)]
-    assert cli(*ask, env={"HOME": "/dev/null"}).code == 0
+    assert cli(*ask, env=dict.fromkeys(NO_HOME, str(rsa_pem))).code == 0
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
@@ -162,7 +170,7 @@ def test_every_setting_reaches_the_request(cli: Cli, server: ScriptedServer, rsa
     write(f"""
 [profiles.test]
 client_id = "{CLIENT_ID}"
-private_key = "{rsa_pem}"
+private_key = {quoted(rsa_pem)}
 alg = "RS256"
 kid = "k1"
 aud = "http://127.0.0.1/"
@@ -241,14 +249,14 @@ def test_an_option_comes_before_a_variable_before_a_profile_before_the_default(
     client_id: str,
     lifetime: int,
 ) -> None:
-    write(TWO.replace("KEY", str(rsa_pem)))
+    write(TWO.replace('"KEY"', quoted(rsa_pem)))
     claims = sign(*options, env=env)
     assert (claims["iss"], claims["exp"] - claims["iat"]) == (client_id, lifetime)
 
 
 @pytest.mark.parametrize("way", ["option", "variable", "both"])
 def test_an_empty_name_means_no_profile_though_there_is_a_default(cli: Cli, rsa_pem: Path, way: str) -> None:
-    write(TWO.replace("KEY", str(rsa_pem)))
+    write(TWO.replace('"KEY"', quoted(rsa_pem)))
     options = [] if way == "variable" else ["--profile", ""]
     env = {"variable": {"BANNO_CREDS_PROFILE": ""}, "both": {"BANNO_CREDS_PROFILE": "two"}}.get(way, {})
     result = cli("sign-jwt", *options, env=env)
@@ -293,7 +301,7 @@ def test_the_endpoint_named_nearest_to_the_user_is_taken_whatever_kind_it_is(
     options: list[str],
     aud: str,
 ) -> None:
-    write(f'default = "a"\n[profiles.a]\nclient_id = "a"\nprivate_key = "{rsa_pem}"\n{in_profile}\n')
+    write(f'default = "a"\n[profiles.a]\nclient_id = "a"\nprivate_key = {quoted(rsa_pem)}\n{in_profile}\n')
     assert sign(*options, env={f"BANNO_CREDS_{name}": value for name, value in env.items()})["aud"] == aud
 
 
@@ -301,7 +309,7 @@ def test_an_issuer_in_a_profile_is_asked_for_its_endpoint(cli: Cli, server: Scri
     issuer = server.url.removesuffix("/token")
     discovery = json.dumps({"issuer": issuer, "token_endpoint": server.url}).encode()
     server.says(Says(body=discovery), GRANTED)
-    write(f'[profiles.a]\nclient_id = "a"\nprivate_key = "{rsa_pem}"\nissuer = "{issuer}"\n')
+    write(f'[profiles.a]\nclient_id = "a"\nprivate_key = {quoted(rsa_pem)}\nissuer = "{issuer}"\n')
     result = cli("client-assertion", "-q", "-o", "token", "--profile", "a")
     assert (result.code, result.stdout) == (0, "x.y.z\n"), result.stderr
 
@@ -310,7 +318,7 @@ def test_an_issuer_in_a_profile_is_asked_for_its_endpoint(cli: Cli, server: Scri
 def test_a_key_in_a_variable_comes_before_the_default_profiles(
     cli: Cli, ec_pem: Path, rsa_pem: Path, key: str
 ) -> None:
-    write(f'default = "a"\n[profiles.a]\nclient_id = "a"\nprivate_key = "{key.replace("KEY", str(rsa_pem))}"\n')
+    write(f'default = "a"\n[profiles.a]\nclient_id = "a"\nprivate_key = {quoted(key.replace("KEY", str(rsa_pem)))}\n')
     for env in (
         {"BANNO_CREDS_PRIVATE_KEY_PEM": ec_pem.read_text()},
         {"BANNO_CREDS_PRIVATE_KEY": str(ec_pem)},
@@ -338,18 +346,19 @@ def test_paths_count_from_the_files_folder(
             result = cli("sign-jwt", "-q", "--config", config, "--profile", name)
             assert (result.code, result.stderr) == (0, "")
     shown = json.loads(cli("profile", "show", "near", "-o", "json", "--config", "conf/banks.toml").stdout)
-    assert shown["settings"]["private_key"] == f"{tmp_path}/conf/../key.pem"
+    assert shown["settings"]["private_key"] == os.path.join(tmp_path, "conf", "../key.pem")  # noqa: PTH118
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_profile_and_config_may_come_in_either_order(cli: Cli, tmp_path: Path, rsa_pem: Path, order: int) -> None:
-    file = write(f'[profiles.a]\nclient_id = "a"\nprivate_key = "{rsa_pem}"\n', tmp_path / "c.toml")
+    file = write(f'[profiles.a]\nclient_id = "a"\nprivate_key = {quoted(rsa_pem)}\n', tmp_path / "c.toml")
     pairs = [["--profile", "a"], ["--config", str(file)]][::order]
     assert cli("sign-jwt", "-q", *pairs[0], *pairs[1]).code == 0
 
 
+@pytest.mark.posix("an open pipe has a path")
 def test_the_file_may_be_a_pipe(rsa_pem: Path) -> None:
-    text = f'default = "a"\n[profiles.a]\nclient_id = "a"\nprivate_key = "{rsa_pem}"\n'
+    text = f'default = "a"\n[profiles.a]\nclient_id = "a"\nprivate_key = {quoted(rsa_pem)}\n'
     reader, writer = os.pipe()
     os.write(writer, text.encode())
     os.close(writer)
@@ -779,7 +788,7 @@ def test_a_file_out_of_reach_that_nobody_asked_for_is_none(cli: Cli, rsa_pem: Pa
     assert profiles.find_profile(None) is None
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes mean nothing there")
+@pytest.mark.posix("a mode says who may do what")
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_may_write_is_refused(cli: Cli, mode: int) -> None:
     file = write(TWO)
@@ -794,7 +803,7 @@ def test_a_file_that_others_may_write_is_refused(cli: Cli, mode: int) -> None:
     assert profiles.profile_names() == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="owners mean nothing there")
+@pytest.mark.posix("a file's owner is a number")
 def test_a_file_of_another_user_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(TWO)
     if os.geteuid() == 0:
@@ -810,7 +819,7 @@ def test_a_file_of_another_user_is_refused(cli: Cli, monkeypatch: pytest.MonkeyP
     )
 
 
-@pytest.mark.skipif(os.name != "posix", reason="owners mean nothing there")
+@pytest.mark.posix("there is a root")
 def test_a_file_of_root_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     assert "/etc/passwd is not valid TOML" in cli("sign-jwt", "--config", "/etc/passwd").stderr
@@ -821,14 +830,14 @@ def test_a_path_that_leads_nowhere_says_which_profile_it_came_from(
     cli: Cli, rsa_pem: Path, name: str, what: str, code: int
 ) -> None:
     paths = {"private_key": str(rsa_pem), name: "keys/no.pem"}
-    lines = [f'{setting} = "{path}"' for setting, path in paths.items()]
+    lines = [f"{setting} = {quoted(path)}" for setting, path in paths.items()]
     file = write("\n".join(["[profiles.a]", 'client_id = "a"', *lines]))
     result = cli("sign-jwt", "--profile", "a")
     assert (result.code, result.stdout, result.stderr) == (
         code,
         "",
         (
-            f"✗   There is no {what} {file.parent}/keys/no.pem\n    in profile a of {file}\n"
+            f"✗   There is no {what} {file.parent}{os.sep}keys/no.pem\n    in profile a of {file}\n"
             f"    Next: check {name} there; a relative path counts from the folder of config.toml\n"
         ),
     )
@@ -890,7 +899,7 @@ def test_a_key_in_place_of_the_file_or_the_name_is_never_shown(cli: Cli, rsa_pem
 
 def test_a_passphrase_in_place_of_its_file_is_never_shown(cli: Cli, tmp_path: Path, ec_key: PrivateKey) -> None:
     key = write_private(tmp_path / "e.pem", ec_key.pem(b"hunter2 hunter2"))
-    file = write(f'[profiles.a]\nclient_id = "a"\nprivate_key = "{key}"\npassphrase_file = "hunter2 hunter2"\n')
+    file = write(f'[profiles.a]\nclient_id = "a"\nprivate_key = {quoted(key)}\npassphrase_file = "hunter2 hunter2"\n')
     result = cli("sign-jwt", "-q", "--profile", "a")
     assert (result.code, result.stdout, result.stderr) == (
         2,
@@ -1134,10 +1143,11 @@ def test_a_list_of_none_says_how_to_write_one(cli: Cli) -> None:
 
 def test_a_profile_is_shown_as_toml_and_as_json(cli: Cli) -> None:
     file = write('default = "a"\n[profiles.a]\nscope = "x y"\nprivate_key = "k.pem"\n[profiles.a.claims]\nn = 1\n')
+    key = file.parent / "k.pem"
     result = cli("profile", "show", "a")
     assert (result.code, result.stdout, result.stderr) == (
         0,
-        f'[profiles.a]\nscope = ["x y"]\nprivate_key = "{file.parent}/k.pem"\n\n[profiles.a.claims]\nn = 1\n',
+        f'[profiles.a]\nscope = ["x y"]\nprivate_key = {quoted(key)}\n\n[profiles.a.claims]\nn = 1\n',
         "",
     )
     as_json = cli("profile", "show", "a", "-o", "json")
@@ -1146,7 +1156,7 @@ def test_a_profile_is_shown_as_toml_and_as_json(cli: Cli) -> None:
         "name": "a",
         "file": str(file),
         "default": True,
-        "settings": {"scope": ["x y"], "private_key": f"{file.parent}/k.pem", "claims": {"n": 1}},
+        "settings": {"scope": ["x y"], "private_key": str(key), "claims": {"n": 1}},
         "fault": None,
     }
 
@@ -1172,7 +1182,7 @@ def test_without_a_name_the_default_is_shown(cli: Cli) -> None:
             "    Next: banno-creds profile add NAME --client-id ID --private-key FILE --default\n"
         ),
     )
-    result = cli("profile", "show", env={"HOME": ""})
+    result = cli("profile", "show", env=NO_HOME)
     assert (result.code, result.stderr) == (
         2,
         (
@@ -1214,7 +1224,7 @@ def test_a_misspelt_command_of_the_group_names_the_nearest(cli: Cli, typed: str,
 def test_a_shell_completes_names(process: Cli, tmp_path: Path, words: str, expected: list[str]) -> None:
     write(HAND_WRITTEN)
     other = write("[profiles.other]\n", tmp_path / "other.toml")
-    line = f"banno-creds {words}".replace("OTHER", str(other)).replace("NONE", str(tmp_path / "none"))
+    line = f"banno-creds {words}".replace("OTHER", other.as_posix()).replace("NONE", (tmp_path / "none").as_posix())
     env = {"_BANNO_CREDS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     result = process(env=env)
     assert (result.code, result.stderr) == (0, "")
@@ -1240,6 +1250,7 @@ DOCS = (ROOT / "docs" / "profiles.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.posix("its commands are for sh")
 def test_the_documentation_is_true(process: Cli, tmp_path: Path, rsa_pem: Path, server: ScriptedServer) -> None:
     """The console blocks are one session; what they print is what is shown."""
     server.says(GRANTED)

@@ -141,6 +141,8 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
         if isinstance(failure, PermissionError) and not named and not os.path.lexists(path):
             return None
         words = getattr(failure, "strerror", None) or failure
+        if os.path.isdir(path):  # Windows calls it a lack of permission
+            words = "Is a directory"
         hint = "check what it is, who owns it and its mode"
         if isinstance(failure, OSError):
             hint = own_files.hint_for(failure, hint)
