@@ -21,7 +21,7 @@ from banno_creds.cli.main import run
 from banno_creds.jose import keys
 
 from . import browser
-from .processes import Nursery
+from .processes import open_nursery
 from .servers.issuer import Issuer
 from .servers.scripted import ScriptedServer
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .oidc import Tool
+    from .processes import Nursery
     from .servers.openid_provider import OpenIdProvider
 
 CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
@@ -192,7 +193,7 @@ def process() -> Cli:
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """Processes of the command line that start at once."""
-    with Nursery() as running:
+    with open_nursery() as running:
         yield running
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.once
 
-posix = pytest.mark.skipif(os.name != "posix", reason="modes mean something on POSIX alone")
+modes = pytest.mark.posix("a mode says who may do what")
 
 # ── Whom we trust, and how we get there ───────────────────────────────────────────────────────────────────────
 
@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_emptied_is_named(tool: Tool, tmp_path: Path, mon
 # ── Who can change what decides ───────────────────────────────────────────────────────────────────────────────
 
 
-@posix
+@modes
 @pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
 @pytest.mark.parametrize("what", ["private key", "passphrase file", "client secret file", "config"])
 def test_a_file_that_others_can_write_is_an_error(
@@ -144,7 +144,7 @@ def test_a_file_that_others_can_write_is_an_error(
     assert f"(mode {mode:04o})" in result.stderr
 
 
-@posix
+@modes
 @pytest.mark.parametrize("what", ["private key", "passphrase file", "client secret file"])
 def test_a_secret_that_others_can_read_is_a_warning(
     cli: Cli, ec_key: keys.PrivateKey, tmp_path: Path, pauses: list[float], what: str
@@ -155,7 +155,7 @@ def test_a_secret_that_others_can_read_is_a_warning(
     assert "(mode 0644)" in result.stderr
 
 
-@posix
+@modes
 @pytest.mark.parametrize("what", ["private key", "passphrase file", "client secret file", "config"])
 def test_a_file_in_a_folder_that_everybody_can_write_is_a_warning(
     cli: Cli, ec_key: keys.PrivateKey, tmp_path: Path, pauses: list[float], what: str
@@ -168,7 +168,7 @@ def test_a_file_in_a_folder_that_everybody_can_write_is_a_warning(
         assert ("!   Others can put another file in the place of " in result.stderr) is warns
 
 
-@posix
+@pytest.mark.posix("root can give files away")
 @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can give files away")
 def test_another_users_settings_are_not_used_without_a_word(
     cli: Cli, ec_key: keys.PrivateKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 KEY = KeySource.file("private.pem")
 CONFIG = ClientConfig(CLIENT_ID, KEY)
 RESPONSE = TokenResponse("a-token", "Bearer", 600, "openid", 1_795_000_000, {"access_token": "a-token"})
-posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has neither fork nor SIGALRM")
+posix = pytest.mark.posix("processes fork, and SIGALRM interrupts them")
 
 
 @pytest.fixture

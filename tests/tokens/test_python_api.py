@@ -49,7 +49,7 @@ from banno_creds.steps import CacheAnswered, TokenRequested
 from banno_creds.storage import own_files
 from banno_creds.tokens import token_source as token_source_module
 from tests.conftest import CLIENT_ID, write_private
-from tests.profiles.files import write
+from tests.profiles.files import quoted, write
 from tests.servers.loopback import LoopbackServer, Request, Says
 from tests.servers.token_bank import CANARY, TokenBank
 
@@ -67,7 +67,13 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", DOCS + README, re.MULTILINE | re.
 
 BACKENDS = [
     "asyncio",
-    pytest.param("trio", marks=pytest.mark.skipif(find_spec("trio") is None, reason="trio is not installed")),
+    pytest.param(
+        "trio",
+        marks=[
+            pytest.mark.skipif(find_spec("trio") is None, reason="trio is not installed"),
+            pytest.mark.no_wine("trio does not start: WinError 10045"),
+        ],
+    ),
 ]
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -458,7 +464,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.posix("processes fork")
 @pytest.mark.parametrize(("kept", "requests"), [("in memory", 2), ("disk", 1)])
 def test_a_forked_child_does_not_wait_for_its_parents_thread(
     bank: TokenBank, ec_pem: Path, kept: str, requests: int
@@ -1208,7 +1214,7 @@ def test_warnings_are_logged_and_nothing_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="file modes mean something on POSIX")
+@pytest.mark.posix("a mode says who may do what")
 def test_a_warning_is_logged_with_its_hint(
     config: ClientConfig, ec_pem: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1295,8 +1301,8 @@ def test_the_documentation_is_a_session_that_runs(
 ) -> None:
     blocks = [block for block in BLOCKS if "def test_" not in block]
     assert len(blocks) == len(BLOCKS) - 1 == 6
-    write_private(tmp_path / "private.pem", rsa_key.pem())
-    profile = f'[profiles.live]\nclient_id = "{CLIENT_ID}"\nprivate_key = "{tmp_path}/private.pem"\n'
+    private_pem = write_private(tmp_path / "private.pem", rsa_key.pem())
+    profile = f'[profiles.live]\nclient_id = "{CLIENT_ID}"\nprivate_key = {quoted(private_pem)}\n'
     write(profile)
     monkeypatch.chdir(tmp_path)
     client = Client(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import logging
-import os
 import traceback
 from functools import partial
 from pathlib import Path
@@ -199,7 +198,7 @@ def _warnings(bank: TokenBank, pem: Path, monkeypatch: pytest.MonkeyPatch, case:
         pytest.param(
             "a key that others can read",
             "chmod",
-            marks=pytest.mark.skipif(os.name != "posix", reason="file modes mean something on POSIX"),
+            marks=pytest.mark.posix("a mode says who may do what"),
         ),
     ],
 )

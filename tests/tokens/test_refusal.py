@@ -19,6 +19,7 @@ from banno_creds.doctor import case, examination
 from banno_creds.errors import RefusedError
 from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, instead, write_private
+from tests.programs import NOTHING
 from tests.servers.loopback import Says
 from tests.terminal import at_terminal
 
@@ -36,7 +37,7 @@ pytestmark = [pytest.mark.once, pytest.mark.usefixtures("folder")]
 COMMANDS = {
     "client-assertion": ([], []),
     "token": ([], []),
-    "exec": ([], ["--", "true"]),
+    "exec": ([], ["--", *NOTHING]),
     "api": (["--api-base", "http://127.0.0.1:9"], ["/a"]),
 }
 each_command = pytest.mark.parametrize("command", COMMANDS)
@@ -544,11 +545,14 @@ def test_of_claims_and_parameters_only_the_names_are_in_the_hint(
     assert json.loads(cli(*words[1:], "--offline", "-o", "json").stdout)  # it can be run as it is
 
 
+@pytest.mark.parametrize(
+    "name", ["key\u202e.pem", pytest.param("key\n.pem", marks=pytest.mark.posix("a name may have a line end in it"))]
+)
 @each_command
 def test_a_command_that_cannot_be_shown_as_it_is_is_left_out(
-    cli: Cli, client: list[str], server: ScriptedServer, ec_pem: Path, tmp_path: Path, command: str
+    cli: Cli, client: list[str], server: ScriptedServer, ec_pem: Path, tmp_path: Path, command: str, name: str
 ) -> None:
-    hidden = write_private(tmp_path / "key\u202e\n.pem", ec_pem.read_bytes())
+    hidden = write_private(tmp_path / name, ec_pem.read_bytes())
     before, after = COMMANDS[command]
     result = cli(command, "-q", *before, *client[:2], "--private-key", hidden, *client[4:], *after)
     assert (result.code, result.stdout) == (4, "")
@@ -558,6 +562,7 @@ def test_a_command_that_cannot_be_shown_as_it_is_is_left_out(
     assert len(server.requests) == 1
 
 
+@pytest.mark.posix("there are pseudo-terminals")
 def test_the_command_is_on_a_line_of_its_own_that_a_terminal_does_not_break(
     ec_pem: Path, client: list[str], server: ScriptedServer, folder: Path
 ) -> None:

@@ -33,7 +33,7 @@ from banno_creds.tokens.cache import TokenCache, open_cache
 from banno_creds.tokens.cache_entry import Request, request_of
 from banno_creds.tokens.client_credentials import ClientCredentials
 from banno_creds.tokens.response import TokenResponse, token_response
-from tests.conftest import CLIENT_ID
+from tests.conftest import CLIENT_ID, has_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -1146,8 +1146,7 @@ def test_the_cache_is_opened_where_the_variable_says(tmp_path: Path, monkeypatch
     cache = open_cache()
     assert cache is not None
     assert cache.folder == str(tmp_path / "a" / "b")
-    if own_files.MODES_MEAN_SOMETHING:
-        assert [path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "a" / "b")] == [0o700, 0o700]
+    assert all(has_mode(path, 0o700) for path in (tmp_path / "a", tmp_path / "a" / "b"))
 
 
 def test_without_a_home_there_is_no_cache_and_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from tests.servers.loopback import Request, Says
 from tests.servers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from banno_creds.jose import keys
@@ -721,7 +721,25 @@ def test_retry_after_in_seconds_is_honoured(
     assert pauses == [asked]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/Chicago"])
+@pytest.fixture(
+    params=[
+        "the machine's",
+        *(pytest.param(zone, marks=pytest.mark.posix("TZ is the zone")) for zone in ("UTC", "America/Chicago")),
+    ]
+)
+def _in_zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In the time zone of the machine, and in others."""
+    if request.param == "the machine's":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_zone")
 @pytest.mark.parametrize(
     "date",
     [
@@ -735,19 +753,12 @@ def test_retry_after_as_a_date_is_honoured_in_each_of_its_forms(
     server: ScriptedServer,
     pauses: list[float],
     monkeypatch: pytest.MonkeyPatch,
-    zone: str,
     date: Callable[[float], str],
 ) -> None:
-    monkeypatch.setenv("TZ", zone)
-    time.tzset()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)
-    try:
-        server.says(Says(503, b"", {"retry-after": date(now + 12)}), says(GRANTED))
-        assert ask("-o", "token").stdout == "an-opaque-token\n"
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+    server.says(Says(503, b"", {"retry-after": date(now + 12)}), says(GRANTED))
+    assert ask("-o", "token").stdout == "an-opaque-token\n"
     assert len(pauses) == 1
     assert 11 <= pauses[0] <= 12
 
