@@ -79,7 +79,7 @@ _WAITING = f"""\
 os.write(1, b"\\n")
 run(json.loads(sys.stdin.readline()))
 """
-_SPARES = 8  # that wait, on Windows; each is replaced as soon as it is used
+_SPARES = 9  # that wait, on Windows; as many as a test starts at once
 
 
 class Process:
@@ -90,7 +90,7 @@ class Process:
     def __init__(self) -> None:
         self.returncode: int | None = None
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 120) -> int:
         """Wait for its end; return its exit code, or the signal that killed it as a negative number."""
         if self.returncode is None:
             self.returncode = self._ended(seconds)
@@ -148,12 +148,18 @@ class _Spawned(Process):
         )
         self.pid = self._popen.pid
 
-    def run(self, order: dict[str, Any]) -> None:
-        """Wait until it is ready, and say what to run."""
-        assert self._popen.stdin is not None
+    def wait_until_ready(self) -> None:
+        """Wait until it has loaded all modules."""
         assert self._popen.stdout is not None
-        with self._popen.stdin as stdin, self._popen.stdout as stdout:
-            assert stdout.readline(), "it does not start"
+        if not self._popen.stdout.closed:
+            with self._popen.stdout as stdout:
+                assert stdout.readline(), "it does not start"
+
+    def run(self, order: dict[str, Any]) -> None:
+        """Say what to run."""
+        self.wait_until_ready()
+        assert self._popen.stdin is not None
+        with self._popen.stdin as stdin:
             stdin.write(json.dumps(order).encode() + b"\n")
 
     def _ended(self, seconds: float) -> int | None:
@@ -196,6 +202,9 @@ def _environment() -> dict[str, str]:
 
 class Nursery:
     """Where they come from."""
+
+    def prepare(self) -> None:
+        """Wait until as many as a test starts at once are ready."""
 
     def start(self, *args: str, out: Path, err: Path) -> Process:
         """Start the command line in the current folder and environment, with its outputs in files."""
@@ -241,11 +250,15 @@ class _Forking(Nursery):
 
 class _Spawning(Nursery):
     def __init__(self) -> None:
-        self._spares = [_Spawned() for _ in range(_SPARES)]
+        self._spares: list[_Spawned] = []
+
+    def prepare(self) -> None:
+        self._spares += [_Spawned() for _ in range(_SPARES - len(self._spares))]
+        for spare in self._spares:
+            spare.wait_until_ready()
 
     def _run(self, order: dict[str, Any]) -> Process:
-        process = self._spares.pop(0)
-        self._spares.append(_Spawned())
+        process = self._spares.pop(0) if self._spares else _Spawned()
         process.run(order)
         return process
 

@@ -48,6 +48,7 @@ def test_a_token_is_not_used_where_another_server_would_be_trusted(cli: Cli, ask
     assert len(issuer.forms) == len(WAYS)
 
 
+@pytest.mark.timeout(600)
 def test_a_recalled_answer_is_not_used_where_another_server_would_be_trusted(
     nursery: Nursery, ask: list[str], issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from tests.processes import Nursery, Process
     from tests.servers.issuer import Issuer
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
 
 # To start one takes a second on Windows.
-MANY = 12 if sys.platform == "win32" else 50
-KILLS = 15 if sys.platform == "win32" else 60
+MANY = 8 if sys.platform == "win32" else 50
+KILLS = 10 if sys.platform == "win32" else 60
 SOME = 8
 
 
@@ -73,6 +73,7 @@ class Runs:
 @pytest.fixture
 def runs(nursery: Nursery, tmp_path: Path) -> Iterator[Runs]:
     runs = Runs(nursery, tmp_path / "said")
+    nursery.prepare()
     yield runs
     for process in runs.processes:
         process.kill()
