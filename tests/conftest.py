@@ -71,7 +71,7 @@ def pytest_configure() -> None:
             signal.signal(number, usual)
 
 
-def _is_wine() -> bool:
+def is_wine() -> bool:
     if sys.platform == "win32":
         import ctypes
 
@@ -81,7 +81,7 @@ def _is_wine() -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this system cannot run; each mark must say why."""
-    left_out = {"posix": sys.platform == "win32", "no_wine": _is_wine()}
+    left_out = {"posix": sys.platform == "win32", "no_wine": is_wine()}
     for item in items:
         for name, does_not_run in left_out.items():
             for mark in item.iter_markers(name):

@@ -14,6 +14,7 @@ from banno_creds.sandbox.users import DEFAULT_PASSWORD
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID
 from tests.person import sent_out
+from tests.processes import bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,19 +50,27 @@ VARYING = [
 
 
 def run_script(folder: Path, script: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a script as a reader's shell would, with ``banno-creds`` on its path and both outputs in one."""
+    """Run a script as a reader's shell would, with ``banno-creds`` on its path and both outputs in one.
+
+    On Windows it is one line, for cmd.
+    """
     shims = folder / "bin"
     if not shims.exists():
         shims.mkdir()
-        (shims / "banno-creds").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m banno_creds "$@"\n')
-        (shims / "banno-creds").chmod(0o755)
+        if sys.platform == "win32":
+            (shims / "banno-creds.cmd").write_text(f'@"{sys.executable}" -m banno_creds %*\n')
+        else:
+            (shims / "banno-creds").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m banno_creds "$@"\n')
+            (shims / "banno-creds").chmod(0o755)
+    home = {"HOME": str(folder), "USERPROFILE": str(folder), "APPDATA": str(folder), "LOCALAPPDATA": str(folder)}
+    path = f"{shims}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["sh", "-euc", script],
+        ["cmd", "/d", "/c", script] if sys.platform == "win32" else ["sh", "-euc", script],
         cwd=folder,
-        env={"PATH": f"{shims}:{os.environ['PATH']}", "HOME": str(folder), **env},
+        env=bare_environment(**home) | {"PATH": path, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         timeout=100,
         check=False,
     )
