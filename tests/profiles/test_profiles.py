@@ -96,7 +96,7 @@ def test_without_a_file_nothing_is_loaded_for_profiles(process: Cli, rsa_pem: Pa
     ask = [sys.executable, "-c", program, "sign-jwt", "-q", "--client-id", "a", "--private-key", str(rsa_pem)]
 
     def loaded() -> str:
-        return subprocess.run(ask, capture_output=True, text=True, timeout=30, check=True).stderr
+        return subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stderr
 
     assert loaded() == "set()\n"
     write("")
@@ -363,7 +363,7 @@ def test_the_file_may_be_a_pipe(rsa_pem: Path) -> None:
     os.write(writer, text.encode())
     os.close(writer)
     ask = [sys.executable, "-m", "banno_creds", "sign-jwt", "-q", "--config", f"/dev/fd/{reader}"]
-    done = subprocess.run(ask, pass_fds=[reader], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(ask, pass_fds=[reader], capture_output=True, text=True, timeout=60, check=False)
     os.close(reader)
     assert (done.returncode, done.stderr) == (0, "")
 

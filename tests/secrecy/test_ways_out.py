@@ -167,9 +167,8 @@ def test_looking_for_a_browser_and_opening_it_tells_no_secret(
     monkeypatch.setenv("DISPLAY", ":9")
     assert browser.open_browser("http://127.0.0.1:9/auth?a=b")
     seen = programs / "seen"
-    for _ in range(500):
-        if seen.exists() and "auth?a=b" in seen.read_text():
-            break
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (seen.exists() and "auth?a=b" in seen.read_text()):
         time.sleep(0.01)
     browser._openers.pop().wait(timeout=60)
     assert "xdg-settings get default-web-browser" in seen.read_text()

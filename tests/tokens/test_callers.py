@@ -305,10 +305,10 @@ source = TokenSource(ClientConfig("a", KeySource.file(key), token_endpoint=endpo
 ask = source.token if how == "token" else lambda: asyncio.run(source.async_token())
 thread = threading.Thread(target=ask)
 thread.start()
-assert importing.wait(20), at
+assert importing.wait(60), at
 child = os.fork()
 if child == 0:
-    signal.alarm(20)
+    signal.alarm(60)
     os._exit(0 if ask().access_token else 1)
 thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -132,7 +132,7 @@ def _together(number: int, work: Callable[[], Any]) -> list[Any]:
     ready = threading.Barrier(number)
 
     def one(_: int) -> Any:
-        ready.wait(30)
+        ready.wait(60)
         try:
             return work()
         except BannoCredsError as failure:
@@ -149,7 +149,7 @@ def _waiting_for_their_turn() -> int:
 
 def _wait_for(condition: Callable[[], bool]) -> None:
     """Wait for what other threads are about to do, though not for ever."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.002)
 
@@ -473,14 +473,14 @@ def test_a_forked_child_does_not_wait_for_its_parents_thread(
     arguments = [sys.executable, "-W", "ignore", "-c", FORK, str(ec_pem), f"{bank.origin}/token", kept]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert bank.arrived.wait(30)
+            assert bank.arrived.wait(60)
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write("fork\n")
             process.stdin.flush()
             assert process.stdout.readline() == "forked\n"
             bank.gate.set()
-            stdout, _ = process.communicate(timeout=30)
+            stdout, _ = process.communicate(timeout=60)
         finally:
             process.kill()
     assert stdout.startswith(CANARY)
@@ -555,7 +555,7 @@ def test_force_refresh_is_not_content_with_what_another_thread_finds_on_disk(
     source = make(on_disk=True, emit=emit)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(source.token)
-        assert started.wait(30)
+        assert started.wait(60)
         if how == "token":
             forced = source.token(force_refresh=True)
         else:
@@ -986,7 +986,7 @@ def test_fifty_requests_that_meet_the_same_401_take_one_new_token(bank: TokenBan
 
     def api(request: Request) -> Says:
         if request.token == old:
-            everybody.wait(30)  # all have the old token before the first learns that it is refused
+            everybody.wait(60)  # all have the old token before the first learns that it is refused
         return taken_back(request)
 
     bank.api = api  # type: ignore[method-assign]
