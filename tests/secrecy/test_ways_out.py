@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from banno_creds.doctor.support_bundle import _system
 from banno_creds.login.keyring import find_keyring
 from banno_creds.steps import Run
 from tests.conftest import CLIENT_ID
+from tests.programs import write_program
 from tests.servers.raw import RawServer
 
 if TYPE_CHECKING:
@@ -132,11 +134,11 @@ def test_other_programs_get_no_variable_with_a_secret(monkeypatch: pytest.Monkey
     assert os.environ["BANNO_CREDS_CLAIM"] == SECRET_VARIABLES["BANNO_CREDS_CLAIM"]
 
 
-def _note_environment(path: Path) -> Path:
-    """Make a program that appends its environment, and what it was called with, to a file."""
-    path.write_text(f'#!/bin/sh\n(echo "$0 $*"; env) >> {path.parent / "seen"}\n', "ascii")
-    path.chmod(0o700)
-    return path
+_NOTE = """\
+with open({!r}, "a", encoding="utf-8") as seen:
+    print(os.path.basename(sys.argv[0]).removesuffix(".py"), *sys.argv[1:], file=seen)
+    print(*map("=".join, os.environ.items()), sep="\\n", file=seen)
+"""
 
 
 @pytest.fixture
@@ -144,6 +146,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Programs that note what they get, in the place of those that our libraries start."""
     folder = tmp_path / "bin"
     folder.mkdir()
+    note = _NOTE.format(str(folder / "seen"))
     for name in (
         "xdg-settings",
         "uname",
@@ -154,13 +157,14 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "dbus-launch",
         "sh-app",
     ):
-        _note_environment(folder / name)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        write_program(folder, name, note)
+    monkeypatch.setenv("PATH", os.pathsep.join((str(folder), os.environ["PATH"])))
     for name, value in SECRET_VARIABLES.items():
         monkeypatch.setenv(name, value)
     return folder
 
 
+@pytest.mark.posix("a browser is looked for in PATH")
 def test_looking_for_a_browser_and_opening_it_tells_no_secret(
     programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +184,9 @@ def test_programs_that_a_keyring_starts_get_no_secret(programs: Path, monkeypatc
         priority, name = 9, "a keyring that starts programs"
 
         def get_password(self, *_: str) -> str:
-            subprocess.run(["pass"], check=True)
+            program = shutil.which("pass")
+            assert program
+            subprocess.run([program], check=True)
             return "a-token"
 
         set_password = delete_password = get_password
@@ -196,6 +202,7 @@ def test_programs_that_a_keyring_starts_get_no_secret(programs: Path, monkeypatc
     assert os.environ["BANNO_CREDS_CLAIM"] == SECRET_VARIABLES["BANNO_CREDS_CLAIM"]
 
 
+@pytest.mark.posix("a browser is looked for in PATH")
 def test_where_no_browser_is_found_the_address_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DISPLAY", ":9")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -204,7 +211,7 @@ def test_where_no_browser_is_found_the_address_is_shown(monkeypatch: pytest.Monk
 
 
 def test_a_bundle_starts_no_program(programs: Path, cli: Cli, tmp_path: Path) -> None:
-    assert _system().startswith(os.uname().sysname)
+    assert _system().startswith("Windows" if sys.platform == "win32" else os.uname().sysname)
     for name in SECRET_VARIABLES:
         os.environ.pop(name)
     cli("doctor", "--offline", "--client-id", CLIENT_ID, "--bundle", tmp_path / "bundle.md")
@@ -241,7 +248,7 @@ HOSTILE = (
 class _Terminal(io.TextIOWrapper):
     def __init__(self, encoding: str = "utf-8") -> None:
         self.seen = io.BytesIO()
-        super().__init__(self.seen, encoding=encoding)
+        super().__init__(self.seen, encoding=encoding, newline="\n")
 
     def isatty(self) -> bool:
         return True
