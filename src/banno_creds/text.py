@@ -31,6 +31,50 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"
 
 
+# What Linux says of these numbers of Windows. Windows has its own words in its user's language, or none.
+_WINDOWS_WORDS = {
+    64: "Connection reset by peer",  # ERROR_NETNAME_DELETED
+    121: "Connection timed out",  # ERROR_SEM_TIMEOUT
+    1225: "Connection refused",
+    1231: "Network is unreachable",
+    1232: "No route to host",
+    1236: "Software caused connection abort",
+    10013: "Permission denied",
+    10022: "Invalid argument",
+    10024: "Too many open files",
+    10047: "Address family not supported by protocol",
+    10048: "Address already in use",
+    10049: "Cannot assign requested address",
+    10050: "Network is down",
+    10051: "Network is unreachable",
+    10052: "Network dropped connection on reset",
+    10053: "Software caused connection abort",
+    10054: "Connection reset by peer",
+    10055: "No buffer space available",
+    10057: "Transport endpoint is not connected",
+    10060: "Connection timed out",
+    10061: "Connection refused",
+    10064: "Host is down",
+    10065: "No route to host",
+    10091: "the network is not ready",
+    11001: "Name or service not known",
+    11002: "Temporary failure in name resolution",
+    11003: "Non-recoverable failure in name resolution",
+    11004: "No address associated with hostname",
+}
+
+
+def system_words(failure: OSError) -> str:
+    """Return what the system says of a failure of the network, the same on each system; never an empty text."""
+    number = getattr(failure, "winerror", None)
+    if number is None and (failure.errno or 0) > _MOST_ERRNO:  # the resolver's have no other
+        number = failure.errno
+    return printable(_WINDOWS_WORDS.get(number or 0) or failure.strerror or type(failure).__name__, 80)
+
+
+_MOST_ERRNO = 10000  # Windows' numbers of sockets are above it, and no other system's
+
+
 # The first words of our messages, except for those that begin with the name of a file or setting.
 _FIRST_WORDS = frozenset(
     (

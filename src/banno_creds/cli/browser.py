@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _openers: list[subprocess.Popen[bytes]] = []  # nobody waits for them
 _FOUND = b"found"
-# It says whether there is a browser, and closes the pipe before it opens one.
+# It says whether there is a browser, and closes the pipe before it opens one; Windows tells at once whether it did.
 _OPENER = """
 import os, sys, webbrowser
 if sys.argv[2]:
@@ -29,9 +29,14 @@ try:
     browser = webbrowser.get()
 except webbrowser.Error:
     sys.exit(1)
+if isinstance(browser, getattr(webbrowser, "WindowsDefault", ())):
+    if not browser.open(sys.argv[1]):
+        sys.exit(1)
+    sys.argv[1] = ""
 os.write(1, b"found")
 os.dup2(0, 1)
-browser.open(sys.argv[1])
+if sys.argv[1]:
+    browser.open(sys.argv[1])
 """
 
 

@@ -37,7 +37,7 @@ from banno_creds.http.faults import (
 )
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.steps import awaiting
-from banno_creds.text import printable, setting
+from banno_creds.text import printable, setting, system_words
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:
@@ -156,9 +156,12 @@ def _proxy_facts(host: str, proxy: httpx.Proxy | None) -> tuple[str, ...]:
         # Not its URL, which may contain a user name and a password.
         named = "with a user name and a password" if proxy.raw_auth else ""
         return f"{proxy.url.scheme}://{_at(*_proxy_at(proxy))}", f"from {named_by}", named
+    if named_by is None and proxies.script():
+        return "none", "Windows' script (PAC) is not read: if a proxy is needed, name it with HTTPS_PROXY"
     if named_by is None:
         return ("none",)
-    why = "loopback is never asked through it" if is_loopback(host) else f"NO_PROXY excepts {host}"
+    excepts = "NO_PROXY or the system's settings" if named_by == proxies.SYSTEM else "NO_PROXY"
+    why = "loopback is never asked through it" if is_loopback(host) else f"{excepts} excepts {host}"
     return "none", f"{named_by} names one, but {printable(why, _MOST_CHARACTERS)}"
 
 
@@ -201,7 +204,7 @@ def _tunnel(connection: socket.socket, way: _Way, proxy: httpx.Proxy) -> str:
     except TimeoutError:
         raise way.http.timed_out(way.url, _NO_TUNNEL) from None
     except OSError as failure:
-        raise refused_by_proxy(way.url, failure.strerror or type(failure).__name__) from None
+        raise refused_by_proxy(way.url, system_words(failure)) from None
     said = _STATUS_LINE.match(received)
     if ended is None or said is None:
         words = "what it answers is no HTTP" if received else "it hung up without an answer"

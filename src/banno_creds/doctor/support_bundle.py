@@ -113,7 +113,12 @@ def _code(text: str) -> str:
 def _system() -> str:
     """Return the operating system; platform's own function would start a program on some."""
     if sys.platform == "win32":
-        return platform.platform()
+        import ctypes
+        import locale
+
+        windows, pages = sys.getwindowsversion(), (locale.getencoding(), ctypes.windll.kernel32.GetConsoleOutputCP())
+        build = ".".join(map(str, windows.platform_version))
+        return f"Windows-{build}-{os.environ.get('PROCESSOR_ARCHITECTURE', '')}, code pages {pages[0]} and {pages[1]}"
     system = os.uname()
     return f"{system.sysname}-{system.release}-{system.machine}"
 

@@ -7,6 +7,7 @@ import math
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 import zlib
@@ -39,6 +40,9 @@ MOST_ANSWER_BYTES = 1024 * 1024
 
 # How long an exchange that was broken off may take to close what it opened.
 _CLOSING_SECONDS = 0.2
+
+# Windows notices Ctrl-C only between two waits.
+_SLICE_SECONDS = 0.2 if sys.platform == "win32" else math.inf
 
 # How far the exchange is, by the end of httpx's name for the event.
 _PHASES = {
@@ -396,7 +400,7 @@ class Exchange(Generic[T]):
             self._noticed = time.monotonic()
             while (left := self._noticed + seconds - time.monotonic()) > 0:
                 # Not join: when Ctrl-C interrupts it, Python 3.11 and 3.12 believe that the thread has ended.
-                if self._done.wait(min(left, seconds)):
+                if self._done.wait(min(left, seconds, _SLICE_SECONDS)):
                     break
         finally:
             if not self._done.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from banno_creds.errors import (
     UntrustedServerError,
     UnusableAnswerError,
 )
-from banno_creds.text import printable, setting
+from banno_creds.text import printable, setting, system_words
 
 if TYPE_CHECKING:
     from banno_creds.errors import BannoCredsError
@@ -56,11 +57,29 @@ _CERTIFICATE_RULES = {
 }
 
 _MOST_VERIFY_CODE = 200  # OpenSSL's are below it; those of Windows and macOS are negative or much larger
+_OF_OTHER_STORES = {  # OpenSSL's code for theirs
+    0x800B0101: 10,  # Windows: CERT_E_EXPIRED, which is also said of one that is not valid yet
+    0x800B010F: 62,  # CERT_E_CN_NO_MATCH
+    0x800B0109: 19,  # CERT_E_UNTRUSTEDROOT
+    0x800B010A: 20,  # CERT_E_CHAINING
+    0x800B0112: 20,  # CERT_E_UNTRUSTEDCA
+    -67818: 10,  # macOS: errSecCertificateExpired
+    -67602: 62,  # errSecHostNameMismatch
+    -67843: 20,  # errSecNotTrusted
+}
+_VERDICTS = {  # in OpenSSL's words
+    10: "certificate has expired or is not yet valid",
+    19: "self-signed certificate in certificate chain",
+    20: "unable to get local issuer certificate",
+    62: "hostname mismatch",
+}
 
 # The registered ones (RFC 9110 section 16.6), and what some gateways say.
 _ENCODINGS = frozenset(("gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz", "exi"))
 
 PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+if sys.platform in ("win32", "darwin"):
+    PROXY_HINT += ", and at the system's proxy settings"
 _BETWEEN_HINT = "look at what stands between this machine and the server: a proxy, a gateway"
 
 
@@ -102,8 +121,8 @@ def _in_our_words(failure: httpx.HTTPError, cause: BaseException) -> str:
     if isinstance(failure, httpx.ProxyError):
         status = re.match(r"[1-5][0-9]{2}\b", str(failure))
         return _status(int(status[0])) if status else "it refused, or what it answers is not of its kind"
-    if isinstance(cause, OSError) and cause.strerror:
-        return printable(cause.strerror, 80)  # the operating system's
+    if isinstance(cause, OSError) and (cause.strerror or cause.errno):
+        return system_words(cause)
     if isinstance(failure, httpx.LocalProtocolError):
         return "the request cannot be written as HTTP"
     if isinstance(failure, httpx.RemoteProtocolError):
@@ -183,7 +202,7 @@ def unconnected(cause: BaseException, url: str, proxy: httpx.Proxy | None, words
         message = f"no connection to {peer} within {CONNECT_SECONDS:g} s"
         return TimedOutError(message, retryable=True, hint=look, rule=rule)
     if isinstance(cause, socket.gaierror):
-        message = f"{peer} cannot be resolved: {cause.strerror}"
+        message = f"{peer} cannot be resolved: {system_words(cause)}"
         return NetworkError(message, retryable=True, hint=look, rule="network.dns")
     if isinstance(cause, ConnectionRefusedError):
         return NetworkError(
@@ -192,7 +211,8 @@ def unconnected(cause: BaseException, url: str, proxy: httpx.Proxy | None, words
             hint=PROXY_HINT if proxy else "check the host and the port, and whether the server is running",
             rule=rule,
         )
-    words = (isinstance(cause, OSError) and cause.strerror) or words
+    if isinstance(cause, OSError) and (cause.strerror or cause.errno):
+        words = system_words(cause)
     return NetworkError(f"no connection to {peer}: {words}", retryable=True, hint=look, rule=rule)
 
 
@@ -236,11 +256,11 @@ def _untrusted_proxy(cause: ssl.SSLError, proxy: httpx.Proxy, trust: Trust | Non
 def untrusted(cause: OSError, host: str, trust: Trust | None = None) -> UntrustedServerError:
     """Return the error for TLS that failed, with the authorities that were trusted, if they are known."""
     if isinstance(cause, ssl.SSLCertVerificationError):
+        code = _code_of(cause)
         return UntrustedServerError(
             f"the certificate of {host} is not trusted: {verdict_of(cause)}",
-            hint=(trust and trust.advice(cause.verify_code))
-            or _CERTIFICATE_HINTS.get(cause.verify_code, _UNKNOWN_AUTHORITY),
-            rule=_CERTIFICATE_RULES.get(cause.verify_code, "network.tls.untrusted"),
+            hint=(trust and trust.advice(code)) or _CERTIFICATE_HINTS.get(code, _UNKNOWN_AUTHORITY),
+            rule=_CERTIFICATE_RULES.get(code, "network.tls.untrusted"),
         )
     return UntrustedServerError(
         f"TLS with {host} failed: {_reason_of(cause)}",
@@ -254,7 +274,12 @@ def verdict_of(failure: ssl.SSLCertVerificationError) -> str:
     """Return OpenSSL's words for why a certificate is not trusted; another store's may quote the certificate."""
     if 0 < failure.verify_code < _MOST_VERIFY_CODE:
         return printable(failure.verify_message, 200)
-    return "the operating system does not accept it"
+    return _VERDICTS.get(_code_of(failure), f"the operating system does not accept it ({failure.verify_code:#x})")
+
+
+def _code_of(failure: ssl.SSLCertVerificationError) -> int:
+    """Return OpenSSL's code for why a certificate is not trusted; another store's own if OpenSSL has none for it."""
+    return _OF_OTHER_STORES.get(failure.verify_code, failure.verify_code)
 
 
 def _reason_of(failure: OSError) -> str:
@@ -264,7 +289,7 @@ def _reason_of(failure: OSError) -> str:
         return reason
     if isinstance(failure, ssl.SSLError):
         return "the other side hung up" if failure.errno == ssl.SSL_ERROR_EOF else "the handshake broke off"
-    return printable(failure.strerror or type(failure).__name__, 80)
+    return system_words(failure)
 
 
 def unreadable(url: str, status: int, encoding: str) -> UnusableAnswerError:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 
+SYSTEM = "the system's settings"
+"""What names a proxy if no variable does."""
+
+
 def proxy_for(url: str) -> httpx.Proxy | None:
     """Return the proxy for a URL; see `HttpClient.proxy_for`."""
     parts = urlsplit(url)
@@ -29,13 +35,14 @@ def proxy_for(url: str) -> httpx.Proxy | None:
         return None
     from importlib.util import find_spec
 
-    _, chosen = _configured()
+    named_by, chosen = _configured()
     if not chosen or _is_excepted(url):
         return None
+    origin = named_by if named_by == SYSTEM else "the environment"
     chosen = chosen.strip(" \t\r\n\"'")
     if re.match(r"socks(?:4a?)?://", chosen, re.IGNORECASE):
         raise ConfigurationError(
-            "the proxy from the environment is a SOCKS proxy of a version that is not spoken here",
+            f"the proxy from {origin} is a SOCKS proxy of a version that is not spoken here",
             hint="write socks5:// if it speaks SOCKS 5",
             rule="network.proxy",
         )
@@ -46,13 +53,13 @@ def proxy_for(url: str) -> httpx.Proxy | None:
         proxy = None
     if proxy is None or not proxy.url.raw_host or proxy.url.raw_path not in (b"", b"/") or proxy.url.fragment:
         raise ConfigurationError(
-            "the proxy from the environment cannot be used: it is no URL like http://host:port",
+            f"the proxy from {origin} cannot be used: it is no URL like http://host:port",
             hint=f"{PROXY_HINT}; characters such as # / ? @ in its password have to be percent-encoded",
             rule="network.proxy",
         )
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ConfigurationError(
-            "the proxy from the environment is a SOCKS proxy, and what speaks to one is not installed",
+            f"the proxy from {origin} is a SOCKS proxy, and what speaks to one is not installed",
             hint="pip install 'httpx[socks]'",
             rule="network.proxy",
         )
@@ -60,13 +67,62 @@ def proxy_for(url: str) -> httpx.Proxy | None:
 
 
 def _is_excepted(url: str) -> bool:
-    """Return whether NO_PROXY, or the system's settings where no variable names a proxy, except a URL."""
+    """Return whether NO_PROXY, or the system's settings where they name the proxy, except a URL."""
+    if any(_excepts(entry, url) for entry in _entries()):
+        return True
+    if sys.platform == "win32":
+        return not _named_by_variables() and any(_system_excepts(entry, url) for entry in _system_entries())
     from urllib.request import getproxies_environment, proxy_bypass
 
+    return not getproxies_environment() and bool(proxy_bypass(urlsplit(url).hostname or ""))
+
+
+def _named_by_variables() -> dict[str, str]:
+    from urllib.request import getproxies_environment
+
+    return {scheme: proxy for scheme, proxy in getproxies_environment().items() if scheme != "no"}
+
+
+def _system_entries() -> list[str]:
+    """Return the entries of Windows' own exceptions."""
+    return [entry for entry in re.split(r"[\s;]+", _windows_setting("ProxyOverride")) if entry]
+
+
+def _system_excepts(entry: str, url: str) -> bool:
+    """Return whether an entry of Windows' exceptions excepts a URL: a pattern, with a scheme or a port perhaps.
+
+    urllib's own function asks the resolver too, without a bound, and reads an entry as a regular expression.
+    """
     parts = urlsplit(url)
-    if not getproxies_environment():
-        return bool(proxy_bypass(parts.hostname or ""))
-    return any(_excepts(entry, url) for entry in _entries())
+    host = (parts.hostname or "").rstrip(".")
+    if entry.lower() == "<local>":
+        return "." not in host and _address(host) is None
+    scheme, _, rest = entry.lower().rpartition("://")
+    name, _, port = rest.partition("/")[0].rpartition(":")
+    if not port.isdecimal() or (":" in name and not name.endswith("]")):
+        name, port = rest.partition("/")[0], ""
+    if (scheme and scheme != parts.scheme) or (port and int(port) != (parts.port or _PORTS.get(parts.scheme))):
+        return False
+    pattern = re.escape(name.strip("[]")).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(pattern, host) is not None
+
+
+def script() -> bool:
+    """Return whether Windows finds its proxy by a script (PAC), which is not read here."""
+    return sys.platform == "win32" and bool(_windows_setting("AutoConfigURL"))
+
+
+def _windows_setting(name: str) -> str:
+    """Return a text of Windows' proxy settings; empty if there is none."""
+    if sys.platform == "win32":
+        import winreg
+
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, _WINDOWS_SETTINGS) as key:
+            return str(winreg.QueryValueEx(key, name)[0])
+    return ""
+
+
+_WINDOWS_SETTINGS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
 
 
 def _entries() -> list[str]:
@@ -141,12 +197,14 @@ def named_by() -> str | None:
 
 def _configured() -> tuple[str | None, str | None]:
     """Return the name of the setting, and its value, which may contain a password."""
-    from urllib.request import getproxies
+    import urllib.request
 
-    proxies = getproxies()
+    proxies = urllib.request.getproxies()
+    if sys.platform == "win32" and proxies.keys() == {"no"}:  # NO_PROXY alone names none
+        proxies = urllib.request.getproxies_registry()  # type: ignore[attr-defined]
     for variable in ("https_proxy", "all_proxy"):
         if chosen := proxies.get(variable.removesuffix("_proxy")):
             spellings = (variable, *(name for name in os.environ if name.lower() == variable))
             named = (name for name in spellings if os.environ.get(name) == chosen)
-            return next(named, "the system's settings"), chosen
+            return next(named, SYSTEM), chosen
     return None, None

@@ -89,8 +89,10 @@ class Trust:
         """Return the name and the place of the trust store."""
         if self._ca_bundle is not None:
             return f"{setting('ca_bundle')} {printable(self._ca_bundle)}"
-        if sys.platform in ("darwin", "win32"):  # they keep it in no file
-            return "the operating system's trust store"
+        if not _is_kept_in_files():
+            more = os.environ.get("SSL_CERT_FILE")
+            added = f" and SSL_CERT_FILE {printable(more)}{_absence(more)}" if more else ""
+            return f"the operating system's trust store{added}"
         paths = ssl.get_default_verify_paths()
         named = [(name, os.environ.get(name)) for name in (paths.openssl_cafile_env, paths.openssl_capath_env)]
         settings = [f"{name} {printable(value)}{_absence(value)}" for name, value in named if value]
@@ -227,11 +229,20 @@ def system_store() -> tuple[ssl.SSLContext, bool]:
     return _whole_store(), False
 
 
+def _is_kept_in_files() -> bool:
+    """Return whether the system keeps its store in files; if not, SSL_CERT_FILE adds to it, as in Python itself."""
+    return sys.platform not in ("darwin", "win32")
+
+
 def _whole_store() -> ssl.SSLContext:
     import truststore
 
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    named = os.environ.get("SSL_CERT_FILE")
+    if named and not _is_kept_in_files():  # truststore asks the system alone there
+        with suppress(OSError, BannoCredsError):  # `Trust.advice` says what is wrong with it
+            _read_file(context, Path(named))
     return context
 
 

@@ -5,6 +5,7 @@ A keyring that is locked asks somebody, and one whose service hangs never answer
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SERVICE = "banno-creds"
-"""The name under which the keyring shows our entries."""
+
+def service(entry: str) -> str:
+    """Return the name under which the keyring shows an entry.
+
+    On Windows each has a name of its own: of two processes that keep entries of one name at a time, the package
+    keyring lets one overwrite the other's.
+    """
+    return f"banno-creds {entry}" if sys.platform == "win32" else "banno-creds"
+
 
 # The package keyring recommends this. Backends below it keep nothing, or keep it in clear.
 _LEAST_PRIORITY = 1
@@ -35,6 +43,10 @@ _LATE = threading.Event()  # set once it did not answer: it is not waited for a 
 
 class KeyringError(Exception):
     """There is no keyring, or it fails; the message says why."""
+
+
+class TooLongError(KeyringError):
+    """The keyring takes no secret of this length."""
 
 
 class Keyring:
@@ -51,7 +63,7 @@ class Keyring:
 
     def read(self, entry: str) -> str:
         """Return the secret of an entry."""
-        secret = _bounded(lambda: self._backend.get_password(SERVICE, entry), self._run)
+        secret = _bounded(lambda: self._backend.get_password(service(entry), entry), self._run)
         if not secret:
             raise KeyringError("it has no such entry any more")
         return str(secret)
@@ -60,15 +72,15 @@ class Keyring:
         """Keep a secret, and read it again: some backends only seem to keep it."""
 
         def act() -> Any:
-            self._backend.set_password(SERVICE, entry, secret)
-            return self._backend.get_password(SERVICE, entry)
+            self._backend.set_password(service(entry), entry, secret)
+            return self._backend.get_password(service(entry), entry)
 
         if _bounded(act, self._run, secret) != secret:
             raise KeyringError("it does not give it back")
 
     def remove(self, entry: str) -> None:
         """Remove an entry; it is an error if there is none."""
-        _bounded(lambda: self._backend.delete_password(SERVICE, entry), self._run)
+        _bounded(lambda: self._backend.delete_password(service(entry), entry), self._run)
 
 
 class LateError(KeyringError):
@@ -124,9 +136,21 @@ def _bounded(act: Callable[[], T], run: Run, secret: str = "") -> T:
         if not isinstance(failure, Exception):
             raise failure
         # Each backend has exceptions of its own.
+        number = getattr(failure, "winerror", None)
+        if number == _TOO_LONG and secret:
+            raise TooLongError(f"{len(secret)} characters are too long for it")
         words = without(printable(failure, 200), [Secret(secret, "the token")])
-        raise KeyringError(words or type(failure).__name__)
+        raise KeyringError(_WINDOWS_WORDS.get(number) or words or type(failure).__name__)
     return results[0]
+
+
+# Windows' Credential Manager takes 2,560 bytes (CRED_MAX_CREDENTIAL_BLOB_SIZE), which are 1,280 characters for the
+# package keyring. Of more, and of nothing else that we send, it says "The stub received bad data".
+_TOO_LONG = 1783  # RPC_X_BAD_STUB_DATA
+_WINDOWS_WORDS: dict[Any, str] = {  # of the others that people meet; Windows says them in its user's language
+    5: "Windows does not allow it",
+    1312: "there is none in this kind of logon session, such as a service's or one over the network",
+}
 
 
 def _wait(done: threading.Event, run: Run) -> None:

@@ -102,7 +102,7 @@ class Session:
         renewals: how often the tokens were renewed.
         refresh_token: the refresh token, if it rests in the file.
         entry: the keyring's entry, if it rests there.
-        keyring: the name of that keyring.
+        keyring: the name of that keyring; without an entry, of one for which the refresh token is too long.
         asked: whether a process was about to use the refresh token, and has kept no answer.
         ended: why the login is over although nobody logged out.
         caches: the folders of the caches that may have its access tokens.
@@ -172,7 +172,8 @@ class Session:
                 f"refresh token: in the keyring ({self.keyring})",
                 f"the rest: in {path}, for you alone (mode 0600)",
             )
-        return (f"tokens: in {path}, for you alone (mode 0600)",)
+        tokens = f"tokens: in {path}, for you alone (mode 0600)"
+        return (tokens,) if self.keyring is None else (tokens, f"too long for the keyring ({self.keyring})")
 
 
 # --- At rest --------------------------------------------------------------------------------------------------------

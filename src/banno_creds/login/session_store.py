@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from banno_creds.errors import ConfigurationError, OutputError, TimedOutError, TokenError
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.login import session as at_rest
-from banno_creds.login.keyring import SERVICE, KeyringError, LateError, find_keyring
+from banno_creds.login.keyring import KeyringError, LateError, TooLongError, find_keyring, service
 from banno_creds.login.session import Owner
 from banno_creds.steps import Run, awaiting
 from banno_creds.storage import own_files
@@ -163,10 +163,11 @@ class SessionStore:
         """
         # A keyring may ask somebody to unlock it, and never answer: until it has the token, the file has it.
         entry = next(each for each in self._entries() if each != session.entry)
+        told = session.keyring if session.entry is None else None
         session = replace(session, refresh_token=refresh_token, entry=None, keyring=None)
         self.write(session)
         if refresh_token is not None:
-            session = self._moved_to_keyring(session, refresh_token, entry, run)
+            session = self._moved_to_keyring(session, refresh_token, entry, run, told)
         for each in self._entries():
             if each != session.entry:
                 with suppress(KeyringError):
@@ -180,8 +181,13 @@ class SessionStore:
         with suppress(OSError):
             own_files.remove(self.end_path)
 
-    def _moved_to_keyring(self, session: Session, refresh_token: str, entry: str, run: Run) -> Session:
-        """Move the refresh token from the file to the keyring, if there is one."""
+    def _moved_to_keyring(
+        self, session: Session, refresh_token: str, entry: str, run: Run, told: str | None
+    ) -> Session:
+        """Move the refresh token from the file to the keyring, if there is one.
+
+        ``told`` is a keyring whose user knows that it takes no token of such a length.
+        """
         try:
             keyring = find_keyring(run)
         except LateError as fault:
@@ -194,7 +200,13 @@ class SessionStore:
             keyring.keep(entry, refresh_token)
             self.write(moved)
         except (KeyringError, OutputError) as fault:
-            run.warn(f"the keyring ({keyring.name}) does not take the refresh token: {fault}", "the file has it")
+            is_too_long = isinstance(fault, TooLongError)
+            if not is_too_long or told != keyring.name:
+                run.warn(f"the keyring ({keyring.name}) does not take the refresh token: {fault}", "the file has it")
+            if is_too_long:
+                session = replace(session, keyring=keyring.name)
+                with suppress(OutputError):  # only that this was told is forgotten then
+                    self.write(session)
             return session
         return moved
 
@@ -239,7 +251,7 @@ class SessionStore:
             except KeyringError as fault:
                 if entry == in_use:
                     message = f"the keyring does not remove the refresh token: {fault}"
-                    run.warn(message, f"remove the entry {entry!r} of {SERVICE} from the keyring")
+                    run.warn(message, f"remove the entry {entry!r} of {service(entry)} from the keyring")
         self._sweep()
         try:
             with suppress(FileNotFoundError):

@@ -4,8 +4,8 @@ Other wings may import:
 
 - `endpoint`: listen on loopback for the authorization response, and show the browser a page;
 - `certificate`: the certificate with which the endpoint speaks https;
-- `pages`: the HTML pages.
+- `pages`: the HTML pages;
+- `listeners`: sockets on loopback, why a port cannot be had, and the programs at their other ends.
 
-`loopback_server` (a bounded HTTP server) and `listeners` (its sockets, and the programs at their other ends) are
-internal.
+`loopback_server` (a bounded HTTP server) is internal.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.text import printable, setting
+from banno_creds.text import printable, setting, system_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +26,13 @@ ADDRESSES: Mapping[str, tuple[str, ...]] = {
 
 # The machine has no IPv6, or no IPv6 address.
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
-# Windows reports a port that another program holds exclusively as forbidden.
-_TAKEN = (errno.EADDRINUSE, errno.EACCES) if sys.platform == "win32" else (errno.EADDRINUSE,)
 _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 _ESTABLISHED = 1  # TCP_ESTABLISHED in TCP_INFO
 _LOOKS = 3  # the kernel lists its sockets in pieces, and may omit one while others come and go
 _ROOT = 0
+RESERVED_PORTS = "netsh int ipv4 show excludedportrange protocol=tcp"
+"""The command that lists the ports that Windows keeps for itself; Hyper-V, WSL and Docker have it reserve many."""
+
 _LIST_COMMANDS = {
     "linux": "ss -ltnp 'sport = :{}'",
     "darwin": "lsof -nP -iTCP:{} -sTCP:LISTEN",
@@ -66,10 +67,7 @@ def _listener(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if sys.platform == "win32":  # here SO_REUSEADDR would let another program take over the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:  # connections of a login that has just ended may linger
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        be_its_only_owner(listener)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address, port))
@@ -81,22 +79,40 @@ def _listener(address: str, port: int) -> socket.socket:
     return listener
 
 
+def be_its_only_owner(listener: socket.socket) -> None:
+    """Let a socket that is not bound yet share its port with no other."""
+    if sys.platform == "win32":  # here SO_REUSEADDR would let another program take over the port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    else:  # connections of a server that has just ended may linger
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def is_reserved(failure: OSError) -> bool:
+    """Return whether Windows may keep a port for itself; it says the same of one that another user's program has."""
+    return sys.platform == "win32" and failure.errno == errno.EACCES
+
+
 def _unavailable(address: str, port: int, failure: OSError) -> ConfigurationError:
     shown = f"[{address}]" if ":" in address else address
     elsewhere = f"or register a redirect URI with another port and give it with {setting('redirect_uri')}"
-    if failure.errno in _TAKEN:
+    if failure.errno == errno.EADDRINUSE:
         holder = _holder(address, port)
         by = f", by {holder}" if holder else ""
         command = _LIST_COMMANDS.get(sys.platform, _LIST_COMMANDS["darwin"]).format(port)
         stop = "stop that program" if holder else f"find the program with `{command}` and stop it"
         return ConfigurationError(f"port {port} on {shown} is taken{by}", hint=f"{stop}, {elsewhere}")
+    if is_reserved(failure):
+        return ConfigurationError(
+            f"port {port} on {shown} is reserved by Windows, or taken by a program of another user",
+            hint=f"see `{RESERVED_PORTS}`, {elsewhere}",
+        )
     if failure.errno == errno.EACCES:
         return ConfigurationError(
             f"port {port} on {shown} is not allowed: ports below 1024 are often reserved for the system",
             hint=f"register a redirect URI with a port of 1024 or more, and give it with {setting('redirect_uri')}",
         )
     return ConfigurationError(
-        f"cannot listen on {shown}, port {port}: {printable(failure.strerror or failure)}",
+        f"cannot listen on {shown}, port {port}: {system_words(failure)}",
         hint=f"sign in with {setting('manual')}, and paste the address at which the browser ends",
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from contextlib import closing
 from socketserver import BaseServer
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from banno_creds.errors import ConfigurationError, no_thread
+from banno_creds.redirection.listeners import RESERVED_PORTS, be_its_only_owner, is_reserved
 from banno_creds.sandbox.app import app_of
 from banno_creds.sandbox.home import commands
 from banno_creds.sandbox.settings import Clock, Log, Settings, State, register
+from banno_creds.text import system_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -151,17 +152,17 @@ def _serve_without_threads_too(server: BaseWSGIServer) -> None:
 def _bind(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if sys.platform == "win32":  # pragma: no cover - SO_REUSEADDR there lets two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        be_its_only_owner(listener)
         listener.bind((_HOST, port))
         listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a port number"
+        reason, first = "not a port number", "stop what uses it, such as another sandbox"
+        if isinstance(error, OSError):
+            reason = system_words(error)
+            first = f"see `{RESERVED_PORTS}`" if is_reserved(error) else first
         raise ConfigurationError(
             f"the port {port} on {_HOST} cannot be used: {reason}",
-            hint="stop what uses it, such as another sandbox, or give --port 0, which takes any free port",
+            hint=f"{first}, or give --port 0, which takes any free port",
         ) from error
     return listener
