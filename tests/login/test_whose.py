@@ -41,7 +41,8 @@ def test_whose_token_is_as_it_was_asked_for(
     else:
         name = "a" if by == "profile" else "b"
         write(
-            f'default = "a"\n[profiles.{name}]\nclient_id = "{tool.client[1]}"\nprivate_key = "{ec_pem}"\n'
+            f'default = "a"\n[profiles.{name}]\nclient_id = "{tool.client[1]}"\n'
+            f"private_key = '{ec_pem}'\n"
             f'issuer = "{provider.issuer}"\nas = "{whose}"\n'
             + ('[profiles.a]\nclient_id = "x"\n' if name == "b" else "")
         )
