@@ -14,12 +14,21 @@ import threading
 import time
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from banno_creds.errors import ConfigurationError
@@ -91,6 +100,7 @@ def test_a_client_that_trusts_it_takes_it_for_each_name_of_loopback(folder: str)
             serving.join()
 
 
+@pytest.mark.posix("Windows has no modes")
 def test_the_file_and_its_folder_are_their_owners_alone(folder: str) -> None:
     made = localhost_certificate(folder)
     assert made.path == str(Path(folder) / "localhost.pem")
@@ -126,6 +136,11 @@ def test_it_is_made_anew_where_it_ends_within_30_days_or_is_not_good_yet(folder:
     assert then.made is made
 
 
+def _as_pem(key: Any, encryption: KeySerializationEncryption) -> bytes:
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    return pem
+
+
 def _broken(content: bytes) -> list[bytes]:
     begin = b"-----BEGIN CERTIFICATE-----"
     key, _, certificate = content.partition(begin)
@@ -136,8 +151,8 @@ def _broken(content: bytes) -> list[bytes]:
         begin + certificate,
         content[: len(content) // 2],
         key + begin + certificate.replace(b"M", b"N", 1),
-        openssl("ecparam", "-genkey", "-noout", "-name", "prime256v1") + begin + certificate,
-        openssl("ec", "-aes128", "-passout", "pass:secret", stdin=key) + begin + certificate,
+        _as_pem(generate_private_key(SECP256R1()), NoEncryption()) + begin + certificate,
+        _as_pem(load_pem_private_key(key, None), BestAvailableEncryption(b"secret")) + begin + certificate,
     ]
 
 
@@ -152,6 +167,7 @@ def test_a_broken_one_is_made_anew(folder: str, which: int) -> None:
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(second.path)
 
 
+@pytest.mark.posix("Windows has no modes")
 def test_one_that_others_can_read_is_closed_to_them(folder: str) -> None:
     first = localhost_certificate(folder)
     Path(first.path).chmod(0o644)
@@ -159,7 +175,15 @@ def test_one_that_others_can_read_is_closed_to_them(folder: str) -> None:
     assert stat.S_IMODE(Path(first.path).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("what", ["a file in its place", "a folder in the file's place", "a link", "shared"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a file in its place",
+        "a folder in the file's place",
+        pytest.param("a link", marks=pytest.mark.posix("only whoever may write into the folder makes one there")),
+        pytest.param("shared", marks=pytest.mark.posix("Windows has no modes")),
+    ],
+)
 def test_a_folder_that_cannot_be_used_is_said_with_what_to_do(tmp_path: Path, what: str) -> None:
     folder = tmp_path / "state"
     if what == "a file in its place":
