@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 FOUND, SET, GET, REMOVE = "found", "set", "get", "remove"
 
 
+class WindowsFaultError(Exception):
+    """As pywin32-ctypes raises it: a number, a function, and words in the user's language."""
+
+    def __init__(self, winerror: int, funcname: str, strerror: str) -> None:
+        super().__init__(winerror, funcname, strerror)
+        self.winerror = winerror
+
+
 class Backend:
     """A keyring that hangs in some of its calls until the test ends.
 
@@ -28,6 +37,8 @@ class Backend:
         hangs: the calls that do.
         entries: what it holds.
         calls: what it was asked.
+        most_bytes: how long a secret may be, in UTF-16; Windows takes 2,560 bytes.
+        fault: what it says when it is to keep something.
     """
 
     priority, name = 9, "a keyring of this test"
@@ -36,6 +47,8 @@ class Backend:
         self.hangs: set[str] = set()
         self.entries: dict[tuple[str, str], str] = {}
         self.calls: list[str] = []
+        self.most_bytes: float = math.inf
+        self.fault: Exception | None = None
         self.over = threading.Event()
 
     def asked(self, call: str) -> None:
@@ -50,6 +63,10 @@ class Backend:
 
     def set_password(self, service: str, user: str, password: str) -> None:
         self.asked(SET)
+        if len(password.encode("utf-16-le")) > self.most_bytes:
+            raise WindowsFaultError(1783, "CredWrite", "Der Stub erhielt falsche Daten")
+        if self.fault is not None:
+            raise self.fault
         self.entries[service, user] = password
 
     def get_password(self, service: str, user: str) -> str | None:
@@ -156,3 +173,73 @@ def test_keyring_is_used_where_no_thread_can_be_started(
     monkeypatch.setattr(threading.Thread, "start", fails)
     assert tool.log_in("-q").code == 0
     assert len(backend.entries) == 1
+
+
+# --- Windows' Credential Manager ---
+
+LONG = "r" * 1281
+SHORT = "s" * 1280
+TOO_LONG = "he keyring (a keyring of this test) does not take the refresh token: 1281 characters are too long for it"
+
+
+@pytest.fixture
+def refresh_tokens(provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The refresh tokens that the provider gives, one after the other, the last one again and again."""
+    given: list[str] = []
+    monkeypatch.setattr(provider, "new_refresh_token", lambda: given.pop(0) if len(given) > 1 else given[0])
+    return given
+
+
+def renewed(tool: Tool) -> str:
+    result = tool.run("token", "--no-cache", "--force-refresh")
+    assert result.code == 0, result.stderr
+    return one_line(result.stderr)
+
+
+def test_token_that_is_too_long_for_the_keyring_goes_to_the_file_and_that_is_said_once(
+    tool: Tool, provider: OpenIdProvider, backend: Backend, refresh_tokens: list[str]
+) -> None:
+    backend.most_bytes = 2560
+    provider.renews_id_token = True
+    refresh_tokens[:] = [LONG, LONG, SHORT, LONG]
+    said = one_line(tool.log_in("-q").stderr)
+    assert said.count(TOO_LONG) == 1
+    assert "the file has it" in said
+    assert (session()["refresh_token"], backend.entries) == (LONG, {})
+    assert "too long for the keyring (a keyring of this test)" in one_line(tool.run("whoami").stderr)
+    assert TOO_LONG not in renewed(tool)
+    assert session()["refresh_token"] == LONG
+    # A shorter one goes to the keyring, and leaves the file.
+    assert TOO_LONG not in renewed(tool)
+    assert session()["refresh_token"] is None
+    assert list(backend.entries.values()) == [SHORT]
+    # A longer one goes back, and leaves the keyring.
+    assert renewed(tool).count(TOO_LONG) == 1
+    assert (session()["refresh_token"], backend.entries) == (LONG, {})
+    assert tool.run("logout", "--no-browser").code == 0
+    assert (kept(), backend.entries) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (WindowsFaultError(1312, "CredWrite", "Eine Anmeldesitzung ist nicht vorhanden"), "there is none in this kind"),
+        (WindowsFaultError(5, "CredWrite", "Zugriff verweigert"), "Windows does not allow it"),
+        (WindowsFaultError(9, "CredWrite", ""), "(9, 'CredWrite', '')"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_what_the_keyring_says_is_told_in_plain_words(
+    tool: Tool, provider: OpenIdProvider, backend: Backend, fault: Exception, words: str
+) -> None:
+    backend.fault = fault
+    said = one_line(tool.log_in("-q").stderr)
+    assert f"does not take the refresh token: {words}" in said
+    assert session()["refresh_token"] == provider.refresh_tokens[0]
+
+
+def test_each_entry_has_a_name_of_its_own_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that are kept under one name at a time, the package keyring lets one overwrite the other there."""
+    for platform, names in (("win32", {"banno-creds a", "banno-creds b"}), ("linux", {"banno-creds"})):
+        monkeypatch.setattr("sys.platform", platform)
+        assert {keyring.service(entry) for entry in "ab"} == names

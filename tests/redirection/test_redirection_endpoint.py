@@ -349,13 +349,14 @@ def test_a_process_that_cannot_be_inspected_is_named_by_its_user(monkeypatch: py
 
 def test_the_hint_says_how_to_find_the_program_if_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
+    platform, command = ("win32", "netstat -ano") if sys.platform == "win32" else ("darwin", f"lsof -nP -iTCP:{port}")
     with held("127.0.0.1", port):
-        monkeypatch.setattr(sys, "platform", "darwin")
+        monkeypatch.setattr(sys, "platform", platform)
         with pytest.raises(ConfigurationError) as caught:
             RedirectionEndpoint(f"http://localhost:{port}/cb", STATE)
         monkeypatch.undo()
     assert caught.value.message == f"port {port} on 127.0.0.1 is taken"
-    assert f"lsof -nP -iTCP:{port}" in str(caught.value.hint)
+    assert command in str(caught.value.hint)
 
 
 def _sockets_that(fail: Callable[[socket.socket], None]) -> type[socket.socket]:
