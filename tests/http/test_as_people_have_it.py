@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.http import proxies
+from banno_creds.http import faults, proxies
 from banno_creds.http.exchange import resolve
+from banno_creds.http.trust import Trust
+from banno_creds.text import system_words
 from tests.conftest import CLIENT_ID
 from tests.servers.bank import Bank
 from tests.servers.raw import Proxy, RawServer, sends
@@ -42,6 +46,110 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", *BUNDLES):
         monkeypatch.delenv(name, raising=False)
+
+
+# --- Windows' own words, certificates and exceptions ---
+
+
+def of_windows(number: int, words: str = "Es konnte keine Verbindung hergestellt werden") -> OSError:
+    """An error as Windows has it: its own number, and words in its user's language, or none."""
+    failure = OSError(number if number >= 10000 else errno.EINVAL, words)
+    if sys.platform == "win32":
+        return OSError(0, words, None, number)
+    vars(failure)["winerror"] = number
+    return failure
+
+
+@pytest.mark.parametrize("words", ["Es konnte keine Verbindung hergestellt werden", ""])
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (10061, "Connection refused"),
+        (1225, "Connection refused"),
+        (10060, "Connection timed out"),
+        (121, "Connection timed out"),
+        (10051, "Network is unreachable"),
+        (10065, "No route to host"),
+        (10054, "Connection reset by peer"),
+        (64, "Connection reset by peer"),
+        (10013, "Permission denied"),
+        (10048, "Address already in use"),
+    ],
+)
+def test_faults_of_the_network_have_the_same_words_on_windows(number: int, said: str, words: str) -> None:
+    assert system_words(of_windows(number, words)) == said
+
+
+def test_fault_of_the_resolver_has_the_same_words_on_windows() -> None:
+    for number, said in (
+        (11001, "Name or service not known"),
+        (11002, "Temporary failure in name resolution"),
+        (11003, "Non-recoverable failure in name resolution"),
+        (11004, "No address associated with hostname"),
+    ):
+        error = faults.unconnected(socket.gaierror(number, "getaddrinfo failed"), BANK, None, "")
+        assert (error.message, error.rule) == (f"login.bank.example cannot be resolved: {said}", "network.dns")
+
+
+def test_words_of_a_fault_are_never_empty() -> None:
+    assert system_words(OSError(12345, "")) == "OSError"
+    assert system_words(ConnectionResetError()) == "ConnectionResetError"
+    assert system_words(OSError(errno.ECONNRESET, "of this system")) in ("of this system", "Connection reset by peer")
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "rule", "hint"),
+    [
+        (0x800B0101, "certificate has expired or is not yet valid", "network.tls.expired", "clock"),
+        (0x800B010F, "hostname mismatch", "network.tls.host", "another host"),
+        (0x800B0109, "self-signed certificate in certificate chain", "network.tls.untrusted", "does not know"),
+        (0x800B010A, "unable to get local issuer certificate", "network.tls.untrusted", "does not know"),
+        (-67818, "certificate has expired or is not yet valid", "network.tls.expired", "clock"),
+        (-67602, "hostname mismatch", "network.tls.host", "another host"),
+        (
+            0x80092010,
+            "the operating system does not accept it (0x80092010)",
+            "network.tls.untrusted",
+            "does not know",
+        ),
+    ],
+)
+def test_certificates_that_another_store_refuses_are_told_as_openssls(
+    code: int, words: str, rule: str, hint: str
+) -> None:
+    cause = ssl.SSLCertVerificationError("Worte des Systems")
+    cause.verify_code, cause.verify_message = code, "Worte des Systems über bank.example"
+    error = faults.untrusted(cause, "bank.example", Trust(None))
+    assert error.message == f"the certificate of bank.example is not trusted: {words}"
+    assert error.rule == rule
+    assert hint in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("entry", "url", "excepted"),
+    [
+        ("<local>", "https://bank/token", True),
+        ("<local>", BANK, False),
+        ("<local>", "https://[2001:db8::1]/token", False),
+        ("*.bank.example", BANK, True),
+        ("*.Bank.Example", BANK, True),
+        ("login.bank.example", BANK, True),
+        ("bank.example", BANK, False),
+        ("login.bank", BANK, False),
+        ("login.ban?.example", BANK, True),
+        ("10.*", "https://10.1.2.3/token", True),
+        ("10.*", "https://110.1.2.3/token", False),
+        ("https://*.bank.example", BANK, True),
+        ("http://*.bank.example", BANK, False),
+        ("*.bank.example:443", BANK, True),
+        ("*.bank.example:8443", BANK, False),
+        ("[2001:db8::1]", "https://[2001:db8::1]/token", True),
+        ("(login", BANK, False),
+        ("*", BANK, True),
+    ],
+)
+def test_exceptions_in_windows_settings_are_patterns_of_the_whole_host(entry: str, url: str, excepted: bool) -> None:
+    assert proxies._system_excepts(entry, url) is excepted
 
 
 # --- NO_PROXY ---

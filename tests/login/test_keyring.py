@@ -177,17 +177,9 @@ def test_keyring_is_used_where_no_thread_can_be_started(
 
 # --- Windows' Credential Manager ---
 
-LONG = "r" * 1281
+LONG = [f"{number}{'r' * 1280}" for number in range(3)]
 SHORT = "s" * 1280
 TOO_LONG = "he keyring (a keyring of this test) does not take the refresh token: 1281 characters are too long for it"
-
-
-@pytest.fixture
-def refresh_tokens(provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The refresh tokens that the provider gives, one after the other, the last one again and again."""
-    given: list[str] = []
-    monkeypatch.setattr(provider, "new_refresh_token", lambda: given.pop(0) if len(given) > 1 else given[0])
-    return given
 
 
 def renewed(tool: Tool) -> str:
@@ -197,25 +189,25 @@ def renewed(tool: Tool) -> str:
 
 
 def test_token_that_is_too_long_for_the_keyring_goes_to_the_file_and_that_is_said_once(
-    tool: Tool, provider: OpenIdProvider, backend: Backend, refresh_tokens: list[str]
+    tool: Tool, provider: OpenIdProvider, backend: Backend
 ) -> None:
     backend.most_bytes = 2560
     provider.renews_id_token = True
-    refresh_tokens[:] = [LONG, LONG, SHORT, LONG]
+    provider.next_refresh_tokens = [*LONG[:2], SHORT, LONG[2]]
     said = one_line(tool.log_in("-q").stderr)
     assert said.count(TOO_LONG) == 1
     assert "the file has it" in said
-    assert (session()["refresh_token"], backend.entries) == (LONG, {})
+    assert (session()["refresh_token"], backend.entries) == (LONG[0], {})
     assert "too long for the keyring (a keyring of this test)" in one_line(tool.run("whoami").stderr)
     assert TOO_LONG not in renewed(tool)
-    assert session()["refresh_token"] == LONG
+    assert session()["refresh_token"] == LONG[1]
     # A shorter one goes to the keyring, and leaves the file.
     assert TOO_LONG not in renewed(tool)
     assert session()["refresh_token"] is None
     assert list(backend.entries.values()) == [SHORT]
     # A longer one goes back, and leaves the keyring.
     assert renewed(tool).count(TOO_LONG) == 1
-    assert (session()["refresh_token"], backend.entries) == (LONG, {})
+    assert (session()["refresh_token"], backend.entries) == (LONG[2], {})
     assert tool.run("logout", "--no-browser").code == 0
     assert (kept(), backend.entries) == ([], {})
 
@@ -223,7 +215,10 @@ def test_token_that_is_too_long_for_the_keyring_goes_to_the_file_and_that_is_sai
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (WindowsFaultError(1312, "CredWrite", "Eine Anmeldesitzung ist nicht vorhanden"), "there is none in this kind"),
+        (
+            WindowsFaultError(1312, "CredWrite", "Eine Anmeldesitzung ist nicht vorhanden"),
+            "there is none in this kind",
+        ),
         (WindowsFaultError(5, "CredWrite", "Zugriff verweigert"), "Windows does not allow it"),
         (WindowsFaultError(9, "CredWrite", ""), "(9, 'CredWrite', '')"),
         (RuntimeError(), "RuntimeError"),

@@ -62,6 +62,7 @@ class OpenIdProvider(LoopbackServer):
         log: what it was asked, in order.
         uses: how often each refresh token was presented.
         issued: each access token that it gave, in order; ``refresh_tokens`` alike.
+        next_refresh_tokens: those that it gives first.
         offline: whether it gives refresh tokens.
         id_token: makes an id_token of the right claims; None leaves it out.
         callback: makes the answer for the browser of the right one.
@@ -80,6 +81,7 @@ class OpenIdProvider(LoopbackServer):
         self.uses: Counter[str] = Counter()
         self.issued: list[str] = []
         self.refresh_tokens: list[str] = []
+        self.next_refresh_tokens: list[str] = []
         self.offline = True
         self.rotates = True
         self.expires_in: int | None = 600
@@ -236,7 +238,8 @@ class OpenIdProvider(LoopbackServer):
         if scope is not None:
             granted["scope"] = scope
         if self.offline and (nonce is not None or self.rotates):
-            self.refresh_tokens.append(f"refresh-{secrets.token_urlsafe(24)}")
+            chosen = self.next_refresh_tokens.pop(0) if self.next_refresh_tokens else None
+            self.refresh_tokens.append(chosen or f"refresh-{secrets.token_urlsafe(24)}")
             granted["refresh_token"] = self.refresh_tokens[-1]
         if with_id_token:
             now = int(time.time())
