@@ -6,6 +6,7 @@ What it says can be changed for each test; what it was asked, and how often each
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from banno_creds.storage import own_files
+from banno_creds.storage.lock import Lock
 
 from .conftest import CLIENT_ID
 from .person import Person, Visit, free_port
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
     from .conftest import Cli, Result
     from .servers.openid_provider import Claims, OpenIdProvider
+
+
+NO_HOME = {"LOCALAPPDATA": "", "HOME": ""} if sys.platform == "win32" else {"HOME": ""}
+"""Variables of somebody who has no place for a login."""
 
 
 @dataclass
@@ -131,6 +137,11 @@ def kept() -> list[Path]:
     folder = own_files.state_folder()
     assert folder is not None
     return sorted(Path(folder).glob("*.login"))
+
+
+def lock() -> Lock:
+    """The lock of the one login there is; take it, as another process would."""
+    return Lock(f"{kept()[0]}{own_files.LOCK}")
 
 
 def session() -> Claims:

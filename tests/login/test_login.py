@@ -28,7 +28,7 @@ from jwt.algorithms import get_default_algorithms
 from banno_creds.jose import keys
 from banno_creds.storage import own_files
 from tests.conftest import CLIENT_ID, write_private
-from tests.oidc import Browser, Tool, answer_to, kept, one_line, session, tool_for
+from tests.oidc import NO_HOME, Browser, Tool, answer_to, kept, lock, one_line, session, tool_for
 from tests.person import Person
 from tests.servers.openid_provider import Claims, OpenIdProvider, at_hash, signed, unsigned
 
@@ -928,6 +928,7 @@ def test_manual_takes_the_address_as_it_was_pasted(
     assert form["redirect_uri"] == "https://bank.example/cb"
 
 
+@pytest.mark.posix("Windows has no pseudo terminal")
 def test_manual_takes_another_address_at_a_terminal_where_the_first_was_of_another_login(
     tool: Tool, provider: OpenIdProvider
 ) -> None:
@@ -1020,7 +1021,7 @@ def begun(provider: OpenIdProvider, ec_pem: Path, tool: Tool) -> Iterator[Callab
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env=environment,
         )
         running.append(process)
@@ -1042,7 +1043,13 @@ def url_shown_by(process: subprocess.Popen[str], provider: OpenIdProvider) -> st
     raise AssertionError("".join(shown))
 
 
-@pytest.mark.parametrize(("more", "env"), [((), {}), (("--no-browser",), {"DISPLAY": ":9"})])
+@pytest.mark.parametrize(
+    ("more", "env"),
+    [
+        pytest.param((), {}, marks=pytest.mark.posix("Windows always has a screen")),
+        (("--no-browser",), {"DISPLAY": ":9"}),
+    ],
+)
 def test_url_is_printed_whole_without_a_screen_and_on_request(
     more: tuple[str, ...], env: dict[str, str], begun: Callable[..., subprocess.Popen[str]], provider: OpenIdProvider
 ) -> None:
@@ -1057,13 +1064,18 @@ def test_url_is_printed_whole_without_a_screen_and_on_request(
 def test_browser_that_the_environment_names_is_given_the_url(
     tmp_path: Path, begun: Callable[..., subprocess.Popen[str]], provider: OpenIdProvider
 ) -> None:
-    opened = tmp_path / "opened"
-    os.mkfifo(opened)
-    script = tmp_path / "browser"
-    script.write_text(f'#!/bin/sh\necho this is written by the browser\necho "$1" > {opened}\n')
-    script.chmod(0o700)
-    process = begun(env={"BROWSER": str(script)})
-    url = opened.read_text().strip()
+    opened, script = tmp_path / "opened", tmp_path / "browser.py"
+    script.write_text(
+        "import os, sys\nprint('this is written by the browser')\n"
+        f"open({opened.as_posix()!r} + '.part', 'w').write(sys.argv[1])\n"
+        f"os.rename({opened.as_posix()!r} + '.part', {opened.as_posix()!r})\n"
+    )
+    python = Path(sys.executable).as_posix()
+    process = begun(env={"BROWSER": f"{python} {script.as_posix()} %s"})
+    while not opened.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    url = opened.read_text()
     with httpx.Client(trust_env=False, follow_redirects=True) as http:
         assert http.get(url).url.path == "/me"
     stdout, stderr = process.communicate(timeout=30)
@@ -1071,6 +1083,7 @@ def test_browser_that_the_environment_names_is_given_the_url(
     assert set(json.loads(stdout)) >= {"access_token", "id_token"}, "and nothing that a browser wrote"
 
 
+@pytest.mark.posix("to a process on Windows no Ctrl-C can be sent alone")
 def test_ctrl_c_while_waiting_is_exit_130_and_leaves_nothing(
     begun: Callable[..., subprocess.Popen[str]], provider: OpenIdProvider, tool: Tool
 ) -> None:
@@ -1102,10 +1115,18 @@ def test_https_is_answered_with_a_certificate_that_is_kept(
         assert http.get(url).url.path == "/me"
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
-    assert certificate.stat().st_mode & 0o777 == 0o600
+    if own_files.MODES_MEAN_SOMETHING:
+        assert certificate.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("make", ["no folder", "others' folder", "a link"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        "no folder",
+        pytest.param("others' folder", marks=pytest.mark.posix("Windows has no modes")),
+        pytest.param("a link", marks=pytest.mark.posix("a link is followed there")),
+    ],
+)
 def test_folder_that_can_keep_no_login_is_told_before_anything_is_asked(
     make: str, tool: Tool, provider: OpenIdProvider, keyring_entries: dict[tuple[str, str], str], tmp_path: Path
 ) -> None:
@@ -1125,26 +1146,12 @@ def test_folder_that_can_keep_no_login_is_told_before_anything_is_asked(
     assert keyring_entries == {}
 
 
-def lock_for(monkeypatch: pytest.MonkeyPatch, tool: Tool, stack: ExitStack) -> Callable[[], None]:
-    """Takes the lock of the login that there is, as another process would; it is freed with the stack."""
-    import fcntl
-
-    assert tool.log_in().code == 0
-    path = str(kept()[0]) + own_files.LOCK
-
-    def lock() -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        stack.callback(os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-    return lock
-
-
 def test_login_that_another_process_holds_is_told_before_anything_is_asked(
-    tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+    tool: Tool, provider: OpenIdProvider
 ) -> None:
-    with ExitStack() as stack:
-        lock_for(monkeypatch, tool, stack)()
+    assert tool.log_in().code == 0
+    with lock() as another:
+        assert another.take()
         asked = len(provider.log)
         result = tool.log_in()
     assert (result.code, result.stdout) == (5, "")
@@ -1153,13 +1160,11 @@ def test_login_that_another_process_holds_is_told_before_anything_is_asked(
     assert len(tool.browser.addresses) == 1
 
 
-def test_tokens_are_given_though_they_cannot_be_kept_any_more(
-    tool: Tool, provider: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with ExitStack() as stack:
-        lock = lock_for(monkeypatch, tool, stack)
+def test_tokens_are_given_though_they_cannot_be_kept_any_more(tool: Tool, provider: OpenIdProvider) -> None:
+    assert tool.log_in().code == 0
+    with lock() as another:
         before = session()
-        tool.browser.before = lambda _: lock()
+        tool.browser.before = lambda _: another.take()
         result = tool.log_in()
     assert result.code == 0, result.stderr
     assert json.loads(result.stdout)["refresh_token"] == provider.refresh_tokens[1]
@@ -1369,11 +1374,11 @@ def test_pushed_request_that_is_refused_opens_no_browser(
 
 
 def test_without_a_home_nothing_is_kept_and_the_token_still_given(tool: Tool, provider: OpenIdProvider) -> None:
-    result = tool.log_in(env={"HOME": ""})
+    result = tool.log_in(env=NO_HOME)
     assert result.code == 0, result.stderr
     assert json.loads(result.stdout)["access_token"] == provider.issued[0]
     https = tool.redirect_uri.replace("http:", "https:")
-    without_certificate = tool.log_in("--redirect-uri", https, env={"HOME": ""})
+    without_certificate = tool.log_in("--redirect-uri", https, env=NO_HOME)
     assert without_certificate.code == 2
     assert "BANNO_CREDS_STATE_DIR" in without_certificate.stderr
 

@@ -17,13 +17,10 @@ import pytest
 from banno_creds.storage import own_files
 from tests import keyring_backend
 from tests.conftest import CLIENT_ID, write_private
-from tests.oidc import Tool, change_session, grow_older, kept, one_line, session
+from tests.oidc import Tool, change_session, grow_older, kept, lock, one_line, session
 from tests.person import ROOT
 from tests.servers.loopback import Says
 from tests.servers.openid_provider import OpenIdProvider, signed
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +94,7 @@ def test_exec_gives_its_command_the_persons_token_and_no_secret(tool: Tool, prov
         [sys.executable, "-m", "banno_creds", "exec", *tool.options, "--", sys.executable, "-c", script],
         env={**os.environ, "BANNO_CREDS_CLIENT_SECRET": "s3cret-of-a-client"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     assert done.stdout.split(maxsplit=1) == [provider.issued[0], "[]\n"]
@@ -184,7 +181,7 @@ def test_profile_has_a_login_of_its_own(tool: Tool, provider: OpenIdProvider, pr
 def test_hint_names_the_file_of_the_profile_where_it_is_another_than_is_looked_for_first(profile: Profile) -> None:
     by_option = one_line(profile.run("whoami").stderr)
     assert f"banno-creds login --profile bank --config {profile.file}" in by_option
-    usual = Path(os.environ["HOME"]) / ".config" / "banno-creds" / "config.toml"
+    usual = Path(str(own_files.config_folder())) / "config.toml"
     usual.parent.mkdir(parents=True)
     profile.file.rename(usual)
     by_itself = profile.tool.cli("whoami", "--profile", "bank")
@@ -589,7 +586,7 @@ def started(tool: Tool, *more: str, env: dict[str, str] | None = None) -> subpro
         [sys.executable, "-m", "banno_creds", "token", *tool.options, *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, **(env or {})},
     )
 
@@ -601,7 +598,7 @@ def started(tool: Tool, *more: str, env: dict[str, str] | None = None) -> subpro
         (["--no-cache"], {}),
         (["--force-refresh"], {}),
         (["--force-refresh", "--no-cache"], {}),
-        ([], {"BANNO_CREDS_CACHE_DIR": "/dev/null/cache"}),
+        ([], {"BANNO_CREDS_CACHE_DIR": "FILE/cache"}),
     ],
     ids=["cached", "no cache", "forced", "forced without cache", "cache unusable"],
 )
@@ -610,6 +607,7 @@ def test_processes_at_the_same_time_use_each_refresh_token_once(
 ) -> None:
     grow_older(HOUR)
     provider.gate.clear()
+    env = {name: value.replace("FILE", str(kept()[0])) for name, value in env.items()}
     processes = [started(tool, *more, env=env) for _ in range(3)]
     provider.wait_for("/token", 2)  # the login's, and the first renewal
     provider.gate.set()
@@ -624,16 +622,12 @@ def test_processes_at_the_same_time_use_each_refresh_token_once(
 @contextmanager
 def waiting_for_the_lock(tool: Tool) -> Iterator[subprocess.Popen[str]]:
     """A process that has read the login, and then waits for the one that renews it: for us."""
-    lock = str(kept()[0]).removesuffix(own_files.ENTRY) + own_files.LOCK
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with lock() as ours:
+        assert ours.take()
         process = started(tool, "-v", "--no-cache", "--force-refresh")
         assert process.stderr is not None
         assert any("Login" in line for line in process.stderr)
         yield process
-    finally:
-        os.close(descriptor)
 
 
 def test_what_another_process_renewed_meanwhile_is_new_enough_though_it_was_forced(
@@ -680,13 +674,9 @@ def test_hung_process_is_waited_for_and_its_refresh_token_never_used_a_second_ti
     more: list[str], tool: Tool, provider: OpenIdProvider
 ) -> None:
     grow_older(HOUR)
-    lock = str(kept()[0]).removesuffix(own_files.ENTRY) + own_files.LOCK
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with lock() as hung:
+        assert hung.take()
         result = tool.run("token", *more, "--timeout", "0.2")
-    finally:
-        os.close(descriptor)
     assert (result.code, result.stdout) == (5, "")
     assert "session.busy" in result.stderr
     assert not provider.uses
@@ -712,7 +702,7 @@ def test_killed_while_the_server_thinks_the_next_one_tries_once_more_and_says_so
 
 
 _KILLED = """
-import os, signal, sys
+import os, sys
 from banno_creds.storage import own_files
 from banno_creds.cli.main import run
 from tests.keyring_backend import FileKeyring
@@ -724,7 +714,7 @@ def counted(change, counts=lambda *_: True):
         global left
         if counts(*args):
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), 9)  # on Windows, TerminateProcess
             left -= 1
         return change(*args)
     return before
@@ -868,7 +858,7 @@ def sign_in_as_process(tool: Tool, env: dict[str, str]) -> str:
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ) as process:
         assert process.stderr is not None
         said = []
@@ -1082,6 +1072,7 @@ def test_login_that_cannot_be_written_is_given_all_the_same_and_leaves_what_ther
     assert stranger.run("whoami").code == (6 if is_first else 0)
 
 
+@pytest.mark.posix("Windows has no modes")
 def test_file_and_folder_are_made_their_owners_alone_again(tool: Tool) -> None:
     [file] = kept()
     file.chmod(0o644)
@@ -1145,6 +1136,7 @@ def test_file_of_another_login_is_not_taken_for_this_ones(tool: Tool) -> None:
     assert tool.run("token").code == 2
 
 
+@pytest.mark.posix("a link is followed there")
 def test_link_in_the_place_of_the_file_is_not_followed(tool: Tool, tmp_path: Path) -> None:
     [file] = kept()
     file.rename(tmp_path / "elsewhere.json")
@@ -1154,6 +1146,7 @@ def test_link_in_the_place_of_the_file_is_not_followed(tool: Tool, tmp_path: Pat
     assert "is a link" in one_line(result.stderr)
 
 
+@pytest.mark.posix("a file has one owner, who is told by a number")
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 def test_file_of_another_user_is_not_relied_on(tool: Tool) -> None:
     [file] = kept()
@@ -1163,6 +1156,7 @@ def test_file_of_another_user_is_not_relied_on(tool: Tool) -> None:
     assert "belongs to another user" in one_line(result.stderr)
 
 
+@pytest.mark.posix("Windows has no modes")
 def test_folder_that_others_use_too_is_not_relied_on(tool: Tool) -> None:
     folder = kept()[0].parent
     (folder / "something else").write_text("")
@@ -1185,9 +1179,8 @@ def one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def everything_is_old(folder: Path) -> Iterator[None]:
     """As if all that is there had been there for years, and a process had the login's lock."""
     [file] = kept()
-    lock = os.open(f"{file}{own_files.LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock() as held:
+        assert held.take()
         unfinished = f"{file}.1.0123456789ab{own_files.UNFINISHED}"
         write_private(Path(unfinished), b"{}")
         for each in folder.iterdir():
@@ -1196,8 +1189,6 @@ def everything_is_old(folder: Path) -> Iterator[None]:
         assert len(before) == 3
         yield
         assert {each.name: each.stat().st_ino for each in folder.iterdir() if own_files.LOGIN in each.name} == before
-    finally:
-        os.close(lock)
 
 
 def test_cache_that_is_cleared_in_the_logins_folder_leaves_the_logins_alone(

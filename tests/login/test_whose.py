@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.oidc import Tool, kept, one_line
+from tests.oidc import NO_HOME, Tool, kept, one_line
 from tests.profiles.files import write
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def test_whose_token_is_as_it_was_asked_for(
     assert asked_for(provider, tool.run("token", *more, env=env)) == whose
 
 
-@pytest.mark.parametrize("command", [["token"], ["exec", "--", "true"], ["api", "/a"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "command", [["token"], ["exec", "--", sys.executable, "-c", ""], ["api", "/a"]], ids=lambda words: words[0]
+)
 def test_a_persons_token_is_exit_6_where_nobody_is_signed_in(
     stranger: Tool, provider: OpenIdProvider, command: list[str]
 ) -> None:
@@ -71,7 +74,7 @@ def test_a_persons_token_is_exit_6_where_nobody_is_signed_in(
 
 
 def test_a_persons_token_without_a_home_is_exit_6(stranger: Tool) -> None:
-    result = stranger.run("token", "--as", "person", env={"HOME": ""})
+    result = stranger.run("token", "--as", "person", env=NO_HOME)
     assert (result.code, result.stdout) == (6, "")
     assert "BANNO_CREDS_STATE_DIR" in result.stderr
 
