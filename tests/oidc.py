@@ -47,7 +47,7 @@ class Browser:
 
     addresses: list[str] = field(default_factory=list)
     pages: list[httpx.Response] = field(default_factory=list)
-    before: Callable[[str], None] = lambda _: None
+    before: Callable[[str], object] = lambda _: None
     person: Person | None = None
     _threads: list[threading.Thread] = field(default_factory=list)
 
