@@ -538,7 +538,7 @@ def test_a_key_that_cannot_sign_is_a_finding_and_ends_with_3(
     assert result.stderr == ""
 
 
-@pytest.mark.skipif(os.name == "nt", reason="modes mean nothing there")
+@pytest.mark.posix("Windows has no modes")
 def test_a_key_that_others_may_read_is_warned_of(rsa_pem: Path, bank: Bank) -> None:
     rsa_pem.chmod(0o640)
     seen = look(rsa_pem, bank.url)
@@ -549,7 +549,7 @@ def test_a_key_that_others_may_read_is_warned_of(rsa_pem: Path, bank: Bank) -> N
     assert (seen.code, seen.accepted) == (0, [True])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="modes mean nothing there")
+@pytest.mark.posix("Windows has no modes")
 def test_a_key_that_anybody_may_change_fails(rsa_pem: Path, bank: Bank) -> None:
     rsa_pem.chmod(0o666)
     seen = look(rsa_pem, bank.url)
@@ -558,7 +558,7 @@ def test_a_key_that_anybody_may_change_fails(rsa_pem: Path, bank: Bank) -> None:
     assert (seen.code, bank.forms) == (3, [])
 
 
-@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="only POSIX systems have it")
+@pytest.mark.posix("Windows has no /dev/fd")
 def test_a_key_from_a_pipe_is_read_once_and_signs(cli: Cli, bank: Bank, rsa_key: keys.PrivateKey) -> None:
     reads, writes = os.pipe()
     os.write(writes, rsa_key.pem())
@@ -1185,6 +1185,7 @@ def shown_of(seen: Looked) -> dict[str, tuple[str, ...]]:
 MAY_COME_FROM = "What it may come from: the likeliest first; these look the same from outside"
 
 
+@pytest.mark.posix("Windows has no modes")
 def test_what_no_server_minds_is_not_among_the_causes(bank: Bank, rsa_key: keys.PrivateKey, rsa_pem: Path) -> None:
     rsa_pem.chmod(0o640)
     bank.metadata["scopes_supported"] = ["profile"]
@@ -1534,6 +1535,7 @@ main()
 
 
 # pexpect forks, and pytest-xdist has threads: from Python 3.12 on that is a warning.
+@pytest.mark.posix("Windows has no pseudo terminal")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize(
     ("answer", "requests", "code"), [("y\n", MOST_REQUESTS, 4), ("n\n", 1, 4), ("\n", 1, 4), ("\x04", 1, 4)]
@@ -1560,6 +1562,7 @@ def test_at_a_terminal_it_explains_and_asks_first(
 
 
 # As above.
+@pytest.mark.posix("Windows has no pseudo terminal")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_where_nobody_would_see_the_question_nothing_more_is_asked(bank: Bank, rsa_pem: Path, tmp_path: Path) -> None:
     bank.token = lambda _: refused()

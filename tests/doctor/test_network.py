@@ -13,7 +13,6 @@ import re
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -51,7 +50,7 @@ from tests.http.machine import Store, exchanges_that_stay, linux, own_address
 from tests.patience import patient
 from tests.servers.loopback import Says
 from tests.servers.raw import Proxy, RawServer, reply, sends
-from tests.servers.tls import Authority, make_authority
+from tests.servers.tls import Authority, make_authority, self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,9 +232,11 @@ def test_the_operating_systems_whole_store_is_asked_after_its_folder(
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_a_trust_store_that_is_no_file_has_no_path(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", "/corp.pem")  # which is not heeded there
     monkeypatch.setattr(sys, "platform", platform)
     assert HttpClient(1).trust.name() == "the operating system's trust store"
+    monkeypatch.setenv("SSL_CERT_FILE", "/corp.pem")  # it adds to it
+    added = "the operating system's trust store and SSL_CERT_FILE /corp.pem (which is not there)"
+    assert HttpClient(1).trust.name() == added
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(13, Verdict.WARN), (15, Verdict.PASS)])
@@ -653,12 +654,7 @@ def resets(connection: socket.socket, request: bytes) -> None:
 
 
 def test_a_self_signed_certificate(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    command = ["openssl", "req", "-x509", *curve, "-subj", "/CN=portal.local/O=Hotel", "-days", "90"]
-    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, _ = self_signed(tmp_path, "CN=portal.local,O=Hotel")
     with RawServer(sends(reply()), context) as server:
         last = fails(server.url())
         assert server.requests == []
@@ -925,7 +921,7 @@ def test_each_rule_that_an_error_names_is_one() -> None:
     assert {rule for rule in Rule if rule.startswith("network.")} <= named
 
 
-@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="only POSIX systems list a process's descriptors")
+@pytest.mark.posix("Windows does not list a process's descriptors")
 def test_no_descriptor_is_left(
     monkeypatch: pytest.MonkeyPatch, secure: RawServer, authority: Authority, other_authority: Authority
 ) -> None:

@@ -180,7 +180,7 @@ def test_what_a_server_says_is_no_markup_in_a_ticket(
 # ── Where it goes ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.skipif(os.name == "nt", reason="modes mean nothing there")
+@pytest.mark.posix("Windows has no modes")
 def test_it_is_its_owners_alone_and_the_screen_says_where_it_is(
     cli: Cli, bank: Bank, rsa_pem: Path, file: Path
 ) -> None:
@@ -243,6 +243,7 @@ def test_a_device_is_no_place_for_it(cli: Cli, bank: Bank, rsa_pem: Path) -> Non
     assert result.stderr.startswith("✗   /dev/full exists already, nothing was written\n")
 
 
+@pytest.mark.posix("Windows has no modes")
 def test_nobody_is_asked_where_the_folder_cannot_be_written(
     cli: Cli, bank: Bank, rsa_pem: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import functools
 import gc
@@ -19,7 +20,6 @@ import time
 import tracemalloc
 import zlib
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -29,21 +29,24 @@ from banno_creds.errors import ConfigurationError, NetworkError, TimedOutError, 
 from banno_creds.http import proxies, trust
 from banno_creds.http.client import HttpClient
 from banno_creds.http.exchange import MOST_ANSWER_BYTES, answer_skew
+from banno_creds.http.faults import PROXY_HINT
 from tests.conftest import CLIENT_ID, Cli, Result
 from tests.http.machine import Store, exchanges_that_stay, linux, own_address
 from tests.patience import patient
 from tests.servers.loopback import Says
 from tests.servers.raw import GRANTED, Proxy, RawServer, reply, sends
-from tests.servers.tls import Authority, make_authority
+from tests.servers.tls import Authority, make_authority, self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from tests.servers.raw import Talk
     from tests.servers.scripted import ScriptedServer
 
 pytestmark = pytest.mark.usefixtures("pauses")
 
+hashed_folder = pytest.param("folder", marks=pytest.mark.posix("openssl rehash makes it"))
 SECRET = "c4nary-t0ken-that-nobody-may-see"
 PASSWORD = "pr0xy-pa55word"
 
@@ -482,7 +485,7 @@ def _hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals to a process are POSIX's")
+@pytest.mark.posix("to a process on Windows no Ctrl-C can be sent alone")
 def test_ctrl_c_while_waiting_for_the_answer_is_130_and_silent(ec_pem: Path) -> None:
     asked = threading.Event()
 
@@ -501,24 +504,26 @@ def test_ctrl_c_while_waiting_for_the_answer_is_130_and_silent(ec_pem: Path) -> 
             assert (*running.communicate(timeout=60), running.returncode) == (b"", b"", 130)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals to a process are POSIX's")
 def test_an_interrupted_wait_ends_the_exchange(request: pytest.FixtureRequest) -> None:
     request.addfinalizer(functools.partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
     _hear_ctrl_c()
 
     def talk(connection: socket.socket, request: bytes) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        if sys.platform == "win32":
+            _thread.interrupt_main()  # as Ctrl-C in a console; os.kill would end the process
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
         server.stall(connection, request)
 
     server = RawServer(talk)
     with server:
-        with HttpClient(20) as http, pytest.raises(KeyboardInterrupt):
+        with HttpClient(600) as http, pytest.raises(KeyboardInterrupt):
             http.get(server.url())
         assert exchanges_that_stay() == []
         assert not server.closing.is_set()
 
 
-@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="only POSIX systems list a process's descriptors")
+@pytest.mark.posix("Windows does not list a process's descriptors")
 def test_no_thread_socket_or_descriptor_is_left(server: ScriptedServer) -> None:
     server.says(Says(200, b"{}"))
 
@@ -572,20 +577,27 @@ def secure(authority: Authority) -> Iterator[RawServer]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-@pytest.mark.parametrize("form", ["file", "folder"])
+@pytest.mark.parametrize("form", ["file", hashed_folder])
 def test_a_ca_bundle_is_a_file_or_a_hashed_folder(
     ask: Callable[..., Result], secure: RawServer, authority: Authority, form: str, host: str
 ) -> None:
     assert ask(secure.url(host), "--ca-bundle", getattr(authority, form)) == TOKEN
 
 
-@pytest.mark.parametrize(("variable", "form"), [("SSL_CERT_FILE", "file"), ("SSL_CERT_DIR", "folder")])
+@pytest.mark.parametrize(
+    ("variable", "form"),
+    [
+        ("SSL_CERT_FILE", "file"),
+        pytest.param("SSL_CERT_DIR", "folder", marks=pytest.mark.posix("Windows' own store has no folder")),
+    ],
+)
 def test_the_systems_store_is_where_openssl_says_it_is(
     ask: Callable[..., Result], secure: RawServer, authority: Authority, variable: str, form: str
 ) -> None:
     assert ask(secure.url(), env={variable: str(getattr(authority, form))}) == TOKEN
 
 
+@pytest.mark.posix("Windows' own store has no folder")
 def test_several_folders_in_ssl_cert_dir(
     ask: Callable[..., Result], secure: RawServer, authority: Authority, other_authority: Authority
 ) -> None:
@@ -659,13 +671,7 @@ def test_a_certificate_for_another_host(
 
 
 def test_a_self_signed_certificate(ask: Callable[..., Result], tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    subject = ("-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1")
-    command = ["openssl", "req", "-x509", *curve, *subject, "-days", "2", "-keyout", str(key)]
-    subprocess.run([*command, "-out", str(certificate)], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, certificate = self_signed(tmp_path, "CN=here", "127.0.0.1")
     with RawServer(sends(reply()), context) as server:
         refused = ask(server.url())
         assert server.requests == []
@@ -867,6 +873,7 @@ def test_a_folder_that_is_not_that_of_the_bundle_is_not_taken_for_the_whole_stor
     assert whole_store(trust.system_store())
 
 
+@linux
 def test_a_folder_without_hashes_and_another_system_are_left_to_truststore(
     store: Store, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -955,9 +962,6 @@ def test_an_https_proxy_is_trusted_as_the_server_is(
         assert ask(BANK, "--ca-bundle", authority.file, env=env) == TOKEN
         assert ask(BANK, env=env).code == 5
     assert len(bank.requests) == 1
-
-
-PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_options_reach_the_server(cli: Cli, tmp_path: Path, public_pem: Path, ec
         third = cli(*ask, "--aud", "https://elsewhere.example", "--allow-other-aud")
         assert third.code == 4
         assert "assertion.aud.mismatch: received 'aud' 'https://elsewhere.example'" in third.stderr
-    words = [line.split(" ")[1] for line in log.read_text().splitlines()]
+    words = [line.split(" ")[1] for line in log.read_text("utf-8").splitlines()]
     assert words == ["test", "commands", "fault", "issued", "refused"]
 
 
@@ -195,6 +195,7 @@ def test_help_fits_80_columns_and_lists_every_fault(process: Cli) -> None:
 # --- Its end ---
 
 
+@pytest.mark.posix("to a process on Windows no Ctrl-C can be sent alone")
 def test_ctrl_c_stops_it_at_once_though_an_answer_is_slow(tmp_path: Path, public_pem: Path) -> None:
     log = tmp_path / "log"
     with running_sandbox("--public-key", public_pem, "--fault", "slow=300", log=log) as (running, token_endpoint):
@@ -202,7 +203,7 @@ def test_ctrl_c_stops_it_at_once_though_an_answer_is_slow(tmp_path: Path, public
         connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=60)
         try:
             connection.request("POST", address.path)
-            while "fault slow=300" not in log.read_text():
+            while "fault slow=300" not in log.read_text("utf-8"):
                 time.sleep(0.01)
             running.send_signal(signal.SIGINT)
             assert running.wait(timeout=30) == 0
@@ -226,7 +227,7 @@ def test_requests_leave_nothing_behind(public_pem: Path, ec_pem: Path) -> None:
         "--public-key",
         str(public_pem),
     ]
-    done = subprocess.run(probe, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(probe, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     bytes_each = found.pop("bytes_each")
@@ -265,12 +266,13 @@ def _run(folder: Path, port: int, script: str) -> subprocess.CompletedProcess[st
             "BANNO_CREDS_SANDBOX_PORT": str(port),
         },
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=100,
         check=False,
     )
 
 
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_first_token_and_first_call(tmp_path: Path, free_port: int) -> None:
     first, then = _blocks("sh")[:2]
     first = first.replace("banno-creds sandbox\n", "banno-creds sandbox > sandbox.out 2> sandbox.log &\n")
@@ -286,12 +288,14 @@ def test_page_first_token_and_first_call(tmp_path: Path, free_port: int) -> None
     assert "eyJ" not in "".join(log)
 
 
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_starting_it(tmp_path: Path, free_port: int) -> None:
     done = _run(tmp_path, free_port, _blocks("sh")[2])
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "token.json").read_text())["token_type"] == "Bearer"
 
 
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_why_it_refused(tmp_path: Path, free_port: int) -> None:
     [text] = _blocks("console")
     command, _, shown = text.removeprefix("$ ").partition("\n")
@@ -305,6 +309,7 @@ def test_page_why_it_refused(tmp_path: Path, free_port: int) -> None:
     assert len(varying.findall(said)) == 2
 
 
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_signing_people_in(tmp_path: Path, free_port: int) -> None:
     done = _run(tmp_path, free_port, _blocks("sh")[3])
     assert done.returncode == 0, done.stderr
@@ -335,6 +340,7 @@ def test_page_and_help_name_the_built_in_users_and_their_password(process: Cli) 
     assert 'all with the password "sandbox":\n  riley (one institution), casey (three), robin (none)' in shown
 
 
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_trying_again_after_a_fault_that_comes_once(tmp_path: Path, free_port: int) -> None:
     done = _run(tmp_path, free_port, _blocks("sh")[4])
     assert done.returncode == 0, done.stderr
@@ -345,6 +351,7 @@ def test_page_trying_again_after_a_fault_that_comes_once(tmp_path: Path, free_po
     assert "Z issued an access token " in log[3]
 
 
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_fault_by_a_header(tmp_path: Path, free_port: int) -> None:
     done = _run(tmp_path, free_port, _blocks("sh")[5])
     assert done.returncode == 0, done.stderr
@@ -353,6 +360,7 @@ def test_page_fault_by_a_header(tmp_path: Path, free_port: int) -> None:
 
 
 @pytest.mark.parametrize("script", STARTING)
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_no_sandbox_is_left_where_a_step_fails(
     tmp_path: Path, free_port: int, script: str, public_pem: Path
 ) -> None:
@@ -370,6 +378,7 @@ def test_page_no_sandbox_is_left_where_a_step_fails(
 
 
 @pytest.mark.parametrize("script", STARTING)
+@pytest.mark.posix("the page's commands are for a POSIX shell")
 def test_page_a_sandbox_that_does_not_start_says_why_and_an_earlier_ones_line_is_not_taken_for_its_own(
     tmp_path: Path, script: str, public_pem: Path
 ) -> None:
@@ -402,7 +411,7 @@ def test_page_python(tmp_path: Path, public_pem: Path) -> None:
     del public_pem
     [program] = _blocks("python")
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/a/oidc-provider/api/v0/token\n", done.stdout)

@@ -20,12 +20,12 @@ def running_sandbox(
     command = [sys.executable, "-m", "banno_creds", "sandbox", "--port", "0", *map(str, args)]
     with (
         log.open("wb") as stderr,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=env, text=True) as running,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=env, encoding="utf-8") as running,
     ):
         try:
             assert running.stdout is not None
             line = running.stdout.readline()
-            assert line.startswith("sandbox ready: "), log.read_text()
+            assert line.startswith("sandbox ready: "), log.read_text("utf-8")
             yield running, line.split()[-1]
         finally:
             running.kill()
