@@ -317,6 +317,7 @@ def test_untrusted_certificate_of_a_proxy_is_called_the_proxys(ask: Callable[...
     assert f"the certificate of the proxy 127.0.0.1:{proxy.port} is not trusted" in one_line(result.stderr).lower()
 
 
+@pytest.mark.posix("on Windows the case of a variable's name does not matter")
 def test_doctor_names_an_entry_without_effect_and_a_twin_that_differs(ask: Callable[..., Result]) -> None:
     with Proxy(1) as proxy:
         env = {
@@ -383,6 +384,7 @@ def secure() -> Iterator[Bank]:
         yield running
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -428,6 +430,7 @@ def test_expired_authority_is_not_called_the_servers_certificate(ask: Callable[.
     assert "name its successor" in words
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -447,6 +450,7 @@ def test_ssl_cert_file_that_cannot_be_meant_is_named(
     assert f"SSL_CERT_FILE {tmp_path / 'ca.pem'} {said}" in one_line(result.stderr)
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 @pytest.mark.parametrize("variable", BUNDLES)
 @pytest.mark.parametrize("command", ["token", "doctor"])
 def test_bundle_of_another_program_is_named(

@@ -454,7 +454,7 @@ def test_a_name_that_takes_for_ever_to_resolve_is_left(
 
 def test_no_request_goes_out_when_the_time_is_over(server: ScriptedServer) -> None:
     server.says(Says())
-    with HttpClient(1e-9) as http, pytest.raises(TimedOutError) as failure:
+    with HttpClient(0) as http, pytest.raises(TimedOutError) as failure:
         http.get(server.url)
     assert failure.value.details == ("there was no time left to ask",)
     assert server.requests == []
@@ -519,7 +519,8 @@ def test_an_interrupted_wait_ends_the_exchange(request: pytest.FixtureRequest) -
     with server:
         with HttpClient(600) as http, pytest.raises(KeyboardInterrupt):
             http.get(server.url())
-        assert exchanges_that_stay() == []
+        if sys.platform != "win32":  # where its thread ends with the answer, or its time
+            assert exchanges_that_stay() == []
         assert not server.closing.is_set()
 
 
@@ -587,7 +588,9 @@ def test_a_ca_bundle_is_a_file_or_a_hashed_folder(
 @pytest.mark.parametrize(
     ("variable", "form"),
     [
-        ("SSL_CERT_FILE", "file"),
+        pytest.param(
+            "SSL_CERT_FILE", "file", marks=pytest.mark.no_wine("Wine finds no address in a certificate's names")
+        ),
         pytest.param("SSL_CERT_DIR", "folder", marks=pytest.mark.posix("Windows' own store has no folder")),
     ],
 )
@@ -618,6 +621,7 @@ UNKNOWN = (
 )
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 def test_an_unknown_authority(ask: Callable[..., Result], secure: RawServer, pauses: list[float]) -> None:
     assert ask(secure.url()) == failed(
         f"The certificate of 127.0.0.1:{secure.port} is not trusted: unable to get local issuer certificate",
@@ -670,6 +674,7 @@ def test_a_certificate_for_another_host(
     assert server.requests == []
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 def test_a_self_signed_certificate(ask: Callable[..., Result], tmp_path: Path) -> None:
     context, certificate = self_signed(tmp_path, "CN=here", "127.0.0.1")
     with RawServer(sends(reply()), context) as server:

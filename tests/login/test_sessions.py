@@ -740,6 +740,7 @@ def keyring_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # The file says that the token is being used, and then has the new one; the keyring takes that, and the file says so;
 # the keyring lets go of the old one; the file has the rest.
 _CHANGES = {"file": 3, "keyring": 6}
+_KILLED_CODE = 9 if sys.platform == "win32" else -9
 
 
 @pytest.mark.parametrize(
@@ -755,7 +756,7 @@ def test_killed_at_any_change_the_newest_refresh_token_that_came_can_be_used_and
     provider.renews_id_token = True
     killed = [sys.executable, "-c", _KILLED, str(change), "token", *stranger.options, "--no-cache"]
     is_whole = change == _CHANGES[place]
-    assert subprocess.run(killed, capture_output=True, check=False).returncode == (0 if is_whole else -9)
+    assert subprocess.run(killed, capture_output=True, check=False).returncode == (0 if is_whole else _KILLED_CODE)
     if change == 1:
         # The answer was lost with the process: what there is was used.
         assert session()["asked"] is True

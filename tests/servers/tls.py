@@ -51,8 +51,8 @@ def make_authority(folder: Path) -> Authority:
 def self_signed(folder: Path, name: str, *addresses: str) -> tuple[ssl.SSLContext, Path]:
     """A server's context with a certificate that vouches for itself, and its file."""
     key, now, subject = generate_private_key(SECP256R1()), datetime.now(UTC), x509.Name.from_rfc4514_string(name)
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now)
-    builder = builder.not_valid_after(now + timedelta(days=90))
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=90))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     if addresses:
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(each)) for each in addresses])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -77,7 +77,10 @@ def _program() -> str:
     """Return the name to call the program by: its virtual environment may not be on the path."""
     if which("banno-creds"):
         return "banno-creds"
-    return shlex.quote(os.path.relpath(Path(sys.executable).with_name("banno-creds")))
+    program = Path(sys.executable).with_name("banno-creds")
+    with suppress(ValueError):  # on Windows, where the current folder is on another drive
+        program = Path(os.path.relpath(program))
+    return shlex.quote(str(program))
 
 
 def _as_typed(args: tuple[str, ...], end: str) -> str:
