@@ -31,6 +31,7 @@ def variable(name: str) -> list[str]:
     return python("print(os.environ[sys.argv[1]])", name)
 
 
+ENVIRONMENT = python("print(*(f'{name}={value}' for name, value in os.environ.items()), sep='\\n')")
 NOTHING = python("")  # as `true`
 CAT = python("sys.stdout.buffer.write(sys.stdin.buffer.read())")
 

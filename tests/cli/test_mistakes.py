@@ -313,7 +313,8 @@ def test_a_quote_from_a_variable_or_a_profile_is_named_with_its_place(cli: Cli, 
         in cli("token", "--client-id", "X", env={"BANNO_CREDS_SCOPE": "\u201copenid\u201d"}).stderr
     )
     config = tmp_path / "config.toml"
-    config.write_text('[profiles.garden]\nclient_id = "a"\nprivate_key = "k.pem"\nkid = "\u201cx\u201d"\n')
+    profile = '[profiles.garden]\nclient_id = "a"\nprivate_key = "k.pem"\nkid = "\u201cx\u201d"\n'
+    config.write_text(profile, encoding="utf-8")
     assert f"kid in the profile {said}" in cli("token", "--profile", "garden", "--config", config).stderr
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
     from tests.servers.scripted import ScriptedServer
 
+NOWHERE = str(Path("/no/such/file"))
 GRANTED = Says(body=b'{"access_token":"x.y.z","token_type":"Bearer","expires_in":600}')
 
 
@@ -299,6 +300,7 @@ def test_a_ca_bundle_in_the_home_folder_is_found_by_its_tilde(
     assert str(Path("~/bundle.pem").expanduser()) in result.stderr
 
 
+@pytest.mark.posix("the current folder can be removed")
 def test_a_relative_file_in_a_folder_that_is_gone_is_no_bug(
     cli: Cli, rsa_pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +368,7 @@ def test_a_passphrase_is_one_line(cli: Cli, tmp_path: Path, ec_key: PrivateKey, 
     assert "the passphrase" in result.stderr.lower()
 
 
+@pytest.mark.posix("modes")
 def test_a_passphrase_file_that_others_can_read_is_a_warning(cli: Cli, tmp_path: Path, ec_key: PrivateKey) -> None:
     encrypted = write_private(tmp_path / "e.pem", ec_key.pem(b"a"))
     secret = write_private(tmp_path / "secret", b"a")
@@ -461,7 +464,7 @@ def test_a_passphrase_file_may_end_its_line(cli: Cli, tmp_path: Path, end: bytes
         (["--alg", "ES256"], "cannot sign with ES256"),
         (["--output", "xml"], "'xml' is not one of"),
         (["--no-such-option"], "There is no option --no-such-option of banno-creds client-assertion"),
-        (["--ca-bundle", "/no/such/file", "--token-endpoint", "https://localhost:1/"], "the CA bundle /no/such/file"),
+        (["--ca-bundle", NOWHERE, "--token-endpoint", "https://localhost:1/"], f"the CA bundle {NOWHERE}"),
         (["surplus"], "banno-creds client-assertion takes no arguments"),
     ],
 )

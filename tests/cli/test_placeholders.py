@@ -9,6 +9,7 @@ import pytest
 
 from banno_creds.rules.client_id import judge_client_id
 from tests.conftest import CLIENT_ID, Cli, instead
+from tests.programs import NOTHING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +100,7 @@ def test_every_command_refuses_it_wherever_it_stands(
         file.write_text('default = "a"\n[profiles.a]\nclient_id = "${CLIENT_ID}"\n')
         file.chmod(0o600)
         env = {"BANNO_CREDS_CONFIG": str(file)}
-    after = {"exec": ["--", "true"], "api": ["/a"], "doctor": ["--offline", "-o", "json"]}.get(command, [])
+    after = {"exec": ["--", *NOTHING], "api": ["/a"], "doctor": ["--offline", "-o", "json"]}.get(command, [])
     result = cli(command, "--private-key", ec_pem, *after, env=env)
     assert result.code == 2
     assert "placeholder" in result.stdout + result.stderr

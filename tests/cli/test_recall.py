@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -15,7 +14,8 @@ import pytest
 from banno_creds import __main__, child, recall
 from banno_creds.cli.main import run
 from banno_creds.storage import own_files
-from tests.conftest import CLIENT_ID, Result, instead, write_private
+from tests.conftest import CLIENT_ID, Result, has_mode, instead, write_private
+from tests.programs import CAT, ENVIRONMENT, NOTHING, echo, python, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def test_an_answer_is_given_again_as_it_was(kept: Kept, text: str) -> None:
     assert recall.answer(ARGUMENTS) is None
     kept.remember(text=text)
     assert recall.answer(ARGUMENTS) == os.fsencode(text)
-    assert kept.file.stat().st_mode & 0o777 == 0o600
+    assert has_mode(kept.file, 0o600)
 
 
 @pytest.mark.parametrize(
@@ -207,17 +207,27 @@ def _another_user(_: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CHANGES: list[Callable[[Kept, pytest.MonkeyPatch], None]] = [
-    *(_change_key, _remove_key, _open_key_to_others, _make_key_a_folder, _make_key_huge),
-    *(_open_the_keys_folder_to_others, _give_the_keys_folder_to_another),
-    *(_replace_entry, _remove_entry, _go_elsewhere, _lose_the_folder, _new_version, _no_home),
+    *(_change_key, _remove_key, _make_key_a_folder, _make_key_huge),
+    *(_replace_entry, _remove_entry, _go_elsewhere, _new_version, _no_home),
     *(_set("BANNO_CREDS_SCOPE", "full"), _set("BANNO_CREDS_PROFILE", "a"), _set("HOME", "/elsewhere")),
     *(_set("XDG_CONFIG_HOME", "/elsewhere"), _set("BANNO_CREDS_ANYTHING", "")),
     *(_let_time_pass(541), _set_clock(541), _set_clock(-60), _set_clock(-3600), _restart),
-    *(_make_folder_a_link, _another_user),
 ]
+POSIX_CHANGES: dict[Callable[[Kept, pytest.MonkeyPatch], None], str] = {
+    _open_key_to_others: "modes",
+    _open_the_keys_folder_to_others: "modes",
+    _give_the_keys_folder_to_another: "owners with numbers",
+    _another_user: "owners with numbers",
+    _lose_the_folder: "the current folder can be removed",
+    _make_folder_a_link: "a symbolic link",
+}
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize(
+    "change",
+    [*CHANGES, *(pytest.param(change, marks=pytest.mark.posix(why)) for change, why in POSIX_CHANGES.items())],
+    ids=lambda change: change.__name__.strip("_"),
+)
 def test_nothing_is_recalled_where_anything_has_changed(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, change: Callable[[Kept, pytest.MonkeyPatch], None]
 ) -> None:
@@ -248,6 +258,7 @@ def test_a_file_that_was_missing_and_is_there_now_is_a_change(kept: Kept) -> Non
     assert recall.answer(ARGUMENTS) is None
 
 
+@pytest.mark.posix("modes")
 def test_a_folder_and_an_answer_that_are_looser_are_tightened(kept: Kept) -> None:
     kept.entry.rename(kept.folder / f"{'0' * 64}.json")
     kept.entry = kept.folder / f"{'0' * 64}.json"
@@ -327,7 +338,14 @@ def test_an_answer_that_another_process_removed_first_is_no_fault(
     assert _answers(kept) == 0
 
 
-@pytest.mark.parametrize("what", ["link", "pipe", "folder"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("link", marks=pytest.mark.posix("a symbolic link")),
+        pytest.param("pipe", marks=pytest.mark.posix("a pipe with a path")),
+        "folder",
+    ],
+)
 def test_what_is_no_file_is_no_answer(kept: Kept, tmp_path: Path, what: str) -> None:
     kept.remember()
     file = kept.file
@@ -345,6 +363,7 @@ def test_what_is_no_file_is_no_answer(kept: Kept, tmp_path: Path, what: str) -> 
     assert recall.answer(ARGUMENTS) == (None if what == "folder" else TEXT.encode())
 
 
+@pytest.mark.posix("a pipe with a path")
 def test_what_was_written_into_a_pipe_is_left_for_others(kept: Kept) -> None:
     kept.remember()
     kept.key.unlink()
@@ -358,7 +377,7 @@ def test_what_was_written_into_a_pipe_is_left_for_others(kept: Kept) -> None:
     os.close(writer)
 
 
-@pytest.mark.parametrize("path", ["a\nb", ""])
+@pytest.mark.parametrize("path", [pytest.param("a\nb", marks=pytest.mark.posix("a line end in a name")), ""])
 def test_what_does_not_fit_a_line_is_not_kept(kept: Kept, tmp_path: Path, path: str) -> None:
     life = recall.life_of(time.time(), 540)
     line = recall.look(str(tmp_path / path)) if path else ""
@@ -375,9 +394,13 @@ def test_what_cannot_be_kept_is_not(kept: Kept, monkeypatch: pytest.MonkeyPatch)
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        kept.remember()
+    monkeypatch.setattr(os, "fsync", full)
+    kept.remember()
+    assert list(kept.folder.glob("*.answer")) == []
+
+
+@pytest.mark.posix("the current folder can be removed")
+def test_in_a_folder_that_is_gone_nothing_is_kept(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     _lose_the_folder(kept, monkeypatch)
     kept.remember()
     assert list(kept.folder.glob("*.answer")) == []
@@ -397,7 +420,7 @@ def test_without_a_clock_that_nobody_sets_an_answer_is_good_by_the_other(
 
 
 class Command:
-    """``banno-creds token`` as scripts run it; on a stream of its own it says what it loaded."""
+    """``banno-creds token`` as scripts run it; in a file it says what it loaded."""
 
     def __init__(self, arguments: list[str], env: dict[str, str], folder: Path) -> None:
         self.arguments = arguments
@@ -407,36 +430,33 @@ class Command:
 
     _DRIVER = (
         "import os, sys\n"
-        "tell_to, before = int(sys.argv.pop()), set(sys.modules)\n"
-        "end = os._exit\n"
-        "def tell(code):\n"
-        "    os.write(tell_to, ' '.join(set(sys.modules) - before).encode())\n"
-        "    end(code)\n"
-        "os._exit = tell\n"
-        "become = os.execvpe\n"
-        "def tell_and_become(*args):\n"
-        "    os.write(tell_to, ' '.join(set(sys.modules) - before).encode())\n"
-        "    become(*args)\n"
-        "os.execvpe = tell_and_become\n"
+        "if sys.platform == 'win32' and sys.argv[1] == 'exec':\n"
+        "    import subprocess\n"  # by which a command is run there
+        "tell_to, before = sys.argv.pop(), set(sys.modules)\n"
+        "def tell_and(go_on):\n"
+        "    def tell(*args):\n"
+        "        loaded = ' '.join(set(sys.modules) - before)\n"
+        "        with open(tell_to, 'w') as file:\n"
+        "            file.write(loaded)\n"
+        "        go_on(*args)\n"
+        "    return tell\n"
+        "os._exit, os.execvpe = tell_and(os._exit), tell_and(os.execvpe)\n"
         "from banno_creds.__main__ import main\n"
         "main()\n"
     )
 
     def __call__(self, *more: str, stdin: bytes = b"", **env: str) -> Result:
-        reading, writing = os.pipe()
+        modules = self.folder.with_name("modules")
         done = subprocess.run(
-            [sys.executable, "-c", self._DRIVER, *self.arguments, *more, str(writing)],
+            [sys.executable, "-c", self._DRIVER, *self.arguments, *more, str(modules)],
             input=stdin,
             capture_output=True,
-            pass_fds=[writing],
             # Measuring coverage loads modules of its own.
             env={name: value for name, value in os.environ.items() if not name.startswith("COV")} | self.env | env,
             timeout=60,
             check=False,
         )
-        os.close(writing)
-        with os.fdopen(reading) as modules:
-            self.loaded = set(modules.read().split())
+        self.loaded = set(modules.read_text().split())
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def was_recalled(self) -> bool:
@@ -481,6 +501,7 @@ def quick(command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
 
 
 GOOD = Result(0, "openid.1\n", "")
+TOKEN = variable("BANNO_ACCESS_TOKEN")
 HEAVY = ("httpx", "cryptography", "jwt", "rich", "tomlkit")
 EARLY = ("click", "dataclasses", "pathlib", "json", "re", "typing", "contextlib", "hashlib", "logging", "socket")
 
@@ -527,21 +548,28 @@ def execute(command: Command) -> Command:
 
 
 def test_a_command_has_its_token_before_anything_is_loaded(execute: Command, issuer: Issuer) -> None:
-    assert execute("printenv", "BANNO_ACCESS_TOKEN") == GOOD
+    began = time.time()
+    assert execute(*TOKEN) == GOOD
     assert not execute.was_recalled()
-    expires_at = execute("printenv", "BANNO_TOKEN_EXPIRES_AT")
+    expires_at = execute(*variable("BANNO_TOKEN_EXPIRES_AT"))
     assert execute.was_recalled()
     assert execute.loaded.isdisjoint((*HEAVY, *EARLY))
-    assert 590 <= int(expires_at.stdout) - time.time() <= 600
-    assert execute("sh", "-c", 'echo "$BANNO_ACCESS_TOKEN"; exit 7') == Result(7, "openid.1\n", "")
-    assert execute("sh", "-c", "kill -9 $$").code == -9
-    assert execute("cat", "--", "-", stdin=b"in").stdout == "in"
+    assert began + 599 < int(expires_at.stdout) <= time.time() + 600
+    assert execute(*python("print('out'); sys.exit(7)")) == Result(7, "out\n", "")
+    assert execute(*CAT, "--", "-", stdin=b"in").stdout == "in"
     assert execute.was_recalled()
     assert len(issuer.forms) == 1
 
 
+@pytest.mark.posix("programs end by signals there")
+def test_a_command_with_a_recalled_token_ends_by_its_signal(execute: Command) -> None:
+    for _ in range(2):
+        assert execute("sh", "-c", "kill -9 $$").code == -9
+    assert execute.was_recalled()
+
+
 def test_a_command_that_cannot_be_run_is_told_of_as_ever(execute: Command, tmp_path: Path) -> None:
-    execute("true")
+    execute(*NOTHING)
     for command, code in (("no-such-command", 127), (str(tmp_path), 126)):
         result = execute(command)
         assert (result.code, result.stdout) == (code, "")
@@ -555,8 +583,8 @@ def test_a_command_that_has_its_token_recalled_has_no_key(execute: Command, ec_p
     at = execute.arguments.index("--private-key")
     del execute.arguments[at : at + 2]
     execute.env |= secrets
-    execute("true")
-    result = execute("env", BANNO_TOKEN_TYPE="old")
+    execute(*NOTHING)
+    result = execute(*ENVIRONMENT, BANNO_TOKEN_TYPE="old")
     assert execute.was_recalled()
     assert "BANNO_CREDS_CACHE_DIR=" in result.stdout
     assert result.stdout.count("BANNO_TOKEN_TYPE=Bearer") == 1
@@ -567,16 +595,16 @@ def test_a_command_that_has_its_token_recalled_has_no_key(execute: Command, ec_p
 def test_a_command_without_two_dashes_before_it_is_not_recalled(execute: Command) -> None:
     execute.arguments.pop()
     for _ in range(2):
-        assert execute("printenv", "BANNO_ACCESS_TOKEN") == GOOD
+        assert execute(*TOKEN) == GOOD
         assert not execute.was_recalled()
     # These stand behind the command, and are its own.
-    assert execute("sh", "-c", 'echo "$1"', "--", "--").stdout == "--\n"
+    assert execute(*echo("--", "--")).stdout == "-- --\n"
     assert not execute.was_recalled()
 
 
 def test_two_dashes_that_are_an_options_value_end_nothing(execute: Command) -> None:
     execute.arguments[-1:] = ["--kid"]
-    show = ("--", "printenv", "BANNO_ACCESS_TOKEN")
+    show = ("--", *TOKEN)
     assert execute(*show) == GOOD
     assert execute("--", "--scope", "full", *show).stdout == "full.2\n"
     assert not execute.was_recalled()
@@ -591,6 +619,7 @@ def test_whatever_a_variable_says_holds_when_it_is_said(quick: Quick) -> None:
     assert quick.was_recalled()
 
 
+@pytest.mark.posix("modes")
 def test_a_run_that_warned_warns_again(quick: Quick, ec_pem: Path) -> None:
     quick()
     ec_pem.chmod(0o644)
@@ -639,7 +668,7 @@ def test_two_profiles_that_differ_only_in_scope_never_get_each_others_token(
     def profiles(one: str, two: str) -> None:
         config.write_text(
             "".join(
-                f'[profiles.{name}]\nclient_id = "a"\nprivate_key = "{ec_pem}"\n'
+                f"[profiles.{name}]\nclient_id = 'a'\nprivate_key = '{ec_pem}'\n"
                 f'token_endpoint = "{issuer.url}"\nscope = ["{scope}"]\n'
                 for name, scope in (("one", one), ("two", two))
             )
@@ -660,7 +689,7 @@ def test_two_profiles_that_differ_only_in_scope_never_get_each_others_token(
 
 def test_a_config_file_that_appears_is_heeded(quick: Quick, tmp_path: Path, ec_pem: Path) -> None:
     config = tmp_path / "config"
-    quick.env["XDG_CONFIG_HOME"] = str(config)
+    quick.env |= dict.fromkeys(("XDG_CONFIG_HOME", "APPDATA"), str(config))
     assert [quick().stdout for _ in range(2)] == ["openid.1\n"] * 2
     assert quick.was_recalled()
     (config / "banno-creds").mkdir(parents=True)
@@ -682,6 +711,7 @@ def test_a_clock_that_is_set_between_two_runs_breaks_nothing(command: Command, s
     assert command().code == 0
 
 
+@pytest.mark.posix("the current folder can be removed")
 def test_an_answer_from_a_folder_that_is_gone_by_now(command: Command, tmp_path: Path) -> None:
     """A shell may stand in a folder that somebody removed."""
     gone = tmp_path / "gone"
@@ -697,46 +727,47 @@ def test_an_answer_from_a_folder_that_is_gone_by_now(command: Command, tmp_path:
     assert (done.returncode, done.stdout, done.stderr) == (0, "openid.1\n", "")
 
 
-@pytest.mark.parametrize("form", ["token", "header"])
+@pytest.fixture(params=["token", "header"])
+def known(request: pytest.FixtureRequest, command: Command) -> list[str]:
+    """A command line whose answer is known."""
+    for _ in range(2):
+        assert command("-o", request.param).code == 0
+    assert command.was_recalled()
+    return [sys.executable, "-m", "banno_creds", *command.arguments, "-o", request.param]
+
+
+@pytest.mark.posix("streams of a shell")
 @pytest.mark.parametrize(
-    ("redirection", "code", "said"),
+    ("redirection", "words"),
     [
-        (">&-", 2, "✗   The result could not be written to standard output: it is closed\n"),
-        ("> /dev/full", 2, "✗   The result could not be written to standard output: No space left on device\n"),
-        (
-            "< /dev/null > /dev/null 1>&0",
-            2,
-            "✗   The result could not be written to standard output: Bad file descriptor\n",
-        ),
-        ("| sleep 0", 141, ""),
+        (">&-", "it is closed"),
+        ("> /dev/full", "No space left on device"),
+        ("< /dev/null > /dev/null 1>&0", "Bad file descriptor"),
     ],
 )
 def test_a_standard_output_that_takes_nothing_is_told_of_as_ever(
-    command: Command, form: str, redirection: str, code: int, said: str
+    command: Command, known: list[str], redirection: str, words: str
 ) -> None:
-    assert command("-o", form).code == 0
-    assert command("-o", form).code == 0
-    assert command.was_recalled()
-    line = shlex.join([sys.executable, "-m", "banno_creds", *command.arguments, "-o", form])
-    if redirection.startswith("|"):
-        # The reader has gone before anything is written.
-        reading, writing = os.pipe()
-        os.close(reading)
-        done = subprocess.run(
-            shlex.split(line), stdout=writing, stderr=subprocess.PIPE, env={**os.environ, **command.env}, check=False
-        )
-        os.close(writing)
-    else:
-        done = subprocess.run(
-            ["sh", "-c", f"{line} {redirection}"],
-            stderr=subprocess.PIPE,
-            env={**os.environ, **command.env},
-            timeout=60,
-            check=False,
-        )
-    assert done.returncode == code
-    lines = done.stderr.decode().splitlines(keepends=True)
-    assert "".join(lines[:1]) == said
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", *known],
+        stderr=subprocess.PIPE,
+        env={**os.environ, **command.env},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    said = f"✗   The result could not be written to standard output: {words}\n"
+    assert done.stderr.decode().startswith(said)
+
+
+def test_a_reader_that_has_gone_is_no_failure_of_ours_either(command: Command, known: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        known, stdout=writing, stderr=subprocess.PIPE, env={**os.environ, **command.env}, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 # --- what is written piece by piece ---------------------------------------------------------------------------------

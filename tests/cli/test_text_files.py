@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from banno_creds.cli.inputs import StandardInput, client_secret
 from banno_creds.http.trust import read_bundle
@@ -16,8 +22,7 @@ from banno_creds.login.authorization_request import claims_parameter
 from banno_creds.sandbox.files import read_client_secret, read_clients, read_users
 from tests.conftest import CLIENT_ID, write_private
 from tests.jwts import jwt
-from tests.key_files import ENCRYPTED
-from tests.openssl import openssl
+from tests.openssl import STDIN, openssl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,15 +98,32 @@ def test_files_of_the_sandbox(tmp_path: Path, ec_key: keys.PrivateKey, encode: C
 
 def certificates() -> str:
     """Return two authorities, in PEM."""
-    make = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null")
-    return "".join(openssl(*make, "-subj", f"/CN={name}", "-days", "2").decode() for name in ("one", "two"))
+    return "".join(map(_authority, ("one", "two")))
+
+
+def _authority(name: str) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    whose = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(whose)
+        .issuer_name(whose)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 BUNDLES: dict[str, Callable[[str], bytes]] = {
     **ENCODINGS,
-    "PKCS#7": lambda pem: openssl("crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", stdin=pem.encode()),
+    "PKCS#7": lambda pem: openssl("crl2pkcs7", "-nocrl", "-certfile", STDIN, stdin=pem.encode()),
     "PKCS#7 in DER": lambda pem: openssl(
-        *("crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin", "-outform", "DER"), stdin=pem.encode()
+        *("crl2pkcs7", "-nocrl", "-certfile", STDIN, "-outform", "DER"), stdin=pem.encode()
     ),
     "the label of OpenSSL's own form": lambda pem: pem.replace(" CERTIFICATE", " X509 CERTIFICATE").encode(),
     "line ends lost": lambda pem: pem.replace("\n", " ").encode(),
@@ -119,10 +141,11 @@ def test_ca_bundle(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
 
 def test_ca_bundle_of_one_certificate_in_der(tmp_path: Path) -> None:
     file = tmp_path / "ca.cer"
-    file.write_bytes(openssl("x509", "-outform", "DER", stdin=certificates().encode()))
+    file.write_bytes(ssl.PEM_cert_to_DER_cert(_authority("one")))
     assert len(read_bundle(file).get_ca_certs()) == 1
 
 
+@pytest.mark.posix("/dev/fd")
 def test_ca_bundle_in_a_pipe() -> None:
     reader, writer = os.pipe()
     os.write(writer, certificates().encode())
@@ -132,7 +155,7 @@ def test_ca_bundle_in_a_pipe() -> None:
 
 
 def test_a_key_for_a_passphrase_is_named(cli: Cli, rsa_pem: Path, ec_key: keys.PrivateKey, tmp_path: Path) -> None:
-    locked = write_private(tmp_path / "locked.pem", ENCRYPTED["RSA PKCS#8 AES-256"][1](rsa_pem.read_bytes()))
+    locked = write_private(tmp_path / "locked.pem", ec_key.pem(PASSPHRASE.encode()))
     for wrong in (rsa_pem, locked, write_private(tmp_path / "public.pem", ec_key.public.pem())):
         key = ["--private-key", str(locked), "--passphrase-file", str(wrong)]
         result = cli("sign-jwt", "-q", "--client-id", "a", *key)

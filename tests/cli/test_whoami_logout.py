@@ -50,7 +50,7 @@ def test_nobody_signed_in_is_exit_6_and_says_how_to(command: str, stranger: Tool
     assert provider.log == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="modes mean nothing there")
+@pytest.mark.posix("modes")
 @pytest.mark.parametrize(("mode", "warns"), [(0o600, False), (0o640, True), (0o604, True), (None, False)])
 def test_a_login_warns_of_a_file_that_others_can_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None, warns: bool
@@ -598,6 +598,6 @@ def test_login_with_nothing_left_to_revoke_is_forgotten(stranger: Tool, provider
 
 def test_without_a_home_nobody_can_be_signed_in(stranger: Tool) -> None:
     for command in ("whoami", "logout"):
-        result = stranger.run(command, env={"HOME": ""})
+        result = stranger.run(command, env=dict.fromkeys(("HOME", "USERPROFILE", "LOCALAPPDATA"), ""))
         assert result.code == 2
         assert "BANNO_CREDS_STATE_DIR" in result.stderr
