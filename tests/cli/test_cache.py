@@ -78,6 +78,8 @@ def test_as_json_it_is_an_array_of_objects(cli: Cli, ask: list[str], issuer: Iss
         "resource": [],
         "state": "good",
     }
+    assert isinstance(left, int)
+    assert isinstance(expires_at, int)
     assert began + 599 < expires_at <= time.time() + 600
     assert expires_at - time.time() - 1 <= left <= 600
     assert "openid.1" not in json.dumps(_listed(cli))
