@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,19 @@ def run(order):
     finally:
         os._exit(99)  # main does not return
 """
+
+
+def with_closed(stream: Literal["stdin", "stdout", "stderr"], *args: str | Path) -> list[str]:
+    """Return the command line of banno-creds that has a standard stream less.
+
+    A shell closes it; on Windows, where none can, Python has None in its place, as in a program without a console.
+    """
+    if sys.platform == "win32":
+        program = f"import sys; sys.{stream} = None; from banno_creds.__main__ import main; main()"
+        return [sys.executable, "-c", program, *map(str, args)]
+    number = ("stdin", "stdout", "stderr").index(stream)
+    return ["sh", "-c", f'exec "$@" {number}>&-', "sh", sys.executable, "-m", "banno_creds", *map(str, args)]
+
 
 # One order a line, and one answer: the number of a process that was started, or how one ended.
 _FORKING = f"""\

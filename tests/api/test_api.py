@@ -36,6 +36,7 @@ from banno_creds.tokens import cache as token_cache
 from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, Cli, Result
 from tests.patience import patient
+from tests.processes import with_closed
 from tests.servers.bank_api import INSTITUTION, Api, Reply, access_token
 
 if TYPE_CHECKING:
@@ -299,10 +300,9 @@ def test_a_full_disk_is_an_error_of_the_output(bank: Api, ec_pem: Path) -> None:
     )
 
 
-@pytest.mark.posix("a shell starts it with a closed stream")
 def test_a_closed_stdout_is_an_error_of_the_output(bank: Api, ec_pem: Path) -> None:
-    command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, "/a/x")]
-    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=-1, timeout=60, check=False)
+    command = with_closed("stdout", *args_for(bank, ec_pem, "/a/x"))
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "✗   The answer could not be written to standard output: it is closed\n" in done.stderr.decode()
 
@@ -952,10 +952,9 @@ def test_a_terminal_is_told_that_it_is_waited_for(
     assert result.stderr == f"Reading the body: paste it, then press Ctrl-D.\n{OK}"
 
 
-@pytest.mark.posix("a shell starts it with a closed stream")
 def test_standard_input_that_is_closed_is_said(bank: Api, ec_pem: Path) -> None:
-    command = [sys.executable, "-m", "banno_creds", *args_for(bank, ec_pem, "/a", "--input", "-")]
-    done = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, timeout=60, check=False)
+    command = with_closed("stdin", *args_for(bank, ec_pem, "/a", "--input", "-"))
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
     assert "standard input is closed" in done.stderr.decode().lower()
 

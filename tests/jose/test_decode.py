@@ -21,6 +21,7 @@ from banno_creds.cli.main import run
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
 from tests.jwts import NOW, jwt, part
+from tests.processes import with_closed
 
 if sys.platform != "win32":
     import pty
@@ -551,10 +552,9 @@ def test_at_a_terminal_it_says_that_it_waits(arguments: list[str]) -> None:
     )
 
 
-@pytest.mark.posix("a shell starts it with a closed stream")
 def test_closed_standard_input_is_told() -> None:
     done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m banno_creds decode <&-"],
+        with_closed("stdin", "decode"),
         capture_output=True,
         encoding="utf-8",
         timeout=60,
