@@ -346,7 +346,7 @@ def test_paths_count_from_the_files_folder(
             result = cli("sign-jwt", "-q", "--config", config, "--profile", name)
             assert (result.code, result.stderr) == (0, "")
     shown = json.loads(cli("profile", "show", "near", "-o", "json", "--config", "conf/banks.toml").stdout)
-    assert shown["settings"]["private_key"] == os.path.join(tmp_path, "conf", "../key.pem")  # noqa: PTH118
+    assert shown["settings"]["private_key"] == str(tmp_path / "conf" / ".." / "key.pem")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -837,7 +837,7 @@ def test_a_path_that_leads_nowhere_says_which_profile_it_came_from(
         code,
         "",
         (
-            f"✗   There is no {what} {file.parent}{os.sep}keys/no.pem\n    in profile a of {file}\n"
+            f"✗   There is no {what} {file.parent / 'keys' / 'no.pem'}\n    in profile a of {file}\n"
             f"    Next: check {name} there; a relative path counts from the folder of config.toml\n"
         ),
     )

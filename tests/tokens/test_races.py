@@ -55,7 +55,7 @@ class Runs:
 
     def results(self) -> list[Result]:
         return [
-            Result(process.wait(), self.said(number, "out").read_text(), self.said(number, "err").read_text())
+            Result(process.wait(), *(self.said(number, stream).read_text("utf-8") for stream in ("out", "err")))
             for number, process in enumerate(self.processes)
         ]
 
@@ -64,7 +64,9 @@ class Runs:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             numbers = range(len(self.processes))
-            waiting = sum(b"  Waiting\n" in self.said(number, "err").read_bytes() for number in numbers)
+            waiting = sum(
+                "  Waiting\n" in self.said(number, "err").read_text("utf-8", "replace") for number in numbers
+            )
             if waiting == len(self.processes) - 1:
                 return
             time.sleep(0.02)

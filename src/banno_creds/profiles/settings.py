@@ -271,7 +271,7 @@ def resolved(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     result = dict(settings)
     for name in PATHS:
         if name in settings:
-            result[name] = os.path.join(folder, os.path.expanduser(settings[name]))
+            result[name] = os.path.join(folder, os.path.expanduser(settings[name]).replace("/", os.sep))
     for name in _LISTS:
         if isinstance(settings.get(name), str):
             result[name] = [settings[name]]
