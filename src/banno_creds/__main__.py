@@ -16,8 +16,10 @@ def main() -> None:
         code = _recall(sys.argv[1:])
         if code is None:
             from banno_creds.child import leave_no_core
+            from banno_creds.streams import make_alike
 
             leave_no_core()  # before a secret is read
+            make_alike()
             # httpx imports what it needs for asynchronous programs, and its own command line with click, rich and
             # pygments: anyio costs 5 ms, trio 70, httpx._main 45 ms and 6 MiB. Declared missing, they are left out;
             # httpx itself allows for that. Only this process does it, never a program that imports banno_creds.
@@ -35,7 +37,7 @@ def main() -> None:
             stream.flush()
         except (OSError, ValueError, AttributeError):  # its reader has gone; it is closed; it is None
             pass
-    os._exit(code)
+    os._exit(code if code < 2**31 else code - 2**32)  # a signed number, and Windows' codes have none
 
 
 def _recall(arguments: list[str]) -> int | None:
@@ -76,8 +78,10 @@ def _cut_off(failure: Exception) -> int:
     from banno_creds.cli.main import EXIT_BROKEN_PIPE
     from banno_creds.cli.report import Report
     from banno_creds.errors import OutputError
+    from banno_creds.streams import is_broken_pipe, make_alike
 
-    if isinstance(failure, BrokenPipeError):
+    make_alike()
+    if is_broken_pipe(failure, sys.stdout):
         return EXIT_BROKEN_PIPE
     words = getattr(failure, "strerror", None) or str(failure)
     error = OutputError(

@@ -53,13 +53,12 @@ def leave_no_core() -> None:
     filter leaves that a dump without any memory.
     """
     global _before
-    try:
+    if sys.platform != "win32":
         import resource
-    except ImportError:  # Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-    _before = soft, _set_filter("0")
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+        _before = soft, _set_filter("0")
 
 
 def _set_filter(value: str) -> str:
@@ -83,13 +82,12 @@ def core_limits() -> tuple[str, str]:
 
 
 def _give_limits_back() -> None:
-    if _before is None:
-        return
-    import resource
+    if sys.platform != "win32" and _before is not None:
+        import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (_before[0], resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if _before[1]:
-        _set_filter(_before[1])
+        resource.setrlimit(resource.RLIMIT_CORE, (_before[0], resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        if _before[1]:
+            _set_filter(_before[1])
 
 
 def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
@@ -111,16 +109,22 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     environment = without_secrets() | {**variables}
     if sys.platform == "win32":
         return _run_and_wait(arguments, environment)
-    # Python ignores these two, and ignored signals stay ignored after exec: a child would not end with its pipe.
-    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(ignored, signal.SIG_DFL)
-    _give_limits_back()
-    return os.execvpe(arguments[0], tuple(arguments), environment)  # noqa: S606 - no shell in between: the point
+    else:  # noqa: RET505 - so that type checkers leave it out on Windows
+        # Python ignores these two, and ignored signals stay ignored after exec: a child would not end with its pipe.
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(ignored, signal.SIG_DFL)
+        _give_limits_back()
+        return os.execvpe(arguments[0], tuple(arguments), environment)  # noqa: S606 - no shell in between: the point
 
 
 def _run_and_wait(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     import subprocess
 
-    # Ctrl-C reaches both, and the child decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return subprocess.run(arguments, env=environment, check=False).returncode
+    from banno_creds import windows_programs
+
+    program = windows_programs.find(arguments[0], environment)
+    line, loaded = windows_programs.command_line(program, arguments, environment)
+    # Ctrl-C and Ctrl-Break reach both, and the child decides what they mean.
+    for name in ("SIGINT", "SIGBREAK"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    return subprocess.run(line, executable=loaded, env=environment, check=False).returncode

@@ -80,6 +80,5 @@ def open_browser(url: str) -> bool:
 
 def _is_headless() -> bool:
     """Return whether there is no screen: only a browser in this very terminal could be opened."""
-    if sys.platform in ("win32", "darwin") or os.environ.get("BROWSER"):
-        return False
-    return not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    has_screen = sys.platform in ("win32", "darwin")
+    return not (has_screen or any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from banno_creds import windows_programs
 from banno_creds.cli.forms import token_variables
 from banno_creds.cli.obtained import obtain
 from banno_creds.cli.options import cache_options
 from banno_creds.cli.parameters import Command, complete_file
 from banno_creds.cli.settings import report_for
-from banno_creds.errors import CommandNotExecutableError, CommandNotFoundError
+from banno_creds.errors import CommandNotExecutableError, CommandNotFoundError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +62,7 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
     command replaces this program, so its exit status and its signals are its own; 126 and 127 mean that it could not
     be started.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
-    _look_for(context, arguments[0])
+    _look_for(context, arguments)
     report = report_for(values)
     obtained = obtain(context, values, report)
     report.end()
@@ -91,63 +93,105 @@ def _cannot_run(context: click.Context, name: str, failure: Exception) -> NoRetu
     """Raise the error for a command that cannot be run, with a shell's exit codes."""
     if isinstance(failure, FileNotFoundError | NotADirectoryError):
         raise CommandNotFoundError(f"there is no command {name!a}", hint=_other_command(context, name)) from None
+    if isinstance(failure, windows_programs.NotForBatchFilesError):
+        raise ConfigurationError(
+            f"{name!a} is a batch file, and cmd would not pass on {failure.what!a} as it is", hint=failure.instead
+        ) from None
     words = getattr(failure, "strerror", None) or str(failure)
-    raise CommandNotExecutableError(
-        f"{name!a} cannot be run: {words}",
-        hint="check that it is a program and executable (chmod +x), and that a script begins with #!",
-    ) from None
+    hint = "check that it is a program and executable (chmod +x), and that a script begins with #!"
+    if sys.platform == "win32":
+        end = os.path.splitext(name)[1].lower()  # noqa: PTH122 - it may be no path
+        hint = f"name the program that runs it: banno-creds exec -- {_INTERPRETERS.get(end, 'PROGRAM')} {name}"
+    raise CommandNotExecutableError(f"{name!a} cannot be run: {words}", hint=hint) from None
+
+
+_INTERPRETERS = {".py": "python", ".ps1": "powershell -File", ".js": "node", ".sh": "bash", ".jar": "java -jar"}
+_INTERPRETERS |= dict.fromkeys((".vbs", ".wsf"), "cscript")
 
 
 def _other_command(context: click.Context, name: str) -> str:
     """Return what may be meant by the name of a command that there is not."""
     from banno_creds.cli.mistakes import option_without_dashes
 
+    on_windows = sys.platform == "win32"
+    shell = "cmd /c '…'" if on_windows else "sh -c '…'"
     option = option_without_dashes(context, name)
     if option is not None:
         return f"did you mean the option {option}? Options stand before the command"
-    if name in _OF_SHELLS:
-        return f"it is a shell's own: banno-creds exec -- sh -c '{name} …'"
-    if name.startswith(("~", "$")):
-        return "a shell would have replaced its beginning: write the whole path, or exec -- sh -c '…'"
+    if name.lower() in (_OF_CMD if on_windows else _OF_SHELLS):
+        return f"it is a shell's own: banno-creds exec -- {shell.replace('…', f'{name} …')}"
+    if on_windows and _OF_POWERSHELL.fullmatch(name):
+        return f"it is PowerShell's own: banno-creds exec -- powershell -Command '{name} …'"
+    if name.startswith(("~", "$", "%") if on_windows else ("~", "$")):
+        return f"a shell would have replaced its beginning: write the whole path, or exec -- {shell}"
     variable, equals, _ = name.partition("=")
     if equals and variable.isidentifier():
+        if on_windows:
+            return f"set the variable before: $env:{variable} = '…' in PowerShell, set {variable}=… in cmd"
         return f"a variable is set by env: banno-creds exec -- env {variable}=… COMMAND"
-    if name in ("-c", "--"):
-        return "the command's name stands first: banno-creds exec -- sh -c '…'"
+    if name in ("-c", "--", "/c"):
+        return f"the command's name stands first: banno-creds exec -- {shell}"
     if " " in name:
-        return "give each word by itself, or the line to a shell: banno-creds exec -- sh -c '…'"
+        return f"give each word by itself, or the line to a shell: banno-creds exec -- {shell}"
     if os.sep not in name and os.path.isfile(name):  # noqa: PTH113 - unlike Path's, it never raises
-        return "it is in this folder, which is not in PATH: write ./ before its name"
+        return f"it is in this folder, which is not in PATH: write .{os.sep} before its name"
     if not os.environ.get("PATH"):
         return "PATH is empty: give the command's whole path"
     return "check its spelling, and PATH"
 
 
 _OF_SHELLS = ("alias", "cd", "eval", "exec", "export", "function", "if", "read", "set", "source", "ulimit", "unset")
+_OF_CMD = (
+    "call",
+    "cd",
+    "copy",
+    "del",
+    "dir",
+    "echo",
+    "for",
+    "if",
+    "md",
+    "mkdir",
+    "move",
+    "rd",
+    "ren",
+    "set",
+    "start",
+)
+_OF_CMD += ("type",)
+# A cmdlet, or one of its short names that people use to call an API.
+_OF_POWERSHELL = re.compile(r"[A-Za-z]+-[A-Za-z]+|irm|iwr|iex", re.ASCII)
 
 
-def _look_for(context: click.Context, name: str) -> None:
+def _look_for(context: click.Context, arguments: Sequence[str]) -> None:
     """Look for the command as the system will, before the server is asked for a token that nobody could use."""
-    is_path = any(mark in name for mark in (os.sep, os.altsep) if mark)
+    try:
+        if sys.platform == "win32":
+            windows_programs.command_line(windows_programs.find(arguments[0], os.environ), arguments, os.environ)
+        else:
+            _find(arguments[0])
+    except (OSError, ValueError) as failure:
+        _cannot_run(context, arguments[0], failure)
+
+
+def _find(name: str) -> None:
+    """Raise an OSError if there is no such command, or none that can be run."""
+    is_path = os.sep in name
     places = [Path(name)] if is_path else [Path(folder, name) for folder in os.get_exec_path() if name]
-    if sys.platform == "win32":
-        # The system also looks in the current folder, and adds the ending.
-        places = [place.with_name(place.name + end) for place in (Path(name), *places) if name for end in _ENDINGS]
     fault: OSError | None = None
     for place in places:
         try:
             if stat.S_ISDIR(place.stat().st_mode):
                 # As in a shell, a folder on PATH is no command.
                 raise IsADirectoryError(errno.EISDIR, "it is a folder") if is_path else FileNotFoundError
-            if sys.platform != "win32":
-                _check_program(place)
+            _check_program(place)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as failure:
             fault = fault or failure
         else:
             return
-    _cannot_run(context, name, fault or FileNotFoundError())
+    raise fault or FileNotFoundError
 
 
 def _check_program(path: Path) -> None:
@@ -173,7 +217,6 @@ def _check_program(path: Path) -> None:
 
 
 _HEAD_BYTES = 256  # so much of a first line Linux reads
-_ENDINGS = ("", ".exe", ".com", ".bat", ".cmd")  # of programs on Windows
 
 
 def _is_registered(path: Path) -> bool:

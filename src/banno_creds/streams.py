@@ -1,0 +1,88 @@
+"""The standard streams of this process, made alike on every system before they are used.
+
+On Windows too, a pipe, a file and the null device then get UTF-8 and line feeds, whatever the code page; a reader
+that has gone is a `BrokenPipeError`; and only a console is a terminal. What a stream cannot show becomes an escape.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # as in `child`: this comes before anything else is loaded
+if TYPE_CHECKING:
+    from typing import IO, Any, TextIO
+
+    from _typeshed import ReadableBuffer
+
+
+def make_alike() -> None:
+    """Replace `sys.stdin`, `sys.stdout` and `sys.stderr` on Windows; have none of them fail for a character."""
+    if sys.platform == "win32":
+        for name in ("stdin", "stdout", "stderr"):
+            setattr(sys, name, _alike(getattr(sys, name), reads=name == "stdin"))
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def is_broken_pipe(failure: Exception, stream: IO[Any]) -> bool:
+    """Return whether a failed write to a stream's descriptor means that nobody reads it any more."""
+    if sys.platform == "win32" and isinstance(failure, OSError) and failure.errno == errno.EINVAL:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    return isinstance(failure, BrokenPipeError)
+
+
+if sys.platform == "win32":
+    import errno
+    import io
+    import stat
+
+    class _Plain(io.FileIO):
+        """A pipe, a file or the null device."""
+
+        def isatty(self) -> bool:
+            """Return False: the C library takes the null device for a terminal."""
+            return False
+
+        def write(self, data: ReadableBuffer, /) -> int:
+            """Write; raise BrokenPipeError if nobody reads it, which the C library calls an invalid argument."""
+            try:
+                return super().write(data)
+            except OSError as failure:
+                if is_broken_pipe(failure, self):
+                    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+                raise
+
+    def _alike(stream: TextIO | None, *, reads: bool) -> TextIO | None:
+        if not isinstance(stream, io.TextIOWrapper):  # there is none, or it is somebody's own
+            return stream
+        try:
+            number = stream.fileno()
+            if _is_console(stream):
+                return stream
+        except (OSError, ValueError):  # it is closed
+            return stream
+        encoding, errors = ("utf-8-sig", "surrogateescape") if reads else ("utf-8", "backslashreplace")
+        if os.environ.get("PYTHONIOENCODING") and not sys.flags.ignore_environment:  # it was asked for
+            encoding, errors = stream.encoding, str(stream.errors)
+        if reads:
+            return io.TextIOWrapper(io.BufferedReader(_Plain(number, "rb", closefd=False)), encoding, errors)
+        return io.TextIOWrapper(
+            io.BufferedWriter(_Plain(number, "wb", closefd=False)),
+            encoding,
+            errors,
+            newline="\n",
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+
+    def _is_console(stream: io.TextIOWrapper) -> bool:
+        """Return whether a stream is a console, which PYTHONLEGACYWINDOWSSTDIO makes a plain file."""
+        if not stream.isatty():
+            return False
+        import ctypes
+        import msvcrt
+
+        handle = ctypes.c_void_p(msvcrt.get_osfhandle(stream.fileno()))
+        return bool(ctypes.WinDLL("kernel32").GetConsoleMode(handle, ctypes.byref(ctypes.c_ulong())))
