@@ -21,8 +21,9 @@ def make_alike() -> None:
     if sys.platform == "win32":
         for name in ("stdin", "stdout", "stderr"):
             setattr(sys, name, _alike(getattr(sys, name), reads=name == "stdin"))
+    fatal = ("strict", "surrogateescape") if sys.platform == "win32" else ("strict",)
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and stream.errors == "strict":
+        if stream is not None and stream.errors in fatal:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
@@ -33,10 +34,30 @@ def is_broken_pipe(failure: Exception, stream: IO[Any]) -> bool:
     return isinstance(failure, BrokenPipeError)
 
 
+def takes_escapes(stream: IO[str]) -> bool:
+    """Return whether a stream takes escape sequences; a console on Windows is told to first."""
+    if sys.platform == "win32" and stream.isatty():
+        return _set_escapes(stream)
+    return True
+
+
+def is_one_place(one: int, other: int) -> bool:
+    """Return whether two descriptors are of the same terminal, file or pipe."""
+    if sys.platform == "win32":  # pipes have no number there
+        compare = ctypes.WinDLL("kernelbase").CompareObjectHandles
+        return bool(compare(*(ctypes.c_void_p(msvcrt.get_osfhandle(number)) for number in (one, other))))
+    else:  # noqa: RET505 - so that type checkers leave it out on Windows
+        return os.path.samestat(os.fstat(one), os.fstat(other))
+
+
 if sys.platform == "win32":
+    import ctypes
     import errno
     import io
+    import msvcrt
     import stat
+
+    _ESCAPES = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
 
     class _Plain(io.FileIO):
         """A pipe, a file or the null device."""
@@ -79,10 +100,18 @@ if sys.platform == "win32":
 
     def _is_console(stream: io.TextIOWrapper) -> bool:
         """Return whether a stream is a console, which PYTHONLEGACYWINDOWSSTDIO makes a plain file."""
-        if not stream.isatty():
-            return False
-        import ctypes
-        import msvcrt
+        return stream.isatty() and _console_mode(stream) is not None
 
-        handle = ctypes.c_void_p(msvcrt.get_osfhandle(stream.fileno()))
-        return bool(ctypes.WinDLL("kernel32").GetConsoleMode(handle, ctypes.byref(ctypes.c_ulong())))
+    def _console_mode(stream: IO[Any]) -> int | None:
+        mode = ctypes.c_ulong()
+        is_console = ctypes.WinDLL("kernel32").GetConsoleMode(_handle(stream), ctypes.byref(mode))
+        return mode.value if is_console else None
+
+    def _set_escapes(stream: IO[Any]) -> bool:
+        mode = _console_mode(stream)
+        if mode is None or mode & _ESCAPES:
+            return mode is not None
+        return bool(ctypes.WinDLL("kernel32").SetConsoleMode(_handle(stream), mode | _ESCAPES))
+
+    def _handle(stream: IO[Any]) -> ctypes.c_void_p:
+        return ctypes.c_void_p(msvcrt.get_osfhandle(stream.fileno()))

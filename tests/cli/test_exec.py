@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import banno_creds.storage.lock  # noqa: F401 - before a test says that this is Windows
-from banno_creds import child
 from tests.conftest import CLIENT_ID, Result, write_private
 from tests.programs import CAT, ENVIRONMENT, NOTHING, echo, python, variable, write_program
 
@@ -364,22 +362,6 @@ def test_the_whole_environment_is_handed_over(env: dict[str, str]) -> None:
     expires_at = with_us.pop("BANNO_TOKEN_EXPIRES_AT")
     assert with_us == without_us | {"BANNO_ACCESS_TOKEN": "openid.1", "BANNO_TOKEN_TYPE": "Bearer"}
     assert int(expires_at) > time.time()
-
-
-@pytest.mark.parametrize(("command", "code"), [(python("sys.exit(7)"), 7), (NOTHING, 0)], ids=["7", "0"])
-def test_on_windows_the_command_is_waited_for_and_its_status_is_ours(
-    cli: Cli, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
-) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(sys, "platform", "win32")
-    try:
-        assert child.run(command, {}) == code
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        assert cli("exec", "--", *command, env=env).code == code
-        assert cli("exec", *command, env=env).code == code
-        assert cli("exec", "--", "no-such-command", env=env).code == 127
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

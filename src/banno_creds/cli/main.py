@@ -64,6 +64,8 @@ def run(
     """
     # So that unfinished files are removed, as after Ctrl-C.
     signal.signal(signal.SIGTERM, _terminate)
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, signal.default_int_handler)
     try:
         if "_BANNO_CREDS_COMPLETE" in os.environ:
             import_module("banno_creds.cli.completion")  # registers our completion classes with click

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, TextIO
 from banno_creds import steps
 from banno_creds.cli.lines import DIM, INDENT, Line, describe, hang, rows
 from banno_creds.errors import BannoCredsError, OutputError
+from banno_creds.streams import is_one_place, takes_escapes
 from banno_creds.text import printable, sentence, spelled
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class ResultStream:
 def _is_one_place() -> bool:
     """Return whether standard output and standard error are the same terminal, file or pipe."""
     try:
-        return os.path.samestat(os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno()))
+        return is_one_place(sys.stdout.fileno(), sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):  # closed, or no file at all
         return False
 
@@ -327,7 +328,8 @@ def _console(stream: TextIO | None) -> Console | None:
         file=stream,
         # Rich would take an empty FORCE_COLOR for a wish to have none.
         force_terminal=stream.isatty() or bool(os.environ.get("FORCE_COLOR")),
-        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        color_system="auto" if not os.environ.get("NO_COLOR") and takes_escapes(stream) else None,
+        legacy_windows=False,  # Rich would judge every stream by standard output
         highlight=False,
         markup=False,
         emoji=False,
