@@ -290,7 +290,7 @@ def _standard_input(report: Report) -> BinaryIO:
     if sys.stdin is None:
         raise ConfigurationError("standard input is closed, and --input or a field wants it", hint="give a file")
     if sys.stdin.isatty():
-        report.note("Reading the body: paste it, then press Ctrl-D.")
+        report.note(f"Reading the body: paste it, then press {END_OF_INPUT}.")
     source: BinaryIO = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     return source
 

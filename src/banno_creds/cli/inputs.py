@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from banno_creds.profiles.lookup import Profile
 
 
+END_OF_INPUT = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
+"""What ends the input at a terminal."""
+
+
 class StandardInput:
     """Standard input, which can be read for one purpose only."""
 
@@ -49,7 +53,7 @@ class StandardInput:
         if sys.stdin is None:
             raise ConfigurationError(f"{what} should come from standard input, which is closed", hint="give a file")
         if sys.stdin.isatty():
-            Report().note(f"Reading {what}: paste it, then press Ctrl-D.")
+            Report().note(f"Reading {what}: paste it, then press {END_OF_INPUT}.")
         return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
