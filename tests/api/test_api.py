@@ -28,6 +28,7 @@ from banno_creds import config
 from banno_creds.api import call as api
 from banno_creds.api.body import Content
 from banno_creds.api.request import ApiRequest, make_request
+from banno_creds.cli.inputs import END_OF_INPUT
 from banno_creds.config import Wanted
 from banno_creds.errors import ConfigurationError, RefusedError, TimedOutError
 from banno_creds.http import exchange
@@ -949,7 +950,7 @@ def test_a_terminal_is_told_that_it_is_waited_for(
     monkeypatch.setattr("tests.conftest.io.TextIOWrapper", Terminal)
     result = call("/a", "--input", "-", stdin=b"{}")
     assert (result.code, bank.asked[0].body) == (0, b"{}")
-    assert result.stderr == f"Reading the body: paste it, then press Ctrl-D.\n{OK}"
+    assert result.stderr == f"Reading the body: paste it, then press {END_OF_INPUT}.\n{OK}"
 
 
 def test_standard_input_that_is_closed_is_said(bank: Api, ec_pem: Path) -> None:

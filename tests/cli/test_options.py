@@ -14,7 +14,7 @@ import click
 import jwt
 import pytest
 
-from banno_creds.cli.inputs import StandardInput, check_file_or_url, passphrase
+from banno_creds.cli.inputs import END_OF_INPUT, StandardInput, check_file_or_url, passphrase
 from banno_creds.cli.main import cli as group
 from banno_creds.cli.parameters import Option
 from banno_creds.config import ClientConfig, KeySource, check_origin, check_url, is_loopback
@@ -571,7 +571,7 @@ def test_who_is_to_paste_something_is_told_so(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", _Terminal(io.BytesIO(b"pasted")))
     assert StandardInput().read("the private key") == b"pasted"
-    assert capsys.readouterr().err == "Reading the private key: paste it, then press Ctrl-D.\n"
+    assert capsys.readouterr().err == f"Reading the private key: paste it, then press {END_OF_INPUT}.\n"
 
 
 @pytest.mark.parametrize("typed", ["wörds".encode(), b"w\xff"])

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from banno_creds.cli.inputs import END_OF_INPUT
 from banno_creds.cli.main import run
 from banno_creds.jose import keys
 from banno_creds.jose.encoding import base64url
@@ -548,7 +549,7 @@ def test_at_a_terminal_it_says_that_it_waits(arguments: list[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
         STDOUT,
-        "Reading the token: paste it, then press Ctrl-D.\n",
+        f"Reading the token: paste it, then press {END_OF_INPUT}.\n",
     )
 
 

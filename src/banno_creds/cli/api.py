@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from banno_creds.api.body import Content, refuse_key, refuse_secret_file, typed
 from banno_creds.api.call import call
 from banno_creds.api.request import make_request
-from banno_creds.cli.inputs import expand
+from banno_creds.cli.inputs import END_OF_INPUT, expand
 from banno_creds.cli.options import cache_options
 from banno_creds.cli.parameters import NAMED, PROFILE, Command, complete_file, option
 from banno_creds.cli.report import Report, ResultStream
