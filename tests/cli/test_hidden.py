@@ -10,9 +10,11 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import click
 import pexpect
 import pytest
 
+from banno_creds.cli.hidden import typed
 from banno_creds.cli.inputs import can_ask
 from banno_creds.jose import keys
 from tests.conftest import CLIENT_ID, write_private
@@ -119,3 +121,37 @@ def test_nobody_is_asked_without_a_terminal_for_question_and_answer(
         stream = None if is_terminal is None else SimpleNamespace(isatty=lambda it=is_terminal: it)
         monkeypatch.setattr(sys, name, stream)
     assert can_ask() is can
+
+
+# --- a Windows console, which gives one key after the other ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("open\r", "open"),
+        ("opn\ben\r", "open"),
+        ("\b\bx\r", "x"),
+        ("\nopen\r", "open"),  # the rest of a line that was pasted before
+        ("open\n", "open"),
+        ("a\ud835\udcb3b\r", "a𝒳b"),
+        ("a\ud835\udcb3\bb\r", "ab"),
+        ("\0;open\r", "open"),
+        ("a\x1ab\r", "ab"),
+        ("\r", ""),
+        ("naïve à\r", "naïve à"),
+    ],
+)
+def test_keys_typed_at_a_windows_console_are_a_line(keys: str, line: str) -> None:
+    left = iter(keys)
+    assert typed(lambda: next(left)) == line
+
+
+@pytest.mark.parametrize(
+    ("keys", "end"),
+    [("ab\x03", KeyboardInterrupt), ("\x1a", click.Abort), ("\x04", click.Abort), ("a\uffff", click.Abort)],
+)
+def test_ctrl_c_ctrl_z_and_a_console_that_goes_end_the_question(keys: str, end: type[BaseException]) -> None:
+    left = iter(keys)
+    with pytest.raises(end):
+        typed(lambda: next(left))

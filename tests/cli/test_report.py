@@ -369,6 +369,14 @@ def test_result_that_cannot_be_written_is_an_error_in_words(redirection: str, wo
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
+@pytest.mark.posix("streams of a shell")
+@pytest.mark.parametrize("args", ["--version", "--help", "token -h", "help token"])
+def test_help_that_cannot_be_written_is_an_error_in_words(args: str) -> None:
+    done = shell(f'"$@" {args} >/dev/full')
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("✗   The result could not be written to standard output: No space left on device\n")
+
+
 @pytest.fixture
 def gone() -> Iterator[int]:
     """The end of a pipe that nobody reads."""

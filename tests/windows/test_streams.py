@@ -78,7 +78,7 @@ def test_all_that_goes_into_a_pipe_is_utf_8_with_line_feeds(process: Cli, tmp_pa
     assert made.code == 0
     assert "öffentlich.pem" in made.stderr
     assert "ключ 日本.pem" in made.stderr
-    shown = process("keygen", "--private-key", key, "--public-key", "-")
+    shown = process("keygen", "--public-from", key, "--public-key", "-")
     assert shown == Result(0, public.read_bytes().decode(), "")
     assert "\r" not in made.stdout + made.stderr + shown.stdout
     for args in (["--help"], ["token", "-h"], ["explain"], ["decode", JWT], ["no-such"], ["token", "--nosuch"]):
@@ -135,4 +135,4 @@ def test_a_negative_exit_code_is_the_shells(env: dict[str, str]) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_what_powershell_pipes_is_read(process: Cli, encoding: str) -> None:
     result = process("decode", stdin=f"{JWT}\r\n".encode(encoding))
-    assert (result.code, result.stdout) == (0, '{"iss": "x"}\n')
+    assert (result.code, result.stdout) == (0, '{\n  "iss": "x"\n}\n')

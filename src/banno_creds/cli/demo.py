@@ -96,7 +96,13 @@ def _sandbox(report: Report, folder: Path) -> Iterator[str]:
     report.typed(_as_typed(args, " &"))
     with (folder / "sandbox.log").open("wb") as log:
         server = Popen(
-            [*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=log, text=True
+            [*_PROGRAM, *args],
+            cwd=folder,
+            env=_environment(),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=log,
+            encoding="utf-8",
         )
     try:
         assert server.stdout is not None  # noqa: S101 - for the type checker: it was asked for

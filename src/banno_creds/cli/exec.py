@@ -59,8 +59,8 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
       BANNO_TOKEN_EXPIRES_AT  when it expires, in seconds since the epoch
 
     The variables with the private key, its path and the passphrase's file are removed from that environment. The
-    command replaces this program, so its exit status and its signals are its own; 126 and 127 mean that it could not
-    be started.
+    command replaces this program, which on Windows waits for it instead, so its exit status and its signals are its
+    own; 126 and 127 mean that it could not be started.
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     _look_for(context, arguments)
     report = report_for(values)

@@ -211,11 +211,19 @@ _WITH_A_UNIT = r"'(\d+) ?(s|m|h)(?:ecs?|econds?|ins?|inutes?|rs?|ours?)?' "
 
 
 def _bug(bug: Exception) -> BannoCredsError:
-    """Return the error for a bug in banno-creds. The exception's own words are left out: they may hold a secret."""
+    """Return the error for a bug in banno-creds, or for a help that cannot be written.
+
+    The exception's own words are left out: they may hold a secret.
+    """
     place = bug.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    where = f"{place.tb_frame.f_globals.get('__name__')}:{place.tb_lineno}" if place else "an unknown place"
+    module = place.tb_frame.f_globals.get("__name__") if place else None
+    if isinstance(bug, OSError) and module == "click.utils":  # it prints helps and the version
+        from banno_creds.cli.report import not_written
+
+        return not_written(bug)
+    where = f"{module}:{place.tb_lineno}" if place else "an unknown place"
     return BannoCredsError(
         f"this is a bug in banno-creds {__version__}: {type(bug).__name__} in {where}",
         hint="run it again with BANNO_CREDS_DEBUG=1 and report what it prints, after reading it for secrets",

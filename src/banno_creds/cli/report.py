@@ -35,7 +35,7 @@ _NARROW_HANG = 8
 def check_stdout() -> None:
     """Refuse a closed standard output, before anything is done for a result that could not be written."""
     if sys.stdout is None:
-        raise _not_written(OSError(9, "it is closed"))
+        raise not_written(OSError(9, "it is closed"))
 
 
 def write_result(text: str) -> None:
@@ -48,7 +48,7 @@ def write_result(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as failure:
-        raise _not_written(failure) from None
+        raise not_written(failure) from None
 
 
 def visible(text: str) -> str:
@@ -310,7 +310,7 @@ class _Stream:
             return
         if isinstance(failure, BrokenPipeError):
             raise failure
-        raise _not_written(failure)
+        raise not_written(failure)
 
 
 def _console(stream: TextIO | None) -> Console | None:
@@ -336,7 +336,8 @@ def _console(stream: TextIO | None) -> Console | None:
     )
 
 
-def _not_written(failure: OSError) -> OutputError:
+def not_written(failure: OSError) -> OutputError:
+    """Return the error for a result that could not be written."""
     return OutputError(
         f"the result could not be written to standard output: {failure.strerror}",
         hint="check where standard output goes; the result is lost",

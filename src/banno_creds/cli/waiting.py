@@ -70,8 +70,8 @@ class _Watcher:
         line = f"waiting for {printable(whom, 80)}… {seconds} s"
         if self._rubs_out:
             line = line[: self._columns() - 1]
+            self._shown = max(self._shown, len(line))  # first: Ctrl-C may come before the next line of this program
             self._write(f"\r{line}")
-            self._shown = max(self._shown, len(line))
         elif not self._said or seconds >= self._said + _EVERY_LINE:
             self._said = seconds
             self._write(f"{line}\n")
