@@ -31,11 +31,16 @@ def env(tmp_path: Path, issuer: Issuer, ec_pem: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("gone", [("stdout",), ("stdout", "stderr")], ids=" ".join)
+STDOUT, BOTH = ("stdout",), ("stdout", "stderr")
+
+
 @pytest.mark.parametrize(
-    "args",
-    [["--version"], ["--help"], ["token", "-h"], ["help"], ["explain"], ["decode", JWT], ["token"], ["token", "-v"]],
-    ids=" ".join,
+    ("args", "gone"),
+    [
+        *((["--version"], STDOUT), (["--help"], BOTH), (["token", "-h"], STDOUT), (["explain"], STDOUT)),
+        *((["decode", JWT], BOTH), (["decode", "-q", JWT], STDOUT), (["token"], STDOUT), (["token", "-v"], BOTH)),
+    ],
+    ids=lambda value: " ".join(value)[:20],
 )
 def test_a_reader_that_has_gone_ends_a_command_in_silence(
     args: list[str], gone: tuple[str, ...], env: dict[str, str]
@@ -44,9 +49,7 @@ def test_a_reader_that_has_gone_ends_a_command_in_silence(
     for _ in range(2 if args[0] == "token" else 1):
         code, said = _unread(args, gone, env)
         assert code == 141
-        assert not said or "-v" in args
-        assert b"Error" not in said
-        assert b"Exception" not in said
+        assert said == b""
 
 
 def test_where_nobody_reads_the_steps_the_result_is_whole(env: dict[str, str]) -> None:
@@ -81,7 +84,7 @@ def test_all_that_goes_into_a_pipe_is_utf_8_with_line_feeds(process: Cli, tmp_pa
     shown = process("keygen", "--public-from", key, "--public-key", "-")
     assert shown == Result(0, public.read_bytes().decode(), "")
     assert "\r" not in made.stdout + made.stderr + shown.stdout
-    for args in (["--help"], ["token", "-h"], ["explain"], ["decode", JWT], ["no-such"], ["token", "--nosuch"]):
+    for args in (["explain"], ["decode", JWT], ["no-such"], ["token", "--nosuch"]):
         result = process(*args)
         assert "\r" not in result.stdout + result.stderr, args
 
@@ -112,10 +115,10 @@ def test_nul_is_no_terminal(env: dict[str, str]) -> None:
     assert b"Ctrl" not in from_nul.stderr
 
 
-@pytest.mark.parametrize("code", [0, 1, 3, 255, 256, 259, 2**31 - 1, 2**31, 0xC000013A, 2**32 - 1])
-def test_every_exit_code_is_passed_on(env: dict[str, str], code: int) -> None:
-    signed = code if code < 2**31 else code - 2**32
-    for _ in range(2):  # the second time from the recalled answer
+def test_every_exit_code_is_passed_on(env: dict[str, str]) -> None:
+    """Also from a recalled answer, from the second time on."""
+    for code in (255, 256, 259, 2**31 - 1, 2**31, 0xC000013A):
+        signed = code if code < 2**31 else code - 2**32
         done = subprocess.run(
             [sys.executable, "-m", "banno_creds", "exec", "--", *python(f"os._exit({signed})")],
             env=os.environ | env,

@@ -22,7 +22,7 @@ from banno_creds.cli.settings import credentials, report_for, run_for, wanted
 from banno_creds.config import DEFAULT_API_BASE, is_loopback
 from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.storage import own_files
-from banno_creds.storage.secret_files import MOST_BYTES
+from banno_creds.storage.secret_files import MOST_BYTES, as_utf8
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _typed(text: str, values: Mapping[str, Any], report: Report, stack: ExitStac
         )
     refuse_key(content, origin)
     try:
-        return content.decode("utf-8")
+        return as_utf8(content).decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigurationError(
             f"the content of {text} is not text in UTF-8, and a field must be", hint="send it with --input FILE"

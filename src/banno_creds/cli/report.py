@@ -328,7 +328,7 @@ def _console(stream: TextIO | None) -> Console | None:
         file=stream,
         # Rich would take an empty FORCE_COLOR for a wish to have none.
         force_terminal=stream.isatty() or bool(os.environ.get("FORCE_COLOR")),
-        color_system="auto" if not os.environ.get("NO_COLOR") and takes_escapes(stream) else None,
+        color_system="auto" if takes_escapes(stream) and not os.environ.get("NO_COLOR") else None,
         legacy_windows=False,  # Rich would judge every stream by standard output
         highlight=False,
         markup=False,

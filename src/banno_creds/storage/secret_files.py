@@ -36,7 +36,7 @@ MOST_BYTES = 1024 * 1024
 _ANYWAY = f"{setting('allow_writable')} if you know why it is so"
 
 # The signals that ask a process to end. SIGHUP is missing on Windows.
-_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True, slots=True)
