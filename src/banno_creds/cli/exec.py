@@ -148,11 +148,15 @@ _OF_CMD = (
 _OF_POWERSHELL = re.compile(r"[A-Za-z]+-[A-Za-z]+|irm|iwr|iex", re.ASCII)
 
 
+_GIVEN = ("BANNO_ACCESS_TOKEN", "BANNO_TOKEN_TYPE", "BANNO_TOKEN_EXPIRES_AT")
+
+
 def _look_for(context: click.Context, arguments: Sequence[str]) -> None:
     """Look for the command as the system will, before the server is asked for a token that nobody could use."""
     try:
         if sys.platform == "win32":
-            windows_programs.command_line(windows_programs.find(arguments[0], os.environ), arguments, os.environ)
+            environment = {**os.environ, **dict.fromkeys(_GIVEN, "")}
+            windows_programs.command_line(windows_programs.find(arguments[0], environment), arguments, environment)
         else:
             _find(arguments[0])
     except (OSError, ValueError) as failure:
