@@ -82,7 +82,8 @@ def test_a_taken_port_is_one_clear_error(cli: Cli, public_pem: Path) -> None:
         assert port
         result = cli("sandbox", "--public-key", public_pem, "--port", port[1])
     assert (result.code, result.stdout) == (2, "")
-    assert f"port {port[1]} on 127.0.0.1 cannot be used: address already in use" in result.stderr.lower()
+    words = "" if sys.platform == "win32" else "address already in use"  # Windows has its own, wine has none
+    assert f"port {port[1]} on 127.0.0.1 cannot be used: {words}" in result.stderr.lower()
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "no such file"), (b"nonsense", "is not a public key in pem")])
@@ -103,8 +104,8 @@ def test_without_the_extra_it_says_how_to_install_it(name: str) -> None:
     program = (
         "import sys, importlib.util as u; sys.modules['flask'] = None; find = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'flask' else find(name, *a)\n"
-        "from banno_creds.cli.main import run\n"
-        f"sys.exit(run(['{name}']))"
+        "from banno_creds.__main__ import main\n"
+        f"sys.argv = ['banno-creds', '{name}']; main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -117,7 +118,7 @@ def test_without_the_extra_it_says_how_to_install_it(name: str) -> None:
 def test_the_demo_runs_the_real_commands_and_shows_each(process: Cli, tmp_path: Path) -> None:
     result = process("demo", env=dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(tmp_path)))
     assert result.code == 0, result.stderr
-    typed = re.findall(r"^ *\$ banno-creds (\S+)", result.stderr, re.MULTILINE)
+    typed = re.findall(r"^ *[$>] banno-creds (\S+)", result.stderr, re.MULTILINE)
     assert typed == ["keygen", "sandbox", "client-assertion", "decode"]
     for words in ("Private key", "JWT payload", "Signed JWT", "Token request", "Token response", "Access token"):
         assert re.search(rf"^ ?\d+  {words}$", result.stderr, re.MULTILINE), words

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.measured
 
+SCRIPT = "sync.cmd" if sys.platform == "win32" else "./sync.sh"
+POSIX_SHELL = pytest.mark.posix("the hint is for a POSIX shell")
 VARIABLES = ("BANNO_ACCESS_TOKEN", "BANNO_TOKEN_TYPE", "BANNO_TOKEN_EXPIRES_AT")
 
 
@@ -189,17 +191,12 @@ def _from_windows(folder: Path) -> str:
     return f"{str(path)!a} cannot be run: its lines end as on Windows, and the system takes the line end for a letter"
 
 
+@pytest.mark.posix("modes, and scripts that name their interpreter")
 @pytest.mark.parametrize(
     "make",
     [
-        _a_folder,
-        *(
-            pytest.param(make, marks=pytest.mark.posix("modes, and scripts that name their interpreter"))
-            for make in (
-                *(_not_executable, _without_interpreter, _empty),
-                *(_with_an_interpreter_that_is_not_there, _from_windows),
-            )
-        ),
+        *(_not_executable, _a_folder, _without_interpreter, _empty),
+        *(_with_an_interpreter_that_is_not_there, _from_windows),
     ],
 )
 def test_what_cannot_be_run_is_126_and_nothing_is_asked_for(
@@ -231,9 +228,17 @@ def test_what_is_not_there_is_127_and_nothing_is_asked_for(execute: Cli, issuer:
     [
         (["client-id", "x", "--", "true"], "did you mean the option --client-id? Options stand before the command"),
         (["client_id=x"], "did you mean the option --client-id? Options stand before the command"),
-        (["--", "cd", "/"], "it is a shell's own: banno-creds exec -- sh -c 'cd …'"),
-        (["--", "echo hello"], "give each word by itself, or the line to a shell: banno-creds exec -- sh -c '…'"),
-        (["--", "here.sh"], "it is in this folder, which is not in PATH: write ./ before its name"),
+        pytest.param(["--", "cd", "/"], "it is a shell's own: banno-creds exec -- sh -c 'cd …'", marks=POSIX_SHELL),
+        pytest.param(
+            ["--", "echo hello"],
+            "give each word by itself, or the line to a shell: banno-creds exec -- sh -c '…'",
+            marks=POSIX_SHELL,
+        ),
+        pytest.param(
+            ["--", "here.sh"],
+            "it is in this folder, which is not in PATH: write ./ before its name",
+            marks=POSIX_SHELL,
+        ),
     ],
 )
 def test_what_was_meant_by_a_command_that_is_not_there_is_told(
@@ -291,7 +296,7 @@ def test_without_a_command_nothing_is_asked_for(execute: Cli, issuer: Issuer) ->
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr == (
         "✗   Missing argument '-- COMMAND [ARGUMENT]...'\n"
-        "    Next: such as: banno-creds exec --profile garden -- ./sync.sh\n"
+        f"    Next: such as: banno-creds exec --profile garden -- {SCRIPT}\n"
     )
     assert issuer.forms == []
 
@@ -367,7 +372,7 @@ def test_the_whole_environment_is_handed_over(env: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("A=1", "a variable is set by env: banno-creds exec -- env A=… COMMAND"),
+        pytest.param("A=1", "a variable is set by env: banno-creds exec -- env A=… COMMAND", marks=POSIX_SHELL),
         ("~/bin/sync", "a shell would have replaced its beginning"),
         ("$HOME/bin/sync", "a shell would have replaced its beginning"),
         ("-c", "the command's name stands first"),

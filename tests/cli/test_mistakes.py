@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.once
 
+QUOTE = '"' if sys.platform == "win32" else "'"
+LINE = 'cmd /c "…"' if sys.platform == "win32" else "sh -c '…'"
 SECRET = "hunter2-correct-horse"
 
 TLS = "TLS is always checked; to trust the server's certificate, give its authority: --ca-bundle FILE"
@@ -68,7 +71,7 @@ OPTIONS = {
     "keygen --ec": "did you mean --type ec",
     "token --prod": "did you mean --environment production",
     "token --bearer": "did you mean --output header",
-    "exec -c true": "give the line to a shell: banno-creds exec -- sh -c '…'",
+    "exec -c true": f"give the line to a shell: banno-creds exec -- {LINE}",
     "-v token": "an option of a command stands behind the command's name: banno-creds token -v",
     "--quiet token": "an option of a command stands behind the command's name: banno-creds token --quiet",
     "token --frobnicate": "banno-creds token --help",
@@ -143,12 +146,12 @@ def test_the_whole_line_is_shown_where_it_is_sure(cli: Cli, typed: str, said: st
     assert (result.code, result.stdout) == (2, "")
     first, _, rest = result.stderr.partition("\n")
     assert first.lower() == f"✗   {said}".lower()
-    assert rest == f"    Next: did you mean: banno-creds {line}\n"
+    assert rest == f"    Next: did you mean: banno-creds {line}\n".replace("'", QUOTE)
 
 
 def test_a_scope_before_a_path_is_quoted_and_the_path_not_shown(cli: Cli) -> None:
     said = cli("api", "--scope", "openid", "profile", "/a").stderr
-    assert said.lower() == f"✗   {QUOTES}\n    Next: did you mean --scope 'openid profile'\n".lower()
+    assert said.lower() == f"✗   {QUOTES}\n    Next: did you mean --scope {QUOTE}openid profile{QUOTE}\n".lower()
 
 
 def test_a_scope_without_quotes_is_no_second_profile(cli: Cli, tmp_path: Path) -> None:
@@ -156,8 +159,8 @@ def test_a_scope_without_quotes_is_no_second_profile(cli: Cli, tmp_path: Path) -
     file.write_text('[profiles.x]\nclient_id = "a-client"\n')
     line = f"--config {file} --profile x"
     result = cli("token", "--scope=openid", "profile", *line.split())
-    right = f"token --scope 'openid profile' {line}"
-    shown = f": banno-creds {right}" if len(right) < 130 else " --scope 'openid profile'"
+    right = f"token --scope {QUOTE}openid profile{QUOTE} {line}"
+    shown = f": banno-creds {right}" if len(right) < 130 else f" --scope {QUOTE}openid profile{QUOTE}"
     assert result.stderr.endswith(f"    Next: did you mean{shown}\n")
 
 
