@@ -24,7 +24,7 @@ HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib", "tomlkit")
 
 # Lowest first. A module imports from its own layer or from a lower one, `if TYPE_CHECKING` included.
 LAYERS = (
-    ("errors", "steps", "secrecy", "text", "times", "child", "streams", "windows_programs"),
+    ("errors", "steps", "secrecy", "text", "times", "child", "streams", "windows_programs", "shells"),
     ("storage",),
     ("config", "recall"),  # one names folders by storage's table, the other reads files as storage does
     ("jose", "http", "profiles", "redirection"),
