@@ -555,10 +555,12 @@ def check_scope(scope: Iterable[str]) -> None:
     check_texts("scope", scope)
     for value in scope:
         if "," in value:
+            from banno_creds.shells import quote
+
             words = " ".join(" ".join(scope).replace(",", " ").split())
             raise ConfigurationError(
                 f"{setting('scope')} {value!a} has a comma in it, and scopes are separated by blanks",
-                hint=f"write {setting('scope')} '{words}'",
+                hint=f"write {setting('scope')} {quote(words)}",
             )
     _check_filled_in("scope", scope, "scopes?", "name a scope that the application was given")
 

@@ -22,6 +22,7 @@ Nothing here prints or exits; the command line turns an error into text once.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeVar
 
 from banno_creds.secrecy import without
@@ -286,7 +287,8 @@ def no_thread() -> NetworkError:
     """Return the error for a system that starts no further thread for this user; nothing was sent."""
     error = NetworkError(
         "the system starts no further thread for this user",
-        hint="end some of the user's programs, or raise the limit: ulimit -u, or a container's limit of processes",
+        hint="end some of the user's programs"
+        + ("" if sys.platform == "win32" else ", or raise the limit: ulimit -u, or a container's limit of processes"),
     )
     error.sent = False
     return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING
 import jwt
 import pytest
 
+from banno_creds import shells
+from banno_creds.jose.decode import decode
 from banno_creds.sandbox import Client, Sandbox
 from tests.conftest import CLIENT_ID, instead, write_private
 from tests.servers.loopback import Says
+from tests.shellwords import passed_on_by_windows_powershell, read_by_a_program, read_by_powershell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,6 +198,44 @@ def test_the_curl_command_gets_a_token_and_has_no_secret_in_it(
     assert json.loads(done.stdout)["expires_in"] == 600
 
 
+WORD = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|[^\s'"]+""")
+
+
+@pytest.mark.parametrize("shell", ["cmd", "powershell", "pwsh"])
+def test_the_curl_command_of_windows_is_one_for_powershell(
+    cli: Cli, ask: list[str], monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setattr(shells, "at_hand", lambda: shell)
+    claims = ("--claim", 'note=it\'s "quoted"', "--claim", "rate=50% $x")
+    result = cli(*ask, "-q", "--curl", *claims, "--iat")
+    title, first, second, *rest = result.stderr.splitlines()
+    assert (title, rest) == ("The same with curl, in PowerShell:", [])
+    assert "eyJ" not in result.stderr
+    assert first.startswith("    $assertion = banno-creds sign-jwt --quiet ")
+    begin = '    if ($assertion) { "client_assertion=$assertion" | curl.exe '
+    assert second.startswith(begin)
+    assert second.endswith(" }")
+    words = [read_by_powershell(word) for word in WORD.findall(first.partition(" banno-creds ")[2])]
+    if shell != "pwsh":
+        words = read_by_a_program(passed_on_by_windows_powershell(words))
+    signed = cli(*words)
+    assert signed.code == 0, signed.stderr
+    payload = decode(signed.stdout.strip()).payload
+    assert (payload["note"], payload["rate"]) == ('it\'s "quoted"', "50% $x")
+    curl = shutil.which("curl")
+    assert curl is not None
+    posted = [read_by_powershell(word) for word in WORD.findall(second.removeprefix(begin).removesuffix(" }"))]
+    done = subprocess.run(
+        [curl, *posted],
+        input=f"client_assertion={signed.stdout.strip()}\r\n".encode(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["expires_in"] == 600
+
+
 def test_client_id_is_in_the_form_and_in_the_curl_command_where_it_was_asked_for(cli: Cli, ask: list[str]) -> None:
     for more, count in (([], 0), (["--client-id-in-body"], 1)):
         result = cli(*ask, "--curl", *more)
@@ -250,7 +292,7 @@ def test_the_curl_command_writes_out_what_the_profile_says_and_uses_no_profile(
     for profile, said in (("a", "--kid its-kid"), ("b", "--lifetime 90")):
         result = cli(*ask, "-q", "--curl", "--config", config, "--profile", profile)
         assert "    banno" not in result.stderr.partition("✗")[0]
-        assert "--profile ''" in result.stderr
+        assert "--profile=" in result.stderr
         assert said in result.stderr
     assert "--profile" not in cli(*ask, "-q", "--curl", "--config", config, "--profile", "").stderr
 

@@ -223,7 +223,7 @@ def test_zsh_that_has_loaded_its_completion(home: Path) -> None:
     assert _press_tab(home, [_shell("zsh"), "-i"], "token --output=en") == "token --output=env"
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", sorted(set(SHELLS) - {"powershell"}))
 def test_the_script_is_all_that_is_printed(cli: Cli, shell: str) -> None:
     _shell(shell)
     result = cli("completion", shell)

@@ -110,8 +110,8 @@ def test_without_the_extra_it_says_how_to_install_it(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "✗   The sandbox needs flask, which is not installed\n    Next: pip install 'banno-creds[sandbox]'; "
-        "in a clone of the repository: pip install '.[sandbox]'\n"
+        '✗   The sandbox needs flask, which is not installed\n    Next: pip install "banno-creds[sandbox]"; '
+        'in a clone of the repository: pip install ".[sandbox]"\n'
     )
 
 

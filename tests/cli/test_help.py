@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from banno_creds.cli.help import TOPICS
+from banno_creds.cli.help import ON_WINDOWS, TOPICS, examples
 from banno_creds.cli.main import cli as group
 from tests.terminal import at_terminal
 
@@ -34,7 +34,7 @@ PATHS = ("", *_paths(), "help")
 
 def _commands(example: str) -> Iterator[list[str]]:
     """Yield the arguments of each of our commands in an example."""
-    plain = example.replace("$(", " ; ").replace(")", " ; ").replace('"', " ").replace("\n", " ; ")
+    plain = re.sub(r'"?\$\(|\)"?|\n|\$\w+ = ', " ; ", example)
     lexer = shlex.shlex(plain, posix=True, punctuation_chars=";|&<>")
     lexer.whitespace_split = True
     command: list[str] = []
@@ -47,7 +47,8 @@ def _commands(example: str) -> Iterator[list[str]]:
             command = []
 
 
-EXAMPLES = [(path, arguments) for path in TOPICS for text in TOPICS[path].examples for arguments in _commands(text)]
+TEXTS = [(path, text) for path in TOPICS for text in (*TOPICS[path].examples, *ON_WINDOWS.get(path, ()))]
+EXAMPLES = [(path, arguments) for path, text in TEXTS for arguments in _commands(text)]
 
 
 def test_every_command_has_examples_and_nothing_else_has() -> None:
@@ -96,7 +97,7 @@ def test_help_as_a_command_is_the_whole_help(cli: Cli, path: str) -> None:
     assert (whole.code, whole.stderr) == (0, "")
     assert cli("help", *path.split()) == whole
     first = "\n".join(whole.stdout.splitlines()[:8])
-    assert re.split(r"\n| --| \|", TOPICS[path].examples[0])[0] in first
+    assert re.split(r"\n| --| \|", examples(path)[0])[0] in first
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -130,10 +131,10 @@ def test_help_of_what_there_is_not_leads_on(cli: Cli, args: list[str], said: str
 @pytest.mark.parametrize("path", PATHS)
 def test_no_line_is_wider_than_the_terminal(cli: Cli, path: str, option: str, columns: int) -> None:
     shown = cli(*path.split(), option, env={"COLUMNS": str(columns)}).stdout
-    examples = "\n".join(TOPICS[path].examples)
+    copied = "\n".join(examples(path))
     for line in shown.splitlines():
         # A word of an example is never broken: it is there to be copied.
-        assert len(line) <= columns or line.split()[-1].rstrip("\\") in examples, line
+        assert len(line) <= columns or line.split()[-1].rstrip("\\") in copied, line
         assert line == line.rstrip()
 
 

@@ -390,7 +390,7 @@ def test_a_socks_proxy_without_what_speaks_to_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     last = fails(BANK)
-    assert (last.rule, last.fix) == ("network.proxy", "pip install 'httpx[socks]'")
+    assert (last.rule, last.fix) == ("network.proxy", 'pip install "httpx[socks]"')
 
 
 @pytest.mark.parametrize(("scheme", "kind"), [("https", "https"), ("socks5", "SOCKS")])

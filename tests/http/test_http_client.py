@@ -909,7 +909,7 @@ def test_localhost_that_leads_elsewhere_is_sent_nothing(
             assert peer.recv(1) == b""
     assert result == failed(
         f"localhost:{port} is not this machine: the name leads to {address}",
-        hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
+        hint="look at the hosts file and the resolver; nothing was sent, for plain http is for loopback only",
         rule="network.dns",
         attempts=1,
     )
@@ -1085,7 +1085,7 @@ def test_a_socks_proxy_without_what_speaks_to_one(
         2,
         "",
         "✗   The proxy from the environment is a SOCKS proxy, and what speaks to one is not installed\n"
-        "    Next: pip install 'httpx[socks]'\n"
+        '    Next: pip install "httpx[socks]"\n'
         "    More: banno-creds explain network.proxy\n",
     )
 

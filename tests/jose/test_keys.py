@@ -49,7 +49,7 @@ MAKE_ONE = "make a key pair with: banno-creds keygen"
 MAKE_EC = "make one with: banno-creds keygen --type ec"
 GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 TAKES = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
-CONVERT_SSH = "convert a copy of it: cp FILE key.pem && ssh-keygen -p -m PKCS8 -f key.pem"
+CONVERT_SSH = "convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"
 STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
 
 

@@ -174,7 +174,7 @@ to do. It also has a login page for test users, and a small API to call with the
 tokens. When it is ready, it prints one line that ends with the token endpoint.
 Ctrl-C stops it.
 
-Needs: pip install 'banno-creds[sandbox]'
+Needs: pip install "banno-creds[sandbox]"
 
 """
 

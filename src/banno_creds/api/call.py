@@ -40,7 +40,7 @@ _HINTS = {
     "token's",
     404: "check the path, and that the institution in it is the token's",
     405: f"check the method ({setting('method')})",
-    415: f"name the type of the body: {setting('headers')} 'Content-Type: …'",
+    415: f'name the type of the body: {setting("headers")} "Content-Type: …"',
 }
 # The vendor's own code.
 _NO_PERMISSION = 40

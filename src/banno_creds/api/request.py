@@ -162,7 +162,7 @@ def _check_header(name: str, value: str) -> None:
     if not _HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
         raise ConfigurationError(
             f"a value of {setting('headers')} has characters in it that no header has",
-            hint=f"write it as {setting('headers')} 'Name: value'",
+            hint=f'write it as {setting("headers")} "Name: value"',
         )
     if (why := _NOT_YOURS.get(name.lower())) is not None:
         raise ConfigurationError(

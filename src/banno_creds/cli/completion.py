@@ -1,12 +1,14 @@
 """``banno-creds completion``: a script for a shell that completes our commands, options, profiles and files.
 
 click's own classes do most of it. Ours correct ``--option=value``, files behind it, a zsh that has not loaded its
-completion yet, and fish's descriptions. `banno_creds.cli.main.run` imports this module before
+completion yet, and fish's descriptions, and add PowerShell. `banno_creds.cli.main.run` imports this module before
 it completes, so that click finds them.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +21,7 @@ from click.shell_completion import (
 )
 
 from banno_creds.cli.parameters import Choice, Command
-from banno_creds.cli.report import write_result
+from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import BannoCredsError
 
 if TYPE_CHECKING:
@@ -88,6 +90,61 @@ complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
 """
 
 
+# Each element of the command is a word, or a part of one where PowerShell split it; the last one ends at the cursor.
+# Windows PowerShell reads what a program prints in the console's code page.
+_POWERSHELL = """\
+Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    $words = @()
+    $end = -1
+    foreach ($element in $commandAst.CommandElements) {
+        $start = $element.Extent.StartOffset
+        if ($start -ge $cursorPosition) { break }
+        $text = $element.Extent.Text
+        if ($element.Extent.EndOffset -gt $cursorPosition) {
+            $text = $text.Substring(0, $cursorPosition - $start).TrimStart([char[]]@(34, 39))
+        } elseif ($element -is [System.Management.Automation.Language.StringConstantExpressionAst] -or
+                  $element -is [System.Management.Automation.Language.ExpandableStringExpressionAst]) {
+            $text = $element.Value
+        }
+        if ($start -eq $end) { $words[-1] += $text } else { $words += $text }
+        $end = $element.Extent.EndOffset
+    }
+    if ($end -lt $cursorPosition) { $words += '' }
+
+    $program = $commandAst.GetCommandName()
+    $encoding = [Console]::OutputEncoding
+    $env:COMP_WORDS = $words -join "`n"
+    $env:%(complete_var)s = 'powershell_complete'
+    try {
+        [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding $false
+        $lines = @(& $program)
+    } finally {
+        [Console]::OutputEncoding = $encoding
+        Remove-Item Env:COMP_WORDS, Env:%(complete_var)s
+    }
+
+    foreach ($line in $lines) {
+        $type, $value, $help = $line -split "`t"
+        if ($type -eq 'plain') {
+            $text = $value
+            if ($value -notmatch '^[A-Za-z0-9_./:=+-]+$') { $text = "'" + $value.Replace("'", "''") + "'" }
+            New-Object System.Management.Automation.CompletionResult $text, $value, 'ParameterValue', $help
+        } else {
+            $option = if ($value -match '^-[^=]*=') { $Matches[0] } else { '' }
+            $file = $value.Substring($option.Length)
+            foreach ($found in [System.Management.Automation.CompletionCompleters]::CompleteFilename($file)) {
+                $text = $option + $found.CompletionText
+                New-Object System.Management.Automation.CompletionResult `
+                    $text, $found.ListItemText, $found.ResultType, $found.ToolTip
+            }
+        }
+    }
+}
+"""
+
+
 class _WholeWords(ShellComplete):
     """Completion that offers whole words: click leaves out the option of ``--option=value``."""
 
@@ -125,6 +182,10 @@ class Bash(_WholeWords, BashComplete):
             item.value = item.value[before:]
         return items
 
+    def source(self) -> str:
+        """Return the script. On Windows the bash that is found is often not the one that will read it."""
+        return ShellComplete.source(self) if sys.platform == "win32" else super().source()
+
 
 @add_completion_class
 class Zsh(_WholeWords, ZshComplete):
@@ -140,7 +201,24 @@ class Fish(_WholeWords, FishComplete):
     source_template = _FISH
 
 
-SHELLS: dict[str, type[ShellComplete]] = {shell.name: shell for shell in (Bash, Zsh, Fish)}
+@add_completion_class
+class PowerShell(_WholeWords):
+    """Completion for Windows PowerShell and PowerShell, which need a class of their own in click."""
+
+    name = "powershell"
+    source_template = _POWERSHELL
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words behind the program's name, and what is typed of the last one."""
+        *args, incomplete = os.environ["COMP_WORDS"].split("\n")[1:] or [""]
+        return args, incomplete
+
+    def format_completion(self, item: CompletionItem[str]) -> str:
+        """Return a line: what to complete, the word, what to say of it, which must be something."""
+        return f"{item.type}\t{item.value}\t{' '.join((item.help or item.value or '-').split())}"
+
+
+SHELLS: dict[str, type[ShellComplete]] = {shell.name: shell for shell in (Bash, Zsh, Fish, PowerShell)}
 
 
 @click.command("completion", cls=Command)
@@ -150,11 +228,19 @@ def command(context: click.Context, /, shell: str) -> None:
     """Print the completion for a shell; put the line into its start-up file:
 
     \b
-    bash   ~/.bashrc   eval "$(banno-creds completion bash)"
-    zsh    ~/.zshrc    eval "$(banno-creds completion zsh)"
-    fish   ~/.config/fish/config.fish   banno-creds completion fish | source
+    bash        ~/.bashrc   eval "$(banno-creds completion bash)"
+    zsh         ~/.zshrc    eval "$(banno-creds completion zsh)"
+    fish        ~/.config/fish/config.fish   banno-creds completion fish | source
+    powershell  $PROFILE    banno-creds completion powershell | Out-String | iex
     """  # noqa: D301, D415 - click knows a paragraph that it must not wrap by this character
+    from banno_creds.shells import of_windows
+
     root = context.find_root().command
+    if of_windows() and shell != PowerShell.name:
+        Report().warning(
+            f"this completes in {shell}, such as Git's, and in no shell of Windows",
+            "for PowerShell: banno-creds completion powershell",
+        )
     script = SHELLS[shell](root, {}, "banno-creds", "_BANNO_CREDS_COMPLETE").source()
     write_result(script.strip("\n"))
 

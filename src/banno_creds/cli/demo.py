@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from banno_creds.cli.parameters import Command
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.sandbox import without_extra
 from banno_creds.errors import BannoCredsError
+from banno_creds.shells import join, of_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def command() -> None:
     """Show the main job: key pair, assertion, token, what the token says.
 
     It runs real commands in a temporary folder, against the sandbox, and shows each as you would type it. Nothing
-    leaves this machine. Needs: pip install 'banno-creds[sandbox]'
+    leaves this machine. Needs: pip install "banno-creds[sandbox]"
     """
     for name in ("flask", "authlib", "joserfc"):
         if find_spec(name) is None:
@@ -46,7 +46,8 @@ def command() -> None:
         folder = Path(name)
         report.chapter("Make a key pair, once. The public half goes to the bank.")
         _type(report, folder, "keygen", "--quiet")
-        report.chapter("Start the bank's server: here a sandbox on this machine. It knows the public key.")
+        where = "on this machine, in another window" if of_windows() else "on this machine"
+        report.chapter(f"Start the bank's server: here a sandbox {where}. It knows the public key.")
         with _sandbox(report, folder) as token_endpoint:
             report.chapter("Ask for an access token with a signed client assertion.")
             client = ("--client-id", CLIENT_ID, "--private-key", "private.pem")
@@ -80,20 +81,20 @@ def _program() -> str:
     program = Path(sys.executable).with_name("banno-creds")
     with suppress(ValueError):  # on Windows, where the current folder is on another drive
         program = Path(os.path.relpath(program))
-    return shlex.quote(str(program))
+    return join([str(program)])
 
 
 def _as_typed(args: tuple[str, ...], end: str) -> str:
     from banno_creds.cli.help import as_typed
 
-    return "\n".join(as_typed(shlex.join(["banno-creds", *args]) + end, _LINE))
+    return "\n".join(as_typed(join(["banno-creds", *args]) + end, _LINE))
 
 
 @contextmanager
 def _sandbox(report: Report, folder: Path) -> Iterator[str]:
     """Run the sandbox in the background, and yield its token endpoint."""
     args = ("sandbox", "--client-id", CLIENT_ID, "--public-key", "public.pem", "--port", "0")
-    report.typed(_as_typed(args, " &"))
+    report.typed(_as_typed(args, "" if of_windows() else " &"))
     with (folder / "sandbox.log").open("wb") as log:
         server = Popen(
             [*_PROGRAM, *args],

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 import sys
 from json import dumps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from banno_creds.cli.report import check_stdout, write_result
 from banno_creds.errors import ConfigurationError, OutputError
 from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from banno_creds.cli.report import Report
     from banno_creds.tokens.response import TokenResponse
 
-FORMS = ("json", "token", "header", "env", "github")
+FORMS = ("json", "token", "header", "env", "powershell", "cmd", "github")
 FORMS_HELP = (
     "The result's form: json is the whole token response; token the access token alone; header an Authorization "
     'header; env a line that a POSIX shell can eval (in two steps, vars=$(…) and eval "$vars": eval alone hides a '
-    "failure); github, in GitHub Actions, only a mask for the log: the token is written to $GITHUB_ENV and "
-    "$GITHUB_OUTPUT."
+    "failure); powershell a line for Invoke-Expression; cmd lines of set; github, in GitHub Actions, only a mask for "
+    "the log: the token is written to $GITHUB_ENV and $GITHUB_OUTPUT."
 )
 
 
-def check_form(form: str) -> None:
+def check_form(form: str, report: Report) -> None:
     """Refuse, before a token is asked for, ``github`` outside of GitHub Actions and a file that cannot be written."""
     check_stdout()
+    if form == "env":
+        from banno_creds.shells import of_windows
+
+        if of_windows():
+            report.warning(
+                "--output env is for a POSIX shell, such as Git Bash",
+                "for PowerShell take --output powershell, for cmd --output cmd",
+            )
     if form == "github":
         for file in _githubs_files().values():
             _append(file, "")
@@ -65,9 +74,12 @@ def write_token(response: TokenResponse, form: str) -> str:
 
 
 def format_result(response: TokenResponse, form: str) -> str:
-    """Return the one line of the result for stdout, in a form other than ``github``.
+    """Return the result for stdout, in a form other than ``github``; one line, but for ``cmd``.
 
     The access token was checked: it has no blank and no line end.
+
+    Raises:
+        OutputError: the form cannot carry the token.
     """
     if form == "json":
         return dumps(response.raw)
@@ -76,7 +88,22 @@ def format_result(response: TokenResponse, form: str) -> str:
     variables = token_variables(response)
     if form == "header":
         return f"Authorization: Bearer {response.access_token}"
-    return "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    from banno_creds.shells import assignments
+
+    try:
+        return assignments(variables, _SHELLS[form])
+    except ValueError:
+        raise OutputError(
+            "the token has characters in it that cmd changes, or is too long for a line of it",
+            hint="take --output powershell, or run your command with: banno-creds exec -- COMMAND",
+        ) from None
+
+
+_SHELLS: Mapping[str, Literal["posix", "cmd", "powershell"]] = {
+    "env": "posix",
+    "powershell": "powershell",
+    "cmd": "cmd",
+}
 
 
 def token_variables(response: TokenResponse) -> dict[str, str]:

@@ -29,7 +29,7 @@ COMMANDS = {
     "explain": "Explain an error or a rule, and say what to do.",
     "profile": "Keep the settings of clients under names.",
     "cache": "Show or clear the cache of tokens.",
-    "completion": "Print the completion for bash, zsh or fish.",
+    "completion": "Print the completion for bash, zsh, fish or PowerShell.",
     "demo": "Show the main job, on this machine alone.",
     "sandbox": "Run a local authorization server for tests.",
 }

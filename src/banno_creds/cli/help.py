@@ -70,13 +70,13 @@ TOPICS = {
         ("COMMAND", *_CLIENT, "--scope", "--min-ttl"),
     ),
     "api": Topic(
-        (f"banno-creds api '{_USERS}'", f"banno-creds api -f limit=1 --method GET '{_USERS}'"),
+        (f'banno-creds api "{_USERS}"', f'banno-creds api -f limit=1 --method GET "{_USERS}"'),
         ("PATH", "--method", "--raw-field", "--field", "--input", *_CLIENT, "--scope"),
     ),
     "login": Topic(
         (
             "banno-creds login --client-id 199e6f35 --private-key private.pem",
-            "banno-creds login --profile garden --scope 'openid profile email'",
+            'banno-creds login --profile garden --scope "openid profile email"',
         ),
         (*_CLIENT, "--client-secret-file", "--scope", "--issuer", "--redirect-uri", "--manual"),
     ),
@@ -124,7 +124,7 @@ TOPICS = {
     ),
     "profile set": Topic(
         (
-            "banno-creds profile set garden --scope 'openid full'",
+            'banno-creds profile set garden --scope "openid full"',
             "banno-creds profile set garden --issuer https://login.jackhenry.com --unset token_endpoint",
         ),
         ("--client-id", "--private-key", "--scope", "--unset"),
@@ -153,6 +153,19 @@ TOPICS = {
     "help": Topic(("banno-creds help token", "banno-creds help profile add")),
 }
 """By the command's name, without the program's."""
+
+ON_WINDOWS = {
+    "token": (
+        "banno-creds token --profile garden",
+        '$token = banno-creds token\nInvoke-RestMethod $url -Headers @{ Authorization = "Bearer $token" }',
+    ),
+    "exec": (
+        "banno-creds exec --profile garden -- sync.cmd",
+        "banno-creds exec -- powershell -Command 'echo $env:BANNO_TOKEN_EXPIRES_AT'",
+    ),
+    "completion": ("banno-creds completion powershell | Out-String | Invoke-Expression",),
+}
+"""The examples for PowerShell of commands whose others are for a POSIX shell."""
 
 # The heading above a command of the program.
 _HEADINGS = {
@@ -253,8 +266,21 @@ HELP = _Help(
 """The command ``help`` of every group."""
 
 
+def _of_windows() -> bool:
+    if sys.platform == "win32":
+        from banno_creds.shells import of_windows
+
+        return of_windows()
+    return False
+
+
 def as_typed(command: str, width: int) -> list[str]:
-    """Return a command as a person reads it: if it is too long for a line, it is broken at pipes, then at options."""
+    """Return a command as a person reads it: if it is too long for a line, it is broken at pipes, then at options.
+
+    No break would be one for both cmd and PowerShell.
+    """
+    if _of_windows():
+        return command.split("\n")
     lines = []
     for line in command.split("\n"):
         pieces = [line] if len(line) <= width else line.replace(" | ", " |\n  ").split("\n")
@@ -282,13 +308,23 @@ def _columns() -> int:
 
 
 def _topic(context: click.Context) -> Topic:
-    return TOPICS.get(context.command_path.partition(" ")[2], Topic(()))
+    return TOPICS.get(_path(context), Topic(()))
+
+
+def _path(context: click.Context) -> str:
+    return context.command_path.partition(" ")[2]
+
+
+def examples(path: str) -> tuple[str, ...]:
+    """Return the examples of a command, by its name without the program's, for the shell at hand."""
+    topic = TOPICS.get(path, Topic(()))
+    return ON_WINDOWS.get(path, topic.examples) if _of_windows() else topic.examples
 
 
 def first_example(context: click.Context) -> str | None:
     """Return the first example of a command, if it has one line."""
-    examples = _topic(context).examples
-    return examples[0] if examples and "\n" not in examples[0] else None
+    first = examples(_path(context))[:1]
+    return first[0] if first and "\n" not in first[0] else None
 
 
 def _usage(context: click.Context, width: int) -> list[str]:
@@ -297,9 +333,9 @@ def _usage(context: click.Context, width: int) -> list[str]:
 
 
 def _examples(context: click.Context, width: int) -> list[str]:
-    examples = _topic(context).examples
-    lines = [f"  {line}" for example in examples for line in as_typed(example, width - 2)]
-    return ["", "Examples:" if len(examples) > 1 else "Example:", *lines] if lines else []
+    shown = examples(_path(context))
+    lines = [f"  {line}" for example in shown for line in as_typed(example, width - 2)]
+    return ["", "Examples:" if len(shown) > 1 else "Example:", *lines] if lines else []
 
 
 def _paragraphs(text: str) -> list[str]:

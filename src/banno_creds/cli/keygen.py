@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from json import dumps
 from pathlib import Path
@@ -17,6 +16,7 @@ from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError
+from banno_creds.shells import join
 from banno_creds.steps import Run
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _say_what_is_next(report: Report, public_key: Path, private_key: Path, value
     sign = ["--private-key", values["public_from"] or str(private_key)]
     if values["passphrase_file"] not in (None, "-"):
         sign += ["--passphrase-file", values["passphrase_file"]]
-    report.verbatim(shlex.join(["banno-creds", "client-assertion", "--client-id", "CLIENT_ID", *sign]))
+    report.verbatim(join(["banno-creds", "client-assertion", "--client-id", "CLIENT_ID", *sign]))
     report.note("For an application that people sign in to, see: banno-creds login --help")
 
 

@@ -94,7 +94,7 @@ def command(
     run = run_for(context, report)
     client = persons_client(context, values)
     request = _request(values)
-    check_form(output)
+    check_form(output, report)
     warn_of_readers(report)
     store = session_store(context, values)
     if store is None:

@@ -15,6 +15,7 @@ import click
 from banno_creds.cli import synonyms
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
+from banno_creds.shells import join, quote
 from banno_creds.text import CURLY_QUOTES, DASHES
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _more_of_scope(before: _Judged, word: _Word, follows: str | None, typed: Seq
         return None
     value = f"{before.words[-1].removeprefix('--scope=')} {word.text}"
     said = "a scope stands behind the value of --scope, without quotes around both"
-    return _Judged(said, f"did you mean --scope '{value}'", ("--scope", value), before.option)
+    return _Judged(said, f"did you mean --scope {quote(value)}", ("--scope", value), before.option)
 
 
 def _is_scope(word: str) -> bool:
@@ -402,8 +403,6 @@ def _is_profile(context: click.Context, word: str) -> bool:
 
 def _shown_line(context: click.Context, judged: Sequence[_Judged]) -> str | None:
     """Return the whole command line as it is right; None if that is not sure, or if it may hold a secret."""
-    import shlex
-
     words: list[str] = []
     for found in judged:
         # Arguments may be tokens, and free text may be anything.
@@ -411,7 +410,7 @@ def _shown_line(context: click.Context, judged: Sequence[_Judged]) -> str | None
         if found.words is None or (is_free and not context.command_path.startswith("banno-creds profile ")):
             return None
         words += found.words
-    line = f"{context.command_path} {shlex.join(words)}"
+    line = f"{context.command_path} {join(words)}"
     if not _parses(context, words):
         return None
     if len(line) > _MOST_CHARACTERS or not line.isprintable() or is_private_key(line):

@@ -268,7 +268,7 @@ def doctor_for(context: click.Context) -> str:
 
 def same_client(context: click.Context, command: str, sections: tuple[str, ...] = ("Client", "Server")) -> str:
     """Return a command line for the same client, with the options of these sections that were typed."""
-    import shlex
+    from banno_creds.shells import join
 
     words = ["banno-creds", command]
     for parameter in context.command.params:
@@ -283,7 +283,7 @@ def same_client(context: click.Context, command: str, sections: tuple[str, ...] 
             continue
         for one in value if parameter.multiple else (value,):
             words += [option, _typed(one)]
-    return shlex.join(words)
+    return join(words)
 
 
 def _typed(value: Any) -> str:

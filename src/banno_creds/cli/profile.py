@@ -176,7 +176,7 @@ def _whole(path: str) -> str:
 def list_(config: str | None, output: str) -> None:
     """List the profiles: client ID, key, endpoint; and why a profile cannot be used.
 
-    For a script: banno-creds profile list -o json | jq -r '.profiles[].name'
+    For a script: banno-creds profile list -o json | jq -r ".profiles[].name"
     """
     listing = list_profiles(config)
     if output == "json":

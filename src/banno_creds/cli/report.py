@@ -223,8 +223,11 @@ class Report:
 
     def typed(self, command: str) -> None:
         """Show a command as it would be typed; never wrapped, for it can be copied."""
+        from banno_creds.shells import of_windows
+
+        prompt = "> " if of_windows() else "$ "
         for number, line in enumerate(command.split("\n")):
-            self._print((("  " if number else "$ ", DIM), (line, "cyan")), wraps=False)
+            self._print((("  " if number else prompt, DIM), (line, "cyan")), wraps=False)
 
     def log(self, line: str) -> None:
         """Show a line of a log, such as the sandbox's."""

@@ -209,7 +209,7 @@ def command(
     error, has the reason of each refusal and what to do. It also has a login page for test users, and a small API to
     call with the tokens. When it is ready, it prints one line that ends with the token endpoint. Ctrl-C stops it.
 
-    Needs: pip install 'banno-creds[sandbox]'
+    Needs: pip install "banno-creds[sandbox]"
     """
     try:
         from banno_creds.sandbox import DEFAULT_USERS, Faults, Sandbox, read_clients, read_users
@@ -296,5 +296,5 @@ def without_extra(missing: ModuleNotFoundError) -> ConfigurationError:
     """Return the error for an installation without the extra ``sandbox``."""
     return ConfigurationError(
         f"the sandbox needs {missing.name}, which is not installed",
-        hint="pip install 'banno-creds[sandbox]'; in a clone of the repository: pip install '.[sandbox]'",
+        hint='pip install "banno-creds[sandbox]"; in a clone of the repository: pip install ".[sandbox]"',
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 # What other programs call an option, and ours: the first that the command has. A sentence stands for none.
 _NO_INSECURE = "TLS is always checked; to trust the server's certificate, give its authority: --ca-bundle FILE"
 OPTIONS = {
@@ -22,6 +24,8 @@ OPTIONS = {
     "format out output-format fmt type t": ("--output",),
     "header": ("-o header", "banno-creds token -o header"),
     "export shell eval": ("-o env",),
+    "powershell pwsh ps1": ("-o powershell",),
+    "cmd bat batch": ("-o cmd",),
     "debug trace d vv vvv log-level loglevel": ("-v", "BANNO_CREDS_DEBUG=1 shows where an error comes from"),
     "verbose v": (
         "-v",
@@ -83,6 +87,7 @@ OPTIONS = {
     "extra extra-claim claims payload-claim": ("--claim", "--claims"),
     "expiry-check": ("--check-expiry",),
 }
+_A_SHELL = 'cmd /c "…"' if sys.platform == "win32" else "sh -c '…'"
 # Where a command means something else by it.
 OF_COMMANDS = {
     "keygen out": "--private-key",
@@ -97,7 +102,7 @@ OF_COMMANDS = {
     "keygen curve": "--type",
     "decode key": "--public-key",
     "whoami json": "the claims are JSON already",
-    "exec c": "give the line to a shell: banno-creds exec -- sh -c '…'",
+    "exec c": f"give the line to a shell: banno-creds exec -- {_A_SHELL}",
     "sign-jwt iss": "--client-id",
     "client-assertion iss": "--client-id",
     "decode verify": "--issuer",
@@ -138,7 +143,7 @@ COMMANDS = {
     "server serve mock fake idp provider mock-server": "sandbox",
     "clear purge flush": "cache clear",
     "example examples tutorial quickstart try tour intro": "demo",
-    "completions complete autocomplete bash zsh fish": "completion",
+    "completions complete autocomplete bash zsh fish powershell pwsh": "completion",
     "version v": "--version",
     "man usage ? docs": "--help",
 }
@@ -160,6 +165,8 @@ VALUES = {
     "token": "text raw plain access_token access-token jwt value",
     "header": "http auth authorization bearer curl",
     "env": "export shell sh bash eval dotenv environment",
+    "powershell": "pwsh ps ps1 posh windows-powershell",
+    "cmd": "bat batch dos command-prompt windows",
     "github": "gha actions github-actions",
     "text": "human table plain pretty raw txt",
     "ec": "ecdsa p256 p-256 es256 ec256 prime256v1 secp256r1 elliptic",

@@ -32,8 +32,8 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
     If many processes ask at once, the server is asked once. A refusal is remembered for 30 s, so that a loop does not
     get this address blocked.
     """
-    check_form(output)
     report = report_for(values)
+    check_form(output, report)
     obtained = obtain(context, values, report)
     report.end()
     text = write_token(obtained.response, output)

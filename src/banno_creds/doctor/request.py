@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.methods import SignedJwt
@@ -17,6 +16,7 @@ from banno_creds.http.answers import is_page
 from banno_creds.rules.diagnosis import may_be_elsewhere, may_be_the_client, words_of
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
+from banno_creds.shells import quote
 from banno_creds.text import setting
 from banno_creds.tokens.client_credentials import grant
 from banno_creds.tokens.endpoint import attempt, received

@@ -230,7 +230,7 @@ def not_this_machine(named: str, address: str) -> NetworkError:
     """Return the error for plain http to a loopback name that leads to another machine."""
     return NetworkError(
         f"{named} is not this machine: the name leads to {address}",
-        hint="look at /etc/hosts and the resolver; nothing was sent, for plain http is for loopback only",
+        hint="look at the hosts file and the resolver; nothing was sent, for plain http is for loopback only",
         rule="network.dns",
     )
 

@@ -60,7 +60,7 @@ def proxy_for(url: str) -> httpx.Proxy | None:
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise ConfigurationError(
             f"the proxy from {origin} is a SOCKS proxy, and what speaks to one is not installed",
-            hint="pip install 'httpx[socks]'",
+            hint='pip install "httpx[socks]"',
             rule="network.proxy",
         )
     return proxy

@@ -304,7 +304,7 @@ def _spellings(secret: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_openssh(block: Block, origin: str) -> PrivateKeyTypes:
-    convert = "convert a copy of it: cp FILE key.pem && ssh-keygen -p -m PKCS8 -f key.pem"
+    convert = "convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"
     if b"\0\0\0\7ssh-dss" in (decoded(block.packed) or b"")[:200]:  # cryptography warns of it on standard error
         raise unusable_key.wrong_type("DSA", origin)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.config import KEY_VARIABLE
@@ -20,7 +21,8 @@ MAKE_ONE = "make a key pair with: banno-creds keygen"
 ACCEPTED = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
 _GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 # For a key in a variable, from a CI job's secret: the reader of the log has no file to look at.
-_STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
+_ITS_BASE64 = "its base64" if sys.platform == "win32" else "what `base64 < private.pem` prints"
+_STORE = f"store the whole of private.pem in the secret, or {_ITS_BASE64}"
 
 _INTO = "| banno-creds COMMAND --private-key -"
 _FROM_P12 = "openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem"

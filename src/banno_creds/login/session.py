@@ -53,7 +53,7 @@ class Owner(NamedTuple):
 
     def command(self, name: str) -> str:
         """Return the command line of a command for it, as far as it is known."""
-        import shlex
+        from banno_creds.shells import join
 
         words = ["banno-creds", name]
         if self.profile is not None:
@@ -64,7 +64,7 @@ class Owner(NamedTuple):
             words += ["--client-id", self.client_id]
             if self.issuer is not None:
                 words += ["--issuer", self.issuer]
-        return shlex.join(words)
+        return join(words)
 
 
 class Provider(NamedTuple):

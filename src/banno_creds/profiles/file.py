@@ -202,7 +202,7 @@ def _warnings_of(path: str, status: os.stat_result) -> tuple[tuple[str, str], ..
 
 
 def _quoted(path: str) -> str:
-    from shlex import quote
+    from banno_creds.shells import quote
 
     return quote(path)
 

@@ -169,7 +169,7 @@ def profile_names(config: Location | None = None) -> list[str]:
 
 def command_on(file: str | None, words: str) -> str:
     """Return a line ``banno-creds profile …`` for a hint; it names the file unless that is the user's own."""
-    from shlex import quote
+    from banno_creds.shells import quote
 
     named = "" if file is None or file == find_config_file(None) else f" --config {quote(file)}"
     return f"banno-creds profile {words}{named}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from banno_creds.sandbox.pages import page
 from banno_creds.sandbox.user_search import USER_SEARCH_PATH, USER_SEARCH_SCOPE
 from banno_creds.sandbox.users import shared_password
+from banno_creds.shells import quote
 
 if TYPE_CHECKING:
     from flask import Response

@@ -210,7 +210,7 @@ def changeable_by(path: str, status: os.stat_result) -> tuple[str, list[tuple[st
     mode = os.stat(folder).st_mode
     if not mode & stat.S_IWOTH or mode & stat.S_ISVTX:
         return fault, []
-    from shlex import quote
+    from banno_creds.shells import quote
 
     message = f"others can put another file in the place of {path}: everybody can write its folder"
     return fault, [(message, f"chmod o-w {quote(folder)}")]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ntpath
 import os
-import shlex
 import signal
 import stat
 import sys
@@ -109,20 +108,26 @@ def read_private_file(
     """
     content, status = _read(path, MOST_BYTES, error)
     fault, warnings = own_files.changeable_by(str(path), status)
-    mode, quoted = stat.S_IMODE(status.st_mode), shlex.quote(str(path))
+    mode = stat.S_IMODE(status.st_mode)
     anyway = f", or use {_ANYWAY}" if error is KeyLoadError else ""
     if fault == "mode" and not allow_writable:
         raise error(
             f"others can write the {what} {path} (mode {mode:04o}), so nobody knows whose {what.split()[-1]} it is",
-            hint=f"chmod 600 {quoted}{anyway}",
+            hint=f"chmod 600 {_quoted(path)}{anyway}",
         )
     if fault == "owner" and not allow_writable:
         raise error(
             f"the {what} {path} belongs to another user, who can change it", hint=f"make a copy of your own{anyway}"
         )
     if own_files.MODES_MEAN_SOMETHING and stat.S_ISREG(status.st_mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        warnings.insert(0, (f"others can read {path} (mode {mode:04o})", f"chmod 600 {quoted}"))
+        warnings.insert(0, (f"others can read {path} (mode {mode:04o})", f"chmod 600 {_quoted(path)}"))
     return PrivateFile(content, tuple(warnings))
+
+
+def _quoted(path: Path) -> str:
+    from banno_creds.shells import quote
+
+    return quote(str(path))
 
 
 def secret_line(content: bytes, what: str) -> bytes:
