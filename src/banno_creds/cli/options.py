@@ -102,7 +102,7 @@ _PROFILES = (
         is_eager=True,
         callback=_use_profile,
         shell_complete=complete_profile,
-        help="Use this profile for all settings not given otherwise; '' means no profile, not even the default.",
+        help="Use this profile for all settings not given otherwise; --profile= means none, not even the default.",
     ),
     option("--config", is_eager=True, callback=_use_profile, **_CONFIG),
 )
