@@ -743,8 +743,8 @@ def test_a_field_s_value_from_a_file_and_from_standard_input(
     [
         (["-F", "f=@/nowhere/at/all"], b"", "No such file: /nowhere/at/all"),
         (["-F", "f=@-"], b"\xff", "The content of @- is not text in UTF-8, and a field must be"),
-        (["-f", "novalue"], b"", "--raw-field: write it as 'name=value'"),
-        (["-f", "=x"], b"", "--raw-field: write it as 'name=value'"),
+        (["-f", "novalue"], b"", '--raw-field: write it as "name=value"'),
+        (["-f", "=x"], b"", '--raw-field: write it as "name=value"'),
         (["-F", "x=\udcff"], b"", "--field: it is not text in UTF-8"),
         (["-H", "no colon"], b"", '--header: write it as "Name: value"'),
         (["-X", "TRACE"], b"", "The method 'TRACE' cannot be used"),

@@ -48,7 +48,7 @@ class Pair(click.ParamType[tuple[str, str]]):
         """Split at the first separator. The text is not shown in an error: it may be a secret."""
         name, between, text = str(value).partition(self.between)
         if not between or not name.strip():
-            self.fail(f"write it as {self.name!r}", param, ctx)
+            self.fail(f'write it as "{self.name}"', param, ctx)
         try:
             value.encode()
         except UnicodeError:
