@@ -223,7 +223,14 @@ def _say_what_is_next(report: Report, public_key: Path, private_key: Path, value
 
 def _same(one: Path, other: Path) -> bool:
     # The names of files that are not there yet may differ in case alone, and be one file on Windows.
-    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+    return os.path.normcase(_real(one)) == os.path.normcase(_real(other))
+
+
+def _real(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except OSError:  # a device of Windows, which is refused later
+        return os.path.abspath(path)  # noqa: PTH100 - as above
 
 
 def _refuse_options_of_a_new_key(context: click.Context) -> None:

@@ -199,6 +199,7 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
         raise ConfigurationError(
             "there is no home folder to keep profiles in", hint=f"name the file: {setting('config')} FILE"
         )
+    check_file_name(file)
     # A link is followed, and stays: people keep such files under version control this way.
     target = os.path.realpath(file)
     folder = os.path.dirname(target)
@@ -222,8 +223,7 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
 
 
 def _check_place(target: str) -> None:
-    """Refuse what is no file, such as /dev/null, and what Windows does not let us replace."""
-    check_file_name(target)
+    """Refuse what is no file, such as /dev/null, and a file that is read-only on Windows."""
     if os.path.exists(target) and not os.path.isfile(target):
         raise ConfigurationError(f"{target} is no file, and cannot be changed", hint="name another file")
     check_not_read_only(target)
