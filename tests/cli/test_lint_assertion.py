@@ -201,6 +201,7 @@ def test_an_issuer_as_aud_is_a_warning_with_its_fix(lint: Cli, rsa_key: keys.Pri
         ("-5", "write it as"),
         ("9999999999999999999999", "milliseconds"),
         ("1969-01-01T00:00:00Z", "before 1970"),
+        ("1960-01-01 00:00:00", "before 1970"),
         ("0001-01-01T00:00:00+14:00", "before 1970"),
     ],
 )

@@ -576,3 +576,14 @@ def test_a_pipe_in_the_files_place_is_not_waited_for(cli: Cli) -> None:
     result = cli("profile", "list")
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"✗   {own_file()} is a pipe and no file\n")
+
+
+@pytest.mark.posix("a device has a path like a file's")
+def test_a_device_is_not_replaced_by_a_file(cli: Cli, tmp_path: Path) -> None:
+    """Root could: then /dev/null would be a file."""
+    device = tmp_path / "null"
+    device.symlink_to(os.devnull)
+    done = cli("profile", "add", "x", "--config", device, "--client-id", "c", "--private-key", "k.pem")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr == (f"✗   {os.devnull} is no file, and cannot be changed\n    Next: name another file\n")
+    assert not Path(os.devnull).is_file()

@@ -15,7 +15,14 @@ import pytest
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
 from banno_creds.storage import own_files
 from banno_creds.storage import secret_files as files
-from banno_creds.storage.secret_files import NewFile, check_places, read_file, read_private_file, write_together
+from banno_creds.storage.secret_files import (
+    NewFile,
+    check_places,
+    fault_of_name,
+    read_file,
+    read_private_file,
+    write_together,
+)
 from tests.conftest import CLIENT_ID
 
 if TYPE_CHECKING:
@@ -650,3 +657,31 @@ class TestBothOrNeither:
         names = {own_files.temporary_name(folder / "private.pem") for _ in range(50)}
         assert len(names) == 50
         assert all(name.startswith(f"{folder / 'private.pem'}.") and name.endswith(".tmp") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("private.pem", None),
+        (r"C:\Users\Jörg Ä\key.pem ", None),
+        (r"C:key.pem", None),
+        (r"\\server\share\console.pem", None),
+        (r"\\?\C:\nul", None),
+        (r"C:\nullable\com10.pem", None),
+        (r"C:\keys\nul", "nul is the name of a device"),
+        (r"NUL.pem", "NUL.pem is the name of a device"),
+        (r"con .pem", "con .pem is the name of a device"),
+        (r"keys/lpt9/a.pem", "lpt9 is the name of a device"),
+        (r"COM¹", "COM¹ is the name of a device"),
+        (r"nul:", "nul: is the name of a device"),
+        (r"\\.\nul", "it is a device"),
+        (r"//./pipe/x", "it is a device"),
+        (r"key.pem:hidden", "what follows : would be a hidden part of another file"),
+        (r"C:\a:b\c", "what follows : would be a hidden part of another file"),
+        (r"a*.pem", "Windows has no * in names"),
+        (r'a"b', 'Windows has no " in names'),
+        ("a\nb", r"Windows has no '\n' in names"),
+    ],
+)
+def test_what_windows_gives_no_file_as_a_name(path: str, fault: str | None) -> None:
+    assert fault_of_name(path) == fault

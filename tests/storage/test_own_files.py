@@ -468,3 +468,43 @@ def test_elapsed_is_what_the_clock_says_that_nobody_sets(
 def test_without_a_clock_two_empty_names_are_not_the_same_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_files, "uptime", lambda: ("", 0.0))
     assert own_files.age(900, 1000, ("", 0.0)) is None
+
+
+# --- what only Windows does -----------------------------------------------------------------------------------------
+
+
+def test_the_search_for_a_folder_that_is_there_ends_at_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a drive may be missing, and a share out of reach."""
+    missing = os.path.join(tmp_path.anchor, "missing")  # noqa: PTH118 - as in `own_files`
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
+
+    def refuse(path: str, mode: int) -> None:
+        raise FileNotFoundError(2, "not ready", path)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(FileNotFoundError) as caught:
+        own_files.make_folder(missing)
+    assert caught.value.filename == tmp_path.anchor
+
+
+def test_of_a_held_file_the_words_and_the_hint_say_so() -> None:
+    held = own_files.HeldError(13, "another program holds it open", "config.toml")
+    assert own_files.words(held) == "config.toml: another program holds it open"
+    assert own_files.hint_for(held, "free some space") == "try again, or close the program that has it open"
+    assert own_files.hint_for(OSError(28, "No space left on device", "a"), "free some space") == "free some space"
+
+
+@pytest.mark.posix("nothing is held open for others")
+def test_elsewhere_a_refusal_is_not_tried_again(tmp_path: Path) -> None:
+    tries: list[Path] = []
+
+    def act() -> None:
+        tries.append(tmp_path)
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(PermissionError):
+        own_files.patiently(act, tmp_path)
+    assert len(tries) == 1
+    assert not own_files.is_read_only(tmp_path)
