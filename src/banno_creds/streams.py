@@ -6,6 +6,7 @@ that has gone is a `BrokenPipeError`; and only a console is a terminal. What a s
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -21,10 +22,22 @@ def make_alike() -> None:
     if sys.platform == "win32":
         for name in ("stdin", "stdout", "stderr"):
             setattr(sys, name, _alike(getattr(sys, name), reads=name == "stdin"))
+    sys.stdout = _buffered(sys.stdout)
     fatal = ("strict", "surrogateescape") if sys.platform == "win32" else ("strict",)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and stream.errors in fatal:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _buffered(stream: TextIO | None) -> TextIO | None:
+    """Return a stream that writes the whole of a result, or fails.
+
+    Without a buffer (PYTHONUNBUFFERED), Python does not notice that the system took only a part of it.
+    """
+    raw = getattr(stream, "buffer", None)
+    if stream is None or not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, "\n", write_through=True)
 
 
 def is_broken_pipe(failure: Exception, stream: IO[Any]) -> bool:
@@ -53,7 +66,6 @@ def is_one_place(one: int, other: int) -> bool:
 if sys.platform == "win32":
     import ctypes
     import errno
-    import io
     import msvcrt
     import stat
 

@@ -386,9 +386,10 @@ def gone() -> Iterator[int]:
     os.close(writing)
 
 
-def test_reader_that_has_enough_is_no_failure_worth_words() -> None:
-    buffered = os.environ | {"PYTHONUNBUFFERED": ""}  # without a buffer, Python overlooks that a part was written
-    with decode("-q", "-", stdin=subprocess.PIPE, env=buffered) as running:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_reader_that_has_enough_is_no_failure_worth_words(unbuffered: str) -> None:
+    env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with decode("-q", "-", stdin=subprocess.PIPE, env=env) as running:
         assert running.stdin is not None
         assert running.stdout is not None
         assert running.stderr is not None
