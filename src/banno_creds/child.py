@@ -109,12 +109,11 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     environment = without_secrets() | {**variables}
     if sys.platform == "win32":
         return _run_and_wait(arguments, environment)
-    else:  # noqa: RET505 - so that type checkers leave it out on Windows
-        # Python ignores these two, and ignored signals stay ignored after exec: a child would not end with its pipe.
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(ignored, signal.SIG_DFL)
-        _give_limits_back()
-        return os.execvpe(arguments[0], tuple(arguments), environment)  # noqa: S606 - no shell in between: the point
+    # Python ignores these two, and ignored signals stay ignored after exec: a child would not end with its pipe.
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
+    _give_limits_back()
+    return os.execvpe(arguments[0], tuple(arguments), environment)  # noqa: S606 - no shell in between: the point
 
 
 def _run_and_wait(arguments: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -59,8 +59,7 @@ def is_one_place(one: int, other: int) -> bool:
     if sys.platform == "win32":  # pipes have no number there
         compare = ctypes.WinDLL("kernelbase").CompareObjectHandles
         return bool(compare(*(ctypes.c_void_p(msvcrt.get_osfhandle(number)) for number in (one, other))))
-    else:  # noqa: RET505 - so that type checkers leave it out on Windows
-        return os.path.samestat(os.fstat(one), os.fstat(other))
+    return os.path.samestat(os.fstat(one), os.fstat(other))
 
 
 if sys.platform == "win32":

@@ -119,9 +119,8 @@ def _system() -> str:
         windows, pages = sys.getwindowsversion(), (locale.getencoding(), ctypes.windll.kernel32.GetConsoleOutputCP())
         build = ".".join(map(str, windows.platform_version))
         return f"Windows-{build}-{os.environ.get('PROCESSOR_ARCHITECTURE', '')}, code pages {pages[0]} and {pages[1]}"
-    else:  # noqa: RET505 - so that type checkers leave it out on Windows
-        system = os.uname()
-        return f"{system.sysname}-{system.release}-{system.machine}"
+    system = os.uname()
+    return f"{system.sysname}-{system.release}-{system.machine}"
 
 
 def _versions() -> Iterator[str]:

@@ -164,6 +164,8 @@ def is_of_another_user(connection: socket.socket) -> bool:
 
 
 def _ours() -> set[int]:
+    if sys.platform == "win32":
+        return set()
     users = {_ROOT, os.geteuid()}
     behind = os.environ.get("SUDO_UID", "")
     if os.geteuid() == _ROOT and behind.isascii() and behind.isdigit():  # the screen and the browser are that user's

@@ -448,6 +448,8 @@ def uptime() -> tuple[str, float]:
 
     The name is empty if the system (macOS, Windows) has no such clock.
     """
+    if sys.platform == "win32":
+        return "", 0.0
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
