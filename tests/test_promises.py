@@ -16,7 +16,15 @@ TESTS = Path(__file__).parent
 TABLE: dict[str, Any] = tomllib.loads((TESTS / "promises.toml").read_text("utf-8"))
 PROMISES: list[dict[str, Any]] = TABLE["promise"]
 PAGES = ("README.md", "SECURITY.md")
-ALL_PAGES = (*PAGES, "docs/api.md", "docs/first-token.md", "docs/scripts.md", "docs/keys.md", "docs/network.md")
+ALL_PAGES = (
+    *PAGES,
+    "docs/api.md",
+    "docs/first-token.md",
+    "docs/scripts.md",
+    "docs/keys.md",
+    "docs/network.md",
+    "docs/windows.md",
+)
 
 
 def one_line(text: str) -> str:

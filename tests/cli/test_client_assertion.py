@@ -201,6 +201,7 @@ def test_the_curl_command_gets_a_token_and_has_no_secret_in_it(
 WORD = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|[^\s'"]+""")
 
 
+@pytest.mark.no_wine("it has no curl")
 @pytest.mark.parametrize("shell", ["cmd", "powershell", "pwsh"])
 def test_the_curl_command_of_windows_is_one_for_powershell(
     cli: Cli, ask: list[str], monkeypatch: pytest.MonkeyPatch, shell: str

@@ -112,8 +112,8 @@ def test_a_file_that_windows_does_not_run_is_126(execute: Cli, issuer: Issuer, t
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("dir", "it is a shell's own: banno-creds exec -- cmd /c 'dir …'"),
-        ("Get-Date", "it is PowerShell's own: banno-creds exec -- powershell -Command 'Get-Date …'"),
+        ("dir", 'it is a shell\'s own: banno-creds exec -- cmd /c "dir …"'),
+        ("Get-Date", 'it is PowerShell\'s own: banno-creds exec -- powershell -Command "Get-Date …"'),
         ("%TOOL%", "a shell would have replaced its beginning"),
         ("A=1", "set the variable before: $env:A = '…' in PowerShell, set A=… in cmd"),
         ("no-such.exe", "check its spelling, and PATH"),

@@ -83,3 +83,17 @@ def test_a_file_of_cmd_sets_the_same(tmp_path: Path) -> None:
     (tmp_path / "run.cmd").write_text(f"@echo off\n{shells.assignments(variables, 'cmd')}\n{told}\n", "utf-8")
     done = subprocess.run(["cmd", "/d", "/c", tmp_path / "run.cmd"], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == (f"{variables['A']} {variables['B']}", "")
+
+
+def test_the_form_for_cmd_sets_its_variables(ask: list[str], tmp_path: Path) -> None:
+    """As docs/windows.md has it: from the server and, the second time, recalled."""
+    told = "import os; print(os.environ['BANNO_ACCESS_TOKEN'], os.environ['BANNO_TOKEN_TYPE'])"
+    (tmp_path / "told.py").write_text(told, "utf-8")
+    get = shells.join([sys.executable, "-m", "banno_creds", *ask, "--output", "cmd"], "cmd")
+    line = f"for /f \"delims=\" %i in ('{get}') do @call %i"
+    shown = shells.join([sys.executable, str(tmp_path / "told.py")], "cmd")
+    for _ in range(2):
+        done = subprocess.run(
+            f'cmd /d /s /c "{line} & {shown}"', capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.stdout.strip(), done.stderr) == ("openid.1 Bearer", "")

@@ -114,14 +114,14 @@ def _other_command(context: click.Context, name: str) -> str:
     from banno_creds.cli.mistakes import option_without_dashes
 
     on_windows = sys.platform == "win32"
-    shell = "cmd /c '…'" if on_windows else "sh -c '…'"
+    shell = 'cmd /c "…"' if on_windows else "sh -c '…'"
     option = option_without_dashes(context, name)
     if option is not None:
         return f"did you mean the option {option}? Options stand before the command"
     if name.lower() in (_OF_CMD if on_windows else _OF_SHELLS):
         return f"it is a shell's own: banno-creds exec -- {shell.replace('…', f'{name} …')}"
     if on_windows and _OF_POWERSHELL.fullmatch(name):
-        return f"it is PowerShell's own: banno-creds exec -- powershell -Command '{name} …'"
+        return f'it is PowerShell\'s own: banno-creds exec -- powershell -Command "{name} …"'
     if name.startswith(("~", "$", "%") if on_windows else ("~", "$")):
         return f"a shell would have replaced its beginning: write the whole path, or exec -- {shell}"
     variable, equals, _ = name.partition("=")
