@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .servers.openid_provider import Claims, OpenIdProvider
 
 
-NO_HOME = {"LOCALAPPDATA": "", "HOME": ""} if sys.platform == "win32" else {"HOME": ""}
+NO_HOME = dict.fromkeys(("LOCALAPPDATA", "USERPROFILE") if sys.platform == "win32" else ("HOME",), "")
 """Variables of somebody who has no place for a login."""
 
 

@@ -150,11 +150,12 @@ def test_result_has_the_form_that_was_asked_for(form: str, pattern: str, tool: T
 def test_login_is_kept_in_a_file_of_its_owner_alone_and_said_to_be(tool: Tool, provider: OpenIdProvider) -> None:
     result = tool.log_in()
     [file] = kept()
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert file.parent.stat().st_mode & 0o777 == 0o700
+    if own_files.MODES_MEAN_SOMETHING:
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+        assert "0600" in result.stderr
     assert session()["refresh_token"] == provider.refresh_tokens[0]
     assert str(file) in "".join(result.stderr.split())
-    assert "0600" in result.stderr
 
 
 def test_a_second_login_takes_the_place_of_the_first(

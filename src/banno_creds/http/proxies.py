@@ -204,7 +204,10 @@ def _configured() -> tuple[str | None, str | None]:
         proxies = urllib.request.getproxies_registry()  # type: ignore[attr-defined]
     for variable in ("https_proxy", "all_proxy"):
         if chosen := proxies.get(variable.removesuffix("_proxy")):
-            spellings = (variable, *(name for name in os.environ if name.lower() == variable))
+            in_use = [name for name in os.environ if name.lower() == variable]
+            spellings = (
+                (*in_use, variable) if sys.platform == "win32" else (variable, *in_use)
+            )  # there any case will do
             named = (name for name in spellings if os.environ.get(name) == chosen)
             return next(named, SYSTEM), chosen
     return None, None
