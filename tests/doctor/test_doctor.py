@@ -1753,6 +1753,7 @@ def scene(
         yield Scene(tmp_path, sandbox)
 
 
+@pytest.mark.posix("Windows has no pseudo terminal")
 @pytest.mark.parametrize("name", SCENES)
 def test_what_is_seen_at_a_terminal_of_80_columns(scene: Scene, name: str) -> None:
     seen = at_terminal(*scene.args(*SCENES[name]), stdout=True, stderr=False, env={"NO_COLOR": "1"})
@@ -1763,6 +1764,7 @@ def test_what_is_seen_at_a_terminal_of_80_columns(scene: Scene, name: str) -> No
     compare(f"doctor-{name}-terminal", text)
 
 
+@pytest.mark.posix("the stored texts have modes")
 @pytest.mark.parametrize("name", SCENES)
 def test_what_is_seen_in_a_pipe(scene: Scene, name: str) -> None:
     done = subprocess.run(
@@ -1772,6 +1774,7 @@ def test_what_is_seen_in_a_pipe(scene: Scene, name: str) -> None:
     compare(f"doctor-{name}-pipe", without_chance(done.stdout))
 
 
+@pytest.mark.posix("the stored texts have modes")
 @pytest.mark.parametrize("name", ["refused"])
 def test_what_is_seen_where_only_ascii_can_be_shown(scene: Scene, name: str) -> None:
     done = subprocess.run(
@@ -1787,6 +1790,7 @@ def test_what_is_seen_where_only_ascii_can_be_shown(scene: Scene, name: str) -> 
     compare(f"doctor-{name}-ascii", without_chance(done.stdout.decode("ascii")))
 
 
+@pytest.mark.posix("Windows has no pseudo terminal")
 @pytest.mark.parametrize("name", ["refused"])
 def test_colours_change_nothing_of_what_is_said(scene: Scene, name: str) -> None:
     coloured = at_terminal(*scene.args(*SCENES[name]), stdout=True, stderr=False)

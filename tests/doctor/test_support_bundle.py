@@ -312,6 +312,7 @@ def test_it_is_written_after_a_failure_too(cli: Cli, bank: Bank, rsa_pem: Path, 
 # ── As it is read in a ticket ───────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.posix("the stored text has modes")
 def test_it_is_fit_for_a_ticket(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKey, tmp_path: Path) -> None:
     import subprocess
 

@@ -1057,7 +1057,7 @@ def test_url_is_printed_whole_without_a_screen_and_on_request(
     process = begun(*more, env=env)
     with httpx.Client(trust_env=False, follow_redirects=True) as http:
         assert http.get(url_shown_by(process, provider)).url.path == "/me"
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert json.loads(stdout)["access_token"] == provider.issued[0]
 
@@ -1079,7 +1079,7 @@ def test_browser_that_the_environment_names_is_given_the_url(
     url = opened.read_text()
     with httpx.Client(trust_env=False, follow_redirects=True) as http:
         assert http.get(url).url.path == "/me"
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert set(json.loads(stdout)) >= {"access_token", "id_token"}, "and nothing that a browser wrote"
 
@@ -1091,7 +1091,7 @@ def test_ctrl_c_while_waiting_is_exit_130_and_leaves_nothing(
     process = begun("--no-browser")
     url_shown_by(process, provider)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert stdout == ""
     assert "Traceback" not in stderr
@@ -1114,7 +1114,7 @@ def test_https_is_answered_with_a_certificate_that_is_kept(
     context = ssl.create_default_context(cafile=certificate)
     with httpx.Client(trust_env=False, follow_redirects=True, verify=context) as http:
         assert http.get(url).url.path == "/me"
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     if own_files.MODES_MEAN_SOMETHING:
         assert certificate.stat().st_mode & 0o777 == 0o600

@@ -150,7 +150,7 @@ class Profile:
     def change(self, **settings: str) -> None:
         """Change the profile's settings."""
         self.settings |= settings
-        lines = [f'{name} = "{value}"\n' for name, value in self.settings.items()]
+        lines = [f"{name} = '{value}'\n" for name, value in self.settings.items()]
         write_private(self.file, "".join(["[profiles.bank]\n", *lines]).encode())
 
     def run(self, command: str, *more: str, env: dict[str, str] | None = None) -> Result:

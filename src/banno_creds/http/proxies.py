@@ -205,9 +205,8 @@ def _configured() -> tuple[str | None, str | None]:
     for variable in ("https_proxy", "all_proxy"):
         if chosen := proxies.get(variable.removesuffix("_proxy")):
             in_use = [name for name in os.environ if name.lower() == variable]
-            spellings = (
-                (*in_use, variable) if sys.platform == "win32" else (variable, *in_use)
-            )  # there any case will do
+            # On Windows any case will do, and so the first would always be found.
+            spellings = (*in_use, variable) if sys.platform == "win32" else (variable, *in_use)
             named = (name for name in spellings if os.environ.get(name) == chosen)
             return next(named, SYSTEM), chosen
     return None, None
