@@ -7,8 +7,8 @@ import os
 import stat
 import sys
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -16,6 +16,7 @@ from banno_creds.errors import OutputError
 from banno_creds.login import session
 from banno_creds.login.session import Owner
 from banno_creds.login.session_store import SessionStore
+from banno_creds.redirection.certificate import localhost_certificate
 from banno_creds.storage import held, lock, own_files
 from banno_creds.storage.lock import Lock
 from tests.conftest import CLIENT_ID
@@ -161,6 +162,55 @@ def test_a_file_of_ours_that_is_held_for_a_moment_is_replaced_and_removed(tmp_pa
         with held_open(path, share):
             own_files.remove(str(path))
         assert _names(tmp_path) == set()
+
+
+class Scanner(threading.Thread):
+    """Opens each new file of a folder for a moment, as a virus scanner does."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._seen: set[str] = set()
+        self._ended = threading.Event()
+        self.scanned = 0
+
+    def run(self) -> None:
+        while not self._ended.wait(0.001):
+            for name in _names(self._folder) - self._seen:
+                self._seen.add(name)
+                with suppress(OSError), held_open(self._folder / name, NO_DELETE):
+                    self.scanned += 1
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+
+def test_new_files_that_are_scanned_at_once_get_their_places(cli: Cli, tmp_path: Path) -> None:
+    pair = ("keygen", "--type", "ec", "--private-key", tmp_path / "k.pem", "--public-key", tmp_path / "p.pem")
+    for number in range(ROUNDS):
+        with Scanner(tmp_path) as scanner:
+            done = cli(*pair, *["--force"] * bool(number))
+            assert done.code == 0, done.stderr
+            own_files.write(str(tmp_path / f"{number}"), b"%d" % number)
+        assert scanner.scanned
+        assert own_files.read(str(tmp_path / f"{number}")) == b"%d" % number
+        assert [name for name in _names(tmp_path) if name.endswith(".tmp")] == []
+
+
+@pytest.mark.parametrize("share", HOLDERS.values(), ids=list(HOLDERS))
+def test_a_certificate_that_is_held_for_a_moment_is_replaced(tmp_path: Path, share: int) -> None:
+    path = tmp_path / own_files.CERTIFICATE
+    path.write_bytes(b"broken")
+    with held_open(path, share):
+        made = localhost_certificate(str(tmp_path))
+    with held_open(path, share):
+        assert localhost_certificate(str(tmp_path)).fingerprint == made.fingerprint
+    assert _names(tmp_path) == {path.name}
 
 
 @pytest.fixture

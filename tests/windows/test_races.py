@@ -175,13 +175,13 @@ def test_of_whole_processes_that_start_at_once_one_asks_the_server(
 ) -> None:
     for number in range(ROUNDS):
         words = [*ask, "--scope", f"openid r{number}"]
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-m", "banno_creds", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            for _ in range(PROCESSES)
-        ]
-        said = {(*process.communicate(timeout=120), process.returncode) for process in started}
+        command = [sys.executable, "-m", "banno_creds", *words]
+        with ExitStack() as stack:
+            started = [
+                stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+                for _ in range(PROCESSES)
+            ]
+            said = {(*process.communicate(timeout=120), process.returncode) for process in started}
         [(out, err, code)] = said
         assert (code, err) == (0, b"")
         assert out.startswith(b"openidr")

@@ -39,33 +39,45 @@ def try_again(act: Callable[[], T], paths: Sequence[str | os.PathLike[str]], err
         except PermissionError as failure:
             if any(os.path.isdir(path) for path in paths):  # noqa: PTH112 - as in `own_files`
                 raise
-            held = next((path for path in paths if _is_held(path)), None)
+            held = _held(paths)
             if time.monotonic() - began >= (_DENIED_SECONDS if held is None else _HELD_SECONDS):
                 if held is None:
                     raise
                 raise error(failure.errno, "another program holds it open", os.fspath(held)) from None
 
 
+def _held(paths: Sequence[str | os.PathLike[str]]) -> str | os.PathLike[str] | None:
+    """Return which of the files that were refused is in use; None if it is the rights that are missing."""
+    states = [_is_in_use(path) for path in paths]
+    if True in states:
+        return paths[states.index(True)]
+    # All free, they were let go of just now; or the one to be replaced is held by a program that shares all the same.
+    return None if False in states else paths[-1]
+
+
 if sys.platform == "win32":
 
-    def _is_held(path: str | os.PathLike[str]) -> bool:
-        """Return whether a file that was refused is in use; False if the rights to it are missing, or it is."""
+    def _is_in_use(path: str | os.PathLike[str]) -> bool | None:
+        """Return whether a file is in use, rather than refused for lack of rights; None if it is free."""
         import _winapi
 
-        outcomes = []
+        refused = None
         for access in (_GENERIC_READ, _DELETE):
             try:
                 handle = _winapi.CreateFile(
                     os.fspath(path), access, _SHARE_ALL, 0, _OPEN_EXISTING, _BACKUP_SEMANTICS, 0
                 )
+            except FileNotFoundError:
+                return None
             except OSError as failure:
-                outcomes.append(failure.winerror in _IN_USE)
+                if failure.winerror in _IN_USE:
+                    return True
+                refused = False
             else:
                 _winapi.CloseHandle(handle)
-        # Opened for both, it was let go of just now; or its holder lets others rename it, and nobody replace it.
-        return any(outcomes) or not outcomes
+        return refused
 
 else:
 
-    def _is_held(path: str | os.PathLike[str]) -> bool:  # noqa: ARG001 - nothing is held elsewhere
+    def _is_in_use(path: str | os.PathLike[str]) -> bool | None:  # noqa: ARG001 - nothing is held elsewhere
         return False

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PAUSE = 0.03  # seconds between two attempts
+_LONGEST_PAUSE = 0.3
 
 
 class BusyError(OSError):
@@ -99,9 +100,12 @@ class Lock:
 
     def pause(self) -> None:
         """Wait a moment before the next attempt."""
+        began = time.monotonic()
         self._sleep(_PAUSE)
-        self.waited += _PAUSE
-        self._waited_for_holder += _PAUSE
+        # On a busy machine, and by the coarse clock of some Windows, a pause is longer; after a standby, much longer.
+        passed = min(max(time.monotonic() - began, _PAUSE), _LONGEST_PAUSE)
+        self.waited += passed
+        self._waited_for_holder += passed
 
     def remove_if_hung(self) -> bool:
         """Remove the lock file of a process that has held it for longer than the patience.
