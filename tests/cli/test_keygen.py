@@ -21,6 +21,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from banno_creds.jose import keys
+from banno_creds.shells import quote
 from tests.conftest import CLIENT_ID, at_home, has_mode, write_private
 from tests.key_files import ENCRYPTED, FORMS, NO_PASSPHRASE, PASSPHRASE, damaged_rsa, pem_of
 from tests.openssl import openssl
@@ -530,6 +531,15 @@ class TestPublicFrom:
 
 
 class TestPlaces:
+    def test_paths_in_its_hints_are_quoted(self, cli: Cli, here: Path) -> None:
+        (here / "my key.pem").write_bytes(b"mine")
+        result = cli("keygen", "--type", "ec", "--private-key", "my key.pem", "--public-key", "its public.pem")
+        quoted = [quote(name) for name in ("my key.pem", "new-my key.pem", "its public.pem")]
+        assert result.stderr.endswith(
+            "Next: for its public half: banno-creds keygen --public-from {}; for another pair: --private-key {} "
+            "--public-key {}\n".format(*quoted)
+        )
+
     @pytest.mark.parametrize(
         ("there", "words"),
         [

@@ -100,8 +100,10 @@ def _cannot_run(context: click.Context, name: str, failure: Exception) -> NoRetu
     words = getattr(failure, "strerror", None) or str(failure)
     hint = "check that it is a program and executable (chmod +x), and that a script begins with #!"
     if sys.platform == "win32":
+        from banno_creds.shells import quote
+
         end = os.path.splitext(name)[1].lower()  # noqa: PTH122 - it may be no path
-        hint = f"name the program that runs it: banno-creds exec -- {_INTERPRETERS.get(end, 'PROGRAM')} {name}"
+        hint = f"name the program that runs it: banno-creds exec -- {_INTERPRETERS.get(end, 'PROGRAM')} {quote(name)}"
     raise CommandNotExecutableError(f"{name!a} cannot be run: {words}", hint=hint) from None
 
 

@@ -12,6 +12,7 @@ import click
 
 from banno_creds.cli.inputs import can_ask
 from banno_creds.errors import BannoCredsError, ConfigurationError
+from banno_creds.shells import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,12 +53,13 @@ def check_places(private_key: Path | None, public_key: Path, values: Mapping[str
     if not existing or values["force"]:
         return
     free = {"--private-key": private_key, "--public-key": public_key}
-    other = " ".join(f"{name} {_free(path)}" for name, path in free.items() if path is not None)
+    other = " ".join(f"{name} {quote(str(_free(path)))}" for name, path in free.items() if path is not None)
     hint = f"choose other paths: {other}"
     if private_key is None:
         hint = f"choose another path: {other}; or print it: --public-key -"
     elif public_key not in existing:
-        hint = f"for its public half: banno-creds keygen --public-from {private_key}; for another pair: {other}"
+        own = quote(str(private_key))
+        hint = f"for its public half: banno-creds keygen --public-from {own}; for another pair: {other}"
     names, verb = " and ".join(map(str, existing)), "exists" if len(existing) == 1 else "exist"
     raise ConfigurationError(f"{names} {verb} already, nothing was written", hint=hint)
 
@@ -168,6 +170,6 @@ def said(found: Sequence[Old]) -> tuple[str, str]:
     if first.is_private:
         return (
             f"the bank may have the old key{named}, which is kept in {first.place}",
-            f"until it has the new one, sign with: --private-key {first.place}",
+            f"until it has the new one, sign with: --private-key {quote(str(first.place))}",
         )
     return f"the old public key{named} is kept in {first.place}", "compare: the bank may have that one"

@@ -82,8 +82,11 @@ class Trust:
         other = next(((name, value) for name, value in others if value and not _is_the_systems(value)), None)
         if other is None or expired:
             return None
+        from banno_creds.shells import quote
+
         name, value = other
-        return f"{name} is not read here: if it has the authority, add {setting('ca_bundle')} {printable(value)}"
+        shown = quote(printable(value))
+        return f"{name} is not read here: if it has the authority, add {setting('ca_bundle')} {shown}"
 
     def name(self) -> str:
         """Return the name and the place of the trust store."""
