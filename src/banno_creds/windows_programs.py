@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # as in `child`
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+_ERROR_INVALID_NAME = 123
 _PROGRAMS = (".exe", ".com")
 _BATCH = (".bat", ".cmd")
 _ENDINGS = ".COM;.EXE;.BAT;.CMD"  # where PATHEXT is not set
@@ -52,6 +53,8 @@ def find(name: str, environment: Mapping[str, str]) -> str:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as failure:
+            if getattr(failure, "winerror", None) == _ERROR_INVALID_NAME:  # no file can have it
+                continue
             fault = fault if isinstance(fault, PermissionError) else failure
             continue
         if not is_folder:

@@ -215,7 +215,9 @@ def test_what_cannot_be_run_is_126_and_nothing_is_asked_for(
     )
 
 
-@pytest.mark.parametrize("name", ["no-such-command", "./no-such-command", "/dev/null/no-such-command", "no\nsuch"])
+@pytest.mark.parametrize(
+    "name", ["no-such-command", "./no-such-command", "/dev/null/no-such-command", "no\nsuch", "<no-such>"]
+)
 def test_what_is_not_there_is_127_and_nothing_is_asked_for(execute: Cli, issuer: Issuer, name: str) -> None:
     assert execute("--", name) == Result(
         127, "", f"✗   There is no command {name!a}\n    Next: check its spelling, and PATH\n"

@@ -177,6 +177,8 @@ def test_a_key_for_a_passphrase_is_named(cli: Cli, rsa_pem: Path, ec_key: keys.P
         ("pkcs11:object=key", "only files are read"),
         ("k.pem", "check the path"),
         ("C:\\k.pem", "check the path"),
+        ("C:/k.pem", "check the path"),
+        ("a|b?.pem", "check the path"),
     ],
 )
 def test_what_is_no_path_of_a_key_is_told(cli: Cli, path: str, hint: str) -> None:

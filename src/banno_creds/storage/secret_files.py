@@ -7,6 +7,7 @@ protected by the access rights of its folder (by default the user's own profile)
 from __future__ import annotations
 
 import contextlib
+import errno
 import ntpath
 import os
 import signal
@@ -158,11 +159,17 @@ def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -
             hint = "nothing has filled that in: give the path itself"
         elif path[:1] == "@" or path.startswith(("file:", "fileb:")):
             hint = "give the path alone, without @ or file://"
-        elif ":/" in path or path.startswith(("arn:", "pkcs11:")):
+        elif _is_address(path) or path.startswith(("arn:", "pkcs11:")):
             hint = "only files are read: fetch it first, or give it on standard input, as -"
         return error(f"no such file: {path}", hint=hint)
     hint = "take that out of the path; in CI, look at the first and the last character of the variable"
     return error(f"no such file: {path!a}: {odd}", hint=hint)
+
+
+def _is_address(path: str) -> bool:
+    """Return whether a path was a URL before `Path` took a slash out of it; a drive of Windows has one letter."""
+    scheme, mark, _ = path.replace("\\", "/").partition(":/")
+    return bool(mark) and len(scheme) > 1
 
 
 def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, os.stat_result]:
@@ -183,6 +190,8 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
         # Windows reports a directory as a lack of permission, on which Path.is_dir() would fail itself.
         if os.path.isdir(path):  # noqa: PTH112
             raise error(f"{path} is a directory", hint="name the file in it") from None
+        if sys.platform == "win32" and getattr(failure, "errno", None) == errno.EINVAL and fault_of_name(str(path)):
+            raise no_such_file(str(path), error) from None  # no file can have such a name
         words = getattr(failure, "strerror", None) or str(failure)
         hint = "check who owns it and its mode"
         if isinstance(failure, OSError):
