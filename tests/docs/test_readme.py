@@ -121,6 +121,16 @@ def test_the_two_commands_are_targets_that_ci_runs() -> None:
         assert f"make {target}" in ci
 
 
+def test_ci_runs_the_smoke_list_on_windows() -> None:
+    """The page names the versions that are set up; each command has a test there."""
+    assert "Windows with CPython 3.11 under Wine 8" in " ".join(README.split())
+    windows = ROOT / "tests" / "windows"
+    assert "\nCPYTHON=3.11." in (windows / "wine" / "set-up.sh").read_text("utf-8")
+    assert "make wine-smoke" in (ROOT / ".ci" / "run").read_text("utf-8")
+    smoke = (windows / "test_smoke.py").read_text("utf-8")
+    assert [command for command in COMMANDS if f'"{command}"' not in smoke] == []
+
+
 def test_every_command_is_in_the_readme_and_no_other() -> None:
     named = set(re.findall(r"^\| `banno-creds ([\w-]+)`", README, re.MULTILINE))
     assert named == set(COMMANDS)
