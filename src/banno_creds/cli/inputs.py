@@ -128,7 +128,7 @@ def key_source(
             hint="unset one of them, or say --private-key FILE",
         )
     if in_variable:
-        return KeySource(KEY_VARIABLE, content=in_variable.encode("utf-8", "surrogateescape"))
+        return KeySource(KEY_VARIABLE, content=os.fsencode(in_variable))
     if not private_key:
         if os.environ.get("BANNO_ACCESS_TOKEN"):
             raise ConfigurationError(
@@ -239,7 +239,7 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
         if file is not None:
             secret = _read_secret(file, stdin, "client secret", "--client-secret-file")
         elif origin == SECRET_VARIABLE:
-            secret = os.environ[SECRET_VARIABLE].encode("utf-8", "surrogateescape").rstrip(b"\r\n")
+            secret = os.fsencode(os.environ[SECRET_VARIABLE]).rstrip(b"\r\n")
         else:
             secret = prompt("Client secret (no --private-key was given)")
         if is_private_key_file(secret):
