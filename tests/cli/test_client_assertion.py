@@ -250,7 +250,10 @@ def test_client_id_is_in_the_form_and_in_the_curl_command_where_it_was_asked_for
 
 def test_the_curl_command_is_shown_although_steps_are_not(cli: Cli, ask: list[str]) -> None:
     result = cli(*ask, "-q", "--curl", "--kid", "thumbprint", "--alg", "RS256")
-    assert result.stderr.startswith('The same with curl:\n    assertion="$(banno-creds sign-jwt --quiet \\\n')
+    shown = 'The same with curl:\n    assertion="$(banno-creds sign-jwt --quiet \\\n'
+    if sys.platform == "win32":
+        shown = "The same with curl, in PowerShell:\n    $assertion = banno-creds sign-jwt --quiet "
+    assert result.stderr.startswith(shown)
     assert "--kid thumbprint" in result.stderr
     assert "--alg RS256" in result.stderr
 
