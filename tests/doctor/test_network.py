@@ -42,6 +42,7 @@ from banno_creds.errors import (
 )
 from banno_creds.http import discovery, faults
 from banno_creds.http.client import HttpClient
+from banno_creds.http.faults import PROXY_HINT
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.secrecy import Secret
 from banno_creds.times import utc
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 
 BANK = "https://bank.example/token"
 PASSWORD = "pr0xy-pa55word"
-PROXY_HINT = "look at HTTPS_PROXY, ALL_PROXY and NO_PROXY"
 CONNECTION_HINT = "check the host, the firewall, and whether a proxy is needed (HTTPS_PROXY)"
 TLS_HINT = (
     "check that the port speaks TLS (1.2 or later), and not plain http; and what stands between this machine and the "
@@ -322,7 +322,8 @@ def test_a_working_proxy_is_gone_through_and_its_password_not_shown(
     assert [finding.looks_at for finding in findings] == ["proxy", "DNS", "connection", "proxy", "TLS"]
     assert {finding.verdict for finding in findings} == {Verdict.PASS}
     where = f"http://127.0.0.1:{proxy.port}"
-    assert findings[0].received == f"{where} · from {variable} · with a user name and a password"
+    named = variable.upper() if sys.platform == "win32" else variable
+    assert findings[0].received == f"{where} · from {named} · with a user name and a password"
     assert findings[1].received == (
         "127.0.0.1 is an address: nothing to resolve · the server's name is the proxy's to resolve"
     )
@@ -653,6 +654,7 @@ def resets(connection: socket.socket, request: bytes) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 def test_a_self_signed_certificate(tmp_path: Path) -> None:
     context, _ = self_signed(tmp_path, "CN=portal.local,O=Hotel")
     with RawServer(sends(reply()), context) as server:
@@ -763,7 +765,7 @@ def test_a_certificate_that_nobody_shows_a_second_time(
 def test_a_ca_bundle_that_cannot_be_read(secure: RawServer, tmp_path: Path) -> None:
     last = fails(secure.url(), tmp_path / "missing.pem")
     assert (last.rule, last.looks_at) == ("configuration.invalid", "TLS")
-    assert last.received == f"the CA bundle {tmp_path}/missing.pem cannot be read: No such file or directory"
+    assert last.received == f"the CA bundle {tmp_path / 'missing.pem'} cannot be read: No such file or directory"
 
 
 def test_nothing_is_begun_when_the_time_is_over(server: ScriptedServer) -> None:

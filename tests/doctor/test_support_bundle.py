@@ -54,7 +54,7 @@ def test_it_has_what_a_support_case_asks_for(
 ) -> None:
     bank.token = lambda _: refused()
     assert cli(*ask(bank, rsa_pem), "--bundle", file).code == 4
-    text = file.read_text()
+    text = file.read_text("utf-8")
     for told in (
         f"- banno-creds: {__version__}\n",
         f"- Python: {platform.python_version()} (",
@@ -88,7 +88,7 @@ def test_each_further_request_is_in_it_with_its_id(cli: Cli, bank: Bank, rsa_pem
     how.sleep = lambda _: None
     bank.token = lambda _: granted() if len(bank.forms) == 2 else refused()
     cli(*ask(bank, rsa_pem), "--probe", "--bundle", file)
-    text = file.read_text()
+    text = file.read_text("utf-8")
     assert "UTC: 401 `invalid_client` · x-request-id `id-3`\n" in text
     assert "UTC with RS256: 200 a token was granted · x-request-id `id-4`\n" in text
     assert "FAIL registration.alg (culprit)" in text
@@ -103,7 +103,7 @@ def test_a_request_that_was_never_answered_has_no_status_and_no_id() -> None:
 
 def test_where_no_request_was_made_it_says_so(cli: Cli, bank: Bank, rsa_pem: Path, file: Path) -> None:
     assert cli(*ask(bank, rsa_pem), "--offline", "--bundle", file).code == 0
-    assert "## Token requests\n\n- none was made\n" in file.read_text()
+    assert "## Token requests\n\n- none was made\n" in file.read_text("utf-8")
 
 
 def test_received_expected_the_fix_and_the_reason_stand_side_by_side() -> None:
@@ -169,7 +169,7 @@ def test_what_a_server_says_is_no_markup_in_a_ticket(
     bank.token = lambda _: says_json(401, error="invalid_client", error_description=text)
     bank.metadata |= {"issuer": text, "scopes_supported": [text], "jwks_uri": text}
     assert cli(*ask(bank, rsa_pem), "--bundle", file).code == 4
-    made = file.read_text()
+    made = file.read_text("utf-8")
     assert made.replace("\n", "").isprintable()
     for live in ("![", "<img", "](", "@admin", "evil", "heading"):
         assert live not in _running(made)
@@ -222,9 +222,9 @@ def test_it_takes_nobodys_place_and_nobody_is_asked_before_that_is_known(
     assert (result.code, result.stdout, bank.asked) == (2, "", [])
     assert str(file) in result.stderr or "none" in result.stderr
     if kind == "file":
-        assert file.read_text() == "precious"
+        assert file.read_text("utf-8") == "precious"
     if kind == "symlink":
-        assert target.read_text() == "precious"
+        assert target.read_text("utf-8") == "precious"
     assert kind not in ("dangling symlink", "no folder") or not target.exists()
 
 
@@ -274,7 +274,7 @@ def test_a_file_that_appears_meanwhile_stays_and_the_findings_are_told(
         monkeypatch.setattr(files, "check_places", late)
     result = cli(*ask(bank, rsa_pem), "--bundle", file)
     assert result.code == 2
-    assert file.read_text() == "precious"
+    assert file.read_text("utf-8") == "precious"
     assert result.stderr == (
         f"✗   {file} appeared meanwhile and was left as it is, no bundle was written\n"
         "    Next: choose another file for --bundle\n"
@@ -305,8 +305,8 @@ def test_it_is_written_after_a_failure_too(cli: Cli, bank: Bank, rsa_pem: Path, 
     result = cli(*ask(bank, rsa_pem, *more), "--bundle", file)
     rule = {"key": "key.unusable", "settings": "client_id.placeholder", "network": "network.connection"}
     assert result.code == {"key": 3, "settings": 2, "network": 5, "refused": 4}[fault]
-    assert f"FAIL {rule.get(fault, 'invalid_client')}" in file.read_text()
-    assert f"- exit code: {result.code}\n" in file.read_text()
+    assert f"FAIL {rule.get(fault, 'invalid_client')}" in file.read_text("utf-8")
+    assert f"- exit code: {result.code}\n" in file.read_text("utf-8")
 
 
 # ── As it is read in a ticket ───────────────────────────────────────────────────────────────────────────────────
@@ -329,7 +329,7 @@ def test_it_is_fit_for_a_ticket(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKe
             check=False,
         )
     assert done.returncode == 4
-    text = without_chance((tmp_path / "bundle.md").read_text())
+    text = without_chance((tmp_path / "bundle.md").read_text("utf-8"))
     text = re.sub(r"(x-request-id )`[0-9a-f]{32}`", rf"\1`{'0' * 32}`", text)
     text = re.sub(r"^- (banno-creds|Python|OpenSSL|libraries): .*$", r"- \1: (versions)", text, flags=re.MULTILINE)
     text = re.sub(r"(?s)(KEY-----\n)M.*?(\n-----END)", r"\1(base64)\2", text)

@@ -1055,7 +1055,7 @@ def test_url_is_printed_whole_without_a_screen_and_on_request(
     more: tuple[str, ...], env: dict[str, str], begun: Callable[..., subprocess.Popen[str]], provider: OpenIdProvider
 ) -> None:
     process = begun(*more, env=env)
-    with httpx.Client(trust_env=False, follow_redirects=True) as http:
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as http:
         assert http.get(url_shown_by(process, provider)).url.path == "/me"
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
@@ -1077,7 +1077,7 @@ def test_browser_that_the_environment_names_is_given_the_url(
         assert process.poll() is None
         time.sleep(0.02)
     url = opened.read_text()
-    with httpx.Client(trust_env=False, follow_redirects=True) as http:
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as http:
         assert http.get(url).url.path == "/me"
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
@@ -1112,7 +1112,7 @@ def test_https_is_answered_with_a_certificate_that_is_kept(
     url = url_shown_by(process, provider)
     certificate = Path(own_files.state_folder() or "") / own_files.CERTIFICATE
     context = ssl.create_default_context(cafile=certificate)
-    with httpx.Client(trust_env=False, follow_redirects=True, verify=context) as http:
+    with httpx.Client(trust_env=False, follow_redirects=True, verify=context, timeout=60) as http:
         assert http.get(url).url.path == "/me"
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
@@ -1399,6 +1399,8 @@ def test_address_is_shown_where_no_browser_can_be_opened(
 
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "")
+        if sys.platform == "win32":  # which has a browser of its own
+            patch.setattr("banno_creds.cli.browser._OPENER", "import sys; sys.exit(1)")
         assert show(f"{provider.issuer}/auth?one", Report(), opens=True) is False
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", failing)

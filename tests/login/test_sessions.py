@@ -866,7 +866,7 @@ def sign_in_as_process(tool: Tool, env: dict[str, str]) -> str:
         for line in process.stderr:
             said.append(line)
             if line.strip().startswith(f"{tool.provider.issuer}/auth?"):
-                with httpx.Client(trust_env=False, follow_redirects=True) as http:
+                with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as http:
                     http.get(line.strip())
         assert process.stdout is not None
         process.stdout.read()

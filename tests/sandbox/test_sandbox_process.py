@@ -214,6 +214,7 @@ def test_ctrl_c_stops_it_at_once_though_an_answer_is_slow(tmp_path: Path, public
 # --- Its memory ---
 
 
+@pytest.mark.posix("Windows does not list a process's descriptors")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc to count descriptors in")
 def test_requests_leave_nothing_behind(public_pem: Path, ec_pem: Path) -> None:
     # Not measured: coverage keeps a tracer of every thread that ever was.
