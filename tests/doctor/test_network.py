@@ -463,6 +463,7 @@ def test_a_proxy_that_never_comes_to_the_end_of_its_headers(monkeypatch: pytest.
     assert last.received == "the proxy would not connect to bank.example: what it answers is no HTTP"
 
 
+@pytest.mark.no_wine("Wine sends no reset")
 def test_a_proxy_that_resets_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer(resets) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
@@ -651,7 +652,8 @@ def resets(connection: socket.socket, request: bytes) -> None:
     """Hang up so that what was sent is answered with a reset."""
     if not request:
         connection.recv(1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 @pytest.mark.no_wine("Wine trusts a partial chain")
@@ -722,6 +724,7 @@ def test_a_port_that_speaks_plain_http(server: ScriptedServer) -> None:
     assert server.requests == []
 
 
+@pytest.mark.no_wine("Wine sends no reset")
 def test_a_firewall_that_resets_the_handshake() -> None:
     with RawServer(resets, at_once=True) as server:
         last = fails(f"https://127.0.0.1:{server.port}/token")

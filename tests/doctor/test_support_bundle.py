@@ -202,7 +202,16 @@ def test_json_and_a_bundle_go_together(cli: Cli, bank: Bank, rsa_pem: Path, file
     assert file.exists()
 
 
-@pytest.mark.parametrize("kind", ["file", "directory", "symlink", "dangling symlink", "no folder"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "file",
+        "directory",
+        pytest.param("symlink", marks=pytest.mark.posix("Windows lets only administrators make links")),
+        pytest.param("dangling symlink", marks=pytest.mark.posix("Windows lets only administrators make links")),
+        "no folder",
+    ],
+)
 def test_it_takes_nobodys_place_and_nobody_is_asked_before_that_is_known(
     cli: Cli, bank: Bank, rsa_pem: Path, file: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -236,6 +245,7 @@ def test_standard_output_is_no_place_for_it(cli: Cli, bank: Bank, rsa_pem: Path,
     assert not (tmp_path / "-").exists()
 
 
+@pytest.mark.posix("there is no such device")
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device")  # noqa: PTH110
 def test_a_device_is_no_place_for_it(cli: Cli, bank: Bank, rsa_pem: Path) -> None:
     result = cli(*ask(bank, rsa_pem), "--bundle", "/dev/full")

@@ -1137,7 +1137,7 @@ def test_file_of_another_login_is_not_taken_for_this_ones(tool: Tool) -> None:
     assert tool.run("token").code == 2
 
 
-@pytest.mark.posix("a link is followed there")
+@pytest.mark.posix("Windows lets only administrators make links")
 def test_link_in_the_place_of_the_file_is_not_followed(tool: Tool, tmp_path: Path) -> None:
     [file] = kept()
     file.rename(tmp_path / "elsewhere.json")
