@@ -80,7 +80,7 @@ def clear(profile: str | None, config: str | None) -> None:
     except OSError as failure:
         raise OutputError(
             f"the cache could not be cleared: {failure.filename}: {failure.strerror}",
-            hint=own_files.hint_for(failure, "check who owns it and its mode"),
+            hint=own_files.hint_for(failure, "check who owns it and who may write it"),
         ) from None
     Report().note(f"Removed {removed} {'entry' if removed == 1 else 'entries'} from the cache.")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from json import dumps
 from typing import TYPE_CHECKING, Literal
 
 from banno_creds.cli.report import check_stdout, write_result
 from banno_creds.errors import ConfigurationError, OutputError
-from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
+from banno_creds.storage.own_files import MODES_MEAN_SOMETHING, who_else
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,13 +45,14 @@ def check_form(form: str, report: Report) -> None:
 def warn_of_readers(report: Report) -> None:
     """Warn if standard output is a file that others can read: a login's result has all its tokens."""
     try:
-        found = os.fstat(sys.stdout.fileno())
+        others = who_else("", sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):  # closed, or no file at all
         return
-    if MODES_MEAN_SOMETHING and stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    if others.readers:
+        before = "set umask 077 before" if MODES_MEAN_SOMETHING else "name a file in a folder of your own"
         report.warning(
             "standard output is a file that others on this machine can read, and the tokens go there",
-            "set umask 077 before, or leave the file out: the login is kept anyway",
+            f"{before}, or leave the file out: the login is kept anyway",
         )
 
 

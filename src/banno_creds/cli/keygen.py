@@ -84,7 +84,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     default=Path("private.pem"),
     show_default=True,
     section="Files",
-    help="Where the private key goes: PKCS#8, mode 0600.",
+    help="Where the private key goes: PKCS#8, for you alone.",
 )
 @option(
     "--public-key",

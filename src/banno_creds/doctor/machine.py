@@ -18,7 +18,7 @@ from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.rules.lint import load_registration
 from banno_creds.rules.registration import judge_key
-from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
+from banno_creds.storage.own_files import described
 from banno_creds.storage.secret_files import read_file
 from banno_creds.text import printable, setting
 
@@ -75,20 +75,26 @@ def look_at_key(case: Case) -> None:
     except BannoCredsError as failure:
         case.find_error(KEY, failure, Rule.KEY_UNUSABLE, looks_at)
         return
+    readable_by = _who_can_read_it(case)
     case.find(
         KEY,
-        passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, form_of(content), _mode_of_key(case)),
+        passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, form_of(content), readable_by or ""),
         passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
     )
+    if readable_by is None:
+        reason = "who can read the file is not known: its drive keeps no access rights, or another machine has it"
+        case.find(KEY, unknown(Rule.KEY_PERMISSIONS, "permissions", reason))
     for message, hint in warnings:
         case.find(KEY, Finding(Rule.KEY_PERMISSIONS, Verdict.WARN, "permissions", message, "its owner's alone", hint))
 
 
-def _mode_of_key(case: Case) -> str:
+def _who_can_read_it(case: Case) -> str | None:
+    """Return the key file's mode, on Windows its owner and readers; empty if it is no file, None if nobody knows."""
     path = case.setup.config.private_key.path
-    if path is None or not MODES_MEAN_SOMETHING or not path.is_file():
+    if path is None or not path.is_file():
         return ""
-    return f"mode {path.stat().st_mode & 0o777:04o}"
+    with path.open("rb") as file:
+        return described(file.fileno())
 
 
 def look_at_registration(case: Case) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +26,9 @@ _ITS_BASE64 = "its base64" if sys.platform == "win32" else "what `base64 < priva
 _STORE = f"store the whole of private.pem in the secret, or {_ITS_BASE64}"
 
 _INTO = "| banno-creds COMMAND --private-key -"
-_FROM_P12 = "openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem"
+_FROM_P12 = "openssl pkcs12 -in FILE -nocerts -out key.pem"
+if os.name == "posix":
+    _FROM_P12 += ", then chmod 600 key.pem"
 
 
 class Container(NamedTuple):

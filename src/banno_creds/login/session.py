@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _VERSION = 1
+_FOR_YOU_ALONE = "for you alone (mode 0600)" if own_files.MODES_MEAN_SOMETHING else "for you alone"
 
 
 class Owner(NamedTuple):
@@ -170,9 +171,9 @@ class Session:
         if self.entry is not None:
             return (
                 f"refresh token: in the keyring ({self.keyring})",
-                f"the rest: in {path}, for you alone (mode 0600)",
+                f"the rest: in {path}, {_FOR_YOU_ALONE}",
             )
-        tokens = f"tokens: in {path}, for you alone (mode 0600)"
+        tokens = f"tokens: in {path}, {_FOR_YOU_ALONE}"
         return (tokens,) if self.keyring is None else (tokens, f"too long for the keyring ({self.keyring})")
 
 

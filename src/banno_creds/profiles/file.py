@@ -133,7 +133,7 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
             raise ConfigurationError(
                 f"{path} is a pipe and no file", hint=f"take it away, or name it with {setting('config')}"
             )
-        content, status = own_files.patiently(lambda: _read(path), path)
+        content, others = own_files.patiently(lambda: _read(path), path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as failure:  # a null or a surrogate in a path is a ValueError
@@ -143,11 +143,11 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
         words = getattr(failure, "strerror", None) or failure
         if os.path.isdir(path):  # Windows calls it a lack of permission
             words = "Is a directory"
-        hint = "check what it is, who owns it and its mode"
+        hint = "check what it is, who owns it and who may read it"
         if isinstance(failure, OSError):
             hint = own_files.hint_for(failure, hint)
         raise ConfigurationError(f"cannot read {printable(path)}: {printable(words)}", hint=hint) from None
-    (warnings if warnings is not None else []).extend(_warnings_of(path, status))
+    (warnings if warnings is not None else []).extend(_warnings_of(path, others))
     if len(content) > _MOST_BYTES:
         raise ConfigurationError(
             f"{path} is larger than {_MOST_BYTES // 1024} KiB", hint="check that it is the file you mean"
@@ -161,10 +161,10 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
         ) from None
 
 
-def _read(path: str) -> tuple[bytes, os.stat_result]:
+def _read(path: str) -> tuple[bytes, own_files.Others]:
     with open(path, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        return stream.read(_MOST_BYTES + 1), status
+        others = own_files.who_else(path, stream.fileno())
+        return stream.read(_MOST_BYTES + 1), others
 
 
 def _bounded(path: str, text: str) -> str:
@@ -178,33 +178,25 @@ def _bounded(path: str, text: str) -> str:
     return text
 
 
-def _warnings_of(path: str, status: os.stat_result) -> tuple[tuple[str, str], ...]:
+def _warnings_of(path: str, others: own_files.Others) -> tuple[tuple[str, str], ...]:
     """Refuse a file that others can change: it decides where an assertion goes, and which key signs it.
 
     Return warnings, each with what to do, if they can do so by a way that may be meant.
     """
-    fault, warnings = own_files.changeable_by(path, status)
-    if fault == "mode":
+    if others.writers:
         raise ConfigurationError(
-            f"others can write {path} (mode {stat.S_IMODE(status.st_mode):04o}), and it decides where an assertion "
-            "goes",
-            hint=f"read what it says, then: chmod go-w {_quoted(path)}",
+            f"others can write {path} ({others.writers}), and it decides where an assertion goes",
+            hint=f"read what it says, then: {others.close_writing}",
         )
-    if fault == "owner":
+    if others.owner == "other":
         raise ConfigurationError(
             f"{path} belongs to another user, who can change where an assertion goes",
             hint=f"make a copy of your own, and name it with {setting('config')}",
         )
-    if own_files.MODES_MEAN_SOMETHING and stat.S_ISREG(status.st_mode) and os.geteuid() == 0 != status.st_uid:
-        message = f"{path} belongs to another user, who can change where root's assertions go"
-        warnings.append((message, f"read what it says, then: chown root {_quoted(path)}"))
-    return tuple(warnings)
-
-
-def _quoted(path: str) -> str:
-    from banno_creds.shells import quote
-
-    return quote(path)
+    if others.owner:
+        message = f"{path} belongs to another user, who can change where {others.root}'s assertions go"
+        others.warnings.append((message, f"read what it says, then: {others.take}"))
+    return tuple(others.warnings)
 
 
 # --- Parsing a part -------------------------------------------------------------------------------------------------

@@ -102,13 +102,14 @@ _TYPE_NAMES: Mapping[type, str] = {
 _MOST_NUMBER = 2**63  # TOML's own limit, which tomllib does not keep
 
 # People write these next to the other settings. None belongs into a file that is copied and shared.
-_PASSPHRASE = f"put it into a file of its own, mode 0600, and name that file: {setting('passphrase_file')}"
+_INTO_A_FILE = "into a file that you alone can read, and name that file:"
+_PASSPHRASE = f"put it {_INTO_A_FILE} {setting('passphrase_file')}"
 SECRETS: Mapping[str, str] = {
     "passphrase": _PASSPHRASE,
     "private_key_passphrase": _PASSPHRASE,
     "password": _PASSPHRASE,
     "private_key_pem": f"name the file that holds the key: {setting('private_key')}",
-    "client_secret": f"put it into a file of its own, mode 0600, and name that file: {setting('client_secret_file')}",
+    "client_secret": f"put it {_INTO_A_FILE} {setting('client_secret_file')}",
     "access_token": "take it out: banno-creds asks for a token when it needs one",
     "token": "take it out: banno-creds asks for a token when it needs one",
     "secret": "take it out",
@@ -138,7 +139,7 @@ def find_fault(settings: Mapping[str, Any]) -> Fault | None:
             return Fault(name, f"{name} is a secret, and has no place in this file (not shown here)", SECRETS[name])
         if _holds_key(name) or _holds_key(value):
             shown = setting(name) if name in SETTINGS else quoted(name)
-            hint = f"put the key into a file of its own, mode 0600, and name that file: {setting('private_key')}"
+            hint = f"put the key {_INTO_A_FILE} {setting('private_key')}"
             return Fault(name, f"{shown} holds what looks like a private key (not shown here)", hint)
     for name, value in settings.items():
         if name not in SETTINGS:

@@ -145,7 +145,11 @@ def check_folder(path: str) -> None:
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
         raise NotOursError(None, f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no folder'}")
-    if not MODES_MEAN_SOMETHING:
+    if sys.platform == "win32":
+        if not _is_of_the_profile(path):
+            from banno_creds.storage import windows_security
+
+            windows_security.check_folder(path, is_ours=_holds_ours_alone(path))
         return
     if status.st_uid != os.geteuid():
         raise NotOursError(None, f"{path} belongs to another user")
@@ -153,9 +157,19 @@ def check_folder(path: str) -> None:
         # Root may have named /tmp: a folder that others use is not ours to close, even while it is empty.
         if status.st_mode & stat.S_ISVTX:
             raise NotOursError(None, f"{path} is open to others, and sticky, as shared folders are")
-        if not all(is_of_the_cache(file) or _is_of_a_login(file) for file in os.listdir(path)):
+        if not _holds_ours_alone(path):
             raise NotOursError(None, f"{path} is open to others, and holds other files than ours")
         os.chmod(path, _FOLDER_MODE)
+
+
+def _holds_ours_alone(path: str) -> bool:
+    return all(is_of_the_cache(file) or _is_of_a_login(file) for file in os.listdir(path))
+
+
+def _is_of_the_profile(path: str) -> bool:
+    """Return whether Windows itself keeps other users out of a place; to look would make recalled answers slow."""
+    profile = os.environ.get("LOCALAPPDATA") or os.path.join(home() or "", "AppData", "Local")
+    return os.path.normcase(path).startswith(os.path.normcase(os.path.join(profile, "")))
 
 
 def make_folder(path: str, *, for_its_owner: bool = False) -> None:
@@ -182,7 +196,7 @@ def make_folder(path: str, *, for_its_owner: bool = False) -> None:
         raise OthersHomeError(None, f"{path} belongs to another user, and root's cache would be in the way")
     for each in reversed(missing):
         try:
-            os.mkdir(each, _FOLDER_MODE)
+            _make_one(each)
         except FileExistsError:  # another process was quicker
             continue
         if for_its_owner and sys.platform != "win32":
@@ -193,27 +207,78 @@ def make_folder(path: str, *, for_its_owner: bool = False) -> None:
                 os.close(descriptor)
 
 
-def changeable_by(path: str, status: os.stat_result) -> tuple[str, list[tuple[str, str]]]:
-    """Say who else can change a file that a user names: the one rule for keys, passphrases, secrets and settings.
+def _make_one(path: str) -> None:
+    if sys.platform == "win32":
+        from banno_creds.storage import windows_security
 
-    Return "mode" if others can write it, "owner" if it belongs to another user, else nothing; and a warning, with
-    what to do, if others can put another file in its place. ``status`` is from when it was opened. A pipe's or a
-    device's mode means nothing. Root reads other users' files on purpose, mostly in containers; and only root can
-    change root's files.
+        windows_security.make_folder(path)
+    else:
+        os.mkdir(path, _FOLDER_MODE)
+
+
+class Others:
+    """Who else than the user can read or change a file that the user names, in words for messages.
+
+    ``writers`` and ``readers`` are empty, or say by what: a mode, on Windows the accounts. ``owner`` is "other" if it
+    belongs to another user, who can change it, "despite root" if we are root and read it all the same. ``close``,
+    ``close_writing`` and ``take`` are command lines that mend it. ``warnings``, each with what to do, tell of the
+    folder.
     """
-    if not MODES_MEAN_SOMETHING or not stat.S_ISREG(status.st_mode):
-        return "", []
-    fault = "mode" if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else ""
-    if not fault and os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
-        fault = "owner"
-    folder = os.path.dirname(path) or "."
-    mode = os.stat(folder).st_mode
-    if not mode & stat.S_IWOTH or mode & stat.S_ISVTX:
-        return fault, []
+
+    __slots__ = ("close", "close_writing", "owner", "readers", "root", "take", "warnings", "writers")
+
+    def __init__(self) -> None:
+        self.writers = self.readers = self.owner = self.close = self.close_writing = self.take = ""
+        self.root = "root"
+        self.warnings: list[tuple[str, str]] = []
+
+
+def who_else(path: str, descriptor: int) -> Others:
+    """Say who else can read or change an open file: the one rule for keys, passphrases, secrets and settings.
+
+    A pipe's or a device's mode means nothing. Root, on Windows an elevated administrator, reads other users' files on
+    purpose, mostly in containers; and only root can change root's files.
+    """
+    status = os.fstat(descriptor)
+    others = Others()
+    if not stat.S_ISREG(status.st_mode):
+        return others
+    if sys.platform == "win32":
+        from banno_creds.storage import windows_security
+
+        return windows_security.who_else(path, descriptor)
+    mode, user = stat.S_IMODE(status.st_mode), os.geteuid()
+    is_others_folder = _everybody_can_replace_in(os.path.dirname(path) or ".")
+    if user != status.st_uid and status.st_uid != 0:
+        others.owner = "other" if user else "despite root"
+    if not others.owner and not mode & 0o066 and not is_others_folder:
+        return others
     from banno_creds.shells import quote
 
-    message = f"others can put another file in the place of {path}: everybody can write its folder"
-    return fault, [(message, f"chmod o-w {quote(folder)}")]
+    if mode & 0o022:
+        others.writers = f"mode {mode:04o}"
+    if mode & 0o044:
+        others.readers = f"mode {mode:04o}"
+    others.close, others.close_writing = f"chmod 600 {quote(path)}", f"chmod go-w {quote(path)}"
+    others.take = f"chown root {quote(path)}"
+    if is_others_folder:
+        message = f"others can put another file in the place of {path}: everybody can write its folder"
+        others.warnings.append((message, f"chmod o-w {quote(os.path.dirname(path) or '.')}"))
+    return others
+
+
+def _everybody_can_replace_in(folder: str) -> bool:
+    mode = os.stat(folder).st_mode
+    return bool(mode & stat.S_IWOTH and not mode & stat.S_ISVTX)
+
+
+def described(descriptor: int) -> str | None:
+    """Say who can read an open file: its mode, on Windows its owner and the others; None if that is not known."""
+    if sys.platform == "win32":
+        from banno_creds.storage import windows_security
+
+        return windows_security.described(descriptor)
+    return f"mode {stat.S_IMODE(os.fstat(descriptor).st_mode):04o}"
 
 
 def sync_folder(path: str | os.PathLike[str]) -> None:
@@ -292,7 +357,12 @@ def _check_file(descriptor: int, path: str) -> None:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise NotOursError(None, f"{path} is no file")
-    if MODES_MEAN_SOMETHING:
+    if sys.platform == "win32":
+        if not _is_of_the_profile(path):
+            from banno_creds.storage import windows_security
+
+            windows_security.check_file(descriptor, path)
+    else:
         if status.st_uid != os.geteuid():
             raise NotOursError(None, f"{path} belongs to another user")
         if stat.S_IMODE(status.st_mode) & 0o077:
@@ -325,7 +395,7 @@ def write(path: str, content: bytes, *, like: os.stat_result | None = None) -> N
         OSError: the system refused; nothing was changed.
     """
     temporary = temporary_name(path)
-    write_new(temporary, content, like=like)
+    write_new(temporary, content, like=like, replaces=path)
     try:
         replace(temporary, path)
     except BaseException:
@@ -333,9 +403,25 @@ def write(path: str, content: bytes, *, like: os.stat_result | None = None) -> N
         raise
 
 
-def write_new(path: str, content: bytes, mode: int = PRIVATE_MODE, *, like: os.stat_result | None = None) -> None:
-    """Write a file that is not there yet, to the disk; if this fails, there is still none."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, mode)
+def write_new(
+    path: str,
+    content: bytes,
+    mode: int = PRIVATE_MODE,
+    *,
+    like: os.stat_result | None = None,
+    replaces: str | None = None,
+) -> None:
+    """Write a file that is not there yet, to the disk; if this fails, there is still none.
+
+    ``like``: the file that it will replace, whose mode and owner it gets, or its folder; ``replaces`` is its path.
+    """
+    # In a folder of ours it inherits the folder's access rights on Windows; elsewhere it gets its own.
+    if sys.platform == "win32" and mode == PRIVATE_MODE and (like is not None or replaces is None):
+        from banno_creds.storage import windows_security
+
+        descriptor = windows_security.create_file(path, like=replaces)
+    else:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, mode)
     try:
         try:
             written = 0

@@ -1,8 +1,4 @@
-"""The files that a user names and that hold secrets: read with care, written whole or not at all.
-
-On Windows a file's mode says nothing about who may read it. There the checks of modes are left out, and a key is
-protected by the access rights of its folder (by default the user's own profile).
-"""
+"""The files that a user names and that hold secrets: read with care, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -95,7 +91,8 @@ def read_private_file(
 ) -> PrivateFile:
     """Read a file with a secret, such as a private key, and check who else may read or change it, with warnings.
 
-    The mode is read from the open file, so that nobody can change it between the check and the reading.
+    The mode, on Windows the access-control list, is read from the open file, so that nobody can change it between the
+    check and the reading.
 
     Args:
         path: the file, or a pipe such as ``/dev/fd/63``.
@@ -107,28 +104,21 @@ def read_private_file(
         BannoCredsError: of the class ``error``: it is missing, a directory, not readable, too large, or others can
             write it.
     """
-    content, status = _read(path, MOST_BYTES, error)
-    fault, warnings = own_files.changeable_by(str(path), status)
-    mode = stat.S_IMODE(status.st_mode)
+    content, others = _read(path, MOST_BYTES, error, look=True)
     anyway = f", or use {_ANYWAY}" if error is KeyLoadError else ""
-    if fault == "mode" and not allow_writable:
+    if others.writers and not allow_writable:
         raise error(
-            f"others can write the {what} {path} (mode {mode:04o}), so nobody knows whose {what.split()[-1]} it is",
-            hint=f"chmod 600 {_quoted(path)}{anyway}",
+            f"others can write the {what} {path} ({others.writers}), so nobody knows whose {what.split()[-1]} it is",
+            hint=f"{others.close}{anyway}",
         )
-    if fault == "owner" and not allow_writable:
+    if others.owner == "other" and not allow_writable:
         raise error(
             f"the {what} {path} belongs to another user, who can change it", hint=f"make a copy of your own{anyway}"
         )
-    if own_files.MODES_MEAN_SOMETHING and stat.S_ISREG(status.st_mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        warnings.insert(0, (f"others can read {path} (mode {mode:04o})", f"chmod 600 {_quoted(path)}"))
+    warnings = others.warnings
+    if others.readers:
+        warnings.insert(0, (f"others can read {path} ({others.readers})", others.close))
     return PrivateFile(content, tuple(warnings))
-
-
-def _quoted(path: Path) -> str:
-    from banno_creds.shells import quote
-
-    return quote(str(path))
 
 
 def secret_line(content: bytes, what: str) -> bytes:
@@ -172,14 +162,18 @@ def _is_address(path: str) -> bool:
     return bool(mark) and len(scheme) > 1
 
 
-def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, os.stat_result]:
-    def read() -> tuple[bytes, os.stat_result]:
+def _read(
+    path: Path, most: int, error: type[BannoCredsError], *, look: bool = False
+) -> tuple[bytes, own_files.Others]:
+    """Return the content, and who else can read or change the file, if ``look`` is true."""
+
+    def read() -> tuple[bytes, own_files.Others]:
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            return file.read(most + 1), status
+            others = own_files.who_else(str(path), file.fileno()) if look else own_files.Others()
+            return file.read(most + 1), others
 
     try:
-        content, status = own_files.patiently(read, path)
+        content, others = own_files.patiently(read, path)
     except FileNotFoundError:
         raise no_such_file(str(path), error) from None
     except IsADirectoryError:
@@ -193,13 +187,13 @@ def _read(path: Path, most: int, error: type[BannoCredsError]) -> tuple[bytes, o
         if sys.platform == "win32" and getattr(failure, "errno", None) == errno.EINVAL and fault_of_name(str(path)):
             raise no_such_file(str(path), error) from None  # no file can have such a name
         words = getattr(failure, "strerror", None) or str(failure)
-        hint = "check who owns it and its mode"
+        hint = "check who owns it and who may read it"
         if isinstance(failure, OSError):
             hint = own_files.hint_for(failure, hint)
         raise error(f"cannot read {path}: {words}", hint=hint) from None
     if len(content) > most:
         raise error(f"{path} is larger than {most // 1024} KiB", hint="check that it is the file you mean")
-    return content, status
+    return content, others
 
 
 def check_places(paths: Sequence[Path], *, replace: bool) -> None:
