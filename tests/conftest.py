@@ -229,7 +229,11 @@ def instead(words: Sequence[str], *options: str | Path) -> list[str]:
 
 
 def write_private(path: Path, content: bytes) -> Path:
-    """Write a file with mode 0600."""
+    """Write a file that only its owner can read."""
+    if sys.platform == "win32" and not path.exists():
+        from banno_creds.storage import windows_security
+
+        os.close(windows_security.create_file(str(path)))
     path.touch(mode=0o600)
     path.write_bytes(content)
     return path

@@ -189,7 +189,7 @@ def test_what_cannot_be_removed_is_an_error(cli: Cli, ask: list[str], folder: Pa
     result = cli("cache", "clear")
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"✗   The cache could not be cleared: {folder / ('0' * 64)}.json: ")
-    assert result.stderr.endswith("\n    Next: check who owns it and its mode\n")
+    assert result.stderr.endswith("\n    Next: check who owns it and who may write it\n")
 
 
 def test_a_clear_ends_the_memory_of_a_refusal(cli: Cli, ask: list[str], issuer: Issuer) -> None:

@@ -7,15 +7,13 @@ import re
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from banno_creds.config import check_url
 from banno_creds.errors import ConfigurationError
-from banno_creds.profiles import file as profile_file
 from banno_creds.profiles import lookup as profiles
-from banno_creds.storage import own_files
 from tests.conftest import has_mode
 from tests.profiles.files import HAND_WRITTEN, own_file, quoted, write
 
@@ -343,7 +341,7 @@ def test_an_editor_that_fails_or_changes_more_changes_nothing(cli: Cli, monkeypa
             ["--claim", "kty=RSA", "--claim", "d=hunter2"],
             (
                 "✗   --claim holds what looks like a private key (not shown here)\n"
-                "    Next: put the key into a file of its own, mode 0600, and name that file: --private-key\n"
+                "    Next: put the key into a file that you alone can read, and name that file: --private-key\n"
             ),
         ),
         (
@@ -424,27 +422,6 @@ def test_a_write_that_fails_changes_nothing(cli: Cli, monkeypatch: pytest.Monkey
     )
     assert file.read_text() == HAND_WRITTEN
     assert sorted(path.name for path in file.parent.iterdir()) == ["config.toml"]
-
-
-def test_where_files_have_no_modes_none_is_set_or_judged(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write("[profiles.a]\n")
-    file.chmod(0o666)
-    monkeypatch.setattr(profile_file, "os", _Windows())
-    monkeypatch.setattr(own_files, "os", _Windows())
-    monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
-    assert cli("profile", "add", "b", "--kid", "b").code == 0
-    assert profiles.profile_names() == ["a", "b"]
-
-
-class _Windows:
-    """The module ``os`` as it is where POSIX is not."""
-
-    name = "nt"
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("geteuid", "fchown", "fchmod"):
-            raise AttributeError(name)
-        return getattr(os, name)
 
 
 @pytest.mark.posix("a folder can be synced")

@@ -764,7 +764,10 @@ def test_a_folder_in_the_files_place_is_an_error(cli: Cli) -> None:
     result = cli("sign-jwt")
     assert (result.code, result.stderr) == (
         2,
-        f"✗   Cannot read {own_file()}: Is a directory\n    Next: check what it is, who owns it and its mode\n",
+        (
+            f"✗   Cannot read {own_file()}: Is a directory\n"
+            "    Next: check what it is, who owns it and who may read it\n"
+        ),
     )
 
 
@@ -782,7 +785,10 @@ def test_a_file_out_of_reach_that_nobody_asked_for_is_none(cli: Cli, rsa_pem: Pa
     seen = cli("sign-jwt")
     assert (seen.code, seen.stderr) == (
         2,
-        f"✗   Cannot read {own_file()}: Permission denied\n    Next: check what it is, who owns it and its mode\n",
+        (
+            f"✗   Cannot read {own_file()}: Permission denied\n"
+            "    Next: check what it is, who owns it and who may read it\n"
+        ),
     )
     monkeypatch.setattr("os.path.lexists", lambda _: False)
     assert profiles.find_profile(None) is None

@@ -35,7 +35,7 @@ links = posix("everybody may make a symbolic link")
 modes = posix("a mode says who may do what")
 
 RELATIVE = "check the path; a relative one counts from the current folder"
-OWNER = "check who owns it and its mode"
+OWNER = "check who owns it and who may read it"
 # Windows has no SIGHUP, and os.kill() would end the process there, whatever the signal.
 HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 raise_signal = signal.raise_signal
@@ -192,13 +192,6 @@ class TestModes:
             read_private_file(path)
         assert caught.value.hint is not None
         assert caught.value.hint.startswith(f"chmod 600 '{path}', ")
-
-    def test_where_modes_mean_nothing_they_are_not_judged(
-        self, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        rsa_pem.chmod(0o666)
-        monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
-        assert read_private_file(rsa_pem).warnings == ()
 
     @posix("a file's owner is a number")
     def test_another_users_key_is_an_error_with_an_override(

@@ -221,17 +221,6 @@ def test_a_file_that_is_looser_is_tightened(tmp_path: Path, mode: int) -> None:
     assert _mode(file) == 0o600
 
 
-def test_where_modes_mean_nothing_none_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_files, "MODES_MEAN_SOMETHING", False)
-    tmp_path.chmod(0o755)
-    (tmp_path / "file").touch(0o644)
-    before = _mode(tmp_path)
-    monkeypatch.delattr(os, "geteuid", raising=False)
-    own_files.check_folder(str(tmp_path))
-    assert own_files.read(str(tmp_path / "file")) == b""
-    assert _mode(tmp_path) == before
-
-
 @pytest.mark.posix("there is a root, and sudo")
 def test_root_by_sudo_makes_nothing_in_another_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose programs could not use a ~/.cache that is root's alone."""

@@ -90,6 +90,7 @@ def main(folder: Path, *arguments: str) -> int:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=_environment(folder),
+        umask=0o077,  # Wine makes access rights of modes, and in a profile on Windows they are the user's alone
         preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # not to outlive this
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
