@@ -147,9 +147,7 @@ def check_folder(path: str) -> None:
         raise NotOursError(None, f"{path} is {'a link' if stat.S_ISLNK(status.st_mode) else 'no folder'}")
     if sys.platform == "win32":
         if not _is_of_the_profile(path):
-            from banno_creds.storage import windows_security
-
-            windows_security.check_folder(path, is_ours=_holds_ours_alone(path))
+            _check_on_windows(path)
         return
     if status.st_uid != os.geteuid():
         raise NotOursError(None, f"{path} belongs to another user")
@@ -160,6 +158,19 @@ def check_folder(path: str) -> None:
         if not _holds_ours_alone(path):
             raise NotOursError(None, f"{path} is open to others, and holds other files than ours")
         os.chmod(path, _FOLDER_MODE)
+
+
+if sys.platform == "win32":  # pragma: no cover - Windows alone
+
+    def _check_on_windows(path: str) -> None:
+        from banno_creds.storage import windows_security
+
+        if windows_security.is_anothers(path):
+            raise NotOursError(None, f"{path} belongs to another user")
+        if windows_security.is_open_to_others(path):
+            if not _holds_ours_alone(path):
+                raise NotOursError(None, f"{path} is open to others, and holds other files than ours")
+            windows_security.close_folder(path)
 
 
 def _holds_ours_alone(path: str) -> bool:
@@ -246,7 +257,12 @@ def who_else(path: str, descriptor: int) -> Others:
     if sys.platform == "win32":
         from banno_creds.storage import windows_security
 
-        return windows_security.who_else(path, descriptor)
+        others.root = "an administrator"
+        found = windows_security.who_else(path, descriptor)
+        if found is not None:
+            others.writers, others.readers, others.owner, others.close, others.take, others.warnings = found
+            others.close_writing = others.close
+        return others
     mode, user = stat.S_IMODE(status.st_mode), os.geteuid()
     is_others_folder = _everybody_can_replace_in(os.path.dirname(path) or ".")
     if user != status.st_uid and status.st_uid != 0:
@@ -361,7 +377,8 @@ def _check_file(descriptor: int, path: str) -> None:
         if not _is_of_the_profile(path):
             from banno_creds.storage import windows_security
 
-            windows_security.check_file(descriptor, path)
+            if windows_security.is_anothers(descriptor):
+                raise NotOursError(None, f"{path} belongs to another user")
     else:
         if status.st_uid != os.geteuid():
             raise NotOursError(None, f"{path} belongs to another user")

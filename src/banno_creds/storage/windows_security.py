@@ -12,8 +12,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.storage.own_files import NotOursError, Others
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -195,27 +193,37 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
         security: Security
         is_remote: bool
 
-    def who_else(path: str, descriptor: int) -> Others:
-        """Say who else can read or change an open file; see `own_files.who_else`."""
+    class Others(NamedTuple):
+        """What `own_files.Others` has of a file on Windows."""
+
+        writers: str
+        readers: str
+        owner: str
+        close: str
+        take: str
+        warnings: list[tuple[str, str]]
+
+    def who_else(path: str, descriptor: int) -> Others | None:
+        """Say who else can read or change an open file; None if that is not known."""
         user, found = this_user(), look(descriptor)
         if user is None or found is None:
-            return Others()
-        writers = others_with(CHANGE, found.security, user, is_remote=found.is_remote)
-        readers = others_with(READ_DATA, found.security, user, is_remote=found.is_remote)
+            return None
         another = is_owner_another(found.security, user, is_remote=found.is_remote)
-        others = Others()
-        others.writers, others.readers = _names(writers), _names(readers)
-        others.owner = "" if not another else "despite root" if user.is_administrator else "other"
-        others.root = "an administrator"
-        others.close = others.close_writing = mending(path, found.security, user)
-        others.take = f"icacls {_quoted(path)} /setowner *{_ADMINISTRATORS}"
+        warnings = []
         folder = look(os.path.dirname(path) or ".")  # noqa: PTH120 - as `own_files`
         if folder is not None:
             there = others_with(PUT_ANOTHER_IN_PLACE, folder.security, user, is_remote=folder.is_remote)
             if there:
                 message = f"others can put another file in the place of {path}: {_names(there)} can write its folder"
-                others.warnings.append((message, "move it to a folder that you alone can write"))
-        return others
+                warnings.append((message, "move it to a folder that you alone can write"))
+        return Others(
+            _names(others_with(CHANGE, found.security, user, is_remote=found.is_remote)),
+            _names(others_with(READ_DATA, found.security, user, is_remote=found.is_remote)),
+            "" if not another else "despite root" if user.is_administrator else "other",
+            mending(path, found.security, user),
+            f"icacls {_quoted(path)} /setowner *{_ADMINISTRATORS}",
+            warnings,
+        )
 
     def described(descriptor: int) -> str | None:
         """Name the owner of an open file and who else can read it; None if that is not known."""
@@ -229,28 +237,15 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
             f"{readers} can read it" if readers else "no other user can read it"
         )
 
-    def check_folder(path: str, *, is_ours: bool) -> None:
-        """Make sure that a folder is ours alone, and close it if it is not; see `own_files.check_folder`.
+    def is_anothers(what: str | int) -> bool:
+        """Return whether a folder, or an open file, belongs to another user, as far as that is known."""
+        user, found = this_user(), look(what)
+        return bool(user and found and is_owner_another(found.security, user, is_remote=found.is_remote))
 
-        ``is_ours`` is true if it holds no other files than ours.
-        """
-        user, found = this_user(), look(path)
-        if user is None or found is None:
-            return
-        if is_owner_another(found.security, user, is_remote=found.is_remote):
-            raise NotOursError(None, f"{path} belongs to another user")
-        if others_with(LOOK_INTO, found.security, user, is_remote=found.is_remote):
-            if not is_ours:
-                raise NotOursError(None, f"{path} is open to others, and holds other files than ours")
-            _close_folder(path)
-
-    def check_file(descriptor: int, path: str) -> None:
-        """Make sure that an open file in a folder of ours is no other user's."""
-        user, found = this_user(), look(descriptor)
-        if user is None or found is None:
-            return
-        if is_owner_another(found.security, user, is_remote=found.is_remote):
-            raise NotOursError(None, f"{path} belongs to another user")
+    def is_open_to_others(folder: str) -> bool:
+        """Return whether others can look into a folder or change what is in it, as far as that is known."""
+        user, found = this_user(), look(folder)
+        return bool(user and found and others_with(LOOK_INTO, found.security, user, is_remote=found.is_remote))
 
     def look(what: str | int) -> Found | None:
         """Return the security of a folder by its path, or of an open file; None if it cannot be known."""
@@ -357,8 +352,8 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
             raise _refused(path, code)
         os.mkdir(path)  # noqa: PTH102 - as `own_files`
 
-    def _close_folder(path: str) -> None:
-        """Leave a folder, and what is in it, to this user, SYSTEM and administrators alone."""
+    def close_folder(path: str) -> None:
+        """Leave a folder, and what is in it, to this user, SYSTEM and administrators alone; OSError if that fails."""
         import ctypes
 
         with _private_descriptor(_FOR_CHILDREN) as descriptor:
