@@ -6,9 +6,10 @@ import os
 import signal
 import socket
 import stat
+import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,6 +40,12 @@ OWNER = "check who owns it and who may read it"
 # Windows has no SIGHUP, and os.kill() would end the process there, whatever the signal.
 HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 raise_signal = signal.raise_signal
+# What makes a file: on Windows, one with a secret is made with its own access rights.
+OPENING: list[tuple[Any, str]] = [(os, "open")]
+if sys.platform == "win32":
+    from banno_creds.storage import windows_security
+
+    OPENING += [(windows_security, "create_file")]
 # Windows does not say why a path leads nowhere.
 BELOW_A_FILE = ("cannot read {}: Not a directory", OWNER) if os.name == "posix" else ("no such file: {}", RELATIVE)
 
@@ -417,8 +424,9 @@ class Steps:
         self.failing: int | None = None
         self.failure: Callable[[], object] = self.disk_is_full
         self.after = False
-        for module, name in ((os, "open"), (os, "fsync"), (os, "replace")):
-            monkeypatch.setattr(module, name, self._watched(getattr(module, name), name))
+        for module, name in (*OPENING, (os, "fsync"), (os, "replace")):
+            step = "open" if (module, name) in OPENING else name
+            monkeypatch.setattr(module, name, self._watched(getattr(module, name), step))
 
     @staticmethod
     def disk_is_full() -> None:
@@ -628,7 +636,8 @@ class TestBothOrNeither:
             raise OSError(30, "Read-only file system")
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "open", read_only)
+            for module, name in OPENING:
+                patch.setattr(module, name, read_only)
             patch.setattr(os, "unlink", read_only)
             with pytest.raises(OutputError) as caught:
                 write_together(pair(folder), replace=False)

@@ -124,13 +124,18 @@ def test_folders_are_made_for_ourselves_alone_whatever_the_umask(tmp_path: Path)
 def test_a_folder_that_another_process_makes_at_the_same_time_is_as_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = os.mkdir
+    module, name = (os, "mkdir")
+    if sys.platform == "win32":
+        from banno_creds.storage import windows_security
 
-    def both(path: str, mode: int) -> None:
-        make(path, mode)
-        make(path, mode)
+        module, name = (windows_security, "make_folder")
+    make = getattr(module, name)
 
-    monkeypatch.setattr(os, "mkdir", both)
+    def both(*args: object) -> None:
+        make(*args)
+        make(*args)
+
+    monkeypatch.setattr(module, name, both)
     own_files.make_folder(str(tmp_path / "a" / "b"))
     assert (tmp_path / "a" / "b").is_dir()
 
