@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from banno_creds.shells import quote
 from banno_creds.storage.windows_security import (
     CHANGE,
     LOOK_INTO,
@@ -214,6 +215,7 @@ def test_what_the_system_gives_is_read() -> None:
 )
 def test_the_line_that_mends_it_has_no_name_that_is_translated(sddl: str, removed: str) -> None:
     """/inheritance:r takes away what is inherited, /remove:g the rest."""
-    line = mending("C:\\my keys\\private.pem", parse(descriptor(sddl)), USER)
+    path = "C:\\my keys\\private.pem"
+    line = mending(path, parse(descriptor(sddl)), USER)
     granted = f"*{INES}:F *S-1-5-18:F *S-1-5-32-544:F"
-    assert line == f'icacls "C:\\my keys\\private.pem" /inheritance:r /grant:r {granted}{removed}'
+    assert line == f"icacls {quote(path)} /inheritance:r /grant:r {granted}{removed}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from banno_creds.shells import quote
 from banno_creds.storage import own_files
 from banno_creds.storage.own_files import NotOursError
 from tests.conftest import CLIENT_ID, write_private
@@ -96,7 +97,7 @@ def test_a_key_that_everyone_can_read_is_a_warning_with_the_line_that_mends_it(c
     kept = f"*{user().sid}:F *S-1-5-18:F *S-1-5-32-544:F"
     assert seen.stderr == (
         f"!   Others can read {ec_pem} (Everyone)\n"
-        f'    icacls "{ec_pem}" /inheritance:r /grant:r {kept} /remove:g *S-1-1-0\n'
+        f"    icacls {quote(str(ec_pem))} /inheritance:r /grant:r {kept} /remove:g *S-1-1-0\n"
     )
     assert "chmod" not in seen.stderr
 
@@ -108,7 +109,7 @@ def test_a_key_that_everyone_can_write_is_refused_with_an_override(cli: Cli, ec_
     assert (seen.code, seen.stdout) == (3, "")
     assert seen.stderr.startswith(
         f"✗   Others can write the private key {ec_pem} (Everyone), so nobody knows whose key it is\n"
-        f'    Next: icacls "{ec_pem}" /inheritance:r /grant:r '
+        f"    Next: icacls {quote(str(ec_pem))} /inheritance:r /grant:r "
     )
     assert cli(*ask, "--allow-writable-key").code == 0
 

@@ -164,15 +164,20 @@ def _is_unknown(sid: str, user: User, is_remote: bool) -> bool:  # noqa: FBT001 
 
 def mending(path: str, security: Security, user: User) -> str:
     """Return the command line, for cmd and PowerShell alike, that leaves a file to its user and administrators."""
+    from banno_creds.shells import quote
+
     kept = " ".join(f"*{sid}:F" for sid in dict.fromkeys((user.sid, _SYSTEM, _ADMINISTRATORS)))
-    line = f"icacls {_quoted(path)} /inheritance:r /grant:r {kept}"
+    line = f"icacls {quote(path)} /inheritance:r /grant:r {kept}"
     own = {ace.sid: True for ace in security.aces or () if ace.is_allowed and not ace.is_inherited}
     removed = [f"*{sid}" for sid in own if not _is_harmless(sid, security, user)]
     return f"{line} /remove:g {' '.join(removed)}" if removed else line
 
 
-def _quoted(path: str) -> str:
-    return f'"{path}"'
+def taking(path: str) -> str:
+    """Return the command line that gives a file to administrators."""
+    from banno_creds.shells import quote
+
+    return f"icacls {quote(path)} /setowner *{_ADMINISTRATORS}"
 
 
 # --- The system -----------------------------------------------------------------------------------------------------
@@ -216,12 +221,14 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
             if there:
                 message = f"others can put another file in the place of {path}: {_names(there)} can write its folder"
                 warnings.append((message, "move it to a folder that you alone can write"))
+        writers = others_with(CHANGE, found.security, user, is_remote=found.is_remote)
+        readers = others_with(READ_DATA, found.security, user, is_remote=found.is_remote)
         return Others(
-            _names(others_with(CHANGE, found.security, user, is_remote=found.is_remote)),
-            _names(others_with(READ_DATA, found.security, user, is_remote=found.is_remote)),
+            _names(writers),
+            _names(readers),
             "" if not another else "despite root" if user.is_administrator else "other",
-            mending(path, found.security, user),
-            f"icacls {_quoted(path)} /setowner *{_ADMINISTRATORS}",
+            mending(path, found.security, user) if writers or readers else "",
+            taking(path) if another else "",
             warnings,
         )
 
