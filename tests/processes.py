@@ -92,7 +92,7 @@ _WAITING = f"""\
 os.write(1, b"\\n")
 run(json.loads(sys.stdin.readline()))
 """
-_SPARES = 9  # that wait, on Windows; as many as a test starts at once
+_SPARES = 6  # that wait, on Windows; as many as a test starts at once
 
 
 class Process:

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
 
 # To start one takes a second on Windows.
-MANY = 8 if sys.platform == "win32" else 50
-KILLS = 10 if sys.platform == "win32" else 60
-SOME = 8
+MANY, SOME, KILLS = (5, 5, 8) if sys.platform == "win32" else (50, 8, 60)
 
 
 class Runs:
