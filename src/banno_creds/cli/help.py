@@ -267,11 +267,12 @@ HELP = _Help(
 
 
 def _of_windows() -> bool:
+    found = False
     if sys.platform == "win32":
         from banno_creds.shells import of_windows
 
-        return of_windows()
-    return False
+        found = of_windows()
+    return found
 
 
 def as_typed(command: str, width: int) -> list[str]:
