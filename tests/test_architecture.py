@@ -14,6 +14,7 @@ import pytest
 
 import banno_creds
 from banno_creds.cli.groups import COMMANDS
+from tests.processes import bare_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,8 +203,8 @@ def test_help_and_completion_load_nothing_heavy(args: list[str], env: dict[str, 
         "sys.exit(', '.join(heavy) or 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *args],
-        env=env,
+        [sys.executable, "-X", "utf8", "-c", program, *args],
+        env=bare_environment(**env),
         capture_output=True,
         encoding="utf-8",
         timeout=30,
@@ -221,7 +222,7 @@ def test_listing_the_commands_imports_none_of_them() -> None:
         "    and m not in ('banno_creds.cli.main', 'banno_creds.cli.groups', 'banno_creds.cli.help')) or 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30, check=False
+        [sys.executable, "-X", "utf8", "-c", program], capture_output=True, encoding="utf-8", timeout=30, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert set(re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)) == set(COMMANDS)
