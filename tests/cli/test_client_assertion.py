@@ -145,7 +145,7 @@ def test_output_header_is_an_authorization_header(cli: Cli, ask: list[str]) -> N
 def test_output_env_is_a_line_that_a_posix_shell_can_eval(ask: list[str]) -> None:
     command = shlex.join([sys.executable, "-m", "banno_creds", *ask, "-q", "-o", "env"])
     script = f'eval "$({command})"; env | grep -E "^BANNO_(ACCESS|TOKEN)" | sort'
-    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, encoding="utf-8", timeout=60, check=True)
     names = re.fullmatch(
         r"BANNO_ACCESS_TOKEN=eyJ\S+\nBANNO_TOKEN_EXPIRES_AT=\d+\nBANNO_TOKEN_TYPE=Bearer\n", done.stdout
     )
@@ -171,7 +171,7 @@ def test_output_env_quotes_what_a_shell_would_run(cli: Cli, rsa_pem: Path, serve
     done = subprocess.run(
         ["sh", "-euc", f'{line}printf %s "$BANNO_ACCESS_TOKEN"'],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=True,
     )
@@ -193,7 +193,7 @@ def test_the_curl_command_gets_a_token_and_has_no_secret_in_it(
     assert "eyJ" not in command
     here = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{here}:/usr/bin:/bin")
-    done = subprocess.run(["sh", "-euc", command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["sh", "-euc", command], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["expires_in"] == 600
 
@@ -266,7 +266,7 @@ def test_the_curl_command_does_not_ask_when_signing_fails(
     said = len(sandbox_log)
     rsa_pem.unlink()
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
-    done = subprocess.run(["sh", "-euc", shown], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["sh", "-euc", shown], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     assert "No such file" in done.stderr
     assert len(sandbox_log) == said
@@ -283,7 +283,7 @@ def test_the_curl_command_opens_the_key_and_passes_every_proxy_by(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     shown = result.stderr.partition("\n")[2]
-    done = subprocess.run(["sh", "-euc", shown], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["sh", "-euc", shown], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["token_type"] == "Bearer"
 

@@ -119,7 +119,7 @@ def test_bash(home: Path, typed: str, offered: set[str]) -> None:
         [_shell("bash"), "--norc", "-uec", script],
         env=_environment(home),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=30,
         check=False,
     )
@@ -135,7 +135,7 @@ def _candidates(home: Path, typed: str) -> list[str]:
         cwd=home,
         env=_environment(home),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=30,
         check=False,
     )

@@ -37,7 +37,7 @@ def public_pem(tmp_path: Path, rsa_key: PrivateKey) -> Path:
 @contextmanager
 def _running(public_pem: Path, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [*PROGRAM, "sandbox", "--public-key", str(public_pem), "--port", "0", *args]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as running:
         try:
             assert running.stdout is not None
             yield running, running.stdout.readline()
@@ -107,7 +107,9 @@ def test_without_the_extra_it_says_how_to_install_it(name: str) -> None:
         "from banno_creds.__main__ import main\n"
         f"sys.argv = ['banno-creds', '{name}']; main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         '✗   The sandbox needs flask, which is not installed\n    Next: pip install "banno-creds[sandbox]"; '
@@ -157,7 +159,12 @@ def test_a_demo_whose_step_fails_says_which(
 def test_ctrl_c_ends_the_demo_and_its_sandbox(tmp_path: Path) -> None:
     env = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        [*PROGRAM, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, start_new_session=True, text=True
+        [*PROGRAM, "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+        encoding="utf-8",
     ) as running:
         assert running.stdout is not None
         while not running.stdout.readline().startswith("sandbox ready"):
@@ -168,5 +175,5 @@ def test_ctrl_c_ends_the_demo_and_its_sandbox(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     # Not those that have ended and that nobody has asked about yet.
     look = ["ps", "-o", "stat=,args=", "-g", str(running.pid)]
-    left = subprocess.run(look, capture_output=True, text=True, timeout=10, check=False).stdout
+    left = subprocess.run(look, capture_output=True, encoding="utf-8", timeout=10, check=False).stdout
     assert [line for line in left.splitlines() if not line.startswith("Z")] == []

@@ -119,7 +119,7 @@ def test_a_shell_sees_the_signal_that_ended_the_command(env: dict[str, str], nam
     number = signal.Signals[name].value
     run = shlex.join([sys.executable, "-m", "banno_creds", "exec", "--", "sh", "-c", f"kill -{number} $$"])
     done = subprocess.run(
-        ["sh", "-c", f"{run}; echo $?"], capture_output=True, text=True, env={**os.environ, **env}, check=False
+        ["sh", "-c", f"{run}; echo $?"], capture_output=True, encoding="utf-8", env={**os.environ, **env}, check=False
     )
     assert done.stdout == f"{128 + number}\n"
 
@@ -132,7 +132,7 @@ def test_a_command_ends_with_its_pipe_as_it_does_without_us(execute: Cli) -> Non
     """Python ignores SIGPIPE, and a child that inherits that writes on and complains."""
     assert execute("--", "sh", "-c", "yes | head -1") == Result(0, "y\n", "")
     look = ["grep", "SigIgn", "/proc/self/status"]
-    plain = subprocess.run(look, capture_output=True, text=True, check=True)
+    plain = subprocess.run(look, capture_output=True, encoding="utf-8", check=True)
     with_us, without_us = (int(out.split()[1], 16) for out in (execute("--", *look).stdout, plain.stdout))
     assert with_us & _OF_PROGRAMS == without_us & _OF_PROGRAMS
 

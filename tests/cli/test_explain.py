@@ -333,7 +333,7 @@ def test_explaining_imports_nothing_heavy(arguments: list[str]) -> None:
         "sys.exit(', '.join(heavy) or 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program, *arguments], capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout

@@ -303,7 +303,10 @@ class TestPassphrase:
     @pytest.mark.posix("a shell closes it")
     def test_standard_input_may_be_closed(self, here: Path) -> None:
         done = subprocess.run(
-            ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "--encrypt"], capture_output=True, text=True, check=False
+            ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "--encrypt"],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
         assert (done.returncode, done.stdout, listing(here)) == (2, "", {})
         assert done.stderr.startswith("✗   --encrypt asks for a passphrase, and there is no terminal to ask at\n")
@@ -805,7 +808,7 @@ class TestBothOrNeither:
     @pytest.mark.posix("/dev/full")
     def test_a_result_that_cannot_be_told_is_said(self, here: Path) -> None:
         with Path("/dev/full").open("wb") as full:
-            done = subprocess.run(PROGRAM, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+            done = subprocess.run(PROGRAM, stdout=full, stderr=subprocess.PIPE, encoding="utf-8", check=False)
         assert done.returncode == 2
         assert done.stderr.startswith("✗   The result could not be written to standard output: No space left")
         assert sorted(listing(here)) == ["private.pem", "public.pem"]

@@ -672,7 +672,7 @@ def shell(command: str, *args: str, folder: Path) -> subprocess.CompletedProcess
         ["sh", "-c", command, "sh", sys.executable, *program(*args, folder=folder)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )
@@ -748,7 +748,7 @@ def test_standard_input_that_is_closed_is_exit_code_2(place: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$@" <&-', "sh", sys.executable, *program("lint-assertion", folder=place)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )
@@ -846,7 +846,9 @@ def test_help_loads_nothing_heavy() -> None:
         "heavy = ('httpx', 'jwt', 'cryptography', 'rich', 'flask', 'authlib', 'tomlkit')\n"
         "sys.exit(', '.join(name for name in heavy if name in sys.modules) or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "exit code is 0 if nothing is wrong" in done.stdout
 
@@ -860,7 +862,7 @@ def test_assertion_without_a_registration_loads_no_cryptography(place: Path) -> 
     )
     arguments = ["lint-assertion", "--file", str(place / "assertion.jwt")]
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, *arguments], capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert "assertion." in done.stdout or "form" in done.stdout
     assert done.returncode == 0

@@ -209,7 +209,7 @@ def test_wrapped_lines_keep_their_indentation() -> None:
 def test_wrapping_loses_nothing() -> None:
     seen = at_terminal(*DECODE)
     piped = subprocess.run(
-        [sys.executable, *DECODE], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *DECODE], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert "".join("".join(seen.lines).split()) == "".join(piped.stderr.split())
 
@@ -344,7 +344,7 @@ def shell(command: str, token: str = LONG) -> subprocess.CompletedProcess[str]:
         ["sh", "-c", command, "sh", sys.executable, "-m", "banno_creds"],
         env=os.environ | {"TOKEN": token},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )

@@ -170,7 +170,7 @@ def test_the_forms_are_those_of_client_assertion_and_tell_what_is_left(
 def test_a_shell_can_eval_the_env_form(ask: list[str]) -> None:
     command = shlex.join([sys.executable, "-m", "banno_creds", *ask, "-o", "env"])
     script = f'vars=$({command}); eval "$vars"; sh -c \'printf %s "$BANNO_ACCESS_TOKEN"\''
-    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("openid.1", "")
 
 
@@ -480,7 +480,7 @@ def test_the_folder_and_its_files_are_ours_alone_whatever_the_umask(ask: list[st
         "main()\n"
     )
     script = f"umask 0; exec {shlex.join([sys.executable, '-c', watch, *ask])}"
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "openid.1\n")
     assert done.stderr == f"[('mkdir', {0o700}), ('open', {0o600})]\n"
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -645,7 +645,7 @@ def _run_code(code: str, ask: list[str], ec_from: str) -> Result:
     done = subprocess.run(
         [sys.executable, "-c", code, *ask[:3], *ask[5:]],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
         env={**os.environ, "BANNO_CREDS_PRIVATE_KEY_PEM": Path(ec_from).read_text(), "COVERAGE_PROCESS_START": ""},
