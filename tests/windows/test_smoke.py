@@ -154,7 +154,7 @@ def test_decode(desk: Desk) -> None:
 
 
 def test_exec_gives_the_token_and_passes_the_exit_code(desk: Desk) -> None:
-    code = "import os, sys; print(os.environ['BANNO_ACCESS_TOKEN'][:3]); sys.exit(7)"
+    code = "import os, sys; print(os.environ['BANNO_ACCESS_TOKEN'][:3], end=''); sys.exit(7)"
     done = desk.run("exec", "--", sys.executable, "-c", code)
     assert (done.code, done.stdout.splitlines()) == (7, ["eyJ"])
 
