@@ -672,7 +672,8 @@ def test_a_hint_means_the_file_that_was_named(
         write(text, file)
     options = ["--config", str(file)] if way == "option" else []
     result = cli(*args, *options, env={"BANNO_CREDS_CONFIG": str(file)} if way == "variable" else {})
-    expected = hint.replace("profile ", "banno-creds profile ", 1).replace("--config FILE", f"--config '{file}'")
+    named = f'"{file}"' if sys.platform == "win32" else f"'{file}'"
+    expected = hint.replace("profile ", "banno-creds profile ", 1).replace("--config FILE", f"--config {named}")
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr.endswith(f"    Next: {expected}\n")
 
