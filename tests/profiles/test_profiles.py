@@ -772,6 +772,7 @@ def test_a_folder_in_the_files_place_is_an_error(cli: Cli) -> None:
     )
 
 
+@pytest.mark.posix("a refusal is believed; Windows is asked whether the file is only in use")
 def test_a_file_out_of_reach_that_nobody_asked_for_is_none(cli: Cli, rsa_pem: Path, monkeypatch: Any) -> None:
     """Of another user's home, by sudo without -H, it cannot even be seen whether there is a file."""
     write("default = 1")
