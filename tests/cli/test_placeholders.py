@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from banno_creds.rules.client_id import judge_client_id
+from banno_creds.shells import quote
 from tests.conftest import CLIENT_ID, Cli, instead
 from tests.programs import NOTHING
 
@@ -110,7 +111,7 @@ def test_every_command_refuses_it_wherever_it_stands(
     ("options", "words"),
     [
         (["--scope", "a,b"], "--scope 'a,b' has a comma in it"),
-        (["--scope", "openid, profile"], "write --scope 'openid profile'"),
+        (["--scope", "openid, profile"], f"write --scope {quote('openid profile')}"),
         (["--scope", "YOUR_SCOPE"], "--scope 'YOUR_SCOPE' is a placeholder"),
         (["--scope", "<scope>"], "--scope '<scope>' is a placeholder"),
         (["--kid", "<kid>"], "--kid '<kid>' is a placeholder"),

@@ -25,7 +25,7 @@ GRANITE = "granite-client"
 def granite(folder: Path, issuer: Issuer, ec_pem: Path) -> str:
     """The settings of a profile, which is written."""
     del folder
-    settings = f'client_id = "{GRANITE}"\nprivate_key = "{ec_pem}"\ntoken_endpoint = "{issuer.url}"\n'
+    settings = f'client_id = "{GRANITE}"\nprivate_key = \'{ec_pem}\'\ntoken_endpoint = "{issuer.url}"\n'
     write(f"[profiles.granite]\n{settings}")
     return settings
 
@@ -83,7 +83,7 @@ def test_a_named_profile_comes_before_a_variable_and_the_variable_is_named(
 def test_an_endpoint_of_a_variable_joins_no_named_profile(
     cli: Cli, ec_pem: Path, variable: str, setting: str
 ) -> None:
-    write(f'[profiles.granite]\nclient_id = "a"\nprivate_key = "{ec_pem}"\n{setting}\n')
+    write(f"[profiles.granite]\nclient_id = 'a'\nprivate_key = '{ec_pem}'\n{setting}\n")
     value = "production" if variable.endswith("ENVIRONMENT") else "https://garden.example/x"
     result = cli("sign-jwt", "-q", "--profile", "granite", env={variable: value})
     expected = "https://a.example/t" if "a.example" in setting else "https://banno.com/a/oidc-provider/api/v0/token"
@@ -100,7 +100,7 @@ def test_a_key_or_secret_of_a_variable_joins_no_named_profile_that_has_one(
 ) -> None:
     secret = write_private(tmp_path / "secret", b"hunter2\n")
     mine = ec_pem if has == "private_key" else secret
-    write(f'[profiles.granite]\nclient_id = "a"\n{has} = "{mine}"\ntoken_endpoint = "http://127.0.0.1:9/t"\n')
+    write(f"[profiles.granite]\nclient_id = 'a'\n{has} = '{mine}'\ntoken_endpoint = 'http://127.0.0.1:9/t'\n")
     value = {
         "BANNO_CREDS_PRIVATE_KEY": str(rsa_pem),
         KEY_VARIABLE: rsa_pem.read_text(),
@@ -413,5 +413,5 @@ def test_a_variable_that_sends_a_named_profiles_token_elsewhere_is_named(
     here = issuer.url.rpartition("/")[0]  # nobody else is on this machine
     local = {"BANNO_CREDS_API_BASE": here}
     assert "sends the token" not in cli("api", "--profile", "granite", "/x", env=local).stderr
-    write(f'[profiles.granite]\n{granite}api_base = "{here}"\n')
+    write(f"[profiles.granite]\n{granite}api_base = '{here}'\n")
     assert "sends the token" not in cli("api", "--profile", "granite", "/x", env=other).stderr
