@@ -299,6 +299,7 @@ def test_what_cannot_be_seen_in_a_variable_is_named(
     assert re.search(said, " ".join(result.stderr.split())), result.stderr
 
 
+@pytest.mark.posix("a line end in a name")
 def test_a_path_that_has_such_a_character_and_exists_is_read(cli: Cli, tmp_path: Path, ec_key: Any) -> None:
     odd = write_private(tmp_path / "k.pem\n", ec_key.pem())
     assert cli("sign-jwt", "-q", "--client-id", "a", env={"BANNO_CREDS_PRIVATE_KEY": str(odd)}).code == 0

@@ -71,7 +71,7 @@ def test_a_login_ends_with_the_next_commands_and_they_work(stranger: Tool, cli: 
     commands = [line.strip() for line in said.splitlines() if line.startswith("    banno-creds ")]
     assert [line.split()[1] for line in commands] == ["whoami", "token", "logout"]
     for line in commands:
-        result = cli(*shlex.split(line)[1:])
+        result = cli(*shlex.split(line, posix=sys.platform != "win32")[1:])
         stranger.browser.done()
         assert result.code == 0, result.stderr
 

@@ -7,9 +7,11 @@ nobody.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -140,6 +142,11 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
         # In another user's home we cannot see whether there is a file, and nobody asked for one.
         if isinstance(failure, PermissionError) and not named and not os.path.lexists(path):
             return None
+        if sys.platform == "win32" and getattr(failure, "errno", None) == errno.EINVAL:
+            from banno_creds.storage.secret_files import fault_of_name
+
+            if fault_of_name(path):  # no file can have such a name
+                return None
         words = getattr(failure, "strerror", None) or failure
         if os.path.isdir(path):  # Windows calls it a lack of permission
             words = "Is a directory"
