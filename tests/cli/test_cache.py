@@ -186,7 +186,10 @@ def test_clear_removes_what_the_cache_wrote_and_nothing_else(cli: Cli, ask: list
 def test_what_cannot_be_removed_is_an_error(cli: Cli, ask: list[str], folder: Path) -> None:
     folder.mkdir(0o700)
     (folder / f"{'0' * 64}.json").mkdir()
+    for digit in "123456789":
+        (folder / f"{digit * 64}.json").touch()
     result = cli("cache", "clear")
+    assert [path.name for path in folder.iterdir()] == [f"{'0' * 64}.json"]
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"✗   The cache could not be cleared: {folder / ('0' * 64)}.json: ")
     assert result.stderr.endswith("\n    Next: check who owns it and who may write it\n")

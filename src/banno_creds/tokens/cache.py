@@ -171,21 +171,26 @@ class TokenCache:
     def clear(self, belongs: Callable[[Entry], bool] | None = None) -> int:
         """Remove everything, or the entries that belong to somebody, and return how many entries there were.
 
-        OSError if the system does not allow it.
+        OSError if the system does not allow it for one; the others are removed all the same.
         """
-        removed = 0
+        if belongs is None:
+            files = [file for file in os.listdir(self.folder) if is_of_the_cache(file)]
+        else:
+            entries = self.entries().items()
+            files = [f"{name}{ENTRY}" for name, entry in entries if entry is not None and belongs(entry)]
+        removed, failed = 0, None
+        for file in files:
+            try:
+                self._remove(file)
+                removed += file.endswith(ENTRY)
+            except FileNotFoundError:
+                pass
+            except OSError as failure:
+                failed = failed or failure
         if belongs is not None:
-            for name, entry in self.entries().items():
-                if entry is not None and belongs(entry):
-                    own_files.remove(self.path(name, ENTRY))
-                    removed += 1
             recall.sweep(self.folder)
-            return removed
-        for file in os.listdir(self.folder):
-            if is_of_the_cache(file):
-                with suppress(FileNotFoundError):
-                    self._remove(file)
-                    removed += file.endswith(ENTRY)
+        if failed is not None:
+            raise failed
         return removed
 
     def _sweep(self) -> None:
