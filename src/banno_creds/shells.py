@@ -157,6 +157,7 @@ def _processes() -> dict[int, tuple[str, int]]:
             )
 
         system = ctypes.WinDLL("kernel32")
+        system.CreateToolhelp32Snapshot.argtypes = (wintypes.DWORD, wintypes.DWORD)
         system.CreateToolhelp32Snapshot.restype = wintypes.HANDLE
         system.Process32FirstW.argtypes = (wintypes.HANDLE, ctypes.POINTER(Entry))
         system.Process32NextW.argtypes = (wintypes.HANDLE, ctypes.POINTER(Entry))

@@ -59,14 +59,12 @@ if sys.platform == "win32":
 
     def _is_in_use(path: str | os.PathLike[str]) -> bool | None:
         """Return whether a file is in use, rather than refused for lack of rights; None if it is free."""
-        import _winapi
+        from banno_creds.storage.windows_security import close_handle, open_handle
 
         refused = None
         for access in (_GENERIC_READ, _DELETE):
             try:
-                handle = _winapi.CreateFile(
-                    os.fspath(path), access, _SHARE_ALL, 0, _OPEN_EXISTING, _BACKUP_SEMANTICS, 0
-                )
+                handle = open_handle(os.fspath(path), access, _SHARE_ALL, _OPEN_EXISTING, _BACKUP_SEMANTICS)
             except FileNotFoundError:
                 return None
             except OSError as failure:
@@ -74,7 +72,7 @@ if sys.platform == "win32":
                     return True
                 refused = False
             else:
-                _winapi.CloseHandle(handle)
+                close_handle(handle)
         return refused
 
 else:

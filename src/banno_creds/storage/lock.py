@@ -181,19 +181,18 @@ else:
         The file is open for one process at a time, and Windows removes it when it is closed, or its process killed.
         Others may rename it: a hung process cannot keep the name.
         """
-        import _winapi
-        import msvcrt
+        from banno_creds.storage.windows_security import descriptor_of, open_handle
 
         flags = _DELETE_ON_CLOSE | _OPEN_LINK_ITSELF
         try:
-            handle = _winapi.CreateFile(path, _READ_WRITE_DELETE, _SHARE_DELETE, 0, _OPEN_ALWAYS, flags, 0)
-            return msvcrt.open_osfhandle(handle, 0)
+            handle = open_handle(path, _READ_WRITE_DELETE, _SHARE_DELETE, _OPEN_ALWAYS, flags)
         except OSError as failure:
             # A file that was removed while a virus scanner holds it is there, and refused, until the scanner is done.
             is_going = failure.winerror == _ACCESS_DENIED and os.path.isfile(path)
             if failure.winerror == _SHARING_VIOLATION or is_going:
                 return None
-            raise OSError(failure.errno, failure.strerror, path, failure.winerror) from None
+            raise
+        return descriptor_of(handle)
 
     def _unlock(descriptor: int, path: str, *, is_folder: bool) -> None:  # noqa: ARG001 - closing it removes it
         os.close(descriptor)

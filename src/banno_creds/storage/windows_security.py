@@ -199,7 +199,7 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
         is_remote: bool
 
     class Others(NamedTuple):
-        """What `own_files.Others` has of a file on Windows."""
+        """What `secret_files.Others` has of a file on Windows."""
 
         writers: str
         readers: str
@@ -256,22 +256,18 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
 
     def look(what: str | int) -> Found | None:
         """Return the security of a folder by its path, or of an open file; None if it cannot be known."""
-        import ctypes
         import msvcrt
 
-        if isinstance(what, int):
-            try:
+        try:
+            if isinstance(what, int):
                 return _look_at(msvcrt.get_osfhandle(what))
-            except OSError:
-                return None
-        create = _function("kernel32", "CreateFileW", "sddpddp", returns="p")
-        handle = create(what, _READ_CONTROL, _SHARED, None, _OPEN_EXISTING, _OPEN_FOLDERS, None)
-        if handle in (None, ctypes.c_void_p(-1).value):
+            handle = open_handle(what, _READ_CONTROL, _SHARED, _OPEN_EXISTING, _OPEN_FOLDERS)
+        except OSError:
             return None
         try:
             return _look_at(handle)
         finally:
-            _function("kernel32", "CloseHandle", "p")(handle)
+            close_handle(handle)
 
     def _look_at(handle: int) -> Found | None:
         import ctypes
@@ -307,7 +303,7 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
             if not get(token, 1, content, len(content), ctypes.byref(size)):  # TokenUser
                 return None
         finally:
-            _function("kernel32", "CloseHandle", "p")(token)
+            close_handle(token.value)
         # A pointer into the buffer stands before the SID.
         at = ctypes.c_void_p.from_buffer(content).value or 0
         sid = sid_of(content.raw, at - ctypes.addressof(content))
@@ -318,6 +314,35 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
         _function("advapi32", "CheckTokenMembership", "ppp")(None, administrators, ctypes.byref(is_member))
         return User(sid, bool(is_member.value) or sid == _SYSTEM)
 
+    def open_handle(
+        path: str, access: int, shared: int, disposition: int, flags: int = 0, attributes: Any = None
+    ) -> int:
+        """Return a handle of a file or folder, by CreateFileW; OSError with Windows' own number.
+
+        `_winapi.CreateFile` takes a name in UTF-8 for one in the code page before Python 3.11.8 and 3.12.2.
+        """
+        import ctypes
+
+        create = _function("kernel32", "CreateFileW", "sddpddp", returns="p")
+        handle = create(path, access, shared, attributes, disposition, flags, None)
+        if handle in (None, ctypes.c_void_p(-1).value):  # INVALID_HANDLE_VALUE
+            raise _refused(path, ctypes.get_last_error())
+        return int(handle)
+
+    def close_handle(handle: int | None) -> None:
+        """Close a handle that no descriptor has."""
+        _function("kernel32", "CloseHandle", "p")(handle)
+
+    def descriptor_of(handle: int, flags: int = 0) -> int:
+        """Return a descriptor that owns a handle."""
+        import msvcrt
+
+        try:
+            return msvcrt.open_osfhandle(handle, flags)
+        except BaseException:
+            close_handle(handle)
+            raise
+
     def create_file(path: str, *, like: str | None = None) -> int:
         """Make a file that this user, SYSTEM and administrators alone can open; return it, open for writing.
 
@@ -326,19 +351,15 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
         Raises:
             OSError: it exists already, or the system refused.
         """
-        import ctypes
-        import msvcrt
-
-        with _attributes("", like) as attributes:
-            create = _function("kernel32", "CreateFileW", "sddpddp", returns="p")
-            handle = create(path, _GENERIC_WRITE, _SHARED & 0x3, attributes, _CREATE_NEW, 0x80, None)
-            code = ctypes.get_last_error()
         flags = os.O_WRONLY | os.O_BINARY | os.O_NOINHERIT
-        if handle not in (None, ctypes.c_void_p(-1).value):
-            return msvcrt.open_osfhandle(handle, flags)
-        if code in _NO_LISTS:
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL)
-        raise _refused(path, code)
+        with _attributes("", like) as attributes:
+            try:
+                handle = open_handle(path, _GENERIC_WRITE, _SHARED & 0x3, _CREATE_NEW, 0x80, attributes)
+            except OSError as failure:
+                if failure.winerror not in _NO_LISTS:
+                    raise
+                return os.open(path, flags | os.O_CREAT | os.O_EXCL)
+        return descriptor_of(handle, flags)
 
     def make_folder(path: str) -> None:
         """Make a folder that this user, SYSTEM and administrators alone can open, like all that is put into it.
@@ -366,7 +387,11 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
         with _private_descriptor(_FOR_CHILDREN) as descriptor:
             dacl, present, defaulted = ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int()
             get = _function("advapi32", "GetSecurityDescriptorDacl", "pppp")
-            get(descriptor, ctypes.byref(present), ctypes.byref(dacl), ctypes.byref(defaulted))
+            if (
+                not get(descriptor, ctypes.byref(present), ctypes.byref(dacl), ctypes.byref(defaulted))
+                or not dacl.value
+            ):
+                raise ctypes.WinError(ctypes.get_last_error())  # without a list, everybody may do everything
             change = _function("advapi32", "SetNamedSecurityInfoW", "sddpppp", returns="d")
             code = change(path, 1, _DACL | _PROTECTED, None, None, dacl, None)  # SE_FILE_OBJECT
         if code:
@@ -412,7 +437,8 @@ if sys.platform == "win32":  # pragma: no cover - Windows alone
         text = "D:P" + "".join(f"(A;{flags};FA;;;{sid})" for sid in dict.fromkeys(sids))
         descriptor = ctypes.c_void_p()
         convert = _function("advapi32", "ConvertStringSecurityDescriptorToSecurityDescriptorW", "sdpp")
-        convert(text, 1, ctypes.byref(descriptor), None)
+        if not convert(text, 1, ctypes.byref(descriptor), None):
+            raise ctypes.WinError(ctypes.get_last_error())  # without one, others could read what is made
         try:
             yield descriptor.value
         finally:
