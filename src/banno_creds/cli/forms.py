@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from banno_creds.cli.report import check_stdout, write_result
 from banno_creds.errors import ConfigurationError, OutputError
-from banno_creds.storage.own_files import MODES_MEAN_SOMETHING, who_else
+from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,8 @@ def check_form(form: str, report: Report) -> None:
 
 def warn_of_readers(report: Report) -> None:
     """Warn if standard output is a file that others can read: a login's result has all its tokens."""
+    from banno_creds.storage.secret_files import who_else
+
     try:
         others = who_else("", sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):  # closed, or no file at all

@@ -18,8 +18,7 @@ from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.rules.lint import load_registration
 from banno_creds.rules.registration import judge_key
-from banno_creds.storage.own_files import described
-from banno_creds.storage.secret_files import read_file
+from banno_creds.storage.secret_files import described, read_file
 from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from banno_creds.text import printable, setting, unseen
 
 if TYPE_CHECKING:
     from banno_creds.config import Location
+    from banno_creds.storage.secret_files import Others
 
 _TOP = ("default", "profiles")
 # Far more than thousands of profiles need. The parser takes time in proportion to the size, and to the square of the
@@ -168,9 +169,11 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
         ) from None
 
 
-def _read(path: str) -> tuple[bytes, own_files.Others]:
+def _read(path: str) -> tuple[bytes, Others]:
+    from banno_creds.storage.secret_files import who_else
+
     with open(path, "rb") as stream:
-        others = own_files.who_else(path, stream.fileno())
+        others = who_else(path, stream.fileno())
         return stream.read(_MOST_BYTES + 1), others
 
 
@@ -185,7 +188,7 @@ def _bounded(path: str, text: str) -> str:
     return text
 
 
-def _warnings_of(path: str, others: own_files.Others) -> tuple[tuple[str, str], ...]:
+def _warnings_of(path: str, others: Others) -> tuple[tuple[str, str], ...]:
     """Refuse a file that others can change: it decides where an assertion goes, and which key signs it.
 
     Return warnings, each with what to do, if they can do so by a way that may be meant.

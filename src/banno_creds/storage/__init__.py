@@ -2,8 +2,8 @@
 
 - `own_files`: the files that banno-creds makes for itself (cache, logins, certificate), and their folders; the
   one atomic write. It imports nothing heavy, because a recalled answer waits for it.
-- `windows_security`: the owner and the access-control list of a file on Windows; `own_files` alone uses it.
-- `held`: on Windows, the wait for another program that holds one of those files open; `own_files` alone uses it.
+- `windows_security`: the owner and the access-control list of a file on Windows, and its handles.
+- `held`: on Windows, the wait for another program that holds a file open.
 - `lock`: the one lock, and the wait for it.
 - `secret_files`: the files that a user names: private keys, passphrases, key pairs that are written together.
 

@@ -121,6 +121,78 @@ def read_private_file(
     return PrivateFile(content, tuple(warnings))
 
 
+@dataclass(slots=True)
+class Others:
+    """Who else than the user can read or change a file that the user names, in words for messages.
+
+    ``writers`` and ``readers`` are empty, or say by what: a mode, on Windows the accounts. ``owner`` is "other" if it
+    belongs to another user, who can change it, "despite root" if we are root and read it all the same. ``close``,
+    ``close_writing`` and ``take`` are command lines that mend it. ``warnings``, each with what to do, tell of the
+    folder.
+    """
+
+    writers: str = ""
+    readers: str = ""
+    owner: str = ""
+    close: str = ""
+    close_writing: str = ""
+    take: str = ""
+    root: str = "root"
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+
+
+def who_else(path: str, descriptor: int) -> Others:
+    """Say who else can read or change an open file: the one rule for keys, passphrases, secrets and settings.
+
+    A pipe's or a device's mode means nothing. Root, on Windows an elevated administrator, reads other users' files on
+    purpose, mostly in containers; and only root can change root's files.
+    """
+    status = os.fstat(descriptor)
+    others = Others()
+    if not stat.S_ISREG(status.st_mode):
+        return others
+    if sys.platform == "win32":
+        from banno_creds.storage import windows_security
+
+        found = windows_security.who_else(path, descriptor)
+        if found is None:
+            return others
+        return Others(**found._asdict(), close_writing=found.close, root="an administrator")
+    mode, user = stat.S_IMODE(status.st_mode), os.geteuid()
+    folder = Path(path).parent
+    is_others_folder = _everybody_can_replace_in(folder)
+    if user != status.st_uid and status.st_uid != 0:
+        others.owner = "other" if user else "despite root"
+    if not others.owner and not mode & 0o066 and not is_others_folder:
+        return others
+    from banno_creds.shells import quote
+
+    if mode & 0o022:
+        others.writers = f"mode {mode:04o}"
+    if mode & 0o044:
+        others.readers = f"mode {mode:04o}"
+    others.close, others.close_writing = f"chmod 600 {quote(path)}", f"chmod go-w {quote(path)}"
+    others.take = f"chown root {quote(path)}"
+    if is_others_folder:
+        message = f"others can put another file in the place of {path}: everybody can write its folder"
+        others.warnings.append((message, f"chmod o-w {quote(str(folder))}"))
+    return others
+
+
+def _everybody_can_replace_in(folder: Path) -> bool:
+    mode = folder.stat().st_mode
+    return bool(mode & stat.S_IWOTH and not mode & stat.S_ISVTX)
+
+
+def described(descriptor: int) -> str | None:
+    """Say who can read an open file: its mode, on Windows its owner and the others; None if that is not known."""
+    if sys.platform == "win32":
+        from banno_creds.storage import windows_security
+
+        return windows_security.described(descriptor)
+    return f"mode {stat.S_IMODE(os.fstat(descriptor).st_mode):04o}"
+
+
 def secret_line(content: bytes, what: str) -> bytes:
     """Return the one line of a file with a passphrase or a client secret, without line end and byte order mark.
 
@@ -162,14 +234,12 @@ def _is_address(path: str) -> bool:
     return bool(mark) and len(scheme) > 1
 
 
-def _read(
-    path: Path, most: int, error: type[BannoCredsError], *, look: bool = False
-) -> tuple[bytes, own_files.Others]:
+def _read(path: Path, most: int, error: type[BannoCredsError], *, look: bool = False) -> tuple[bytes, Others]:
     """Return the content, and who else can read or change the file, if ``look`` is true."""
 
-    def read() -> tuple[bytes, own_files.Others]:
+    def read() -> tuple[bytes, Others]:
         with path.open("rb") as file:
-            others = own_files.who_else(str(path), file.fileno()) if look else own_files.Others()
+            others = who_else(str(path), file.fileno()) if look else Others()
             return file.read(most + 1), others
 
     try:
