@@ -223,6 +223,7 @@ def test_zsh_that_has_loaded_its_completion(home: Path) -> None:
     assert _press_tab(home, [_shell("zsh"), "-i"], "token --output=en") == "token --output=env"
 
 
+@pytest.mark.posix("shells of POSIX")
 @pytest.mark.parametrize("shell", sorted(set(SHELLS) - {"powershell"}))
 def test_the_script_is_all_that_is_printed(cli: Cli, shell: str) -> None:
     _shell(shell)
