@@ -92,8 +92,11 @@ def _who_can_read_it(case: Case) -> str | None:
     path = case.setup.config.private_key.path
     if path is None or not path.is_file():
         return ""
-    with path.open("rb") as file:
-        return described(file.fileno())
+    try:
+        with path.open("rb") as file:
+            return described(file.fileno())
+    except OSError:  # it has gone since it was read, or a virus scanner holds it
+        return None
 
 
 def look_at_registration(case: Case) -> None:
