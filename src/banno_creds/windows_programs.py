@@ -22,7 +22,6 @@ _BATCH = (".bat", ".cmd")
 _ENDINGS = ".COM;.EXE;.BAT;.CMD"  # where PATHEXT is not set
 _PLAIN = re.compile(r"[\w#$*+\-./:?@\\]+", re.ASCII)  # cmd takes anything else for more than a letter
 
-
 # Variables that cmd makes up or sets by itself; so are those whose names begin with an equals sign.
 _MADE_UP = {"CD", "DATE", "TIME", "RANDOM", "ERRORLEVEL", "CMDCMDLINE", "CMDEXTVERSION", "HIGHESTNUMANODENUMBER"}
 _MADE_UP |= {"__CD__", "__APPDIR__", "PATH", "PATHEXT", "PROMPT", "COMSPEC"}

@@ -143,9 +143,7 @@ def _other_command(context: click.Context, name: str) -> str:
 
 
 _OF_SHELLS = ("alias", "cd", "eval", "exec", "export", "function", "if", "read", "set", "source", "ulimit", "unset")
-_OF_CMD = (
-    *("call", "cd", "copy", "del", "dir", "echo", "for", "if", "mkdir", "move", "ren", "set", "start", "type"),
-)
+_OF_CMD = ("call", "cd", "copy", "del", "dir", "echo", "for", "if", "mkdir", "move", "ren", "set", "start", "type")
 # A cmdlet, or one of its short names that people use to call an API.
 _OF_POWERSHELL = re.compile(r"[A-Za-z]+-[A-Za-z]+|irm|iwr|iex", re.ASCII)
 

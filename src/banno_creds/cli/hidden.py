@@ -115,7 +115,7 @@ def typed(read: Callable[[], str]) -> str:
             if not line:
                 raise click.Abort
         elif character == "\0":
-            read()  # a function key
+            read()  # a function key; "\xe0" may begin one too, and is a letter of passphrases
         elif character == "\b":
             line = _whole(line)[:-1]
         else:

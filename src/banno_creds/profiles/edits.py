@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
@@ -379,17 +380,12 @@ def _write(target: str, text: str) -> None:
     content = text.encode()
     try:
         like = os.stat(target)
-        if b"\r\n" in own_files.patiently(lambda: _read(target), target):
+        if b"\r\n" in own_files.patiently(Path(target).read_bytes, target):
             content = content.replace(b"\n", b"\r\n")
     except FileNotFoundError:
         like = os.stat(folder)
     own_files.write(target, content, like=like)
     own_files.sync_folder(folder)
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read()
 
 
 @contextmanager
