@@ -112,6 +112,14 @@ def unseen(text: str) -> str | None:
     return next((f"it has {_name(char)} in it" for char in odd), None)
 
 
+def quoted(text: str) -> str:
+    """Return a value in quotation marks: as it was typed, or with escapes for what cannot be seen in it."""
+    if not text.isprintable() or set(text) & set(DASHES + CURLY_QUOTES):
+        return f"{text!a}"
+    mark = '"' if "'" in text and '"' not in text else "'"
+    return f"{mark}{text}{mark}"
+
+
 def _name(char: str) -> str:
     if char in _NAMES:
         return _NAMES[char]

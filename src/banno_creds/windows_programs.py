@@ -20,6 +20,7 @@ _ERROR_INVALID_NAME = 123
 _PROGRAMS = (".exe", ".com")
 _BATCH = (".bat", ".cmd")
 _ENDINGS = ".COM;.EXE;.BAT;.CMD"  # where PATHEXT is not set
+_MOST_OF_CMD = 8191  # characters of a line
 _PLAIN = re.compile(r"[\w#$*+\-./:?@\\]+", re.ASCII)  # cmd takes anything else for more than a letter
 
 # Variables that cmd makes up or sets by itself; so are those whose names begin with an equals sign.
@@ -112,7 +113,10 @@ def command_line(program: str, arguments: Sequence[str], environment: Mapping[st
         words = " ".join([_quoted(program), *map(_word, arguments[1:])])
         _check_variables(words, environment)
         shell = ntpath.join(environment.get("SYSTEMROOT") or r"C:\Windows", "System32", "cmd.exe")
-        return f'cmd.exe /d /e:on /v:off /s /c "{words}"', shell
+        line = f'cmd.exe /d /e:on /v:off /s /c "{words}"'
+        if len(line) > _MOST_OF_CMD:
+            raise NotForBatchFilesError("so many arguments", "give them in a file")
+        return line, shell
     *before, last = arguments
     # What follows /c is a command line, in which a quotation mark is not written with a backslash before it.
     is_shell = ntpath.basename(program).lower() == "cmd.exe"

@@ -455,7 +455,7 @@ def test_a_path_that_a_shell_rewrote_is_said_to_be_one(call: Callable[..., Resul
     assert call(path) == Result(
         2,
         "",
-        f"✗   The path {path!r} is a path on this machine, not of the API\n"
+        f"✗   The path '{path}' is a path on this machine, not of the API\n"
         "    Next: Git Bash rewrites what starts with /: set MSYS_NO_PATHCONV=1, or give the whole URL\n",
     )
 

@@ -132,6 +132,27 @@ def test_a_broken_entry_is_told_and_breaks_nothing(cli: Cli, ask: list[str], fol
     assert _listed(cli)[0] == {"file": broken.name, "state": "broken"}
 
 
+def test_an_entry_that_cannot_be_read_is_told_and_is_not_taken_for_nobodys(
+    cli: Cli, ask: list[str], folder: Path, tmp_path: Path
+) -> None:
+    """It may hold the profile's token, so that a clear of that profile must not say that all is gone."""
+    cli(*ask)
+    [good] = folder.glob("*.json")
+    unreadable = folder / f"{'0' * 64}.json"
+    unreadable.mkdir()
+    assert cli("cache", "list").stdout.startswith(f"{unreadable.name}\n    cannot be read: ")
+    first = _listed(cli)[0]
+    assert (first["file"], first["state"]) == (unreadable.name, "unreadable")
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text(
+        f'[profiles.garden]\nclient_id = "{CLIENT_ID}"\ntoken_endpoint = "{ask[ask.index("--token-endpoint") + 1]}"\n'
+    )
+    result = cli("cache", "clear", "--profile", "garden", "--config", profiles)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"✗   The cache could not be cleared: {unreadable}")
+    assert not good.exists()
+
+
 def test_what_a_server_or_a_script_put_into_it_moves_no_cursor(cli: Cli, ask: list[str], folder: Path) -> None:
     cli(*ask)
     [entry] = folder.glob("*.json")
@@ -184,13 +205,14 @@ def test_clear_removes_what_the_cache_wrote_and_nothing_else(cli: Cli, ask: list
 
 
 def test_what_cannot_be_removed_is_an_error(cli: Cli, ask: list[str], folder: Path) -> None:
-    folder.mkdir(0o700)
+    cli(*ask)
     (folder / f"{'0' * 64}.json").mkdir()
     for digit in "123456789":
         (folder / f"{digit * 64}.json").touch()
     result = cli("cache", "clear")
     assert [path.name for path in folder.iterdir()] == [f"{'0' * 64}.json"]
     assert (result.code, result.stdout) == (2, "")
+    assert [path.name for path in folder.iterdir()] == [f"{'0' * 64}.json"]  # the rest is gone
     assert result.stderr.startswith(f"✗   The cache could not be cleared: {folder / ('0' * 64)}.json: ")
     assert result.stderr.endswith("\n    Next: check who owns it and who may write it\n")
 

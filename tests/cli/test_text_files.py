@@ -185,3 +185,21 @@ def test_what_is_no_path_of_a_key_is_told(cli: Cli, path: str, hint: str) -> Non
     result = cli("sign-jwt", "-q", "--client-id", "a", "--private-key", path)
     assert (result.code, result.stdout) == (3, "")
     assert f"Next: {hint}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ('"C:\\keys\\k.pem"', "'\"C:\\keys\\k.pem\"': it has quotation marks around it"),
+        ("'Müller\\k.pem'", "\"'Müller\\k.pem'\": it has quotation marks around it"),
+        ("keys\\k.pem\t", "'keys\\\\k.pem\\t': it ends with a tab"),
+        ("k\u2013k.pem", "'k\\u2013k.pem': it has an en dash (U+2013) in it"),
+    ],
+)
+def test_a_path_is_shown_as_it_was_typed_unless_something_in_it_cannot_be_seen(
+    cli: Cli, path: str, shown: str
+) -> None:
+    """Backslashes of Windows are doubled only where there are escapes; cmd keeps quotation marks in a variable."""
+    result = cli("sign-jwt", "-q", "--client-id", "a", env={"BANNO_CREDS_PRIVATE_KEY": path})
+    assert result.code == 3
+    assert f"No such file: {shown}\n" in result.stderr

@@ -83,6 +83,7 @@ def test_arguments_reach_what_a_batch_file_calls_as_they_are(execute: Cli, tmp_p
         ("a\r\necho injected", "a line end in an argument", "give the text in a file"),
         ("%BANNO_ACCESS_TOKEN%", "%BANNO_ACCESS_TOKEN% in an argument", "write the variable's value instead"),
         ("%path%", "%path% in an argument", "write the variable's value instead"),
+        ("x" * 8190, "so many arguments", "give them in a file"),
     ],
 )
 def test_what_cmd_would_replace_is_refused_before_a_token_is_asked_for(
@@ -90,7 +91,7 @@ def test_what_cmd_would_replace_is_refused_before_a_token_is_asked_for(
 ) -> None:
     _batch(tmp_path / "bin" / "tool.cmd", "echo %1")
     assert execute("tool", argument) == Result(
-        2, "", f"✗   'tool' is a batch file, and cmd would not pass on {what!a} as it is\n    Next: {hint}\n"
+        2, "", f"✗   'tool' is a batch file, and cmd would not pass on {what} as it is\n    Next: {hint}\n"
     )
     assert issuer.forms == []
 
@@ -102,10 +103,11 @@ def test_a_file_that_windows_does_not_run_is_126(execute: Cli, issuer: Issuer, t
     hint = "    Next: name the program that runs it: banno-creds exec --"
     kind = "cannot be run: Windows runs no file of this kind by itself"
     assert execute("tool.ps1") == Result(126, "", f"✗   'tool.ps1' {kind}\n{hint} powershell -File tool.ps1\n")
-    assert execute(".\\script") == Result(126, "", f"✗   '.\\\\script' {kind}\n{hint} PROGRAM .\\script\n")
+    assert execute(".\\script") == Result(126, "", f"✗   '.\\script' {kind}\n{hint} PROGRAM .\\script\n")
     assert issuer.forms == []
     broken = execute("broken.exe")
     assert (broken.code, broken.stdout) == (126, "")
+    assert "%1" not in broken.stderr  # Windows' words have it in the place of the name
     assert execute(str(tmp_path)).code == 126
 
 
@@ -118,12 +120,13 @@ def test_a_file_that_windows_does_not_run_is_126(execute: Cli, issuer: Issuer, t
         ("A=1", "set the variable before: $env:A = '…' in PowerShell, set A=… in cmd"),
         ("no-such.exe", "check its spelling, and PATH"),
         (".\\no-such", "check its spelling, and PATH"),
+        (".\\Größe", "check its spelling, and PATH"),
     ],
 )
 def test_what_is_not_there_is_127_with_a_hint(execute: Cli, issuer: Issuer, name: str, hint: str) -> None:
     result = execute(name)
     assert (result.code, result.stdout, issuer.forms) == (127, "", [])
-    assert f"✗   There is no command {name!a}\n" in result.stderr
+    assert f"✗   There is no command '{name}'\n" in result.stderr
     assert f"    Next: {hint}" in result.stderr
 
 

@@ -248,6 +248,10 @@ def test_a_cache_that_stays_held_is_a_warning_and_the_token_is_there(desk: Desk)
     assert cleared.code == 2
     assert "another program holds it open\n    Next: try again, or close the program" in cleared.stderr
     assert _names(desk.cache) == {desk.entry.name}
+    with held_open(desk.entry, ALONE, None):
+        listed = desk.cli("cache", "list")
+    assert (listed.code, listed.stderr) == (0, "")
+    assert listed.stdout == f"{desk.entry.name}\n    cannot be read: another program holds it open\n"
 
 
 @pytest.mark.usefixtures("_no_patience")

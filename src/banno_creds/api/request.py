@@ -16,7 +16,7 @@ from banno_creds.api.body import body_of
 from banno_creds.config import DEFAULT_API_BASE, check_origin
 from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.secrecy import is_private_key
-from banno_creds.text import printable, setting
+from banno_creds.text import printable, quoted, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,7 +199,7 @@ def _target(path: str, base: str) -> str:
     """Return the path and query of a path or a URL."""
     if _DRIVE.match(path):
         raise ConfigurationError(
-            f"the path {path!a} is a path on this machine, not of the API",
+            f"the path {quoted(path)} is a path on this machine, not of the API",
             hint="Git Bash rewrites what starts with /: set MSYS_NO_PATHCONV=1, or give the whole URL",
         )
     if not _VISIBLE.fullmatch(path) or "\\" in path or "#" in path:

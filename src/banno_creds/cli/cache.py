@@ -46,7 +46,7 @@ def command() -> None:
 def list_entries(output: str) -> None:
     """List what is in the cache: for which client, from which server, how long it is valid. Never a token."""
     cache = _open()
-    entries: dict[str, Entry | None] = {}
+    entries: dict[str, Entry | OSError | None] = {}
     try:
         if cache is not None:
             entries = cache.entries()
@@ -79,7 +79,7 @@ def clear(profile: str | None, config: str | None) -> None:
         removed = cache.clear(belongs) if cache is not None else 0
     except OSError as failure:
         raise OutputError(
-            f"the cache could not be cleared: {failure.filename}: {failure.strerror}",
+            f"the cache could not be cleared: {own_files.words(failure)}",
             hint=own_files.hint_for(failure, "check who owns it and who may write it"),
         ) from None
     Report().note(f"Removed {removed} {'entry' if removed == 1 else 'entries'} from the cache.")
@@ -123,14 +123,16 @@ def _open() -> TokenCache | None:
 
 
 def _not_read(failure: OSError) -> ConfigurationError:
-    words = failure.strerror or str(failure)
     return ConfigurationError(
-        f"the cache cannot be read: {words if failure.filename is None else f'{failure.filename}: {words}'}",
+        f"the cache cannot be read: {own_files.words(failure)}",
         hint=own_files.hint_for(failure, "name another folder in BANNO_CREDS_CACHE_DIR"),
     )
 
 
-def _describe(name: str, entry: Entry | None, now: float) -> dict[str, Any]:
+def _describe(name: str, entry: Entry | OSError | None, now: float) -> dict[str, Any]:
+    if isinstance(entry, OSError):
+        fault = printable(entry.strerror or entry)
+        return {"file": name + own_files.ENTRY, "state": "unreadable", "failure": fault}
     if entry is None:
         return {"file": name + own_files.ENTRY, "state": "broken"}
     members: dict[str, Any] = {"file": name + own_files.ENTRY, **entry.about, "state": "ended"}
@@ -151,6 +153,8 @@ def _describe(name: str, entry: Entry | None, now: float) -> dict[str, Any]:
 def _text(members: dict[str, Any]) -> str:
     if members["state"] == "broken":
         return f"{members['file']}\n    broken: it will be replaced by the next request"
+    if members["state"] == "unreadable":
+        return f"{members['file']}\n    cannot be read: {members['failure']}"
     state = "ended"
     if members["state"] == "good":
         state = f"good for {duration(members['seconds_left'])}, until {utc(members['expires_at'])}"

@@ -91,20 +91,24 @@ def _run(context: click.Context, arguments: Sequence[str], variables: Mapping[st
 
 def _cannot_run(context: click.Context, name: str, failure: Exception) -> NoReturn:
     """Raise the error for a command that cannot be run, with a shell's exit codes."""
+    from banno_creds.text import quoted
+
     if isinstance(failure, FileNotFoundError | NotADirectoryError):
-        raise CommandNotFoundError(f"there is no command {name!a}", hint=_other_command(context, name)) from None
+        raise CommandNotFoundError(
+            f"there is no command {quoted(name)}", hint=_other_command(context, name)
+        ) from None
     if isinstance(failure, windows_programs.NotForBatchFilesError):
         raise ConfigurationError(
-            f"{name!a} is a batch file, and cmd would not pass on {failure.what!a} as it is", hint=failure.instead
+            f"{quoted(name)} is a batch file, and cmd would not pass on {failure.what} as it is", hint=failure.instead
         ) from None
-    words = getattr(failure, "strerror", None) or str(failure)
+    words = (getattr(failure, "strerror", None) or str(failure)).replace("%1", "it")  # Windows' place for the name
     hint = "check that it is a program and executable (chmod +x), and that a script begins with #!"
     if sys.platform == "win32":
         from banno_creds.shells import quote
 
         end = os.path.splitext(name)[1].lower()  # noqa: PTH122 - it may be no path
         hint = f"name the program that runs it: banno-creds exec -- {_INTERPRETERS.get(end, 'PROGRAM')} {quote(name)}"
-    raise CommandNotExecutableError(f"{name!a} cannot be run: {words}", hint=hint) from None
+    raise CommandNotExecutableError(f"{quoted(name)} cannot be run: {words}", hint=hint) from None
 
 
 _INTERPRETERS = {".py": "python", ".ps1": "powershell -File", ".js": "node", ".sh": "bash", ".jar": "java -jar"}

@@ -13,7 +13,7 @@ from banno_creds.cli.report import Report, as_option
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
-from banno_creds.text import printable, unseen
+from banno_creds.text import printable, quoted, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,7 +185,9 @@ class Command(Helpful):
                 raise _key_in_variable(name)
             if name in _FOLDERS and value and (value[0] in "<$%{" or unseen(value)):
                 odd = unseen(value) or "it was not filled in"
-                raise ConfigurationError(f"{name} names no folder: {value!a}: {odd}", hint="give it a folder's path")
+                raise ConfigurationError(
+                    f"{name} names no folder: {quoted(value)}: {odd}", hint="give it a folder's path"
+                )
         rest = super().parse_args(ctx, args)
         if NAMED in ctx.meta and not ctx.resilient_parsing:
             _name_overruled_variables(ctx)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
 from banno_creds.storage import own_files
-from banno_creds.text import printable, setting, unseen
+from banno_creds.text import printable, quoted, setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -225,7 +225,7 @@ def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -
             hint = "only files are read: fetch it first, or give it on standard input, as -"
         return error(f"no such file: {path}", hint=hint)
     hint = "take that out of the path; in CI, look at the first and the last character of the variable"
-    return error(f"no such file: {path!a}: {odd}", hint=hint)
+    return error(f"no such file: {quoted(path)}: {odd}", hint=hint)
 
 
 def _is_address(path: str) -> bool:

@@ -145,15 +145,20 @@ class TokenCache:
         own_files.write(self.path(name, ENTRY), cache_entry.write(name, entry))
         self._sweep()
 
-    def entries(self) -> dict[str, Entry | None]:
-        """Return all entries by name, None for a broken one; OSError if the folder cannot be read."""
-        found: dict[str, Entry | None] = {}
+    def entries(self) -> dict[str, Entry | OSError | None]:
+        """Return all entries by name, None for a broken one, and what keeps one from being read.
+
+        OSError if the folder cannot be read.
+        """
+        found: dict[str, Entry | OSError | None] = {}
         for file in sorted(os.listdir(self.folder)):
             name, suffix = os.path.splitext(file)
             if suffix == ENTRY and is_of_the_cache(file):
                 try:
                     found[name] = self.read(name)
-                except (OSError, ValueError):
+                except OSError as failure:
+                    found[name] = failure
+                except ValueError:
                     found[name] = None
         return found
 
@@ -171,14 +176,16 @@ class TokenCache:
     def clear(self, belongs: Callable[[Entry], bool] | None = None) -> int:
         """Remove everything, or the entries that belong to somebody, and return how many entries there were.
 
-        OSError if the system does not allow it for one; the others are removed all the same.
+        OSError if the system does not allow it; what can be removed has been removed then.
         """
+        faults: list[OSError] = []
         if belongs is None:
             files = [file for file in os.listdir(self.folder) if is_of_the_cache(file)]
         else:
-            entries = self.entries().items()
-            files = [f"{name}{ENTRY}" for name, entry in entries if entry is not None and belongs(entry)]
-        removed, failed = 0, None
+            entries = self.entries()
+            files = [name + ENTRY for name, entry in entries.items() if isinstance(entry, Entry) and belongs(entry)]
+            faults += (entry for entry in entries.values() if isinstance(entry, OSError))  # whose it is, nobody knows
+        removed = 0
         for file in files:
             try:
                 self._remove(file)
@@ -186,11 +193,11 @@ class TokenCache:
             except FileNotFoundError:
                 pass
             except OSError as failure:
-                failed = failed or failure
+                faults.append(failure)
         if belongs is not None:
             recall.sweep(self.folder)
-        if failed is not None:
-            raise failed
+        if faults:
+            raise faults[0]
         return removed
 
     def _sweep(self) -> None:
