@@ -9,6 +9,7 @@ import pytest
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
+from banno_creds.storage.lock import Lock
 from banno_creds.storage.secret_files import no_such_file
 
 if TYPE_CHECKING:
@@ -124,3 +125,24 @@ def test_a_path_that_is_too_long_says_so(tmp_path: Path) -> None:
     assert own_files.hint_for(FileNotFoundError(2, "not found", long), "otherwise") == words
     assert own_files.hint_for(FileNotFoundError(2, "not found", "short"), "otherwise") == "otherwise"
     assert isinstance(no_such_file(long), ConfigurationError)
+
+
+def test_a_lock_can_be_taken_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    """A user's name is in the path; some versions of Python have functions for names in the code page alone."""
+    folder = tmp_path / "Jürgen 日本 😀"
+    own_files.make_folder(str(folder))
+    path = folder / "x.lock"
+    with Lock(str(path)) as one, Lock(str(path)) as other:
+        assert (one.take(), other.take()) == (True, False)
+        assert list(folder.iterdir()) == [path]
+    assert list(folder.iterdir()) == []
+    missing = folder / "none" / "x.lock"
+    with pytest.raises(FileNotFoundError, match="No such file or directory") as caught, Lock(str(missing)) as lock:
+        lock.take()
+    assert caught.value.filename == str(missing)
+
+
+def test_nothing_opens_files_by_names_in_the_code_page() -> None:
+    """`_winapi.CreateFile` does before Python 3.11.8 and 3.12.2."""
+    sources = Path(own_files.__file__).parents[1].rglob("*.py")
+    assert not [path for path in sources if "_winapi.CreateFile(" in path.read_text("utf-8")]
