@@ -43,6 +43,23 @@ def test_a_key_is_written_into_no_device_and_no_stream(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["com1", "aux"])
+def test_nothing_is_read_from_a_port(cli: Cli, name: str) -> None:
+    """Where there is one, nothing ever comes out of it; where there is none, there is no such file."""
+    told = (
+        f"✗   No such file: {name}\n",
+        f"✗   There is no file {name}\n",
+        f"✗   Cannot read {name}: it is a device\n",
+    )
+    for args in (
+        ["sign-jwt", "-q", "--client-id", "a", "--private-key", name],
+        ["profile", "list", "--config", name],
+    ):
+        done = cli(*args)
+        assert done.code in (2, 3)
+        assert done.stderr.replace("\\\\.\\", "").startswith(told)
+
+
 @pytest.mark.parametrize("name", NO_FILES)
 def test_profiles_are_written_into_no_device_and_no_stream(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

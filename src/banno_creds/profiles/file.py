@@ -170,9 +170,10 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
 
 
 def _read(path: str) -> tuple[bytes, Others]:
-    from banno_creds.storage.secret_files import who_else
+    from banno_creds.storage.secret_files import check_no_port, who_else
 
     with open(path, "rb") as stream:
+        check_no_port(path, stream.fileno())
         others = who_else(path, stream.fileno())
         return stream.read(_MOST_BYTES + 1), others
 

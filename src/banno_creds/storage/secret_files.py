@@ -239,6 +239,7 @@ def _read(path: Path, most: int, error: type[BannoCredsError], *, look: bool = F
 
     def read() -> tuple[bytes, Others]:
         with path.open("rb") as file:
+            check_no_port(str(path), file.fileno())
             others = who_else(str(path), file.fileno()) if look else Others()
             return file.read(most + 1), others
 
@@ -264,6 +265,17 @@ def _read(path: Path, most: int, error: type[BannoCredsError], *, look: bool = F
     if len(content) > most:
         raise error(f"{path} is larger than {most // 1024} KiB", hint="check that it is the file you mean")
     return content, others
+
+
+def check_no_port(path: str, descriptor: int) -> None:
+    """Refuse to read what came out as a device of Windows, such as a serial port, which says nothing and never ends.
+
+    OSError if it is one; NUL is empty, and a console is read as a terminal is elsewhere.
+    """
+    if sys.platform == "win32" and stat.S_ISCHR(os.fstat(descriptor).st_mode):
+        name = ntpath.basename(path).partition(".")[0].rstrip(" :").upper()
+        if name not in ("NUL", "CON", "CONIN$"):
+            raise OSError(errno.ENODEV, "it is a device")
 
 
 def check_places(paths: Sequence[Path], *, replace: bool) -> None:
