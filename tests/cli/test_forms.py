@@ -23,7 +23,7 @@ def test_githubs_mask_is_written_as_its_runner_reads_it(cli: Cli, ask: list[str]
     output = tmp_path / "output"
     result = cli(*ask, "--scope", "a%25b%0A", "-o", "github", env={"GITHUB_OUTPUT": str(output)})
     assert result == Result(0, "::add-mask::a%2525b%250A.1\n", "")
-    assert output.read_text().startswith("access_token=a%25b%0A.1\n")
+    assert output.read_bytes().startswith(b"access_token=a%25b%0A.1\n")
 
 
 @pytest.mark.parametrize("command", ["token", "client-assertion"])

@@ -141,7 +141,7 @@ def _githubs_files() -> dict[str, str]:
 
 def _append(file: str, lines: str) -> None:
     try:
-        with open(file, "a", encoding="utf-8") as stream:  # noqa: PTH123 - made by the runner, and not ours to judge
+        with open(file, "a", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123 - the runner made it
             stream.write(lines)
     except OSError as failure:
         raise OutputError(
