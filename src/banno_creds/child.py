@@ -54,8 +54,10 @@ def leave_no_core() -> None:
     """
     global _before
     if sys.platform != "win32":
-        import resource
-
+        try:
+            import resource
+        except ImportError:  # a Python that was built without it
+            return
         soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
         _before = soft, _set_filter("0")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from banno_creds import shells
+from banno_creds.cli import completion
 from banno_creds.cli.groups import COMMANDS
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def test_the_script_is_all_that_is_printed_and_its_brackets_match(process: Cli) 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_on_windows_the_others_lead_to_powershells(cli: Cli, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
-    monkeypatch.setattr(shells, "of_windows", lambda: True)
-    monkeypatch.setattr("sys.platform", "win32")  # so that no bash is looked for
+    monkeypatch.setattr(completion, "of_windows", lambda: True)
     result = cli("completion", shell)
     assert result.code == 0
     assert "_BANNO_CREDS_COMPLETE" in result.stdout

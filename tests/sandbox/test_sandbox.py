@@ -1029,6 +1029,7 @@ def test_sandbox_imports_nothing_of_what_signs() -> None:
             "jose.jwk",
             "jose.libraries",
             "jose.public_keys",
+            "redirection.listeners",
             "rules.assertion",
             "rules.clock",
             "rules.explanations",
@@ -1038,6 +1039,7 @@ def test_sandbox_imports_nothing_of_what_signs() -> None:
             "rules.request",
             "rules.shown",
             "secrecy",
+            "shells",
             "storage.secret_files",
             "text",
         )

@@ -23,6 +23,7 @@ from click.shell_completion import (
 from banno_creds.cli.parameters import Choice, Command
 from banno_creds.cli.report import Report, write_result
 from banno_creds.errors import BannoCredsError
+from banno_creds.shells import of_windows
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -233,8 +234,6 @@ def command(context: click.Context, /, shell: str) -> None:
     fish        ~/.config/fish/config.fish   banno-creds completion fish | source
     powershell  $PROFILE    banno-creds completion powershell | Out-String | iex
     """  # noqa: D301, D415 - click knows a paragraph that it must not wrap by this character
-    from banno_creds.shells import of_windows
-
     root = context.find_root().command
     if of_windows() and shell != PowerShell.name:
         Report().warning(
