@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,13 @@ def test_nothing_is_read_from_a_port(cli: Cli, name: str) -> None:
         done = cli(*args)
         assert done.code in (2, 3)
         assert done.stderr.replace("\\\\.\\", "").startswith(told)
+
+
+def test_nul_has_no_profiles(cli: Cli) -> None:
+    for name in ("nul", "NUL:", "\\\\.\\nul"):
+        done = cli("profile", "list", "-o", "json", "--config", name)
+        assert done.code == 0, done.stderr
+        assert json.loads(done.stdout)["profiles"] == []
 
 
 @pytest.mark.parametrize("name", NO_FILES)

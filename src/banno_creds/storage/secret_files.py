@@ -273,7 +273,9 @@ def check_no_port(path: str, descriptor: int) -> None:
     OSError if it is one; NUL is empty, and a console is read as a terminal is elsewhere.
     """
     if sys.platform == "win32" and stat.S_ISCHR(os.fstat(descriptor).st_mode):
-        name = ntpath.basename(path).partition(".")[0].rstrip(" :").upper()
+        # Not by ntpath.basename: abspath makes a whole drive of nul, which has none.
+        last = path.replace("/", "\\").rpartition("\\")[2]
+        name = last.partition(".")[0].rstrip(" :").upper()
         if name not in ("NUL", "CON", "CONIN$"):
             raise OSError(errno.ENODEV, "it is a device")
 
