@@ -155,6 +155,18 @@ def test_a_demo_whose_step_fails_says_which(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_demo_that_nobody_reads_ends_as_other_commands_do(tmp_path: Path) -> None:
+    pipe, env = subprocess.PIPE, os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(tmp_path))
+    with subprocess.Popen([*PROGRAM, "demo"], stdout=pipe, stderr=pipe, env=env) as running:
+        assert running.stdout is not None
+        running.stdout.close()
+        assert running.stderr is not None
+        said = running.stderr.read().decode()
+    assert running.returncode == 141
+    assert "report" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.posix("signals to another process")
 def test_ctrl_c_ends_the_demo_and_its_sandbox(tmp_path: Path) -> None:
     env = os.environ | {"TMPDIR": str(tmp_path)}

@@ -70,6 +70,10 @@ def _type(report: Report, folder: Path, *args: str, to: str | None = None) -> No
         with (folder / to).open("wb") as result:
             (folder / to).chmod(0o600)
             done = run([*_PROGRAM, *args], cwd=folder, env=_environment(), stdin=DEVNULL, stdout=result, check=False)
+    from banno_creds.cli.main import EXIT_BROKEN_PIPE
+
+    if done.returncode == EXIT_BROKEN_PIPE:  # its standard output is ours
+        raise BrokenPipeError
     if done.returncode:
         raise _failed(args[0], done.returncode)
 
