@@ -524,6 +524,29 @@ def test_an_interrupted_wait_ends_the_exchange(request: pytest.FixtureRequest) -
         assert not server.closing.is_set()
 
 
+def test_an_interrupt_while_the_exchange_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, the request may be on its way before the thread that asks for it goes on."""
+    asked, start = threading.Event(), threading.Thread.start
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        asked.set()
+        server.stall(connection, request)
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "banno-creds exchange":
+            assert asked.wait(60)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    server = RawServer(talk)
+    with server, HttpClient(600) as http:
+        with pytest.raises(KeyboardInterrupt):
+            http.get(server.url())
+        assert exchanges_that_stay() == []
+        assert not server.closing.is_set()
+
+
 @pytest.mark.posix("Windows does not list a process's descriptors")
 def test_no_thread_socket_or_descriptor_is_left(server: ScriptedServer) -> None:
     server.says(Says(200, b"{}"))

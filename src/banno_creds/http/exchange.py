@@ -393,10 +393,12 @@ class Exchange(Generic[T]):
         OutOfTimeError if the time is over, NetworkError if the system starts no thread.
         """
         try:
-            self._thread.start()
-        except RuntimeError:
-            raise no_thread() from None
-        try:
+            # Ctrl-C may come while it starts, and the request be on its way.
+            try:
+                self._thread.start()
+            except RuntimeError:
+                self._done.set()
+                raise no_thread() from None
             self._noticed = time.monotonic()
             while (left := self._noticed + seconds - time.monotonic()) > 0:
                 # Not join: when Ctrl-C interrupts it, Python 3.11 and 3.12 believe that the thread has ended.
