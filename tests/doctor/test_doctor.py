@@ -1817,7 +1817,12 @@ def keys_at_hand(tmp_path: Path) -> Path:
     ("key", "registered", "code", "fix"),
     [
         ("b-2024.key", "public.pem", 0, None),
-        ("a.pem", "public.pem", 4, "sign with {}/b-2024.key: it has the private key whose public half is registered"),
+        (
+            "a.pem",
+            "public.pem",
+            4,
+            f"sign with {{}}{os.sep}b-2024.key: it has the private key whose public half is registered",
+        ),
         ("a.pem", "of-c.txt", 4, "sign with the private key whose public half is registered, or have yours"),
     ],
 )

@@ -50,7 +50,10 @@ MAKE_EC = "make one with: banno-creds keygen --type ec"
 GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
 TAKES = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
 CONVERT_SSH = "convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"
-STORE = "store the whole of private.pem in the secret, or what `base64 < private.pem` prints"
+ON_WINDOWS = sys.platform == "win32"
+ITS_BASE64 = "its base64" if ON_WINDOWS else "what `base64 < private.pem` prints"
+STORE = f"store the whole of private.pem in the secret, or {ITS_BASE64}"
+CLOSE_IT = "" if ON_WINDOWS else ", then chmod 600 key.pem"
 
 
 def b64u(data: bytes) -> str:
@@ -454,7 +457,7 @@ CUT = (
 NO_KEY = ("{} holds no key: neither PEM, DER nor JWK", f"{GIVE_PRIVATE}, or {MAKE_ONE}")
 PKCS12 = (
     "{} is a PKCS#12 file (.p12, .pfx)",
-    "take the key out of it: openssl pkcs12 -in FILE -nocerts -out key.pem, then chmod 600 key.pem",
+    f"take the key out of it: openssl pkcs12 -in FILE -nocerts -out key.pem{CLOSE_IT}",
 )
 UNKNOWN_ENCRYPTION = (
     "{} is encrypted by an unknown method",

@@ -124,8 +124,9 @@ class TestReading:
         monkeypatch.setattr(Path, "open", denied)
         with pytest.raises(KeyLoadError, match=r"(?m) is a directory$"):
             read_private_file(tmp_path)
-        with pytest.raises(KeyLoadError, match=r"(?m)^cannot read .*private\.pem: Permission denied$"):
-            read_private_file(tmp_path / "private.pem")
+        if sys.platform != "win32":  # where the system is asked whether another program holds the file
+            with pytest.raises(KeyLoadError, match=r"(?m)^cannot read .*private\.pem: Permission denied$"):
+                read_private_file(tmp_path / "private.pem")
 
     @posix("pipes have names")
     def test_a_fifo_is_read_to_its_end_and_its_mode_not_judged(self, tmp_path: Path) -> None:

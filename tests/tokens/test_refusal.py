@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import re
 import shlex
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from banno_creds import KeySource, TokenSource
+from banno_creds import KeySource, TokenSource, shells
 from banno_creds.config import ENVIRONMENTS, ClientConfig
 from banno_creds.doctor import case, examination
 from banno_creds.errors import RefusedError
@@ -103,7 +104,14 @@ def command_in(result: Result) -> list[str]:
     lines = result.stderr.splitlines()
     [number] = [number for number, line in enumerate(lines) if line.startswith("    Next: ")]
     assert lines[number].endswith(f" {FIND_OUT}:")
-    return shlex.split(lines[number + 1])
+    if os.name != "nt":
+        return shlex.split(lines[number + 1])
+    # As Windows PowerShell reads it, and the program what is passed on: two quotes stand for one.
+    words = re.findall(r"'((?:[^']|'')*)'|\"([^\"]*)\"|(\S+)", lines[number + 1])
+    return [
+        "" if single == '""' else single.replace("''", "'").replace('""', '"') or double or bare
+        for single, double, bare in words
+    ]
 
 
 # --- what is told ---------------------------------------------------------------------------------------------------
@@ -122,7 +130,7 @@ def test_what_is_ruled_out_and_what_is_left_is_said_and_nobody_is_asked_again(
     assert ruled_out.startswith(f"    {HIDES}")
     assert left.startswith("    left: ")
     assert hint == f"    Next: {FIND_OUT}:"
-    assert doctors == f"    {shlex.join(['banno-creds', 'doctor', *client])}"
+    assert doctors == f"    {shells.join(['banno-creds', 'doctor', *client])}"
     assert more == "    More: banno-creds explain invalid_client"
     assert [request.path for request in server.requests] == ["/token"]
 
@@ -300,7 +308,7 @@ def test_a_rule_that_fails_is_the_cause_with_what_was_received_and_expected_and_
     assert hint.startswith("    Next: set aud to the exact URL that the token request goes to")
     assert hint.endswith("; to look at all of it:")
     words = ["banno-creds", "doctor", *client[:4], "--aud", f"{server.url}/", *client[4:]]
-    assert doctors == f"    {shlex.join(words)}"
+    assert doctors == f"    {shells.join(words)}"
     assert more == "    More: banno-creds explain assertion.aud.mismatch"
     assert len(server.requests) == 1
 
