@@ -474,10 +474,10 @@ def test_the_search_for_a_folder_that_is_there_ends_at_the_root(
     missing = os.path.join(tmp_path.anchor, "missing")  # noqa: PTH118 - as in `own_files`
     monkeypatch.setattr(os.path, "lexists", lambda _: False)
 
-    def refuse(path: str, mode: int) -> None:
+    def refuse(path: str) -> None:
         raise FileNotFoundError(2, "not ready", path)
 
-    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(own_files, "_make_one", refuse)
     with pytest.raises(FileNotFoundError) as caught:
         own_files.make_folder(missing)
     assert caught.value.filename == tmp_path.anchor
