@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from banno_creds import shells
 from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import RefusedError
@@ -244,7 +245,7 @@ def test_the_command_in_a_refusals_hint_tells_no_secret(
     for _ in range(2):  # what is remembered of it as well
         result = cli(*ask, stdin=PASSPHRASE, env=env)
         assert (result.code, result.stdout) == (4, "")
-        assert all(f"'{name}=…'" in result.stderr for name in "abc")
+        assert all(shells.quote(f"{name}=…") in result.stderr for name in "abc")
         kept = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file()).decode()
         sent = {request.form["client_assertion"][0] for request in server.requests}
         signatures = {assertion.rpartition(".")[2] for assertion in sent}
