@@ -261,6 +261,7 @@ main()
 """
 
 
+@pytest.mark.posix("a pseudo-terminal")
 def test_at_a_terminal_it_says_which_client_and_what_to_try(job: Path) -> None:
     seen = at_terminal("-c", _AT_ONCE, "sandbox", "--port", "0", "--public-key", str(job / "public.pem"))
     assert re.fullmatch(r"sandbox ready: http://127\.0\.0\.1:\d+/\S+/token\n", seen.stdout)
