@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -170,8 +171,8 @@ def test_file_that_is_no_text_is_refused(file: Path) -> None:
 
 @pytest.fixture
 def clients(tmp_path: Path) -> Path:
-    (tmp_path / "secret.txt").write_text("s3cret\r\n")
-    (tmp_path / "public.pem").write_text(public_pem(ec_key()))
+    (tmp_path / "secret.txt").write_bytes(b"s3cret\r\n")
+    (tmp_path / "public.pem").write_bytes(public_pem(ec_key()).encode())
     return tmp_path / "clients.toml"
 
 
@@ -246,7 +247,7 @@ def test_invalid_client_of_a_file_is_refused(clients: Path, members: str, messag
     clients.write_text(f"[clients.a]\n{members}\n")
     with pytest.raises(ConfigurationError) as caught:
         read_clients(clients)
-    expected = message.replace("FOLDER", str(clients.parent))
+    expected = message.replace("FOLDER/", f"{clients.parent}{os.sep}")
     assert caught.value.message.startswith(f'{clients}: [clients."a"]: {expected}')
     assert str(caught.value.hint).startswith(hint)
     assert "unsayable" not in f"{caught.value.message} {caught.value.hint}"
