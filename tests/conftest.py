@@ -277,6 +277,17 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture
+def env(tmp_path: Path, issuer: Issuer, ec_pem: Path) -> dict[str, str]:
+    """All that is asked for is in variables, as in CI; a token is in the cache after the first run."""
+    return {
+        "BANNO_CREDS_CACHE_DIR": str(tmp_path / "cache"),
+        "BANNO_CREDS_CLIENT_ID": CLIENT_ID,
+        "BANNO_CREDS_PRIVATE_KEY": str(ec_pem),
+        "BANNO_CREDS_TOKEN_ENDPOINT": issuer.url,
+    }
+
+
+@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache's folder, which is not there yet."""
     folder = tmp_path / "cache"

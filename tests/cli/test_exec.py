@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import CLIENT_ID, Result, write_private
+from tests.conftest import Result, write_private
 from tests.programs import CAT, ENVIRONMENT, NOTHING, echo, python, variable, write_program
 
 if TYPE_CHECKING:
@@ -28,17 +28,6 @@ pytestmark = pytest.mark.measured
 SCRIPT = "sync.cmd" if sys.platform == "win32" else "./sync.sh"
 POSIX_SHELL = pytest.mark.posix("the hint is for a POSIX shell")
 VARIABLES = ("BANNO_ACCESS_TOKEN", "BANNO_TOKEN_TYPE", "BANNO_TOKEN_EXPIRES_AT")
-
-
-@pytest.fixture
-def env(tmp_path: Path, issuer: Issuer, ec_pem: Path) -> dict[str, str]:
-    """All that is asked for is in variables, as in CI; a token is in the cache after the first run."""
-    return {
-        "BANNO_CREDS_CACHE_DIR": str(tmp_path / "cache"),
-        "BANNO_CREDS_CLIENT_ID": CLIENT_ID,
-        "BANNO_CREDS_PRIVATE_KEY": str(ec_pem),
-        "BANNO_CREDS_TOKEN_ENDPOINT": issuer.url,
-    }
 
 
 @pytest.fixture

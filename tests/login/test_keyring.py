@@ -10,14 +10,13 @@ import pytest
 
 from banno_creds.login import keyring
 from tests.oidc import Tool, kept, one_line, session, tool_for
-from tests.servers.openid_provider import OpenIdProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
+    from tests.servers.openid_provider import OpenIdProvider
 
 FOUND, SET, GET, REMOVE = "found", "set", "get", "remove"
 
@@ -88,12 +87,6 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     monkeypatch.setattr(keyring, "_LATE", threading.Event())
     yield made
     made.over.set()
-
-
-@pytest.fixture
-def provider(ec_key: PrivateKey) -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(ec_key, "ES256") as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,20 +11,13 @@ import httpx
 import pytest
 
 from tests.oidc import Tool, kept, session, tool_for
-from tests.servers.openid_provider import OpenIdProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from banno_creds.jose.keys import PrivateKey
     from tests.conftest import Cli
-
-
-@pytest.fixture
-def provider(ec_key: PrivateKey) -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(ec_key, "ES256") as running:
-        yield running
+    from tests.servers.openid_provider import OpenIdProvider
 
 
 @pytest.fixture

@@ -16,19 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli
-    from tests.servers.issuer import Issuer
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.AA"
-
-
-@pytest.fixture
-def env(tmp_path: Path, issuer: Issuer, ec_pem: Path) -> dict[str, str]:
-    return {
-        "BANNO_CREDS_CACHE_DIR": str(tmp_path / "cache"),
-        "BANNO_CREDS_CLIENT_ID": CLIENT_ID,
-        "BANNO_CREDS_PRIVATE_KEY": str(ec_pem),
-        "BANNO_CREDS_TOKEN_ENDPOINT": issuer.url,
-    }
 
 
 STDOUT, BOTH = ("stdout",), ("stdout", "stderr")
