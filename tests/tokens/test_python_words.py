@@ -23,6 +23,7 @@ from banno_creds import (
     Warned,
     config,
 )
+from banno_creds.shells import quote
 from banno_creds.tokens.inspection import TokenChecks
 from tests.conftest import CLIENT_ID
 from tests.servers.loopback import Says
@@ -74,7 +75,7 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
         lambda: TokenSource(dataclasses.replace(CONFIG, aud="https://a.example/token")).token(),
         ("aud", "allow_other_aud"),
     ),
-    "a scope with a comma": (_config(scope=("a,b",)), ("scope 'a,b' has a comma", "write scope 'a b'")),
+    "a scope with a comma": (_config(scope=("a,b",)), ("scope 'a,b' has a comma", f"write scope {quote('a b')}")),
     "a scope that was not filled in": (_config(scope=("<scope>",)), ("scope '<scope>' is a placeholder",)),
     "an aud with quotation marks": (_config(aud="'a'"), ("aud \"'a'\" cannot be right: it has quotation marks",)),
     "a scope with a line end": (_config(scope=("a\n",)), ("scope has",)),
