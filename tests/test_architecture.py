@@ -29,6 +29,7 @@ LAYERS = (
     ("storage",),
     ("config", "recall"),  # one names folders by storage's table, the other reads files as storage does
     ("jose", "http", "profiles", "redirection"),
+    ("key_holders",),
     ("client_authentication",),
     ("rules",),
     ("tokens", "sandbox"),

@@ -19,6 +19,7 @@ from banno_creds.text import is_placeholder, printable, setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from importlib.metadata import EntryPoint
     from pathlib import Path
 
     Location = str | os.PathLike[str]
@@ -46,6 +47,15 @@ CLIENT_AUTHENTICATIONS: Mapping[str, str] = {
 """The ways in which a client proves who it is: how they may be given, and their names in the standard."""
 WHOSE = ("application", "person")
 """Whose token a command may be asked for."""
+REGISTRATIONS = ("pem", "jwks-uri")
+"""How the bank has the public key: pasted as PEM, or at a URL that it fetches a JWK Set from."""
+
+KEY_SCHEMES = ("pkcs11", "awskms", "vault", "ssh-agent")
+"""The schemes of the URIs of keys that are held elsewhere; other packages add more (`SIGNERS`)."""
+SIGNERS = "banno_creds.signers"
+"""The group of entry points, each named by its scheme, that open keys which are held elsewhere."""
+PIN_VARIABLE = "BANNO_CREDS_PKCS11_PIN"
+"""The variable with the PIN of a PKCS #11 token."""
 
 DEFAULT_ENVIRONMENT = "production"
 DEFAULT_API_BASE = "https://banno.com"
@@ -82,12 +92,16 @@ RESERVED_PARAMS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where the private key is: a file's path, or its content if it was read already."""
+    """Where the private key is: a file's path, its content if it was read already, or a held key's URI.
+
+    A key that is held elsewhere (an HSM, a KMS) signs there, and never enters this process.
+    """
 
     origin: str
     path: Path | None = None
     content: bytes | None = field(default=None, repr=False)
     allow_writable: bool = False
+    uri: str | None = None
 
     def __post_init__(self) -> None:
         """Check the types: the key is read much later, where nobody would know which value was wrong."""
@@ -95,6 +109,28 @@ class KeySource:
         check_path("path", self.path, 'KeySource.file("…") takes text')
         check_type("content", self.content, bytes, None, hint="encode the text: content=pem.encode()")
         check_type("allow_writable", self.allow_writable, bool)
+        check_type("uri", self.uri, str, None)
+        if self.uri is not None:
+            check_key_uri(self.uri)
+
+    @classmethod
+    def at(cls, place: str | Path) -> KeySource:
+        """A key in a file, or one that is held elsewhere.
+
+        Args:
+            place: the file's path, or a URI such as ``vault:transit/banno``, ``awskms:alias/banno``,
+                ``pkcs11:token=banno;object=signing`` (RFC 7512) or ``ssh-agent:SHA256:…``.
+
+        Returns:
+            The source; messages call it by its path or URI.
+
+        Raises:
+            ConfigurationError: the URI has a secret in it.
+        """
+        if isinstance(place, str) and is_key_uri(place):
+            check_key_uri(place)  # before it becomes a name that messages show
+            return cls(place, uri=place)
+        return cls.file(place)
 
     @classmethod
     def file(cls, path: str | Path) -> KeySource:
@@ -146,7 +182,10 @@ class ClientConfig:
         token_endpoint: its exact URL; None means that the issuer's discovery document names it.
         issuer: the issuer whose discovery document names the token endpoint.
         alg: PS256, RS256 or ES256; None means the one that fits the key.
-        kid: a key ID for the JOSE header; ``thumbprint`` means the key's own (RFC 7638).
+        kid: a key ID for the JOSE header; ``thumbprint`` means the key's own (RFC 7638). None means the one that
+            suits ``registration``.
+        registration: ``pem`` or ``jwks-uri``, as the bank has the public key. With a JWKS URI the key's thumbprint
+            is sent as ``kid``; with a PEM, and if it is not known, none.
         aud: the audience; None means the token endpoint's URL.
         lifetime: how long the assertion is valid, in seconds, 1 to 300.
         iat: whether to send the claim ``iat``.
@@ -181,6 +220,7 @@ class ClientConfig:
     ca_bundle: Path | None = None
     client_id_in_body: bool = False
     allow_other_aud: bool = False
+    registration: str | None = None
 
     @classmethod
     def from_profile(cls, name: str, file: Location | None = None) -> ClientConfig:
@@ -202,6 +242,11 @@ class ClientConfig:
         check_type("name", name, str)
         check_type("file", file, str, os.PathLike, None)
         return read_client(name, file)
+
+    @property
+    def key_id(self) -> str | None:
+        """The key ID to send: ``thumbprint`` means the key's own; None means none."""
+        return self.kid or ("thumbprint" if self.registration == "jwks-uri" else None)
 
     def __post_init__(self) -> None:
         """Check the values here, because the server would refuse them later and less clearly."""
@@ -230,6 +275,10 @@ class ClientConfig:
         from collections.abc import Mapping
 
         check_type("private_key", self.private_key, KeySource, hint='write KeySource.file("private.pem")')
+        if self.registration is not None and self.registration not in REGISTRATIONS:
+            raise ConfigurationError(
+                f"{setting('registration')} is none of {', '.join(REGISTRATIONS)}", hint="write jwks-uri or pem"
+            )
         check_callable("passphrase", self.passphrase)
         check_type("client_id", self.client_id, str)
         for name in ("token_endpoint", "issuer", "alg", "kid", "aud"):
@@ -289,6 +338,43 @@ def absolute(path: Location) -> str:
 def is_url(text: str) -> bool:
     """Return whether a value that may be a file or a URL is a URL."""
     return text.lower().startswith(("http://", "https://"))
+
+
+def is_key_uri(place: str) -> bool:
+    """Return whether the place of a private key is the URI of a key that is held elsewhere, and no file's path.
+
+    A file with such a name is given as ``./NAME``.
+    """
+    # One letter is a drive of Windows.
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", place)
+    if found is None:
+        return False
+    return found[1].lower() in KEY_SCHEMES or any(True for _ in plugged_in(found[1].lower()))
+
+
+def plugged_in(scheme: str) -> Iterable[EntryPoint]:
+    """Return the entry points of other packages that open keys with a scheme; in most cases there is none."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=SIGNERS, name=scheme)
+
+
+def check_key_uri(uri: str) -> str:
+    """Check that the URI of a key has no PIN in it, which others could read in ``ps`` and in logs; return it.
+
+    Raises:
+        ConfigurationError: it has one (RFC 7512 section 2.4).
+    """
+    if re.search(r"pin-value\s*=", uri, re.IGNORECASE):
+        raise ConfigurationError(
+            "the URI of the private key has a PIN in it (pin-value; not shown here)",
+            hint=f"put the PIN into a file, and name it with {setting('passphrase_file')}, or pin-source in the URI",
+        )
+    if not uri.isprintable():
+        raise ConfigurationError(
+            "the URI of the private key has a control character in it, such as a line end", hint="take it out"
+        )
+    return uri
 
 
 def is_loopback(host: str) -> bool:

@@ -37,6 +37,12 @@ _FORMAT = f"banno-creds {__version__} answer 3"
 # They decide whom we trust, and which way a request goes.
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 WAY = ("SSL_CERT_FILE", "SSL_CERT_DIR", *_PROXIES)
+# They decide which key a URI means, where it is held elsewhere.
+HOLDERS = (
+    *("BANNO_CREDS_PKCS11_MODULE", "SSH_AUTH_SOCK"),
+    *("VAULT_ADDR", "VAULT_NAMESPACE", "BAO_ADDR", "BAO_NAMESPACE"),
+    *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KMS"),
+)
 _HOMES = ("HOME", "USERPROFILE", "HOMEPATH", "APPDATA", "LOCALAPPDATA")
 _FOLDERS = (*_HOMES, "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 _MOST_BYTES = 1024 * 1024
@@ -155,7 +161,7 @@ def _name(arguments: Sequence[str]) -> str:
     environment = sorted(
         f"{name}={value}"
         for name, value in os.environ.items()
-        if name.startswith("BANNO_CREDS_") or name in _FOLDERS or name in WAY
+        if name.startswith("BANNO_CREDS_") or name in _FOLDERS or name in WAY or name in HOLDERS
     )
     parts = [_FORMAT, os.getcwd(), str(len(arguments)), *arguments, *environment]
     name: str = sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()

@@ -82,7 +82,7 @@ def curl_command(
     sign: list[tuple[str, ...]] = [("--client-id", config.client_id)]
     if without_profile:
         sign.insert(0, ("--profile=",))
-    if config.private_key.path is not None:
+    if config.private_key.path is not None or config.private_key.uri is not None:
         sign.append(("--private-key", config.private_key.origin))
     elif config.private_key.origin != KEY_VARIABLE:
         sign.append(("--private-key", "-"))
@@ -90,7 +90,7 @@ def curl_command(
         sign.append(("--passphrase-file", passphrase_file))
     if config.private_key.allow_writable:
         sign.append(("--allow-writable-key",))
-    sign += [(name, value) for name, value in (("--alg", config.alg), ("--kid", config.kid)) if value]
+    sign += [(name, value) for name, value in (("--alg", config.alg), ("--kid", config.key_id)) if value]
     sign.append(("--aud", config.aud or request.url))
     if config.lifetime != DEFAULT_LIFETIME:
         sign.append(("--lifetime", str(config.lifetime)))

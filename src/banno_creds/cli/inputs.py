@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.parameters import held
 from banno_creds.cli.report import Report
-from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE, KeySource, is_url
+from banno_creds.config import KEY_VARIABLE, PIN_VARIABLE, SECRET_VARIABLE, KeySource, is_key_uri, is_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key_file
 from banno_creds.storage.secret_files import (
@@ -142,6 +142,8 @@ def key_source(
         )
     if private_key == "-":
         return KeySource("standard input", content=stdin.read("the private key"))
+    if is_key_uri(private_key):
+        return KeySource.at(private_key)
     return KeySource(private_key, path=expand(private_key), allow_writable=allow_writable)
 
 
@@ -154,8 +156,13 @@ def but_empty(*variables: str) -> str:
     return f": {' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} set, but empty" if empty else ""
 
 
-def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None = None) -> Callable[[], bytes | None]:
-    """Return the function that gets the passphrase if the key needs one: from the file, or asked at a terminal."""
+def passphrase(
+    file: str | None, stdin: StandardInput, profile: Profile | None = None, *, pin: bool = False
+) -> Callable[[], bytes | None]:
+    """Return the function that gets the passphrase if the key needs one: from the file, or asked at a terminal.
+
+    With ``pin`` it is the PIN of a PKCS #11 token, which a variable may hold.
+    """
 
     def ask() -> bytes | None:
         if file is not None and profile is not None and not os.path.exists(file):  # noqa: PTH110 - as above
@@ -164,8 +171,10 @@ def passphrase(file: str | None, stdin: StandardInput, profile: Profile | None =
             raise no_passphrase_file(profile.where)
         if file is not None:
             return read_passphrase(file, stdin)
+        if pin and os.environ.get(PIN_VARIABLE):
+            return os.fsencode(os.environ[PIN_VARIABLE]).rstrip(b"\r\n")
         if can_ask():
-            return prompt("Passphrase of the private key")
+            return prompt("PIN of the token" if pin else "Passphrase of the private key")
         return None
 
     return cache(ask)  # `api` may need a second token, and standard input is read only once

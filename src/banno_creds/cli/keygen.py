@@ -14,7 +14,7 @@ from banno_creds.cli import replaced_keys
 from banno_creds.cli.inputs import StandardInput, expand, passphrase, prompt, read_passphrase
 from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
-from banno_creds.config import KeySource
+from banno_creds.config import KeySource, is_key_uri
 from banno_creds.errors import ConfigurationError
 from banno_creds.shells import join
 from banno_creds.steps import Run
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from banno_creds.cli.replaced_keys import Old
     from banno_creds.jose.keys import PrivateKey
+    from banno_creds.key_holders.held_key import HeldKey
 
 _DEFAULT_BITS = "2048"
 _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
@@ -65,9 +66,10 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
 @option(
     "--public-from",
     command="keygen",
-    metavar="FILE",
+    metavar="FILE|URI",
     section="Key",
-    help="Write the public half of this private key, - for standard input; no new key is made.",
+    help="Write the public half of this private key, - for standard input; no new key is made. The key may be held "
+    "elsewhere: pkcs11:, awskms:, vault:, ssh-agent:.",
 )
 @option(
     "--allow-writable-key",
@@ -163,11 +165,12 @@ def command(context: click.Context, /, private_key: Path, public_key: Path, **va
 
 def _write_public_half(
     public_key: Path, values: Mapping[str, Any], stdin: StandardInput, report: Report
-) -> tuple[PrivateKey, list[Old]]:
+) -> tuple[PrivateKey | HeldKey, list[Old]]:
     """Write the public half of an existing key; return the key, and the files that are kept."""
     from banno_creds.storage.secret_files import PUBLIC_MODE, NewFile, write_together
 
-    if values["public_from"] != "-" and _same(expand(values["public_from"]), public_key):
+    source = values["public_from"]
+    if source != "-" and not is_key_uri(source) and _same(expand(source), public_key):
         raise ConfigurationError(
             "the public key cannot go into the file of the private one", hint="choose another --public-key"
         )
@@ -242,16 +245,18 @@ def _refuse_options_of_a_new_key(context: click.Context) -> None:
             )
 
 
-def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -> PrivateKey:
+def _existing(values: Mapping[str, Any], stdin: StandardInput, report: Report) -> PrivateKey | HeldKey:
     from banno_creds.client_authentication.private_key import load_key
 
     source = values["public_from"]
     if source == "-":
         found = KeySource("standard input", content=stdin.read("the private key"))
+    elif is_key_uri(source):
+        found = KeySource.at(source)
     else:
         # Somebody who can write it could have put a key of their own there, and the bank would get its public half.
         found = KeySource(source, path=expand(source), allow_writable=values["allow_writable"])
-    ask = passphrase(values["passphrase_file"], stdin)
+    ask = passphrase(values["passphrase_file"], stdin, pin=source.lower().startswith("pkcs11:"))
     return load_key(found, ask, Run(report.step), thorough=True)
 
 

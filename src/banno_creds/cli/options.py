@@ -44,6 +44,7 @@ from banno_creds.config import (
     MOST_LIFETIME,
     MOST_MAX_AGE,
     MOST_MIN_TTL,
+    REGISTRATIONS,
     SECRET_VARIABLE,
     WHOSE,
     find_config_file,
@@ -117,20 +118,22 @@ _KEY = (
     ),
     option(
         "--private-key",
-        metavar="FILE",
+        metavar="FILE|URI",
         section="Client",
         shell_complete=complete_file,
-        help="The private key's file, - for standard input. A CI job may give the key itself (PEM, PEM with "
+        help="The private key's file, - for standard input; or the URI of a key that its holder keeps (pkcs11:, "
+        "awskms:, vault:, ssh-agent:; see docs/keys.md). A CI job may give the key itself (PEM, PEM with "
         f"\\n for line ends, base64 of PEM, or a JWK) in the variable {KEY_VARIABLE}.",
-        setting_help="The private key's file.",
+        setting_help="The private key's file, or the URI of a key that its holder keeps.",
     ),
     option(
         "--passphrase-file",
         metavar="FILE",
         section="Client",
         shell_complete=complete_file,
-        help="A file with the key's passphrase, - for standard input. Without it, you are asked at a terminal.",
-        setting_help="A file with the key's passphrase.",
+        help="A file with the key's passphrase or the token's PIN, - for standard input. Without it, you are "
+        "asked at a terminal.",
+        setting_help="A file with the key's passphrase or the token's PIN.",
     ),
 )
 _SECRET = option(
@@ -177,6 +180,13 @@ _ALLOW_OTHER_AUD = option(
 )
 _ASSERTION = (
     option(
+        "--registration",
+        type=Choice(REGISTRATIONS),
+        section="Assertion",
+        help="How the bank has the public key: pasted as PEM, or at a JWKS URI. With a JWKS URI, the key's "
+        "thumbprint is sent as key ID.",
+    ),
+    option(
         "--alg",
         type=Choice(ALGORITHMS),
         section="Assertion",
@@ -186,7 +196,7 @@ _ASSERTION = (
         "--kid",
         metavar="VALUE|thumbprint",
         section="Assertion",
-        help="Send a key ID; thumbprint means the key's own (RFC 7638). Use it with a JWKS URI only; with a "
+        help="Send this key ID; thumbprint means the key's own (RFC 7638). Use it with a JWKS URI only; with a "
         "pasted PEM the server refuses every key ID.",
     ),
     option("--aud", metavar="URL", section="Assertion", help="The audience.  [default: the token endpoint]"),

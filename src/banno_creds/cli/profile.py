@@ -13,10 +13,10 @@ from banno_creds.cli.groups import Group
 from banno_creds.cli.options import CONFIG, setting_options
 from banno_creds.cli.parameters import Choice, Command, Option, complete_profile, option
 from banno_creds.cli.report import Report, write_result
-from banno_creds.config import absolute
+from banno_creds.config import absolute, is_key_uri
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in, show_profile
-from banno_creds.profiles.settings import PATHS, SETTINGS
+from banno_creds.profiles.settings import PATHS, SETTINGS, is_file
 from banno_creds.storage import own_files
 from banno_creds.text import printable, spelled
 
@@ -99,7 +99,7 @@ def add(
 
 def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
     for setting in PATHS:
-        path = os.path.expanduser(settings.get(setting, ""))  # noqa: PTH111 - as it is read later
+        path = os.path.expanduser(settings[setting]) if is_file(setting, settings) else ""  # noqa: PTH111 - as it is read later
         if path and not os.path.exists(path):  # noqa: PTH110 - unlike Path's, it never raises
             shown = f": {path}" if setting == "private_key" else ""
             Report().warning(f"there is no file for --{setting.replace('_', '-')} yet{shown}")
@@ -167,7 +167,7 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, An
 
 def _whole(path: str) -> str:
     """Return a path that means the same from every folder."""
-    return path if path == "-" or path.startswith("~") else absolute(path)
+    return path if path == "-" or path.startswith("~") or is_key_uri(path) else absolute(path)
 
 
 @command.command("list", cls=Command, short_help="List the profiles.")

@@ -16,9 +16,11 @@ from banno_creds.config import (
     CLIENT_AUTHENTICATIONS,
     ENVIRONMENTS,
     KEY_VARIABLE,
+    PIN_VARIABLE,
     SECRET_VARIABLE,
     ClientConfig,
     Wanted,
+    is_key_uri,
 )
 from banno_creds.errors import ConfigurationError, KeyLoadError, TokenError
 from banno_creds.steps import Run, TokenChosen
@@ -56,11 +58,17 @@ def client_config(
     return ClientConfig(
         client_id=values["client_id"],
         private_key=key_source(context, values["private_key"], stdin, allow_writable=values["allow_writable"]),
-        passphrase=passphrase(values["passphrase_file"], stdin, _from_profile(context, "passphrase_file")),
+        passphrase=passphrase(
+            values["passphrase_file"],
+            stdin,
+            _from_profile(context, "passphrase_file"),
+            pin=(values["private_key"] or "").lower().startswith("pkcs11:"),
+        ),
         token_endpoint=token_endpoint,
         issuer=issuer,
         alg=values["alg"],
         kid=values["kid"],
+        registration=values["registration"],
         aud=values["aud"],
         lifetime=values["lifetime"],
         iat=values["iat"],
@@ -269,6 +277,8 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
         profile = _from_profile(context, name)
         if name == "private_key" and held(context, KEY_VARIABLE):
             continue  # the variable with the key itself comes first
+        if name == "private_key" and is_key_uri(values[name] or ""):
+            continue
         if profile is not None and not os.path.exists(values[name]):  # noqa: PTH110 - unlike Path's, it never raises
             raise error(
                 f"there is no {what} {values[name]}",
@@ -331,6 +341,7 @@ _MEANT = {
 }
 # Variables without an option.
 _OWN_VARIABLES = {
+    *(PIN_VARIABLE, "BANNO_CREDS_PKCS11_MODULE"),
     *(KEY_VARIABLE, SECRET_VARIABLE, "BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_STATE_DIR", "BANNO_CREDS_DEBUG"),
     *("BANNO_CREDS_REQUIRE_INTEROP", "BANNO_CREDS_REQUIRE_BROWSER"),
 }

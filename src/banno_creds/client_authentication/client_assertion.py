@@ -17,15 +17,16 @@ from banno_creds.steps import AssertionBuilt, AssertionSigned
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.client_authentication.private_key import Signer
     from banno_creds.config import ClientConfig
     from banno_creds.jose.keys import PrivateKey
+    from banno_creds.key_holders.held_key import HeldKey
     from banno_creds.steps import Run
 
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, run: Run) -> str:
+def make_assertion(config: ClientConfig, signer: Signer, audience: str, run: Run) -> str:
     """Build and sign one client assertion, a compact JWS.
 
     Args:
@@ -35,7 +36,7 @@ def make_assertion(config: ClientConfig, signer: KeySigner, audience: str, run: 
         run: how the run goes.
 
     Raises:
-        SigningError: the key is damaged.
+        SigningError: the key is damaged, or its holder does not sign.
     """
     now = int(run.clock())
     claims = build_claims(config, audience, now)
@@ -60,18 +61,18 @@ def build_claims(config: ClientConfig, audience: str, now: int) -> dict[str, Any
     return claims | dict(config.claims)
 
 
-def build_header(config: ClientConfig, alg: str, key: PrivateKey) -> dict[str, str]:
-    """Build the JOSE header: ``alg``, and a ``kid`` only on request.
+def build_header(config: ClientConfig, alg: str, key: PrivateKey | HeldKey) -> dict[str, str]:
+    """Build the JOSE header: ``alg``, and a ``kid`` on request or for a JWKS URI.
 
     The server refuses a ``kid`` that is not in the registration, and a key registered as PEM has none.
     """
     header = {"alg": alg}
-    if config.kid is not None:
-        header["kid"] = key.public.thumbprint() if config.kid == "thumbprint" else config.kid
+    if config.key_id is not None:
+        header["kid"] = key.public.thumbprint() if config.key_id == "thumbprint" else config.key_id
     return header
 
 
-def sign(header: Mapping[str, Any], claims: Mapping[str, Any], signer: KeySigner) -> str:
+def sign(header: Mapping[str, Any], claims: Mapping[str, Any], signer: Signer) -> str:
     """Serialize and sign the assertion (RFC 7515 sections 5.1 and 7.1); SigningError if the signer cannot."""
     signing_input = f"{_part(header)}.{_part(claims)}"
     return f"{signing_input}.{base64url(signer.sign(signing_input.encode('ascii')))}"

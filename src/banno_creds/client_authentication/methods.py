@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.client_authentication.private_key import Signer
     from banno_creds.config import ClientConfig
 
 SIGNED_JWT = "private_key_jwt"
@@ -102,7 +102,7 @@ class Key(NamedTuple):
     """The signer of client assertions, and their configuration."""
 
     config: ClientConfig
-    signer: KeySigner
+    signer: Signer
 
 
 class SignedJwt:
@@ -117,7 +117,7 @@ class SignedJwt:
 
     method = SIGNED_JWT
 
-    def __init__(self, config: ClientConfig, signer: KeySigner, token_endpoint: str, issuer: str = "") -> None:
+    def __init__(self, config: ClientConfig, signer: Signer, token_endpoint: str, issuer: str = "") -> None:
         self.config = config
         self.signer = signer
         self._token_endpoint = token_endpoint

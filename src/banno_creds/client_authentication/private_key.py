@@ -1,10 +1,10 @@
-"""From the place of a private key to its signer. A key that is held elsewhere (an HSM, a KMS) will begin here."""
+"""From the place of a private key to its signer: read from a file, or held elsewhere (`key_holders`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import check_type
+from banno_creds.config import DEFAULT_TIMEOUT, check_type
 from banno_creds.errors import KeyLoadError
 from banno_creds.steps import KeyLoaded, Run
 
@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from banno_creds.client_authentication.signer import KeySigner
     from banno_creds.config import ClientConfig, KeySource
     from banno_creds.jose.keys import Passphrase, PrivateKey
+    from banno_creds.key_holders.held_key import HeldKey, HeldSigner
+
+    Signer = KeySigner | HeldSigner
 
 
 class KeyRead(NamedTuple):
-    """The bytes of a private key, and a message and a hint for each warning about its file."""
+    """The bytes of a private key, and a message and a hint for each warning about its file.
+
+    Of a key that is held elsewhere, the bytes name the key and its holder.
+    """
 
     content: bytes
     warnings: tuple[tuple[str, str], ...] = ()
@@ -24,7 +30,7 @@ class KeyRead(NamedTuple):
         return "KeyRead()"
 
 
-def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = None) -> KeySigner:
+def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = None) -> Signer:
     """Read the private key, choose the algorithm it signs with, and return the signer.
 
     Args:
@@ -36,20 +42,23 @@ def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = N
         KeyLoadError: the key cannot be read or used.
         ConfigurationError: ``alg`` does not fit the key.
     """
-    key = load_key(config.private_key, config.passphrase, run, read)
+    key = load_key(config.private_key, config.passphrase, run, read, timeout=config.timeout)
     signer = signer_of(key, config.alg)
     run.emit(KeyLoaded(key.origin, key.description, signer.alg, key.public.fingerprint()))
     return signer
 
 
-def signer_of(key: PrivateKey, alg: str | None) -> KeySigner:
-    """Return the signer for a key; the algorithm must fit the key.
-
-    Every signer is made here: a key that is held elsewhere gets its own kind of signer in this place.
-    """
+def signer_of(key: PrivateKey | HeldKey, alg: str | None) -> Signer:
+    """Return the signer for a key; the algorithm must fit the key."""
     from banno_creds.client_authentication.signer import KeySigner, choose_alg
+    from banno_creds.jose.keys import PrivateKey
 
-    return KeySigner(key, choose_alg(key, alg))
+    chosen = choose_alg(key, alg)
+    if isinstance(key, PrivateKey):
+        return KeySigner(key, chosen)
+    from banno_creds.key_holders.held_key import HeldSigner
+
+    return HeldSigner(key, chosen)
 
 
 def load_key(
@@ -59,22 +68,21 @@ def load_key(
     read: KeyRead | None = None,
     *,
     thorough: bool = False,
-) -> PrivateKey:
-    """Read and return a private key from where it is; see `keys.load_private_key`.
+    timeout: float = DEFAULT_TIMEOUT,
+) -> PrivateKey | HeldKey:
+    """Return a private key from where it is; see `keys.load_private_key` and `held_key.open_key`.
 
     Args:
         source: where the key is.
-        passphrase: called if the key is encrypted.
+        passphrase: called if the key is encrypted, or its holder wants a PIN.
         run: gets a warning if others can read the key's file.
         read: the key's bytes, if they were read before.
         thorough: whether to check an RSA key's primes.
+        timeout: the seconds that each request to a key's holder may take.
 
     Raises:
         KeyLoadError: it cannot be read or used.
     """
-    from banno_creds.jose.keys import load_private_key
-
-    content, warnings = read or read_key(source)
     raised: list[Exception] = []
 
     def ask() -> bytes | None:
@@ -86,8 +94,18 @@ def load_key(
         check_type("passphrase", secret, bytes, None, hint="let the function return bytes, such as text.encode()")
         return secret
 
+    key: PrivateKey | HeldKey
+    warnings: tuple[tuple[str, str], ...] = ()
     try:
-        key = load_private_key(content, source.origin, ask, thorough=thorough)
+        if source.uri is not None:
+            from banno_creds.key_holders.held_key import open_key
+
+            key = open_key(source.uri, ask, timeout)
+        else:
+            from banno_creds.jose.keys import load_private_key
+
+            content, warnings = read or read_key(source)
+            key = load_private_key(content, source.origin, ask, thorough=thorough)
     except KeyLoadError:
         if raised:  # what a program's own function raises is not the key's fault, even if it is a ValueError
             raise raised[0] from None
@@ -100,6 +118,10 @@ def load_key(
 
 def read_key(source: KeySource) -> KeyRead:
     """Read the bytes of a private key, and the warnings about its file; KeyLoadError if it cannot be read."""
+    if source.uri is not None:
+        from banno_creds.key_holders.place import name_of
+
+        return KeyRead(name_of(source.uri))
     from banno_creds.storage.secret_files import read_private_file
 
     if source.path is None:

@@ -1,7 +1,4 @@
-"""Sign with a private key in memory.
-
-Another holder of keys (a KMS, a smart card) would offer the same two members: ``alg`` and ``sign``.
-"""
+"""Choose a key's signature algorithm, and sign with a private key in memory; `key_holders` sign with the others."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
+    from banno_creds.key_holders.held_key import HeldKey
 
 # RFC 7518 section 3.1, by key type; the first is the default. PS256 is what the vendor's helper sends.
 ALGORITHMS = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
@@ -26,23 +24,30 @@ ALGORITHMS = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
 _P256_BYTES = 32
 
 
-def choose_alg(key: PrivateKey, requested: str | None = None) -> str:
+def choose_alg(key: PrivateKey | HeldKey, requested: str | None = None) -> str:
     """Choose the signature algorithm for a key: the requested one, else that of its JWK, else that of its type.
 
     ConfigurationError if it does not fit the key.
     """
     alg = requested or key.jwk_alg
-    fitting = ALGORITHMS[key.type] if key.only_alg is None else (key.only_alg,)
+    fitting = key.algorithms or ALGORITHMS[key.type]
     if alg is None:
         return fitting[0]
     if alg not in fitting:
         raise ConfigurationError(
             f"{key.origin} is an {key.description} key and cannot sign with {alg}"
             + ("" if requested else ", as its JWK says")
-            + ("" if key.only_alg is None else f": it is for {key.only_alg} alone (id-RSASSA-PSS)"),
+            + _why(key),
             hint=f"set {setting('alg')} to {' or '.join(fitting)}" + (", or leave it out" if requested else ""),
         )
     return alg
+
+
+def _why(key: PrivateKey | HeldKey) -> str:
+    """Return why a key does not sign with all algorithms of its type; empty if it does."""
+    if key.algorithms is None or set(key.algorithms) >= set(ALGORITHMS[key.type]):
+        return ""
+    return f": it is for {' or '.join(key.algorithms)} alone ({key.limited_by})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from banno_creds.steps import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.client_authentication.private_key import Signer
     from banno_creds.config import ClientConfig
     from banno_creds.errors import BannoCredsError
     from banno_creds.http.exchange import Answer
@@ -150,7 +150,7 @@ class Case:
         self.token_endpoint = setup.config.token_endpoint
         self.issuer = setup.config.issuer
         self.confirmed = setup.config.issuer is not None or setup.config.token_endpoint in ENVIRONMENTS.values()
-        self.signer: KeySigner | None = None
+        self.signer: Signer | None = None
         self.registration: Registration | None = None
         self.skew: float | None = None
         self.unlisted: list[Finding] = []
@@ -188,7 +188,7 @@ class Case:
         assert self.token_endpoint is not None  # noqa: S101 - with an issuer, discovery comes before this
         return self.token_endpoint
 
-    def known_signer(self) -> KeySigner:
+    def known_signer(self) -> Signer:
         """Return the signer; only where the key can be used."""
         assert self.signer is not None  # noqa: S101 - without one, no stage that needs it is entered
         return self.signer

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from banno_creds.client_authentication.private_key import read_key, signer_of
+from banno_creds.client_authentication.private_key import load_key, read_key, signer_of
 from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
 from banno_creds.doctor.case import ASSERTION, CONFIGURATION, KEY, REGISTRATION
 from banno_creds.doctor.findings import passed, unknown, warning_of
@@ -24,6 +24,7 @@ from banno_creds.text import printable, setting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from banno_creds.config import KeySource
     from banno_creds.doctor.case import Case, Setting
     from banno_creds.rules.registration import Registration
 
@@ -65,6 +66,9 @@ def _judge_endpoint(case: Case) -> Finding:
 def look_at_key(case: Case) -> None:
     """Read the private key, and check it thoroughly; other commands leave that out because it takes long."""
     source, looks_at = case.config.private_key, "private key"
+    if source.uri is not None:
+        _look_at_held_key(case, source)
+        return
     try:
         content, warnings = read_key(source)
         key = load_private_key(content, source.origin, case.config.passphrase, thorough=True)
@@ -85,6 +89,24 @@ def look_at_key(case: Case) -> None:
         case.find(KEY, unknown(Rule.KEY_PERMISSIONS, "permissions", reason))
     for message, hint in warnings:
         case.find(KEY, Finding(Rule.KEY_PERMISSIONS, Verdict.WARN, "permissions", message, "its owner's alone", hint))
+
+
+def _look_at_held_key(case: Case, source: KeySource) -> None:
+    """Find the key at its holder, and have it sign once: only that shows whether it may."""
+    looks_at = "private key"
+    try:
+        key = load_key(source, case.config.passphrase, case.run, timeout=case.config.timeout)
+        case.signer = signer_of(key, case.config.alg)
+        case.signer.sign(b"banno-creds doctor")
+    except BannoCredsError as failure:
+        case.signer = None
+        case.find_error(KEY, failure, Rule.KEY_UNUSABLE, looks_at)
+        return
+    case.find(
+        KEY,
+        passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, "its holder signs, and keeps it"),
+        passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
+    )
 
 
 def _who_can_read_it(case: Case) -> str | None:

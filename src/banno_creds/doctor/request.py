@@ -195,13 +195,15 @@ def _variations(case: Case) -> list[_Variation]:
     config, alg = case.config, case.known_signer().alg
     kid, aud = setting("kid"), setting("aud")
     found = []
-    if config.kid is not None:
-        found.append(_Variation(Rule.KID_UNEXPECTED, "without kid", f"leave {kid} out", replace(config, kid=None)))
+    if config.key_id is not None:
+        fix = f"leave {kid} out" if config.kid is not None else f"set {setting('registration')} to pem"
+        without = replace(config, kid=None, registration=None)
+        found.append(_Variation(Rule.KID_UNEXPECTED, "without kid", fix, without))
     other = {"PS256": "RS256", "RS256": "PS256"}.get(alg)
     if other is not None:
         fix = f"add {setting('alg')} {other}"
         found.append(_Variation(Rule.REGISTRATION_ALG, f"with {other}", fix, replace(config, alg=other)))
-    if config.kid is None:
+    else:
         with_kid = replace(config, kid="thumbprint")
         found.append(_Variation(Rule.KID_MISSING, "with kid", f"add {kid} thumbprint", with_kid))
     if config.aud is not None:

@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from json import dumps
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -46,6 +46,16 @@ class PublicKey:
     """The public half of a key pair, which is registered with the bank."""
 
     native: RSAPublicKey | EllipticCurvePublicKey
+
+    @property
+    def type(self) -> Literal["RSA", "EC"]:
+        """The JWK key type (RFC 7518 section 6.1)."""
+        return "RSA" if isinstance(self.native, RSAPublicKey) else "EC"
+
+    @property
+    def description(self) -> str:
+        """``RSA 2048`` or ``EC P-256``."""
+        return f"RSA {self.native.key_size}" if self.type == "RSA" else "EC P-256"
 
     def spki(self) -> bytes:
         """The SubjectPublicKeyInfo (RFC 5280 section 4.1) in DER."""
@@ -92,10 +102,17 @@ class PrivateKey:
     jwk_alg: str | None = None
     only_alg: str | None = field(default=None, repr=False)
 
+    limited_by: ClassVar[str] = "id-RSASSA-PSS"
+
     @property
     def type(self) -> Literal["RSA", "EC"]:
         """The JWK key type (RFC 7518 section 6.1)."""
         return "RSA" if isinstance(self.native, RSAPrivateKey) else "EC"
+
+    @property
+    def algorithms(self) -> tuple[str, ...] | None:
+        """The algorithms that the key itself allows; None if it allows all of its type."""
+        return None if self.only_alg is None else (self.only_alg,)
 
     @property
     def size(self) -> int:

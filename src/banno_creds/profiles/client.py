@@ -23,7 +23,10 @@ def _read_passphrase(file: Path) -> bytes:
     )
 
 
-_SAME = ("client_id", "alg", "kid", "aud", "lifetime", "iat", "claims", "timeout")
+_SAME = (
+    *("client_id", "client_id_in_body", "registration", "alg", "kid", "aud"),
+    *("lifetime", "iat", "claims", "timeout"),
+)
 _TUPLES = ("scope", "resource")
 
 
@@ -58,4 +61,4 @@ def read_client(name: str, file: Location | None) -> ClientConfig:
         more["ca_bundle"] = Path(settings["ca_bundle"])
     if "passphrase_file" in settings:
         more["passphrase"] = partial(_read_passphrase, Path(settings["passphrase_file"]))
-    return ClientConfig(private_key=KeySource.file(settings["private_key"]), **endpoint, **more)
+    return ClientConfig(private_key=KeySource.at(settings["private_key"]), **endpoint, **more)

@@ -13,7 +13,7 @@ from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, find_config_fi
 from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.profiles.file import ConfigFile, read
 from banno_creds.profiles.names import check_name, nearest
-from banno_creds.profiles.settings import PATHS, Fault, find_fault, resolved
+from banno_creds.profiles.settings import PATHS, Fault, find_fault, is_file, resolved
 from banno_creds.text import setting, spelled
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _summary(name: str, settings: Mapping[str, Any], folder: str) -> Summary:
     issuer = settings.get("issuer")
     endpoint = settings.get("token_endpoint", environment) if issuer is None else None
     files = {key: value for key, value in resolved(settings, folder).items() if key in PATHS}
-    missing = next((key for key in files if not os.path.exists(files[key])), None)
+    missing = next((key for key in files if is_file(key, files) and not os.path.exists(files[key])), None)
     # What stands there may be the passphrase or the secret by mistake.
     shown = f": {files[missing]}" if missing in ("private_key", "ca_bundle") else ""
     words = None if missing is None else f"there is no file for {missing}{shown}"

@@ -13,11 +13,13 @@ from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
     ENVIRONMENTS,
+    REGISTRATIONS,
     RESERVED_CLAIMS,
     RESERVED_PARAMS,
     WHOSE,
     check_aud,
     check_client_id,
+    check_key_uri,
     check_kid,
     check_lifetime,
     check_min_ttl,
@@ -26,6 +28,7 @@ from banno_creds.config import (
     check_scope,
     check_timeout,
     check_url,
+    is_key_uri,
 )
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.names import nearest, quoted
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
 SETTINGS = (
     *("client_id", "private_key", "passphrase_file", "client_secret_file", "client_auth", "client_id_in_body"),
-    *("alg", "kid", "aud", "lifetime", "iat", "claims"),
+    *("registration", "alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
     *("scope", "resource", "params", "min_ttl", "as", "redirect_uri", "prompt", "api_base"),
 )
@@ -49,6 +52,7 @@ An option that switches a check off, or is for one run only, is no setting.
 
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "client_id": check_client_id,
+    "private_key": check_key_uri,
     "kid": check_kid,
     "aud": check_aud,
     "lifetime": check_lifetime,
@@ -65,6 +69,7 @@ _CHOICES: Mapping[str, Collection[str]] = {
     "environment": ENVIRONMENTS,
     "client_auth": CLIENT_AUTHENTICATIONS,
     "as": WHOSE,
+    "registration": REGISTRATIONS,
 }
 _EXAMPLES = {
     "lifetime": "60",
@@ -77,6 +82,7 @@ _EXAMPLES = {
     "alg": '"PS256"',
     "environment": '"production"',
     "as": '"application"',
+    "registration": '"jwks-uri"',
     "private_key": '"private.pem"',
 }
 _TABLES = ("claims", "params")
@@ -267,11 +273,16 @@ def _type_of(value: object) -> str:
     return _TYPE_NAMES.get(type(value), "a date or time")
 
 
+def is_file(name: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether a setting of `PATHS` names a file: a private key may be held elsewhere."""
+    return name in settings and not (name == "private_key" and is_key_uri(settings[name]))
+
+
 def resolved(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Return settings with absolute paths, counted from the file's folder, and lists where several are allowed."""
     result = dict(settings)
     for name in PATHS:
-        if name in settings:
+        if is_file(name, settings):
             result[name] = os.path.join(folder, os.path.expanduser(settings[name]).replace("/", os.sep))
     for name in _LISTS:
         if isinstance(settings.get(name), str):

@@ -92,7 +92,7 @@ def request_of(config: ClientConfig, key: bytes) -> Request:
         issuer=config.issuer,
         key=sha256(key).hexdigest(),
         alg=config.alg,
-        kid=config.kid,
+        kid=config.key_id,
         aud=config.aud,
         lifetime=config.lifetime,
         iat=config.iat,

@@ -67,6 +67,10 @@ class ClientCredentials:
         from banno_creds.config import KEY_VARIABLE
 
         source = self.config.private_key
+        if source.uri is not None:
+            from banno_creds.key_holders.place import is_known
+
+            return () if is_known(source.uri) else None
         if source.path is not None:
             return (str(source.path),)
         return () if source.origin == KEY_VARIABLE else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from banno_creds.client_authentication.methods import Authenticated, Authentication, Form
-    from banno_creds.client_authentication.signer import KeySigner
+    from banno_creds.client_authentication.private_key import Signer
     from banno_creds.config import ClientConfig
     from banno_creds.http.client import HttpClient
     from banno_creds.http.exchange import Answer
@@ -118,7 +118,7 @@ def received(answer: Answer, what: str = "Token response") -> AnswerReceived:
     return AnswerReceived(answer.status, answer.reason, answer.seconds, answer.request_id, what)
 
 
-def facts_of(config: ClientConfig, signer: KeySigner) -> dict[str, str]:
+def facts_of(config: ClientConfig, signer: Signer) -> dict[str, str]:
     """Return the facts that the questions to the bank's administrator name; see `diagnosis.diagnose`."""
     return {
         "client_id": config.client_id,

@@ -1,0 +1,171 @@
+"""Open a key that is held elsewhere, and sign with it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from banno_creds.config import ALGORITHMS, KEY_SCHEMES, SIGNERS, plugged_in
+from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
+from banno_creds.jose import unusable_key
+from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
+from banno_creds.key_holders.place import scheme_of
+from banno_creds.key_holders.wrong_signature import explain, verifies
+from banno_creds.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from banno_creds.jose.keys import Passphrase
+    from banno_creds.key_holders.protocol import OpenKey, SigningKey
+
+_FITTING = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
+_MOST_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A private key that its holder keeps; it has what `keys.PrivateKey` tells of a key, and nothing private.
+
+    Attributes:
+        origin: its URI, as messages name it.
+        public: its public half.
+        algorithms: those that its holder signs with and the provider accepts; the first is the default.
+        signing_key: the holder's own.
+    """
+
+    origin: str
+    public: PublicKey
+    algorithms: tuple[str, ...]
+    signing_key: SigningKey = field(repr=False)
+
+    jwk_alg: ClassVar[None] = None
+    limited_by: ClassVar[str] = "its holder does no other"
+
+    @property
+    def type(self) -> Literal["RSA", "EC"]:
+        """The JWK key type (RFC 7518 section 6.1)."""
+        return self.public.type
+
+    @property
+    def size(self) -> int:
+        """Its size in bits."""
+        return self.public.native.key_size
+
+    @property
+    def description(self) -> str:
+        """``RSA 2048`` or ``EC P-256``."""
+        return self.public.description
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSigner:
+    """Signs with a held key, and verifies each signature."""
+
+    key: HeldKey
+    alg: str
+
+    def sign(self, signing_input: bytes) -> bytes:
+        """Have the JWS Signing Input signed, and verify the signature with the key's public half.
+
+        Raises:
+            SigningError: the holder did not sign, or its signature is not what JWS wants; the message says which.
+        """
+        with _errors_of(self.key.origin, SigningError):
+            signature = self.key.signing_key.sign(self.alg, signing_input)
+        if not isinstance(signature, bytes):
+            raise SigningError(
+                f"the holder of {self.key.origin} returned {type(signature).__name__} and no signature",
+                hint="update the package that speaks to it",
+            )
+        native = self.key.public.native
+        if not verifies(native, self.alg, signing_input, signature):
+            raise explain(native, self.alg, signing_input, signature, self.key.origin)
+        return signature
+
+
+def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
+    """Find the key of a URI at its holder.
+
+    Args:
+        uri: the key's URI.
+        passphrase: called for the PIN, if the holder wants one.
+        timeout: the seconds that each request to the holder may take.
+
+    Raises:
+        KeyLoadError: there is no such key, its holder cannot be reached, or the provider does not accept its type.
+        PassphraseError: the PIN is missing or wrong.
+    """
+    with _errors_of(uri, KeyLoadError):
+        found = _opener(uri)(uri, passphrase=passphrase, timeout=timeout)
+        spki, offered = found.public_key, tuple(found.algorithms)
+        public = PublicKey(_accepted(spki, uri))
+    algorithms = tuple(alg for alg in offered if alg in _FITTING[public.type])
+    if not algorithms:
+        raise KeyLoadError(
+            f"the holder of {uri} signs with this {public.description} key by none of {', '.join(ALGORITHMS)}",
+            hint="allow one of them for the key, or use another key: " + " or ".join(_FITTING[public.type]),
+        )
+    return HeldKey(uri, public, algorithms, found)
+
+
+def _opener(uri: str) -> OpenKey:
+    """Return the function that opens the keys of a URI's scheme."""
+    scheme = scheme_of(uri)
+    if scheme in KEY_SCHEMES:
+        module = import_module(f"banno_creds.key_holders.{scheme.replace('-', '_')}")
+        opener: OpenKey = module.open_key
+        return opener
+    found = list(plugged_in(scheme))
+    if not found:
+        raise KeyLoadError(
+            f"no package here opens keys of {scheme}:",
+            hint=f"install one that has the entry point {SIGNERS}: {scheme}",
+        )
+    if len(found) > 1:
+        names = sorted({each.value for each in found})
+        raise KeyLoadError(
+            f"several packages open keys of {scheme}: {', '.join(names)}", hint="uninstall all but the one you trust"
+        )
+    plugged: OpenKey = found[0].load()
+    return plugged
+
+
+def _accepted(spki: bytes, origin: str) -> RSAPublicKey | EllipticCurvePublicKey:
+    """Return the public key if the provider accepts its type and size."""
+    load = (
+        serialization.load_pem_public_key
+        if spki.lstrip().startswith(b"-----BEGIN")
+        else serialization.load_der_public_key
+    )
+    native = load(spki)
+    if isinstance(native, RSAPublicKey):
+        if native.key_size < LEAST_RSA_BITS:
+            raise unusable_key.weak(f"of {native.key_size} bits; {LEAST_RSA_BITS} is the least (RFC 7518)", origin)
+        return native
+    if isinstance(native, EllipticCurvePublicKey):
+        if native.curve.name != "secp256r1":
+            raise unusable_key.wrong_curve(f"the curve {native.curve.name}", origin)
+        return native
+    raise unusable_key.wrong_type(type(native).__name__.removesuffix("PublicKey").lstrip("_"), origin)
+
+
+@contextmanager
+def _errors_of(origin: str, kind: Callable[..., BannoCredsError]) -> Iterator[None]:
+    """Turn the errors of a holder's library into one of ours; an interruption is none of them."""
+    try:
+        yield
+    except (BannoCredsError, MemoryError):
+        raise
+    except Exception as failure:
+        words = printable(failure, _MOST_CHARACTERS) or "no words"
+        raise kind(
+            f"the holder of {origin} failed: {type(failure).__name__}: {words}",
+            hint="look at its own log; BANNO_CREDS_DEBUG=1 shows where it failed",
+        ) from failure

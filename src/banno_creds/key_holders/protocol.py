@@ -1,0 +1,56 @@
+"""What a holder of private keys has to offer; docs/keys.md has a worked example.
+
+A package adds a holder by an entry point of the group ``banno_creds.signers``. Its name is the scheme of the URIs, in
+lower case, and it leads to a function such as `OpenKey`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class SigningKey(Protocol):
+    """A private key that is held elsewhere, and signs there."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half: a SubjectPublicKeyInfo (RFC 5280 section 4.1) in DER or PEM."""
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """Those of PS256, RS256 and ES256 (RFC 7518 section 3.1) that it can sign with, the best first."""
+
+    def sign(self, alg: str, signing_input: bytes) -> bytes:
+        """Sign the JWS Signing Input, which is not hashed yet.
+
+        Args:
+            alg: one of ``algorithms``. The salt of PS256 has 32 bytes.
+            signing_input: at most a few KiB.
+
+        Returns:
+            The signature as JWS has it: of ES256 the 64 bytes of r and s (RFC 7518 section 3.4).
+
+        Raises:
+            SigningError: the holder did not sign; any other error is shown as one, too.
+        """
+
+
+class OpenKey(Protocol):
+    """Opens a key: the function that an entry point leads to."""
+
+    def __call__(self, uri: str, *, passphrase: Callable[[], bytes | None], timeout: float) -> SigningKey:
+        """Find the key of a URI, and return it.
+
+        Args:
+            uri: the whole URI, its scheme included.
+            passphrase: called for the PIN or passphrase if the holder wants one, once at the most; None if there is
+                none.
+            timeout: the seconds that each request to the holder may take.
+
+        Raises:
+            KeyLoadError: there is no such key, or it cannot be used; with a hint that says what to do.
+            PassphraseError: the PIN is missing or wrong.
+        """

@@ -1,0 +1,111 @@
+"""A package that holds keys: installed as pip would, with an entry point, so that any process finds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from banno_creds.jose import keys
+
+# toykey:FILE signs with the key in the file; toykey:FILE?FAULT does it wrongly.
+_TOYKEYS = """
+import hashlib
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
+
+def open_key(uri, *, passphrase, timeout):
+    file, _, fault = uri.partition(":")[2].partition("?")
+    if fault == "pin":
+        return Key(file, fault, passphrase())
+    if fault == "lost":
+        raise RuntimeError("[bold]the box is gone\\x1b[2J")
+    return Key(file, fault)
+
+
+class Key:
+    def __init__(self, file, fault, pin=None):
+        with open(file, "rb") as opened:
+            self._key = serialization.load_pem_private_key(opened.read(), pin and None)
+        self._fault = fault
+        self.algorithms = ["ES256"] if isinstance(self._key, ec.EllipticCurvePrivateKey) else ["PS256", "RS256"]
+        if fault in ("RS256", "HS256"):
+            self.algorithms = [fault]
+
+    @property
+    def public_key(self):
+        key = self._key
+        if self._fault == "other":
+            key = rsa.generate_private_key(65537, 2048)
+        if self._fault == "small":
+            key = rsa.generate_private_key(65537, 1024)
+        if self._fault == "curve":
+            key = ec.generate_private_key(ec.SECP384R1())
+        form = serialization.Encoding.PEM if self._fault == "pem" else serialization.Encoding.DER
+        return key.public_key().public_bytes(form, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    def sign(self, alg, signing_input):
+        digest = {"sha512": hashes.SHA512, "sha1": hashes.SHA1}.get(self._fault, hashes.SHA256)()
+        if self._fault == "gone":
+            raise OSError("the box is gone")
+        if self._fault == "nothing":
+            return None
+        if self._fault == "twice":
+            signing_input = hashlib.sha256(signing_input).digest()
+        if isinstance(self._key, ec.EllipticCurvePrivateKey):
+            der = self._key.sign(signing_input, ec.ECDSA(digest))
+            r, s = utils.decode_dss_signature(der)
+            return der if self._fault == "der" else r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        if self._fault == "swapped":
+            alg = {"PS256": "RS256", "RS256": "PS256"}[alg]
+        salt = 222 if self._fault == "salt" else 32
+        way = padding.PKCS1v15() if alg == "RS256" else padding.PSS(padding.MGF1(digest), salt)
+        return self._key.sign(signing_input, way, digest)
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Return a function that installs a package with one module and an entry point, for this process and others."""
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setenv("PYTHONPATH", str(place))
+
+    def put(module: str, code: str, scheme: str) -> Path:
+        (place / f"{module}.py").write_text(code)
+        info = place / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[banno_creds.signers]\n{scheme} = {module}:open_key\n")
+        return place
+
+    return put
+
+
+@pytest.fixture
+def toykeys(install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the package; each test gets a module of its own."""
+    import sys
+
+    monkeypatch.delitem(sys.modules, "toykeys", raising=False)
+    install("toykeys", _TOYKEYS, "toykey")
+
+
+@pytest.fixture
+def toy_rsa(toykeys: None, tmp_path: Path, rsa_key: keys.PrivateKey) -> str:
+    """Return the URI of an RSA key."""
+    return f"toykey:{write_private(tmp_path / 'toy-rsa.pem', rsa_key.pem())}"
+
+
+@pytest.fixture
+def toy_ec(toykeys: None, tmp_path: Path, ec_key: keys.PrivateKey) -> str:
+    """Return the URI of a P-256 key."""
+    return f"toykey:{write_private(tmp_path / 'toy-ec.pem', ec_key.pem())}"
