@@ -179,9 +179,11 @@ SIGNATURES = {
     "lifetime: 'int' = 60, iat: 'bool' = False, claims: 'Mapping[str, Any]' = <factory>, "
     "scope: 'tuple[str, ...]' = ('openid',), resource: 'tuple[str, ...]' = (), "
     "params: 'tuple[tuple[str, str], ...]' = (), timeout: 'float' = 30.0, ca_bundle: 'Path | None' = None, "
-    "client_id_in_body: 'bool' = False, allow_other_aud: 'bool' = False) -> None",
+    "client_id_in_body: 'bool' = False, allow_other_aud: 'bool' = False, "
+    "registration: 'str | None' = None) -> None",
     "KeySource": "(origin: 'str', path: 'Path | None' = None, content: 'bytes | None' = None, "
-    "allow_writable: 'bool' = False) -> None",
+    "allow_writable: 'bool' = False, uri: 'str | None' = None) -> None",
+    "KeySource.at": "(place: 'str | Path') -> 'KeySource'",
     "KeySource.file": "(path: 'str | Path') -> 'KeySource'",
     "NetworkError": "(message: 'str', *, retryable: 'bool' = False, retry_after: 'float | None' = None, "
     "hint: 'str | None' = None, details: 'tuple[str, ...]' = (), rule: 'str | None' = None) -> 'None'",

@@ -59,6 +59,12 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "no client ID": (_config(client_id=""), ("client ID",)),
     "a client ID with a line end": (_config(client_id="id\n"), ("client ID",)),
     "a key that is a path": (_config(private_key="private.pem"), ("private_key has", "KeySource.file")),
+    "a registration that is unknown": (_config(registration="jwks"), ("registration is none of pem, jwks-uri",)),
+    "a PIN in a URI": (
+        lambda: KeySource.at("pkcs11:object=a?pin-value=1234"),
+        ("has a PIN in it", "passphrase_file, or pin-source"),
+    ),
+    "a URI with a line end": (lambda: KeySource.at("vault:a/b\n"), ("control character",)),
     "no endpoint at all": (_config(token_endpoint=None), ("token_endpoint", "issuer")),
     "a passphrase that is a text": (_config(passphrase="a"), ("passphrase has",)),
     "params that are no pairs": (_config(params=("a", "b")), ("params has",)),

@@ -196,7 +196,13 @@ def test_every_part_of_a_configuration_is_a_part_of_the_request_or_changes_no_to
     parts = {field.name for field in fields(Request)}
     settings = {field.name for field in fields(ClientConfig)}
     assert parts - settings == {"key", "way"}
-    assert settings - parts == {"private_key", "passphrase", "timeout", "allow_other_aud"}
+    assert settings - parts == {"private_key", "passphrase", "timeout", "allow_other_aud", "registration"}
+
+
+def test_the_registration_decides_the_kid_and_nothing_else() -> None:
+    by_registration = replace(CONFIG, registration="jwks-uri")
+    assert request_of(by_registration, KEY).name == request_of(replace(CONFIG, kid="thumbprint"), KEY).name
+    assert request_of(replace(CONFIG, registration="pem"), KEY).name == request_of(CONFIG, KEY).name
 
 
 def test_where_the_key_is_and_how_long_one_waits_change_no_token(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def _variations(case: Case) -> list[_Variation]:
     if other is not None:
         fix = f"add {setting('alg')} {other}"
         found.append(_Variation(Rule.REGISTRATION_ALG, f"with {other}", fix, replace(config, alg=other)))
-    else:
+    if config.key_id is None:
         with_kid = replace(config, kid="thumbprint")
         found.append(_Variation(Rule.KID_MISSING, "with kid", f"add {kid} thumbprint", with_kid))
     if config.aud is not None:
