@@ -54,3 +54,24 @@ class OpenKey(Protocol):
             KeyLoadError: there is no such key, or it cannot be used; with a hint that says what to do.
             PassphraseError: the PIN is missing or wrong.
         """
+
+
+class MakeKey(Protocol):
+    """Makes a key: a function ``make_key`` beside ``open_key``, in the modules of holders that can make one."""
+
+    def __call__(self, uri: str, *, name: str, passphrase: Callable[[], bytes | None], timeout: float) -> str:
+        """Make a new key beside that of a URI: of its type and size, at the same holder; the old one stays as it is.
+
+        Args:
+            uri: the old key's URI.
+            name: the new key's name.
+            passphrase: as for `OpenKey`.
+            timeout: as for `OpenKey`.
+
+        Returns:
+            The new key's URI. If a key of this name is there already, its URI is returned and nothing is made: the
+            caller was cut off.
+
+        Raises:
+            KeyLoadError: the holder cannot make one, or does not let this client make one.
+        """
