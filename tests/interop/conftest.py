@@ -108,7 +108,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # After pytest's own marks, and before any fixture: without its program there is nothing they could start.
-    decision = decide(missing_here(item.path), required=os.environ.get(REQUIRE_INTEROP) == "1")
+    skip_without(missing_here(item.path))
+
+
+def skip_without(missing: str | None) -> None:
+    """End a test whose program is missing here, as `decide` says."""
+    decision = decide(missing, required=os.environ.get(REQUIRE_INTEROP) == "1")
     if decision.action == "skip":
         pytest.skip(decision.reason)
     if decision.action == "fail":
@@ -267,8 +272,15 @@ def new_registration(
     jwks_uri = jwks_host.publish(name, jwks) if form.form.startswith("jwks-uri") else None
     second = None if form.second_alg is None else SecondKey(form.second_alg, kids[1], paths[1])
     registration = Registration(str(uuid.uuid4()), form.alg, kids[0], paths[0], registered_path, jwks_uri, second)
-    metadata: dict[str, Any] = {
-        "client_id": registration.client_id,
+    known = {"jwks": {"keys": jwks}} if jwks_uri is None else {"jwks_uri": jwks_uri}
+    metadata = client_metadata(registration.client_id, name, form.alg, {**form.metadata, **known})
+    return registration, {member: value for member, value in metadata.items() if value is not None}
+
+
+def client_metadata(client_id: str, name: str, alg: str, more: Mapping[str, object]) -> dict[str, Any]:
+    """What the server is to know of an application, with its keys in `more`."""
+    return {
+        "client_id": client_id,
         "client_name": name,
         "institutionId": INSTITUTION_ID,
         "grant_types": ["client_credentials"],
@@ -276,11 +288,9 @@ def new_registration(
         "redirect_uris": [],
         "scope": " ".join(GRANTED_SCOPES),
         "token_endpoint_auth_method": "private_key_jwt",
-        "token_endpoint_auth_signing_alg": form.alg,
-        **form.metadata,
+        "token_endpoint_auth_signing_alg": alg,
+        **more,
     }
-    metadata |= {"jwks": {"keys": jwks}} if jwks_uri is None else {"jwks_uri": jwks_uri}
-    return registration, {member: value for member, value in metadata.items() if value is not None}
 
 
 # --- persons, and the clients that sign them in ---
@@ -498,6 +508,14 @@ class Provider:
     def next_event(self, timeout: float = 5.0) -> Event:
         """The oldest event not read yet; waits for it, and raises TimeoutError when none comes."""
         return Event(**self._process.receive(timeout))
+
+    def register(self, alg: str, known: Mapping[str, object]) -> str:
+        """Add an application that signs by `alg`, known by `jwks` or `jwks_uri`; return its client ID."""
+        self.drain_events()
+        client_id = str(uuid.uuid4())
+        self._process.send({"register": client_metadata(client_id, "registered later", alg, known)})
+        assert self._process.receive(5.0) == {"event": "registered", "client_id": client_id}
+        return client_id
 
     def drain_events(self) -> list[Event]:
         """Every event not read yet, with those of all requests answered so far: the mark comes after them."""

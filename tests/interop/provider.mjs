@@ -2,9 +2,10 @@
 //
 // stdin   first {"clients": [client metadata, …], "port": 0}, with "people": {login: {password, claims}} where people
 //         are to sign in, "require_par": true where nobody may ask without RFC 9126, and "client_auth_methods" where
-//         not all are to be taken; then any number of {"mark": "text"}; its end is the order to stop
+//         not all are to be taken; then any number of {"mark": "text"}, and of {"register": client metadata} for a
+//         client that comes later; its end is the order to stop
 // stdout  {"ready": true, …}, then a line for each token request, and for each step of a person's login; a mark is
-//         given back in its place among them
+//         given back in its place among them, a client when it is known
 // stderr  everything else
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -279,6 +280,12 @@ server.on('request', (request, response) => {
 
 emit({ ready: true, issuer, token_endpoint: `${issuer}/token`, port: actualPort });
 for await (const line of { [Symbol.asyncIterator]: () => lines }) {
-  emit({ event: 'mark', mark: JSON.parse(line).mark });
+  const { mark, register } = JSON.parse(line);
+  if (register) {
+    await provider.Client.adapter.upsert(register.client_id, register);
+    emit({ event: 'registered', client_id: register.client_id });
+  } else {
+    emit({ event: 'mark', mark });
+  }
 }
 process.exit(0);

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import write_private
+from tests.interop.conftest import missing_here, oidc_provider, skip_without
+from tests.key_holders.granted import Granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from banno_creds.jose import keys
+    from tests.conftest import Cli
+    from tests.interop.conftest import Provider
+
+__all__ = ["oidc_provider"]  # one for the session, as in tests/interop
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what talks to the real provider as the tests of its own folder are marked."""
+    for item in items:
+        if _is_granted(item):
+            item.add_marker(pytest.mark.interop)
+            item.add_marker(pytest.mark.once)
+            item.add_marker(pytest.mark.posix("the providers are programs of Linux"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose provider is not installed, or fail it where nothing may be skipped."""
+    if _is_granted(item):
+        skip_without(missing_here(Path(__file__)))
+
+
+def _is_granted(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(Path(__file__).parent) and "granted" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture
+def granted(oidc_provider: Provider, cli: Cli, tmp_path: Path) -> Granted:
+    """Return what checks that the real provider grants a token to a held key."""
+    return Granted(oidc_provider, cli, tmp_path)
+
 
 # toykey:FILE signs with the key in the file; toykey:FILE?FAULT does it wrongly.
 _TOYKEYS = """
