@@ -79,4 +79,3 @@ class Granted:
     def _no_token(self) -> Iterator[None]:
         yield
         assert self.provider.drain_events() == []
-
