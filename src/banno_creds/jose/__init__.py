@@ -7,6 +7,7 @@ Other wings may import:
 - `private_keys`: `form_of`, the form that a private key was given in;
 - `public_keys`: the public keys in a file, in each of their usual forms;
 - `jwks`: the public keys that may verify a signature, from a file or a JWK Set;
+- `key_set`: a JWK Set that is published: add and remove keys, and write it as it was;
 - `decode`: take a JWT apart, and check its times and claims;
 - `verify`: find the key that made a signature, or the wrong form that a signature has.
 

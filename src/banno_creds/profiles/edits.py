@@ -7,33 +7,28 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import time
 import tomllib
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
 from banno_creds.config import find_config_file
-from banno_creds.errors import ConfigurationError, OutputError
+from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.file import ConfigFile, line_of, read_text, split_tables
 from banno_creds.profiles.lookup import command_on, no_file_for, unknown_profile
 from banno_creds.profiles.names import check_name, nearest, quoted
 from banno_creds.profiles.settings import SETTINGS, check_settings, find_fault
 from banno_creds.storage import own_files
-from banno_creds.storage.lock import BusyError, Lock
-from banno_creds.storage.secret_files import check_file_name, check_not_read_only
+from banno_creds.storage.edited import cannot_write, check_target, locked, rewrite
+from banno_creds.storage.secret_files import check_file_name
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from banno_creds.config import Location
     from banno_creds.profiles.settings import Fault
-
-_PATIENCE = 10  # seconds to wait for another process that changes the file
 
 
 def add_profile(
@@ -204,30 +199,18 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
     # A link is followed, and stays: people keep such files under version control this way.
     target = os.path.realpath(file)
     folder = os.path.dirname(target)
-    try:
+    with cannot_write(file):
         if config is None:
             own_files.make_folder(os.path.dirname(file), for_its_owner=True)
         if not os.path.isdir(folder):
             raise ConfigurationError(f"there is no folder {folder}", hint="make it first, or name another file")
-        _check_place(target)
-        with _locked(target):
+        check_target(target)
+        with locked(target):
             text = read_text(target, named=True) or ""
             text, wanted = change(file, text, ConfigFile(file, text).parse())
             _make_sure(file, text, wanted)
             _write(target, text)
-    except OSError as failure:
-        raise OutputError(
-            f"cannot write {file}: {failure.strerror or failure}; nothing was changed",
-            hint=own_files.hint_for(failure, "check that you may write in that folder and that the disk is not full"),
-        ) from None
     return file
-
-
-def _check_place(target: str) -> None:
-    """Refuse what is no file, such as /dev/null, and a file that is read-only on Windows."""
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise ConfigurationError(f"{target} is no file, and cannot be changed", hint="name another file")
-    check_not_read_only(target)
 
 
 def _make_sure(file: str, text: str, wanted: dict[str, Any]) -> None:
@@ -375,36 +358,8 @@ def _after_the_last_key(lines: list[str]) -> list[str]:
 
 
 def _write(target: str, text: str) -> None:
-    """Replace the file, with the mode and the owner it had; by sudo, root leaves no file of its own."""
-    folder = os.path.dirname(target)
+    """Replace the file, with the line ends it had."""
     content = text.encode()
-    try:
-        like = os.stat(target)
-        if b"\r\n" in own_files.patiently(Path(target).read_bytes, target):
-            content = content.replace(b"\n", b"\r\n")
-    except FileNotFoundError:
-        like = os.stat(folder)
-    own_files.write(target, content, like=like)
-    own_files.sync_folder(folder)
-
-
-@contextmanager
-def _locked(target: str) -> Iterator[None]:
-    """Let one process at a time change the file."""
-    # The folder is locked: a lock file would be left behind, and others could put a link in its place.
-    folder, name = os.path.split(target)
-    is_folder = sys.platform != "win32"  # where no folder can be locked
-    path = folder if is_folder else os.path.join(folder, f".{name}.lock")
-    with Lock(path, _PATIENCE, time.sleep, is_folder=is_folder) as lock:
-        try:
-            lock.wait()
-        except BusyError:
-            raise ConfigurationError(
-                f"another process has been changing {target} for {_PATIENCE} s",
-                hint="look for a banno-creds that hangs, and end it",
-            ) from None
-        except OSError as failure:
-            if failure.filename is not None:
-                raise
-            # The file system has no locks; two people seldom change the file at the same moment.
-        yield
+    if os.path.exists(target) and b"\r\n" in own_files.patiently(Path(target).read_bytes, target):
+        content = content.replace(b"\n", b"\r\n")
+    rewrite(target, content)
