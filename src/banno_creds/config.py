@@ -349,14 +349,15 @@ def is_key_uri(place: str) -> bool:
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", place)
     if found is None:
         return False
-    return found[1].lower() in KEY_SCHEMES or any(True for _ in plugged_in(found[1].lower()))
+    return found[1].lower() in KEY_SCHEMES or bool(plugged_in(found[1].lower()))
 
 
-def plugged_in(scheme: str) -> Iterable[EntryPoint]:
+def plugged_in(scheme: str) -> list[EntryPoint]:
     """Return the entry points of other packages that open keys with a scheme; in most cases there is none."""
     from importlib.metadata import entry_points
 
-    return entry_points(group=SIGNERS, name=scheme)
+    # The case of a scheme does not count (RFC 3986 section 3.1), nor that of the entry point's name.
+    return [each for each in entry_points(group=SIGNERS) if each.name.lower() == scheme]
 
 
 def check_key_uri(uri: str) -> str:

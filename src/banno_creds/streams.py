@@ -12,13 +12,19 @@ import sys
 
 TYPE_CHECKING = False  # as in `child`: this comes before anything else is loaded
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import IO, Any, TextIO
 
     from _typeshed import ReadableBuffer
 
 
+_are_ours = False  # not in a program that imports us
+
+
 def make_alike() -> None:
     """Replace `sys.stdin`, `sys.stdout` and `sys.stderr` on Windows; have none of them fail for a character."""
+    global _are_ours
+    _are_ours = True
     if sys.platform == "win32":
         for name in ("stdin", "stdout", "stderr"):
             setattr(sys, name, _alike(getattr(sys, name), reads=name == "stdin"))
@@ -38,6 +44,33 @@ def _buffered(stream: TextIO | None) -> TextIO | None:
     if stream is None or not isinstance(raw, io.RawIOBase):
         return stream
     return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, "\n", write_through=True)
+
+
+def prints_nothing() -> AbstractContextManager[object]:
+    """Return a context in which other packages' code, and the programs it starts, print to standard error.
+
+    Standard output has the result alone. A program that imports us keeps its streams as they are.
+    """
+    from contextlib import nullcontext
+
+    return _ToStandardError() if _are_ours else nullcontext()
+
+
+class _ToStandardError:
+    def __enter__(self) -> None:
+        self._stdout, self._kept = sys.stdout, None
+        sys.stdout = sys.stderr
+        try:
+            self._kept = os.dup(1)
+            os.dup2(2, 1)
+        except OSError:  # one of them is closed
+            pass
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout = self._stdout
+        if self._kept is not None:
+            os.dup2(self._kept, 1)
+            os.close(self._kept)
 
 
 def is_broken_pipe(failure: Exception, stream: IO[Any]) -> bool:

@@ -100,8 +100,8 @@ def test_an_algorithm_that_the_holder_does_not_do_is_refused(toy_rsa: str, cli: 
 def test_two_packages_with_one_scheme_are_refused(
     toy_rsa: str, install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install("evilkeys", "def open_key(uri, **_): raise SystemExit", "toykey")
-    with pytest.raises(KeyLoadError, match="evilkeys:open_key, toykeys:open_key"):
+    install("evilkeys", "def open_key(uri, **_): raise SystemExit", "ToyKey")
+    with pytest.raises(KeyLoadError, match=r"evilkeys 1\.0, toykeys 1\.0"):
         _sign(toy_rsa)
 
 

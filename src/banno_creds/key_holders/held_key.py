@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -17,10 +19,13 @@ from banno_creds.jose import unusable_key
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
 from banno_creds.key_holders.place import scheme_of
 from banno_creds.key_holders.wrong_signature import explain, verifies
+from banno_creds.secrecy import Secret, without
+from banno_creds.streams import prints_nothing
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from importlib.metadata import EntryPoint
 
     from banno_creds.jose.keys import Passphrase
     from banno_creds.key_holders.protocol import OpenKey, SigningKey
@@ -38,12 +43,14 @@ class HeldKey:
         public: its public half.
         algorithms: those that its holder signs with and the provider accepts; the first is the default.
         signing_key: the holder's own.
+        secrets: the PIN or passphrase that it was opened with, for no message to repeat it.
     """
 
     origin: str
     public: PublicKey
     algorithms: tuple[str, ...]
     signing_key: SigningKey = field(repr=False)
+    secrets: Sequence[Secret] = field(default=(), repr=False, compare=False)
 
     jwk_alg: ClassVar[None] = None
     limited_by: ClassVar[str] = "its holder does no other"
@@ -77,7 +84,7 @@ class HeldSigner:
         Raises:
             SigningError: the holder did not sign, or its signature is not what JWS wants; the message says which.
         """
-        with _errors_of(self.key.origin, SigningError):
+        with _calling(self.key.origin, SigningError, self.key.secrets):
             signature = self.key.signing_key.sign(self.alg, signing_input)
         if not isinstance(signature, bytes):
             raise SigningError(
@@ -102,17 +109,31 @@ def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
         KeyLoadError: there is no such key, its holder cannot be reached, or the provider does not accept its type.
         PassphraseError: the PIN is missing or wrong.
     """
-    with _errors_of(uri, KeyLoadError):
-        found = _opener(uri)(uri, passphrase=passphrase, timeout=timeout)
-        spki, offered = found.public_key, tuple(found.algorithms)
-        public = PublicKey(_accepted(spki, uri))
+    secrets: list[Secret] = []
+
+    def ask() -> bytes | None:
+        secret = passphrase()
+        if secret:
+            secrets.append(Secret(secret.decode("utf-8", "replace"), "the passphrase", (uri,)))
+        return secret
+
+    try:
+        with _calling(uri, KeyLoadError, secrets):
+            found = _opener(uri)(uri, passphrase=ask, timeout=timeout)
+            spki, offered = found.public_key, tuple(found.algorithms)
+            public = PublicKey(_accepted(spki, uri))
+    except KeyLoadError as failure:
+        scheme = scheme_of(uri)
+        others = map(_package, plugged_in(scheme)) if scheme in KEY_SCHEMES else ()
+        more = [f"{each} opens keys of {scheme}: too, and is not used" for each in others]
+        raise failure.but(more=more) from failure.__cause__
     algorithms = tuple(alg for alg in offered if alg in _FITTING[public.type])
     if not algorithms:
         raise KeyLoadError(
             f"the holder of {uri} signs with this {public.description} key by none of {', '.join(ALGORITHMS)}",
             hint="allow one of them for the key, or use another key: " + " or ".join(_FITTING[public.type]),
         )
-    return HeldKey(uri, public, algorithms, found)
+    return HeldKey(uri, public, algorithms, found, secrets)
 
 
 def _opener(uri: str) -> OpenKey:
@@ -122,23 +143,54 @@ def _opener(uri: str) -> OpenKey:
         module = import_module(f"banno_creds.key_holders.{scheme.replace('-', '_')}")
         opener: OpenKey = module.open_key
         return opener
-    found = list(plugged_in(scheme))
+    found = plugged_in(scheme)
     if not found:
         raise KeyLoadError(
             f"no package here opens keys of {scheme}:",
             hint=f"install one that has the entry point {SIGNERS}: {scheme}",
         )
     if len(found) > 1:
-        names = sorted({each.value for each in found})
+        names = ", ".join(sorted(map(_package, found)))
         raise KeyLoadError(
-            f"several packages open keys of {scheme}: {', '.join(names)}", hint="uninstall all but the one you trust"
+            f"several packages open keys of {scheme}: {names}", hint="uninstall all but the one you trust"
         )
-    plugged: OpenKey = found[0].load()
-    return plugged
+    return _loaded(found[0], scheme)
+
+
+def _loaded(entry: EntryPoint, scheme: str) -> OpenKey:
+    """Import another package's function."""
+    # The command line declares missing what it does without; the package may need it.
+    for name in [name for name, module in sys.modules.items() if module is None]:  # type: ignore[redundant-expr]
+        del sys.modules[name]
+    try:
+        function = entry.load()
+    except (Exception, SystemExit) as failure:
+        _pass_on_the_end(failure)
+        raise KeyLoadError(
+            f"{_package(entry)}, which opens keys of {scheme}:, cannot be loaded: {_words_of(failure)}",
+            hint="install it again, with what it needs, into the same Python as banno-creds",
+        ) from failure
+    if not callable(function):
+        raise KeyLoadError(
+            f"{_package(entry)} opens no keys of {scheme}: its {entry.value} is no function",
+            hint=f"have its entry point of {SIGNERS} name a function such as open_key",
+        )
+    opener: OpenKey = function
+    return opener
+
+
+def _package(entry: EntryPoint) -> str:
+    """Name the package that an entry point is from."""
+    return printable(entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version}", 100)
 
 
 def _accepted(spki: bytes, origin: str) -> RSAPublicKey | EllipticCurvePublicKey:
     """Return the public key if the provider accepts its type and size."""
+    if not isinstance(spki, bytes):
+        raise KeyLoadError(
+            f"the holder of {origin} gives {type(spki).__name__} as the public key, and no bytes",
+            hint="update the package that speaks to it",
+        )
     load = (
         serialization.load_pem_public_key
         if spki.lstrip().startswith(b"-----BEGIN")
@@ -147,25 +199,46 @@ def _accepted(spki: bytes, origin: str) -> RSAPublicKey | EllipticCurvePublicKey
     native = load(spki)
     if isinstance(native, RSAPublicKey):
         if native.key_size < LEAST_RSA_BITS:
-            raise unusable_key.weak(f"of {native.key_size} bits; {LEAST_RSA_BITS} is the least (RFC 7518)", origin)
+            words = f"of {native.key_size} bits; {LEAST_RSA_BITS} is the least (RFC 7518)"
+            raise unusable_key.weak(words, origin).but(hint=_ANOTHER)
         return native
     if isinstance(native, EllipticCurvePublicKey):
         if native.curve.name != "secp256r1":
-            raise unusable_key.wrong_curve(f"the curve {native.curve.name}", origin)
+            raise unusable_key.wrong_curve(f"the curve {native.curve.name}", origin).but(hint=_ANOTHER)
         return native
-    raise unusable_key.wrong_type(type(native).__name__.removesuffix("PublicKey").lstrip("_"), origin)
+    name = type(native).__name__.removesuffix("PublicKey").lstrip("_")
+    raise unusable_key.wrong_type(name, origin).but(hint=_ANOTHER)
+
+
+_ANOTHER = "name another key of this holder, or have it make one: RSA of 2048 bits or more, or EC P-256"
 
 
 @contextmanager
-def _errors_of(origin: str, kind: Callable[..., BannoCredsError]) -> Iterator[None]:
-    """Turn the errors of a holder's library into one of ours; an interruption is none of them."""
+def _calling(origin: str, kind: Callable[..., BannoCredsError], secrets: Sequence[Secret]) -> Iterator[None]:
+    """Keep what a holder's code prints away from results, and turn its errors into ours, without secrets."""
     try:
-        yield
-    except (BannoCredsError, MemoryError):
+        with prints_nothing():
+            yield
+    except MemoryError:
         raise
-    except Exception as failure:
-        words = printable(failure, _MOST_CHARACTERS) or "no words"
+    except BannoCredsError as failure:
+        raise failure.without(secrets) from failure.__cause__
+    except (Exception, SystemExit) as failure:
+        _pass_on_the_end(failure)
+        words = _words_of(failure)
+        if without(words, secrets) != words:
+            words = f"{type(failure).__name__} (its words repeat the passphrase, and are left out)"
         raise kind(
-            f"the holder of {origin} failed: {type(failure).__name__}: {words}",
+            f"the holder of {origin} failed: {words}",
             hint="look at its own log; BANNO_CREDS_DEBUG=1 shows where it failed",
         ) from failure
+
+
+def _pass_on_the_end(failure: BaseException) -> None:
+    """Let SIGTERM end the program, which the command line turns into an exit; a package's own exit is its fault."""
+    if isinstance(failure, SystemExit) and failure.code == 128 + signal.SIGTERM:
+        raise failure
+
+
+def _words_of(failure: BaseException) -> str:
+    return f"{type(failure).__name__}: {printable(failure, _MOST_CHARACTERS) or 'no words'}"
