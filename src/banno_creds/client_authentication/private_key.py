@@ -75,7 +75,7 @@ def load_key(
     Args:
         source: where the key is.
         passphrase: called if the key is encrypted, or its holder wants a PIN.
-        run: gets a warning if others can read the key's file.
+        run: gets a warning if others can read the key's file, or that of a holder's token.
         read: the key's bytes, if they were read before.
         thorough: whether to check an RSA key's primes.
         timeout: the seconds that each request to a key's holder may take.
@@ -100,7 +100,8 @@ def load_key(
         if source.uri is not None:
             from banno_creds.key_holders.held_key import open_key
 
-            key = open_key(source.uri, ask, timeout)
+            key = held = open_key(source.uri, ask, timeout)
+            warnings = held.warnings
         else:
             from banno_creds.jose.keys import load_private_key
 

@@ -81,6 +81,8 @@ def secrets_sent(
     known = [value for name, value in form if name == "client_id"]
     for name, value in headers:
         scheme, _, credentials = value.partition(" ")
+        if name == "x-vault-token":
+            found.append((value, "the token"))
         if name != "authorization":
             continue
         if scheme == "Bearer":

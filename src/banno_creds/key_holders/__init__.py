@@ -11,6 +11,7 @@ Rooms for other wings:
 
 Rooms for these:
 
-- one module for each holder;
+- one module for each holder:
+- `vault`: the transit engine of Vault and OpenBao;
 - `wrong_signature`: says what is wrong with a signature that does not verify.
 """

@@ -56,6 +56,11 @@ class HeldKey:
     limited_by: ClassVar[str] = "its holder does no other"
 
     @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """A message and a hint for each thing that its holder warns about."""
+        return tuple(getattr(self.signing_key, "warnings", ()))
+
+    @property
     def type(self) -> Literal["RSA", "EC"]:
         """The JWK key type (RFC 7518 section 6.1)."""
         return self.public.type

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class SigningKey(Protocol):
-    """A private key that is held elsewhere, and signs there."""
+    """A private key that is held elsewhere, and signs there.
+
+    It may have ``warnings`` as well: pairs of a message and a hint, such as for a file that others can read.
+    """
 
     @property
     def public_key(self) -> bytes:
