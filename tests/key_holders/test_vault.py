@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_public_key,
+)
 
 from banno_creds import ClientConfig, KeySource
 from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
+from banno_creds.key_holders.held_key import HeldKey
 from banno_creds.key_holders.vault import make_key
 from banno_creds.key_holders.wrong_signature import verifies
 from tests.conftest import CLIENT_ID, write_private
@@ -23,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from banno_creds.client_authentication.private_key import Signer
+    from banno_creds.jose import keys
     from tests.conftest import Cli
     from tests.key_holders.granted import Granted
     from tests.key_holders.openbao import OpenBao
@@ -277,6 +291,50 @@ def test_a_key_that_is_deleted_after_it_was_opened_is_told(openbao: OpenBao) -> 
 )
 def test_a_uri_that_names_no_key_is_refused_before_anything_is_sent(no_vault: None, uri: str) -> None:
     assert "names no key of Vault" in _fails(uri)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "its holder signs, and keeps it"),
+        ({"exportable": True}, "may leave Vault: it is exportable"),
+        ({"allow_plaintext_backup": True}, "may leave Vault: plaintext backups of it are allowed"),
+    ],
+)
+def test_the_doctor_tells_if_the_private_half_may_leave(
+    openbao: OpenBao, cli: Cli, more: Mapping[str, Any], words: str
+) -> None:
+    uri = f"vault:transit/{openbao.key('ecdsa-p256', **more)}"
+    done = cli("doctor", "-o", "json", "--offline", "--client-id", CLIENT_ID, "--private-key", uri)
+    found = [each for each in json.loads(done.stdout)["findings"] if words in json.dumps(each)]
+    assert [each["verdict"] for each in found] == ["warn" if more else "pass"]
+    assert ("its holder signs, and keeps it" in done.stdout) == (not more)
+    assert "warning" not in cli("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", uri).stderr
+
+
+def test_an_imported_key_may_have_a_copy(openbao: OpenBao, ec_key: keys.PrivateKey) -> None:
+    """Wrapped as transit's documentation has it: AES key wrap with padding, and its key by RSA-OAEP."""
+    wrapping = load_pem_public_key(openbao.ask("GET", "transit/wrapping_key")["public_key"].encode())
+    assert isinstance(wrapping, RSAPublicKey)
+    pkcs8 = ec_key.native.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    key = os.urandom(32)
+    wrapped = wrapping.encrypt(key, OAEP(MGF1(SHA256()), SHA256(), None)) + aes_key_wrap_with_padding(key, pkcs8)
+    text = b64encode(wrapped).decode()
+    openbao.ask("POST", "transit/keys/imported/import", type="ecdsa-p256", hash_function="SHA256", ciphertext=text)
+    signer = _open("vault:transit/imported")
+    assert _signs(signer)
+    assert signer.key.public == ec_key.public
+    assert isinstance(signer.key, HeldKey)
+    assert "who made it may have a copy" in signer.key.exits[0][0]
+
+
+def test_a_key_that_vault_rotates_by_itself_is_a_warning_unless_its_version_is_named(
+    openbao: OpenBao, cli: Cli
+) -> None:
+    uri = f"vault:transit/{openbao.key('ecdsa-p256', auto_rotate_period='720h')}"
+    words = ("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key")
+    assert f"{uri}?version=1" in cli(*words, uri).stderr
+    assert cli(*words, f"{uri}?version=1").stderr == ""
 
 
 # --- A server that is not there -------------------------------------------------------------------------------------

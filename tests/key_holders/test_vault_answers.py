@@ -110,6 +110,10 @@ def test_another_prefix_is_taken_since_the_signature_is_verified(transit: Transi
 _ANSWERS: dict[str, tuple[Callable[[], Says], str]] = {
     "html": (lambda: Says(200, b"<html>Sign in</html>", HTML), "does not answer as Vault does: it is HTML"),
     "html 404": (lambda: Says(404, b"<html>", HTML), "does not answer as Vault does: it is HTML"),
+    "http for TLS": (
+        lambda: Says(400, b"Client sent an HTTP request to an HTTPS server.\n", {}),
+        "to an HTTPS server",
+    ),
     "html 502": (lambda: Says(502, b"<html>Bad gateway</html>", HTML), "cannot answer now: 502"),
     "empty": (lambda: Says(200), "there is no data in its answer"),
     "204": (lambda: Says(204), "there is no data in its answer"),

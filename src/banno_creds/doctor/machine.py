@@ -102,11 +102,17 @@ def _look_at_held_key(case: Case, source: KeySource) -> None:
         case.signer = None
         case.find_error(KEY, failure, Rule.KEY_UNUSABLE, looks_at)
         return
+    exits = getattr(key, "exits", ())  # of a held key alone
+    held = "its holder signs" if exits else "its holder signs, and keeps it"
     case.find(
         KEY,
-        passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, "its holder signs, and keeps it"),
+        passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, held),
         passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
     )
+    for message, hint in exits:
+        case.find(
+            KEY, Finding(Rule.KEY_PERMISSIONS, Verdict.WARN, "permissions", message, "its holder's alone", hint)
+        )
 
 
 def _who_can_read_it(case: Case) -> str | None:

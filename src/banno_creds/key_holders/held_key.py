@@ -61,6 +61,11 @@ class HeldKey:
         return tuple(getattr(self.signing_key, "warnings", ()))
 
     @property
+    def exits(self) -> tuple[tuple[str, str], ...]:
+        """A message and a hint for each way in which the private half may leave its holder."""
+        return tuple(getattr(self.signing_key, "exits", ()))
+
+    @property
     def type(self) -> Literal["RSA", "EC"]:
         """The JWK key type (RFC 7518 section 6.1)."""
         return self.public.type

@@ -36,6 +36,13 @@ _KEY = re.compile(
 )
 _SIGNATURE = re.compile(r"[a-z]{1,20}:v(\d{1,9}):([A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+)")
 
+# By the members of a key that tell of them.
+_EXITS = {
+    "exportable": "may leave Vault: it is exportable",
+    "allow_plaintext_backup": "may leave Vault: plaintext backups of it are allowed",
+    "imported_key": "was imported: who made it may have a copy",
+}
+
 _BY_ALG: Mapping[str, Mapping[str, str]] = {
     # Without the length of the salt, transit takes the longest one; without the other, it gives DER.
     "PS256": {"signature_algorithm": "pss", "salt_length": "hash"},
@@ -91,27 +98,33 @@ def _read(named: _Named, vault: _Vault) -> tuple[TransitKey, str]:
             f"{named.path} is of the type {kind}: {why}",
             hint="make one of the type ecdsa-p256, rsa-2048, rsa-3072 or rsa-4096",
         )
-    return TransitKey(named, version, public.encode(), vault), kind
+    warnings = vault.warnings
+    if data.get("auto_rotate_period") and named.version is None:
+        message = f"Vault rotates {named.path} by itself (auto_rotate_period), and the bank does not learn of it"
+        warnings += ((message, f"name the version that the bank has, such as vault:{named.path}?version={version}"),)
+    exits = tuple(
+        (f"{named.path} {what}", "make another key: transit never takes this back")
+        for name, what in _EXITS.items()
+        if data.get(name)
+    )
+    return TransitKey(named, version, public.encode(), vault, warnings, exits), kind
 
 
 @dataclass(frozen=True, slots=True)
 class TransitKey:
-    """A key in transit, with the version that signs."""
+    """A key in transit, with the version that signs; see `protocol.SigningKey`."""
 
     named: _Named
     version: int
     public_key: bytes
     vault: _Vault = field(repr=False)
+    warnings: tuple[tuple[str, str], ...] = ()
+    exits: tuple[tuple[str, str], ...] = ()
 
     @property
     def algorithms(self) -> tuple[str, ...]:
         """All: which of them fit the type of the key is seen from its public half."""
         return tuple(_BY_ALG)
-
-    @property
-    def warnings(self) -> tuple[tuple[str, str], ...]:
-        """What is wrong with the file of the token, and what to do about it."""
-        return self.vault.warnings
 
     def sign(self, alg: str, signing_input: bytes) -> bytes:
         """Have transit sign; see `protocol.SigningKey`."""
@@ -267,7 +280,7 @@ class _Vault:
         except ValueError as failure:
             if answers.is_unavailable(answer.status):
                 raise self._refused(answer, verb, named, kind) from None
-            raise self.no_vault(answers.what_is_wrong(answer, failure), kind) from None
+            raise self.no_vault(answers.what_is_wrong(answer, failure), kind, answers.words(answer)) from None
         if answer.status >= 300:
             raise self._refused(answer, verb, named, kind)
         data = body.get("data")
@@ -285,8 +298,10 @@ class _Vault:
                 return http.post_json(url, members, self.headers)
         except BannoCredsError as failure:
             words = failure.words(lambda name: authority if name == "ca_bundle" else setting(name))
+            # Of the settings, only the file with authorities is read there.
+            what = authority if isinstance(failure, ConfigurationError) else f"no answer from Vault ({self.variable})"
             raise kind(
-                f"no answer from Vault ({self.variable}): {words.message}",
+                f"{what}: {words.message}",
                 hint=words.hint,
                 details=words.details,
                 rule=failure.rule,
@@ -365,11 +380,14 @@ class _Vault:
             hint=f"look at the list: vault list {named.mount}/keys",
         )
 
-    def no_vault(self, what: str, kind: type[BannoCredsError] = KeyLoadError) -> BannoCredsError:
+    def no_vault(
+        self, what: str, kind: type[BannoCredsError] = KeyLoadError, details: tuple[str, ...] = ()
+    ) -> BannoCredsError:
         """Return the error for an answer that is none of Vault's."""
         return kind(
             f"what answers at {self.variable} does not answer as Vault does: {what}",
             hint=f"check {self.variable} ({self.address}), and what stands in front of the server",
+            details=details,
         )
 
 
