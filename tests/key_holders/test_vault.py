@@ -341,7 +341,7 @@ def test_a_key_that_vault_rotates_by_itself_is_a_warning_unless_its_version_is_n
 
 
 def test_a_sealed_vault_and_one_that_goes_in_the_middle_are_told(
-    tmp_path: Path, no_vault: None, monkeypatch: pytest.MonkeyPatch
+    has_openbao: None, tmp_path: Path, no_vault: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_openbao(tmp_path) as own:
         for name, value in own.variables().items():
