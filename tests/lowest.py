@@ -22,7 +22,7 @@ def floors() -> dict[str, str]:
 
 
 def _floor(requirement: str) -> tuple[str, str]:
-    found = re.fullmatch(r"([\w-]+)>=([\d.]+)(?:,<\d+)?", requirement)
+    found = re.fullmatch(r"([\w-]+)>=([\d.]+)(?:,<\d+)?(?: ; .*)?", requirement)
     if found is None:
         raise ValueError(f"{requirement} names no lowest version")
     return found[1], found[2]
