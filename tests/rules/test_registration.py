@@ -726,8 +726,9 @@ ONLY_THE_BANK_SEES = {
 }
 OF_FETCHING_IT = {"registration.unreachable"}
 AGAINST_THE_PRIVATE_KEY = {"registration.key.mismatch"}
+AGAINST_THE_SETTING = {"registration.form"}  # tests/key_holders
 
 
 def test_every_rule_of_the_registration_is_judged_here_or_said_where() -> None:
-    here = {*RULES, *AGAINST_THE_PRIVATE_KEY}
+    here = {*RULES, *AGAINST_THE_PRIVATE_KEY, *AGAINST_THE_SETTING}
     assert here | ONLY_THE_BANK_SEES | OF_FETCHING_IT == {rule for rule in Rule if rule.startswith("registration.")}

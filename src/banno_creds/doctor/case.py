@@ -13,11 +13,12 @@ from banno_creds.http.client import HttpClient
 from banno_creds.http.exchange import answer_skew
 from banno_creds.rules.assertion import judge
 from banno_creds.rules.clock import judge_clock
-from banno_creds.rules.findings import Finding, Part, Verdict
+from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.rules.known import Known
 from banno_creds.rules.outcomes import with_fix
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.steps import Run
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,7 +206,15 @@ class Case:
             keys=None if self.registration is None else self.registration.keys,
             use_jti=lambda _: True,  # its jti is fresh
         )
-        return judge(ClientAssertion.read(compact), known)
+        return map(self._with_fix, judge(ClientAssertion.read(compact), known))
+
+    def _with_fix(self, finding: Finding) -> Finding:
+        """Name the setting that sends a kid, where nobody asked for the kid itself."""
+        by_registration = self.config.kid is None and finding.rule is Rule.KID_UNEXPECTED
+        if not by_registration or finding.verdict is not Verdict.FAIL:
+            return finding
+        pem, uri = setting("registration"), setting("registered")
+        return finding._replace(fix=f"set {pem} to pem; if the bank has a JWKS URI, give it with {uri}")
 
     def out_of_time(self) -> str | None:
         """Return the rule that an assertion breaks by the server's clock; None if none, or the clock is unknown."""

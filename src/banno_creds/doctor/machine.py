@@ -17,7 +17,7 @@ from banno_creds.jose.private_keys import form_of
 from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.rules.lint import load_registration
-from banno_creds.rules.registration import judge_key
+from banno_creds.rules.registration import judge_form, judge_key
 from banno_creds.storage.secret_files import described, read_file
 from banno_creds.text import printable, setting
 
@@ -158,6 +158,8 @@ def look_at_registration(case: Case) -> None:
             mine = mine._replace(fix=f"sign with {other}: it has the private key whose public half is registered")
         # That finding names the key and its place; the others need not.
         findings = (*(_without_received(finding) for finding in findings), mine)
+        if case.config.registration is not None:
+            findings = (*findings, judge_form(registration, case.config.registration))
     case.find(REGISTRATION, *findings)
 
 

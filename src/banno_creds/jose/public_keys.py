@@ -54,12 +54,14 @@ class PublicKeys(NamedTuple):
     Attributes:
         found: the keys in PEM or DER; without those of the authorities in a chain of certificates.
         jwks: the members of a JWK Set, or of one JWK as if it were a set; None if it is none.
+        is_set: whether it is a JWK Set.
         is_private: whether a private key stands there, too.
         is_mended: whether it is a key only after its text was mended: another reader may not take it.
     """
 
     found: tuple[Found, ...] = ()
     jwks: dict[str, Any] | None = None
+    is_set: bool = False
     is_private: bool = False
     is_mended: bool = False
 
@@ -80,7 +82,8 @@ def read_public_keys(content: bytes) -> PublicKeys:
             members = parse_json_object(text)
         except ValueError as failure:
             raise NoPublicKeyError(f"starts like a JWK Set, but {failure}") from None
-        return PublicKeys(jwks=members if "keys" in members else {"keys": [members]}, is_mended=is_mended)
+        is_set = "keys" in members
+        return PublicKeys(jwks=members if is_set else {"keys": [members]}, is_set=is_set, is_mended=is_mended)
     found, halves = blocks(text)
     if is_der(text):
         found, halves = [der_block(text)], []

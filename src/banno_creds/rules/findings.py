@@ -29,6 +29,7 @@ class Rule(StrEnum):
     REGISTRATION_KEY_SIZE = "registration.key.size"
     REGISTRATION_KEY_MISMATCH = "registration.key.mismatch"
     REGISTRATION_KID_REPEATED = "registration.kid.repeated"
+    REGISTRATION_FORM = "registration.form"
     REGISTRATION_UNREACHABLE = "registration.unreachable"
     # Only the bank can judge these.
     CLIENT_UNKNOWN = "client.unknown"

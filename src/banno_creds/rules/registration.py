@@ -21,7 +21,7 @@ from banno_creds.rules.known import RegisteredKey
 from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
 from banno_creds.rules.shown import shown
 from banno_creds.secrecy import is_private_key_file
-from banno_creds.text import printable
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +39,14 @@ class Registration(NamedTuple):
         keys: the keys that can verify an assertion.
         fingerprints: by fingerprint (see `keys.PublicKey.fingerprint`), the description of each key.
         findings: the findings about the registration itself, by rule.
+        is_set: whether it is a JWK Set, as a JWKS URI has it; None if it may be either, such as one JWK.
     """
 
     origin: str
     keys: tuple[RegisteredKey, ...]
     fingerprints: Mapping[str, str]
     findings: tuple[Finding, ...]
+    is_set: bool | None = None
 
 
 class _Read(NamedTuple):
@@ -95,6 +97,7 @@ def read_registration(content: bytes, origin: str) -> Registration:
             _judged(Rule.REGISTRATION_KEY_SIZE, _judge_keys(read, Rule.REGISTRATION_KEY_SIZE)),
             _judged(Rule.REGISTRATION_KID_REPEATED, _judge_kids(read)),
         ),
+        True if keys.is_set else None if keys.jwks is not None else False,
     )
 
 
@@ -121,6 +124,21 @@ def judge_key(registration: Registration, key: PublicKey) -> Finding:
             f"{' or '.join(registration.fingerprints)}, in {registration.origin}",
         )
     return _judged(Rule.REGISTRATION_KEY_MISMATCH, outcome)
+
+
+def judge_form(registration: Registration, said: str) -> Finding:
+    """Judge if the registration is what the setting ``registration`` says: ``pem`` or ``jwks-uri``."""
+    if registration.is_set is None or registration.is_set == (said == "jwks-uri"):
+        outcome = passed(said)
+    elif registration.is_set:
+        outcome = odd(f"{setting('registration')} is pem, and {registration.origin} is a JWK Set", "jwks-uri")
+    else:
+        outcome = odd(
+            f"{setting('registration')} is jwks-uri, and {registration.origin} is no JWK Set",
+            "the JWK Set that the bank fetches, or pem",
+            f"set {setting('registration')} to pem; if the bank has a JWKS URI, give it with {setting('registered')}",
+        )
+    return judged(Rule.REGISTRATION_FORM, "registration", outcome)
 
 
 def _judged(rule: Rule, outcome: Outcome) -> Finding:
