@@ -33,7 +33,7 @@ LAYERS = (
     ("client_authentication",),
     ("rules",),
     ("tokens", "sandbox"),
-    ("login", "doctor"),
+    ("login", "doctor", "rotation"),
     ("api",),
     ("cli", "__main__"),
 )

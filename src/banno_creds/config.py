@@ -551,6 +551,17 @@ def check_min_ttl(min_ttl: int) -> None:
     check_seconds("min_ttl", min_ttl, 0, MOST_MIN_TTL, DEFAULT_MIN_TTL)
 
 
+def check_duration(name: str, text: str) -> int:
+    """Return a duration such as ``7d`` in seconds; ConfigurationError if it is none."""
+    from banno_creds.times import seconds_of
+
+    check_type(name, text, str, hint=f'write {name}="7d"')
+    try:
+        return seconds_of(text)
+    except ValueError as fault:
+        raise ConfigurationError(f"{setting(name)} is no duration", hint=str(fault)) from None
+
+
 def check_seconds(name: str, seconds: int, least: int, most: int, default: int) -> None:
     """Refuse a number of seconds outside its bounds, with a ConfigurationError that names the setting."""
     check_type(name, seconds, int)

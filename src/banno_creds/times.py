@@ -61,6 +61,21 @@ def instant(text: str) -> int:
     return int(seconds)
 
 
+def seconds_of(text: str) -> int:
+    """Read a duration such as ``400d``, ``8w`` or ``36h``, as seconds.
+
+    Raises:
+        ValueError: it is none, or nothing at all, or longer than a hundred years.
+    """
+    import re
+
+    found = re.fullmatch(r"([0-9]{1,9})([dwh])", text)
+    seconds = int(found[1]) * {"h": 3600, "d": 86400, "w": 7 * 86400}[found[2]] if found else 0
+    if not 0 < seconds <= 100 * 366 * 86400:
+        raise ValueError("write it as 400d, 57w or 36h")
+    return seconds
+
+
 def duration(seconds: float) -> str:
     """Return seconds as a person says them, in the two largest units and unsigned: ``9 min 58 s``, ``3 days 4 h``."""
     left = int(abs(seconds))

@@ -7,6 +7,7 @@ Rooms:
     bank: `Bank` has a discovery document, keys and a token endpoint.
     bank_api: `Api` gives out tokens, and is the API that takes them.
     openid_provider: `OpenIdProvider` signs a person in without a question.
+    set_bank: `SetBank` knows its client by a JWKS URI, and caches the set as node-oidc-provider does.
     files: `FileServer` serves documents by path.
     raw: `RawServer` says exact bytes, over TLS if it is asked to; `Proxy` stands before one.
     tls: `Authority` issues certificates.

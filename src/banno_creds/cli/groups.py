@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # The purpose of each, in the order a newcomer needs them. Listing them imports none of them.
 COMMANDS = {
     "keygen": "Make a key pair, or the public half of a key.",
+    "rotate": "Change the key of profiles, step by step.",
     "client-assertion": "Get an access token, and see every step.",
     "token": "Print an access token, from the cache if possible.",
     "exec": "Run a command with an access token in its environment.",

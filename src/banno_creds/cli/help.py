@@ -41,6 +41,13 @@ TOPICS = {
         ("banno-creds keygen", "banno-creds keygen --public-from private.pem --public-key -"),
         ("--type", "--private-key", "--public-key", "--encrypt", "--public-from"),
     ),
+    "rotate": Topic(
+        (
+            "banno-creds rotate --profile garden",
+            "banno-creds rotate --profile garden --status",
+        ),
+        ("--profile", "--jwks-file", "--jwks-uri", "--back", "--compromised", "--letter", "--dry-run", "--status"),
+    ),
     "client-assertion": Topic(
         (
             "banno-creds client-assertion --client-id 199e6f35 --private-key private.pem",

@@ -396,6 +396,36 @@ _PROOF = (_SECRET, _CLIENT_AUTH, _CLIENT_ID_IN_BODY)
 _PERSONS_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
 
 
+_ROTATION = (
+    option(
+        "--jwks-file",
+        metavar="FILE",
+        section="Rotation",
+        shell_complete=complete_file,
+        help="The file of the JWK Set that you publish; it is changed here, and made if it is missing.",
+    ),
+    option("--jwks-uri", metavar="URL", section="Rotation", help="The URL that the bank fetches the JWK Set from."),
+    option(
+        "--rotation-wait",
+        metavar="DURATION",
+        section="Rotation",
+        help="How long both keys are published before the new one is used, such as 36h or 2d; longer if caches may "
+        "keep the old set for longer.  [default: 1d]",
+    ),
+    option(
+        "--rotation-keep",
+        metavar="DURATION",
+        section="Rotation",
+        help="How long the old key stays in the set after that.  [default: 7d]",
+    ),
+)
+
+
+def rotation_options(function: F) -> F:
+    """The options about the set that a rotation changes; a profile may hold them."""
+    return _add(function, *_ROTATION)
+
+
 def key_options(function: F) -> F:
     """The options of a command that makes an assertion."""
     return _add(function, *_CLIENT, *_NETWORK)
@@ -435,7 +465,7 @@ def lint_options(function: F) -> F:
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_REQUEST, _MIN_TTL, AS, _REDIRECT_URI, _PROMPT, _API_BASE)
+    settings = (*client, *_ROTATION, *_REQUEST, _MIN_TTL, AS, _REDIRECT_URI, _PROMPT, _API_BASE)
     return _add(function, *settings, cls=Setting)
 
 

@@ -16,7 +16,7 @@ from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute, is_key_uri
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in, show_profile
-from banno_creds.profiles.settings import PATHS, SETTINGS, is_file
+from banno_creds.profiles.settings import FILES, PATHS, SETTINGS, is_file
 from banno_creds.storage import own_files
 from banno_creds.text import printable, spelled
 
@@ -156,7 +156,7 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, An
                 raise ConfigurationError(f"--{name[:-1]} names the same twice", hint="leave one")
         elif name == "scope":
             settings[name] = list(dict.fromkeys(" ".join(value).split()))
-        elif name in PATHS:
+        elif name in FILES:
             settings[name] = _whole(str(value))
         elif name == "timeout":
             settings[name] = int(value) if value.is_integer() else value

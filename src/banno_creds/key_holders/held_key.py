@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from banno_creds.config import ALGORITHMS, KEY_SCHEMES, SIGNERS, plugged_in
+from banno_creds.config import ALGORITHMS, KEY_SCHEMES, SIGNERS, check_key_uri, plugged_in
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
 from banno_creds.jose import unusable_key
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from banno_creds.jose.keys import Passphrase
-    from banno_creds.key_holders.protocol import OpenKey, SigningKey
+    from banno_creds.key_holders.protocol import MakeKey, OpenKey, SigningKey
 
 _FITTING = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
 _MOST_CHARACTERS = 300
@@ -144,6 +144,28 @@ def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
             hint="allow one of them for the key, or use another key: " + " or ".join(_FITTING[public.type]),
         )
     return HeldKey(uri, public, algorithms, found, secrets)
+
+
+def make_key(uri: str, name: str, passphrase: Passphrase, timeout: float) -> str:
+    """Have the holder of a key make a new one of its type and size, and return the new key's URI.
+
+    Args:
+        uri: the old key's URI.
+        name: the new key's name; a key that has it already is returned.
+        passphrase: called for the PIN, if the holder wants one.
+        timeout: the seconds that each request to the holder may take.
+
+    Raises:
+        KeyLoadError: the holder cannot make one, or does not let this client make one.
+        PassphraseError: the PIN is missing or wrong.
+    """
+    with _errors_of(uri, KeyLoadError):
+        maker: MakeKey | None = getattr(import_module(_opener(uri).__module__), "make_key", None)
+        if maker is None:
+            raise KeyLoadError(
+                f"no key can be made from here at the holder of {uri}", hint="make one with the holder's own program"
+            )
+        return check_key_uri(maker(uri, name=name, passphrase=passphrase, timeout=timeout))
 
 
 def _opener(uri: str) -> OpenKey:

@@ -87,38 +87,60 @@ def change_profile(
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         nonlocal fault
-        profiles = data.get("profiles", {})
-        if name not in profiles:
-            raise unknown_profile(name, file, profiles)
-        before = profiles[name]
-        _check_unset(name, unset, before)
-        after = {key: value for key, value in before.items() if key not in unset}
-        for key, value in settings.items():
-            is_table = isinstance(value, dict) and isinstance(after.get(key), dict)
-            after[key] = {**after[key], **value} if is_table else value
-        if not after:
-            raise ConfigurationError(
-                f"profile {name} would have no setting left, nothing was changed",
-                hint=command_on(file, f"remove {name}"),
-            )
-        fault = find_fault(after)
-        # A fault that was there before is no reason to keep another one.
-        if fault is not None and fault != find_fault({key: after[key] for key in after if key not in settings}):
-            others = [key for key in after if key not in settings]
-            clears = (
-                key for key in others if find_fault({each: after[each] for each in after if each != key}) is None
-            )
-            other = next(clears, None)
-            hint = (
-                fault.hint
-                if other is None
-                else f"take the other one out in the same step: {setting('unset')} {other}"
-            )
-            raise ConfigurationError(f"{fault.message}; nothing was changed", hint=hint)
-        return _replaced(file, text, name, after), {**data, "profiles": {**profiles, name: after}}
+        text, data, fault = _changed(file, text, data, name, settings, unset)
+        return text, data
 
     _must_be_there(name, config)
     return _edit(config, change), fault
+
+
+def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]], config: Location | None) -> str:
+    """Change settings of several profiles, all of them or none; return the file's path.
+
+    ``changes`` has, by a profile's name, its new settings and those to take out, as in `change_profile`.
+
+    Raises:
+        ConfigurationError: see `change_profile`.
+        OutputError: the file could not be written.
+    """
+
+    def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        for name, (settings, unset) in changes.items():
+            check_settings(settings)
+            text, data, _ = _changed(file, text, data, name, settings, unset)
+        return text, data
+
+    _must_be_there(next(iter(changes), None), config)
+    return _edit(config, change)
+
+
+def _changed(
+    file: str, text: str, data: dict[str, Any], name: str, settings: Mapping[str, Any], unset: Collection[str]
+) -> tuple[str, dict[str, Any], Fault | None]:
+    """Change one profile in the file's text and data; also return a fault that it has still."""
+    profiles = data.get("profiles", {})
+    if name not in profiles:
+        raise unknown_profile(name, file, profiles)
+    before = profiles[name]
+    _check_unset(name, unset, before)
+    after = {key: value for key, value in before.items() if key not in unset}
+    for key, value in settings.items():
+        is_table = isinstance(value, dict) and isinstance(after.get(key), dict)
+        after[key] = {**after[key], **value} if is_table else value
+    if not after:
+        raise ConfigurationError(
+            f"profile {name} would have no setting left, nothing was changed",
+            hint=command_on(file, f"remove {name}"),
+        )
+    fault = find_fault(after)
+    # A fault that was there before is no reason to keep another one.
+    if fault is not None and fault != find_fault({key: after[key] for key in after if key not in settings}):
+        others = [key for key in after if key not in settings]
+        clears = (key for key in others if find_fault({each: after[each] for each in after if each != key}) is None)
+        other = next(clears, None)
+        hint = fault.hint if other is None else f"take the other one out in the same step: {setting('unset')} {other}"
+        raise ConfigurationError(f"{fault.message}; nothing was changed", hint=hint)
+    return _replaced(file, text, name, after), {**data, "profiles": {**profiles, name: after}}, fault
 
 
 def _check_unset(name: str, unset: Collection[str], before: Mapping[str, Any]) -> None:

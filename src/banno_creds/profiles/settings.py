@@ -19,6 +19,7 @@ from banno_creds.config import (
     WHOSE,
     check_aud,
     check_client_id,
+    check_duration,
     check_key_uri,
     check_kid,
     check_lifetime,
@@ -39,9 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
+FILES = (*PATHS, "jwks_file")
+"""The settings that are paths; the last one may name a file that is made later."""
 SETTINGS = (
     *("client_id", "private_key", "passphrase_file", "client_secret_file", "client_auth", "client_id_in_body"),
-    *("registration", "alg", "kid", "aud", "lifetime", "iat", "claims"),
+    *("registration", "jwks_file", "jwks_uri", "rotation_wait", "rotation_keep"),
+    *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
     *("scope", "resource", "params", "min_ttl", "as", "redirect_uri", "prompt", "api_base"),
 )
@@ -53,6 +57,9 @@ An option that switches a check off, or is for one run only, is no setting.
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "client_id": check_client_id,
     "private_key": check_key_uri,
+    "jwks_uri": lambda url: check_url(url, setting("jwks_uri")),
+    "rotation_wait": lambda text: check_duration("rotation_wait", text),
+    "rotation_keep": lambda text: check_duration("rotation_keep", text),
     "kid": check_kid,
     "aud": check_aud,
     "lifetime": check_lifetime,
@@ -83,6 +90,8 @@ _EXAMPLES = {
     "environment": '"production"',
     "as": '"application"',
     "registration": '"jwks-uri"',
+    "rotation_wait": '"1d"',
+    "rotation_keep": '"7d"',
     "private_key": '"private.pem"',
 }
 _TABLES = ("claims", "params")
@@ -189,7 +198,7 @@ def _find_fault_in(name: str, value: Any) -> tuple[str, str] | None:
         near = nearest(value, choices)
         words = f"{setting(name)} cannot be {quoted(value)}: it is one of {', '.join(choices)}"
         return words, f"did you mean {near}?" if near else "choose one of them"
-    if name in PATHS and value == "-":
+    if name in FILES and value == "-":
         words = f"{setting(name)} is -, and a profile cannot hold what comes from standard input"
         return words, "name a file; or leave it out of the profile, and give - on the command line"
     try:
@@ -281,7 +290,7 @@ def is_file(name: str, settings: Mapping[str, Any]) -> bool:
 def resolved(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Return settings with absolute paths, counted from the file's folder, and lists where several are allowed."""
     result = dict(settings)
-    for name in PATHS:
+    for name in FILES:
         if is_file(name, settings):
             result[name] = os.path.join(folder, os.path.expanduser(settings[name]).replace("/", os.sep))
     for name in _LISTS:

@@ -134,7 +134,9 @@ def _next_after_switch(facts: Facts) -> Step:
         return Step.KEEP_OLD if facts.now < facts.keep_until else Step.REMOVE_OLD
     if facts.published.old:
         return Step.PUBLISH
-    return Step.DONE if facts.is_archived else Step.ARCHIVE
+    if facts.is_archived:
+        return Step.DONE
+    return Step.STILL_USED if facts.still_used else Step.ARCHIVE
 
 
 def _next_if_compromised(facts: Facts) -> Step:

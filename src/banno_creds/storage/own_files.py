@@ -22,6 +22,7 @@ ANSWER = ".answer"
 ENTRY = ".json"
 LOCK = ".lock"
 LOGIN = ".login"
+ROTATION = ".rotation"
 UNFINISHED = ".tmp"
 CERTIFICATE = "localhost.pem"
 _NAME_LENGTH = 64  # a SHA-256 in hexadecimal
@@ -89,7 +90,7 @@ def cache_folder() -> str | None:
 def state_folder() -> str | None:
     """Return ``BANNO_CREDS_STATE_DIR``, or the system's place for what outlives a cache; None if there is no home.
 
-    Logins are there, and the certificate for localhost.
+    Logins are there, the journals of rotations, and the certificate for localhost.
     """
     return _folder(*_STATE)
 
@@ -265,9 +266,9 @@ def is_of_the_cache(file: str) -> bool:
 
 
 def _is_of_a_login(file: str) -> bool:
-    """Return whether a file is a login, its lock, or the certificate, finished or not."""
+    """Return whether a file is a login, a rotation's journal, a lock of them, or the certificate, finished or not."""
     name, dot, rest = file.partition(".")
-    is_login = _is_hexadecimal(name, _NAME_LENGTH) and f"{dot}{rest}".startswith(LOGIN)
+    is_login = _is_hexadecimal(name, _NAME_LENGTH) and f"{dot}{rest}".startswith((LOGIN, ROTATION))
     return is_login or file == CERTIFICATE or file.startswith(f"{CERTIFICATE}.")
 
 
@@ -421,6 +422,22 @@ def replace(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> Non
     if is_read_only(path):
         os.chmod(path, stat.S_IWRITE)
     patiently(lambda: os.replace(source, path), source, path)
+
+
+def rename_to_free(source: str, path: str) -> None:
+    """Rename a file to a path where nothing is; FileExistsError if something is, else OSError as by `patiently`."""
+    if sys.platform != "win32":
+        try:
+            os.link(source, path, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # not all file systems have hard links
+            if os.path.lexists(path):
+                raise FileExistsError(None, f"{path} is there already") from None
+        else:
+            os.unlink(source)
+            return
+    patiently(lambda: os.rename(source, path), source, path)
 
 
 def remove(path: str | os.PathLike[str]) -> None:

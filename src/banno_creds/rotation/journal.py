@@ -1,0 +1,180 @@
+"""The journal of the rotations of one configuration file: what cannot be seen afterwards. No secret is in it.
+
+It is in the state folder, written whole or not at all, before and after each step. If it is lost, no key is: what is
+seen decides, and only the waiting begins anew.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
+from json import dumps
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.errors import ConfigurationError
+from banno_creds.jose.encoding import parse_json_object
+from banno_creds.steps import awaiting
+from banno_creds.storage import own_files
+from banno_creds.storage.lock import BusyError, Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_VERSION = 1
+_PATIENCE = 60  # seconds to wait for another process that changes keys of the same file
+_MOST_FINISHED = 50  # that are kept, for `--status`
+_ANOTHER_FOLDER = "BANNO_CREDS_STATE_DIR names another folder, one of your own"
+
+
+@dataclass(slots=True)
+class Record:
+    """One rotation; each time is in seconds since the epoch, None if that has not happened.
+
+    Attributes:
+        profiles: those that change their key.
+        old: the old key's public JWK.
+        old_settings: by profile, its settings ``private_key`` and ``kid`` as they were, if it had them.
+        name: the name under which a new key is made.
+        new_place: the new key's file or URI.
+        new: the new key's public JWK.
+        doing: the step that was begun last; None if it was done.
+        step: the step that was next at the end of the last run.
+        until: until when that waits.
+        looked: when the URL was seen last.
+        both_since: since when it was seen with both keys.
+        cached: how long caches may keep a set, by the longest time seen.
+        granted: by profile, when the server granted a token with the new key.
+        refused: when it refused the new key.
+        refused_profile: for which profile.
+        switched: when all profiles had the new key.
+        went_back: when somebody went back to the old key.
+        archived: when the files of the old key got other names.
+        ended: when nothing was left to do.
+        archives: the names that the files of the old key have now.
+        is_compromised: the old key must not be trusted any more.
+    """
+
+    profiles: list[str]
+    old: dict[str, Any]
+    old_settings: dict[str, dict[str, str]]
+    name: str
+    began: float
+    new_place: str | None = None
+    new: dict[str, Any] | None = None
+    doing: str | None = None
+    step: str | None = None
+    until: float | None = None
+    looked: float | None = None
+    both_since: float | None = None
+    cached: float = 0
+    granted: dict[str, float] = field(default_factory=dict)
+    refused: float | None = None
+    refused_profile: str | None = None
+    switched: float | None = None
+    went_back: float | None = None
+    archived: float | None = None
+    ended: float | None = None
+    archives: list[str] = field(default_factory=list)
+    is_compromised: bool = False
+
+
+class Journal:
+    """The rotations of one configuration file."""
+
+    def __init__(self, folder: str, config_file: str) -> None:
+        name = sha256(os.fsencode(os.path.realpath(config_file))).hexdigest()
+        self.path = os.path.join(folder, name + own_files.ROTATION)
+        self._folder = folder
+        self.was_unreadable = False
+
+    @contextmanager
+    def locked(self, sleep: Callable[[float], None]) -> Iterator[None]:
+        """Let one process at a time change keys of this file.
+
+        Raises:
+            ConfigurationError: another process has been doing so for long, or there can be no lock.
+        """
+        with Lock(self.path + own_files.LOCK, _PATIENCE, sleep) as lock:
+            try:
+                own_files.make_folder(self._folder)
+                own_files.check_folder(self._folder)
+                with awaiting("another process that changes a key"):
+                    lock.wait()
+            except BusyError:
+                raise ConfigurationError(
+                    f"another process has been changing keys of this file for {_PATIENCE} s",
+                    hint="try again; if it stays so, end the other banno-creds",
+                ) from None
+            except OSError as failure:
+                raise ConfigurationError(
+                    f"the rotation cannot be locked: {own_files.words(failure)}", hint=_ANOTHER_FOLDER
+                ) from None
+            self._sweep()
+            yield
+
+    def _sweep(self) -> None:
+        """Remove what a process that was killed left unfinished."""
+        mine = os.path.basename(self.path) + "."
+        with suppress(OSError):
+            for name in os.listdir(self._folder):
+                if name.startswith(mine) and name.endswith(own_files.UNFINISHED):
+                    os.unlink(os.path.join(self._folder, name))
+
+    def read(self) -> list[Record]:
+        """Return all rotations; of a journal that is broken, or of another version, none: it is as if lost.
+
+        Raises:
+            ConfigurationError: the system does not let us read it.
+        """
+        self.was_unreadable = False
+        try:
+            own_files.check_folder(self._folder)
+            members = parse_json_object(own_files.read(self.path))
+        except FileNotFoundError:
+            return []
+        except OSError as failure:
+            raise ConfigurationError(
+                f"the journal of rotations cannot be read: {own_files.words(failure)}",
+                hint=own_files.hint_for(failure, _ANOTHER_FOLDER),
+            ) from None
+        except ValueError:
+            self.was_unreadable = True
+            return []
+        if members.get("version") not in (None, _VERSION):
+            raise ConfigurationError(
+                f"another version of banno-creds wrote the journal of rotations {self.path}",
+                hint="go on with that version, or update this one",
+            )
+        try:
+            return [_record(each) for each in members["rotations"]]
+        except (ValueError, KeyError, TypeError):
+            self.was_unreadable = True
+            return []
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write all rotations, whole or not at all.
+
+        Raises:
+            ConfigurationError: the system does not let us write; nothing was changed.
+        """
+        finished = [record for record in records if record.ended is not None][-_MOST_FINISHED:]
+        kept = [asdict(record) for record in records if record.ended is None or record in finished]
+        try:
+            own_files.write(self.path, dumps({"version": _VERSION, "rotations": kept}).encode())
+            own_files.sync_folder(self._folder)
+        except OSError as failure:
+            raise ConfigurationError(
+                f"the journal of rotations cannot be written: {own_files.words(failure)}; nothing was changed",
+                hint=own_files.hint_for(failure, _ANOTHER_FOLDER),
+            ) from None
+
+
+def _record(members: Mapping[str, Any]) -> Record:
+    known = {each.name for each in fields(Record)}
+    record = Record(**{name: value for name, value in members.items() if name in known})
+    for name, kind in (("profiles", list), ("old", dict), ("old_settings", dict), ("name", str), ("granted", dict)):
+        if not isinstance(getattr(record, name), kind):
+            raise TypeError(name)
+    return record
