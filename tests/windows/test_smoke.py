@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = (
-    *("keygen", "client-assertion", "token", "exec", "api", "sign-jwt", "login", "whoami", "logout", "doctor"),
+    *(
+        "keygen",
+        "rotate",
+        "client-assertion",
+        "token",
+        "exec",
+        "api",
+        "sign-jwt",
+        "login",
+        "whoami",
+        "logout",
+        "doctor",
+    ),
     *("lint-assertion", "decode", "explain", "profile", "cache", "completion", "demo", "sandbox"),
 )
 JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+\n")
@@ -174,6 +186,16 @@ def test_doctor_finds_the_wrong_key(desk: Desk) -> None:
     done = desk.run("doctor", "--private-key", "other.pem")
     assert done.code == 4
     assert "registration.key.mismatch" in done.stdout + done.stderr
+
+
+def test_rotate_makes_a_key_and_writes_the_set(desk: Desk) -> None:
+    client = ("--client-id", "x", "--private-key", "private.pem", "--registration", "jwks-uri")
+    made = ("--jwks-file", "jwks.json", "--jwks-uri", f"http://127.0.0.1:{free_port()}/jwks.json")
+    desk.result("profile", "add", "rotated", *client, *made)
+    assert desk.run("rotate", "--profile", "rotated", "--partial").code == 5
+    assert "publish" not in desk.result("rotate", "--profile", "rotated", "--status")
+    assert (desk.folder / "jwks.json").read_text("utf-8").count('"kid"') == 2
+    desk.result("profile", "remove", "rotated")
 
 
 def test_explain(alone: Desk) -> None:

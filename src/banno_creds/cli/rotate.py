@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.inputs import StandardInput, expand, passphrase
-from banno_creds.cli.options import CONFIG, rotation_options
+from banno_creds.cli.options import CONFIG, PROFILE_VARIABLE, rotation_options
 from banno_creds.cli.parameters import Choice, Command, complete_file, complete_profile, option
 from banno_creds.cli.report import write_result
 from banno_creds.cli.settings import report_for, run_for
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @option(
     "--profile",
     "profiles",
+    command="rotate",
     multiple=True,
     metavar="NAME",
     section="Client",
@@ -129,7 +130,8 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
     run = run_for(context, report)
     file = find_config_file(config)
     journal = _journal(file)
-    names = tuple(dict.fromkeys(profiles))
+    variable = os.environ.get(PROFILE_VARIABLE)
+    names = tuple(dict.fromkeys(profiles)) or ((variable,) if variable else ())
     if values["status"]:
         _show_status(journal, names, values, run)
         return
