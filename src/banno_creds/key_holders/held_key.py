@@ -120,16 +120,9 @@ def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
         PassphraseError: the PIN is missing or wrong.
     """
     secrets: list[Secret] = []
-
-    def ask() -> bytes | None:
-        secret = passphrase()
-        if secret:
-            secrets.append(Secret(secret.decode("utf-8", "replace"), "the passphrase", (uri,)))
-        return secret
-
     try:
         with _calling(uri, KeyLoadError, secrets):
-            found = _opener(uri)(uri, passphrase=ask, timeout=timeout)
+            found = _opener(uri)(uri, passphrase=_noting(passphrase, uri, secrets), timeout=timeout)
             spki, offered = found.public_key, tuple(found.algorithms)
             public = PublicKey(_accepted(spki, uri))
     except KeyLoadError as failure:
@@ -159,13 +152,26 @@ def make_key(uri: str, name: str, passphrase: Passphrase, timeout: float) -> str
         KeyLoadError: the holder cannot make one, or does not let this client make one.
         PassphraseError: the PIN is missing or wrong.
     """
-    with _errors_of(uri, KeyLoadError):
+    secrets: list[Secret] = []
+    with _calling(uri, KeyLoadError, secrets):
         maker: MakeKey | None = getattr(import_module(_opener(uri).__module__), "make_key", None)
         if maker is None:
             raise KeyLoadError(
                 f"no key can be made from here at the holder of {uri}", hint="make one with the holder's own program"
             )
-        return check_key_uri(maker(uri, name=name, passphrase=passphrase, timeout=timeout))
+        return check_key_uri(maker(uri, name=name, passphrase=_noting(passphrase, uri, secrets), timeout=timeout))
+
+
+def _noting(passphrase: Passphrase, uri: str, secrets: list[Secret]) -> Passphrase:
+    """Return the function for a holder that asks for the PIN, and notes it: no message may repeat it."""
+
+    def ask() -> bytes | None:
+        secret = passphrase()
+        if secret:
+            secrets.append(Secret(secret.decode("utf-8", "replace"), "the passphrase", (uri,)))
+        return secret
+
+    return ask
 
 
 def _opener(uri: str) -> OpenKey:
