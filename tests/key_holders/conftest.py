@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from banno_creds.jose import keys
     from tests.conftest import Cli
     from tests.interop.conftest import Provider
+    from tests.key_holders.ministack import MiniStack
     from tests.key_holders.openbao import OpenBao
     from tests.servers.tls import Authority
 
@@ -186,3 +187,31 @@ def openbao(openbao_server: OpenBao, no_vault: None, monkeypatch: pytest.MonkeyP
     for name, value in openbao_server.variables().items():
         monkeypatch.setenv(name, value)
     return openbao_server
+
+
+@pytest.fixture(scope="session")
+def ministack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
+    """One stand-in for AWS KMS for the whole session. Tests want `ministack`, which the variables lead to."""
+    if find_spec("ministack") is None:
+        skip_without("ministack is not for this system")
+    from tests.key_holders.ministack import running_ministack
+
+    with running_ministack(tmp_path_factory.mktemp("ministack")) as server:
+        yield server
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of whoever runs the tests leads to AWS, and no service of this machine is asked for credentials."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def ministack(ministack_server: MiniStack, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> MiniStack:
+    """The session's stand-in for AWS KMS, at which the variables point."""
+    for name, value in ministack_server.variables.items():
+        monkeypatch.setenv(name, value)
+    return ministack_server

@@ -10,5 +10,6 @@ Rooms:
     set_bank: `SetBank` knows its client by a JWKS URI, and caches the set as node-oidc-provider does.
     files: `FileServer` serves documents by path.
     raw: `RawServer` says exact bytes, over TLS if it is asked to; `Proxy` stands before one.
+    kms: `Kms` has one key, and answers as AWS KMS does, or as it is told.
     tls: `Authority` issues certificates.
 """

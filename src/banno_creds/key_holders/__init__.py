@@ -12,6 +12,7 @@ Rooms for other wings:
 Rooms for these:
 
 - one module for each holder:
+- `awskms`: AWS KMS, by the AWS SDK;
 - `vault`: the transit engine of Vault and OpenBao;
 - `wrong_signature`: says what is wrong with a signature that does not verify.
 """

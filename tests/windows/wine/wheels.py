@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 # Not for running the tests, or nothing without a browser, or for what Linux alone has here.
-_LEFT_OUT = re.compile(r"mypy|ruff|playwright|types-|boto3|ministack|openbao|python-pkcs11")
+_LEFT_OUT = re.compile(r"mypy|ruff|playwright|types-|ministack|openbao|python-pkcs11")
 _NOT_OF_THE_LIBRARY = shutil.ignore_patterns(
     *("__pycache__", "site-packages", "dist-packages", "lib-dynload", "config-3.11*", "test", "tests"),
     *("idlelib", "turtledemo", "ensurepip", "_sysconfigdata*", "sitecustomize.py"),

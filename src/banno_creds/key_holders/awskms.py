@@ -1,0 +1,291 @@
+"""Keys of AWS KMS: ``awskms:KEY-ID``, ``awskms:alias/NAME``, or ``awskms:`` and the ARN of a key or an alias.
+
+Credentials, profiles and the region are the AWS SDK's own. Of the SDK, botocore is enough: boto3 above it takes a
+tenth longer to import, and adds nothing here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from banno_creds.errors import KeyLoadError, SigningError
+from banno_creds.secrecy import Secret
+from banno_creds.text import printable
+
+try:
+    import botocore.session
+    from botocore import exceptions as botocore_errors
+    from botocore.config import Config
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] != "botocore":
+        raise
+    raise KeyLoadError(
+        "a key of AWS KMS needs the AWS SDK, which is not installed",
+        hint='pip install "banno-creds[aws]"',
+    ) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ALGORITHMS = {
+    "PS256": "RSASSA_PSS_SHA_256",
+    "RS256": "RSASSA_PKCS1_V1_5_SHA_256",
+    "ES256": "ECDSA_SHA_256",
+}
+_SPECS = ("RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256")
+# A busy KMS (throttling) is asked again; all attempts share the time that a request may take.
+_ATTEMPTS = 3
+_MOST_WORDS = 300
+_ARN = re.compile(r"arn:aws[a-z-]*:kms:([a-z0-9-]+):([0-9]{12}):(?:key|alias)/.+")
+_FORMS = "write awskms:alias/NAME, awskms:KEY-ID, or awskms: and an ARN"
+
+
+def open_key(uri: str, *, passphrase: Callable[[], bytes | None], timeout: float) -> KmsKey:
+    """Ask KMS for the public half of a key; see `protocol.OpenKey`."""
+    del passphrase  # the SDK finds its credentials by itself
+    kms = _Kms(uri, timeout)
+    found = _Found.of(kms.call("get_public_key", KeyId=kms.key_id), uri)
+    algorithms = tuple(alg for alg, name in ALGORITHMS.items() if name in found.algorithms)
+    return KmsKey(found.public_key, algorithms, found.arn, kms)
+
+
+def make_key(uri: str, *, name: str, passphrase: Callable[[], bytes | None], timeout: float) -> str:
+    """Make a key of the same type in the same region, with an alias; see `protocol.MakeKey`.
+
+    The new key gets KMS's default policy, by which IAM policies of the account decide who may use it.
+    """
+    del passphrase
+    kms = _Kms(uri, timeout)
+    old = _Found.of(kms.call("get_public_key", KeyId=kms.key_id), uri)
+    alias = f"alias/{name}"
+    arn = kms.find(alias)
+    if arn is None:
+        made = kms.call("create_key", KeySpec=old.spec, KeyUsage="SIGN_VERIFY", Description=f"banno-creds: {name}")
+        arn = made["KeyMetadata"]["Arn"]
+        try:
+            kms.call("create_alias", AliasName=alias, TargetKeyId=arn)
+        except KeyLoadError as failure:
+            # Unless another process was quicker, the next attempt would make one more key.
+            if kms.find(alias) is None:
+                hint = f"aws kms create-alias --alias-name {alias} --target-key-id {arn}, and do this again"
+                raise failure.but(hint=hint) from None
+    # An ARN has the region in it, and so has the new URI then.
+    return f"awskms:{arn.rpartition(':')[0]}:{alias}" if _ARN.fullmatch(kms.key_id) else f"awskms:{alias}"
+
+
+@dataclass(frozen=True, slots=True)
+class KmsKey:
+    """A key of KMS; see `protocol.SigningKey`."""
+
+    public_key: bytes
+    algorithms: tuple[str, ...]
+    arn: str
+    kms: _Kms = field(repr=False)
+
+    def sign(self, alg: str, signing_input: bytes) -> bytes:
+        """Have KMS sign the hash of the signing input: whole, it takes no more than 4096 bytes."""
+        digest = hashlib.sha256(signing_input).digest()
+        # By the ARN that came with the public half: an alias may belong to another key by now.
+        answer = self.kms.call(
+            "sign", KeyId=self.arn, Message=digest, MessageType="DIGEST", SigningAlgorithm=ALGORITHMS[alg]
+        )
+        signature: bytes = answer["Signature"]
+        if alg == "ES256":
+            # What is no DER is passed on as it is: it is said to be wrong where it is verified.
+            with suppress(ValueError, OverflowError):
+                return b"".join(number.to_bytes(32, "big") for number in decode_dss_signature(signature))
+        return signature
+
+
+class _Found(NamedTuple):
+    """What KMS says of a key that can be used here."""
+
+    arn: str
+    public_key: bytes
+    spec: str
+    algorithms: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answer: dict[str, Any], uri: str) -> _Found:
+        """Check the answer to GetPublicKey."""
+        spec, usage = (printable(answer.get(name, "nothing"), 60) for name in ("KeySpec", "KeyUsage"))
+        if spec not in _SPECS or usage != "SIGN_VERIFY":
+            raise KeyLoadError(
+                f"{uri} is a key of the type {spec} for {usage}; the provider takes signatures of "
+                "RSA (PS256, RS256) and EC P-256 (ES256)",
+                hint="make one with: aws kms create-key --key-usage SIGN_VERIFY --key-spec RSA_2048",
+            )
+        try:
+            return cls(answer["KeyId"], answer["PublicKey"], spec, tuple(answer["SigningAlgorithms"]))
+        except KeyError as missing:
+            raise KeyLoadError(
+                f"what answers for AWS KMS gave no {missing} of {uri}",
+                hint="look at AWS_ENDPOINT_URL_KMS and AWS_ENDPOINT_URL: they may name another server",
+            ) from None
+
+
+class _Kms:
+    """A client of KMS for one key. It is its own: sessions of the SDK are not for several threads."""
+
+    def __init__(self, uri: str, timeout: float) -> None:
+        self.uri = uri
+        self.key_id = uri.partition(":")[2]
+        arn = _ARN.fullmatch(self.key_id)
+        if not self.key_id or (arn is None and self.key_id.startswith(("arn:", "/"))):
+            raise KeyLoadError(f"{uri} names no key of AWS KMS", hint=_FORMS)
+        each = timeout / _ATTEMPTS
+        config = Config(
+            connect_timeout=each,
+            read_timeout=each,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        )
+        with _quiet(), self._errors("open", KeyLoadError):
+            session = botocore.session.get_session()
+            # The SDKs for other languages read AWS_REGION, and this one does not.
+            region = arn[1] if arn else session.get_config_variable("region") or os.environ.get("AWS_REGION")
+            if not region:
+                raise botocore_errors.NoRegionError
+            self._credentials = session.get_credentials()
+            self._client = session.create_client("kms", region_name=region, config=config)
+
+    def call(self, operation: str, **members: object) -> dict[str, Any]:
+        """Send one request.
+
+        Raises:
+            KeyLoadError, SigningError: KMS refused it, or does not answer.
+        """
+        with _quiet(), self._errors(operation, SigningError if operation == "sign" else KeyLoadError):
+            answer: dict[str, Any] = getattr(self._client, operation)(**members)
+            return answer
+
+    def find(self, alias: str) -> str | None:
+        """Return the ARN of the key that has an alias; None if there is none."""
+        try:
+            arn: str = self.call("get_public_key", KeyId=alias)["KeyId"]
+        except KeyLoadError as failure:
+            if isinstance(failure.__cause__, botocore_errors.ClientError) and _code(failure.__cause__) == _MISSING:
+                return None
+            raise
+        return arn
+
+    @contextmanager
+    def _errors(self, operation: str, kind: type[KeyLoadError | SigningError]) -> Iterator[None]:
+        """Turn the SDK's errors into ours, with AWS's own code and words, and one next step."""
+        try:
+            yield
+        except (botocore_errors.ClientError, botocore_errors.BotoCoreError) as failure:
+            hint = _hint(failure, operation).format(key=self.key_id)
+            if not isinstance(failure, botocore_errors.ClientError):
+                said = printable(failure, _MOST_WORDS)
+                raise kind(f"the AWS SDK cannot ask for {self.uri}: {said}", hint=hint) from failure
+            said = printable(failure.response.get("Error", {}).get("Message") or "no words", _MOST_WORDS)
+            error = kind(f"AWS KMS did not {_DOING[operation]} {self.uri}: {_code(failure)}: {said}", hint=hint)
+            raise error.without(self._secrets()) from failure
+
+    def _secrets(self) -> list[Secret]:
+        """Return what AWS repeats where it finds a signature wrong: the session's token is among what is signed."""
+        held: list[str | None] = []
+        with suppress(Exception):  # they may have to be renewed for that
+            held += [self._credentials.secret_key, self._credentials.token]
+        return [Secret(each, "the AWS credentials") for each in held if each]
+
+
+_DOING = {
+    "open": "open",
+    "get_public_key": "give the public half of",
+    "sign": "sign with",
+    "create_key": "make a key beside",
+    "create_alias": "name the key beside",
+}
+_MISSING = "NotFoundException"
+_SIGN_IN = "sign in to AWS again, such as by: aws sso login; `aws sts get-caller-identity` shows if it worked"
+_CREDENTIALS = "give AWS credentials: aws configure, aws sso login, or AWS_PROFILE"
+_REGION = "set AWS_DEFAULT_REGION, or name the key by its ARN, which has the region in it"
+_NETWORK = "look at the network, the proxy (HTTPS_PROXY) and the region"
+_LATER = "try again in a moment"
+_KIND_OF_KEY = "use an asymmetric key for SIGN_VERIFY: aws kms describe-key --key-id {key}"
+_ALLOW = "allow kms:GetPublicKey and kms:Sign on this key, in an IAM policy or in the key's own"
+
+# By AWS's code; what comes of STS, where a role is assumed, is about credentials.
+_BY_CODE = {
+    _MISSING: "look at the name, the account and the region; a name without a UUID is written awskms:alias/NAME",
+    "AccessDeniedException": _ALLOW,
+    "DisabledException": "enable it: aws kms enable-key --key-id {key}",
+    "KMSInvalidStateException": "aws kms describe-key --key-id {key} shows its state; before a key is deleted, "
+    "`aws kms cancel-key-deletion` and `enable-key` bring it back",
+    "InvalidKeyUsageException": _KIND_OF_KEY,
+    "UnsupportedOperationException": _KIND_OF_KEY,
+    "InvalidArnException": _FORMS,
+    "ValidationException": _FORMS,
+    "InvalidAliasNameException": "give a name of letters, digits, - and _ that does not begin with aws/",
+    "LimitExceededException": "have AWS raise the account's quota, or delete keys or aliases that nobody uses",
+    **dict.fromkeys(("ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"), _LATER),
+    **dict.fromkeys(("KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException"), _LATER),
+    **dict.fromkeys(("ExpiredTokenException", "ExpiredToken", "RequestExpired"), _SIGN_IN),
+    **dict.fromkeys(
+        ("UnrecognizedClientException", "InvalidClientTokenId", "IncompleteSignature", "MissingAuthenticationToken"),
+        _SIGN_IN,
+    ),
+    "InvalidSignatureException": "look at this machine's clock, and at the secret access key",
+}
+# The first that fits.
+_BY_CLASS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((botocore_errors.NoRegionError, botocore_errors.InvalidRegionError), _REGION),
+    ((botocore_errors.NoCredentialsError, botocore_errors.PartialCredentialsError), _CREDENTIALS),
+    ((botocore_errors.ProfileNotFound,), "look at AWS_PROFILE; aws configure list-profiles shows what there is"),
+    ((botocore_errors.SSOError, botocore_errors.LoginError, botocore_errors.TokenRetrievalError), _SIGN_IN),
+    ((botocore_errors.CredentialRetrievalError, botocore_errors.MetadataRetrievalError), _SIGN_IN),
+    ((botocore_errors.SSLError,), "have AWS_CA_BUNDLE name the file with the CA certificates of your network"),
+    ((botocore_errors.ConnectionError, botocore_errors.HTTPClientError), _NETWORK),
+    ((botocore_errors.ParamValidationError,), _FORMS),
+)
+
+
+def _code(failure: botocore_errors.ClientError) -> str:
+    """Return AWS's code of an error."""
+    return printable(failure.response.get("Error", {}).get("Code", "no code"), 60)
+
+
+def _hint(failure: Exception, operation: str) -> str:
+    """Return the next step after an error of the SDK."""
+    if not isinstance(failure, botocore_errors.ClientError):
+        found = (hint for classes, hint in _BY_CLASS if isinstance(failure, classes))
+        return next(found, "look at the AWS settings: aws configure list")
+    code = _code(failure)
+    asked = failure.operation_name.lower()
+    if asked != operation.replace("_", "") and code not in ("ExpiredTokenException", "ExpiredToken"):
+        return f"look at the role and the credentials in the AWS profile: {failure.operation_name} is refused"
+    if code == "AccessDeniedException" and operation.startswith("create"):
+        return "allow kms:CreateKey, and kms:CreateAlias for the key and the alias"
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return _LATER if status >= 500 else "look the code up in the reference of the AWS KMS API"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what botocore logs in this thread out of a program's log: for debugging, it logs the session's token."""
+    mine = threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != mine
+
+    every = logging.root.manager.loggerDict.copy().items()
+    loggers = [each for name, each in every if name.startswith("botocore") and isinstance(each, logging.Logger)]
+    for each in loggers:
+        each.addFilter(of_others)
+    try:
+        yield
+    finally:
+        for each in loggers:
+            each.removeFilter(of_others)
