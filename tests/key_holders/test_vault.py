@@ -249,6 +249,14 @@ def test_a_namespace_that_is_not_there_is_told(openbao: OpenBao, monkeypatch: py
     assert "VAULT_NAMESPACE" in _fails(f"vault:transit/{openbao.key('ecdsa-p256')}")
 
 
+@pytest.mark.parametrize("namespace", ["a\nb", "é", "a b", "a\x1b[2J"])
+def test_what_cannot_be_a_namespace_is_not_sent(
+    openbao: OpenBao, monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> None:
+    monkeypatch.setenv("BAO_NAMESPACE", namespace)
+    assert "BAO_NAMESPACE has a blank or an odd character in it" in _fails("vault:transit/banno")
+
+
 def test_a_key_in_a_namespace_signs(openbao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> None:
     openbao.ask("POST", "sys/namespaces/bank")
     openbao.ask("POST", "bank/sys/mounts/transit", type="transit")
@@ -382,7 +390,7 @@ def test_an_address_or_a_certificate_that_will_not_do_is_told(
 def test_a_folder_of_authorities_is_taken_too(
     openbao: OpenBao, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VAULT_ADDR", f"{openbao.secure_address}/")
+    monkeypatch.setenv("VAULT_ADDR", f"{openbao.secure_address}/v1/")  # as some have it
     monkeypatch.setenv("VAULT_CAPATH", str(authority.folder))
     assert _signs(_open(f"vault:transit/{openbao.key('ecdsa-p256')}"))
 

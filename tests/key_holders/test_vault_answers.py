@@ -11,6 +11,7 @@ import pytest
 from banno_creds import ClientConfig, KeySource
 from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
+from banno_creds.key_holders.vault import make_key
 from tests.conftest import CLIENT_ID
 from tests.servers.loopback import Says, says_json
 from tests.servers.transit import Transit
@@ -128,6 +129,10 @@ _ANSWERS: dict[str, tuple[Callable[[], Says], str]] = {
         lambda: says_json(data={"latest_version": 1, "keys": {"1": 1}, "type": "x\x1b"}),
         "is of the type x",
     ),
+    "odd key": (
+        lambda: says_json(data={"latest_version": 1, "keys": {"1": {"public_key": "-----BEGIN PUBLIC KEY-----x"}}}),
+        "the holder of vault:transit/banno failed",
+    ),
     "too large": (lambda: Says(200, b" " * 2_000_000), "larger than 1024 KiB"),
     "another length": (lambda: Says(200, b"{}", content_length=100), "no answer from Vault"),
     "slow down": (lambda: says_json(429, errors=["rate limit quota exceeded"]), "asks to slow down: 429"),
@@ -146,7 +151,7 @@ def test_an_answer_that_is_none_is_told(transit: Transit, fault: str) -> None:
     says, words = _ANSWERS[fault]
     transit.key_says = says
     assert words in _fails()
-    if fault not in ("no keys", "version is text", "version is true", "no version", "a number"):
+    if fault not in ("no keys", "version is text", "version is true", "no version", "a number", "odd key"):
         transit.key_says, transit.sign_says = None, says
         assert words in _fails(SigningError)
 
@@ -155,6 +160,14 @@ def test_no_token_is_sent_after_a_redirect(transit: Transit) -> None:
     transit.key_says = lambda: Says(302, headers={"location": f"{transit.origin}/v1/transit/keys/other"})
     assert "never followed: the token is for VAULT_ADDR alone" in _fails()
     assert len(transit.requests) == 1
+
+
+def test_an_old_vault_makes_a_key_and_says_nothing_of_it(transit: Transit) -> None:
+    assert make_key(f"{URI}?version=1", name="new", passphrase=lambda: None, timeout=20) == "vault:transit/new"
+    asked = [each for each in transit.requests if each.method == "POST"]
+    assert [(each.path, json.loads(each.body)) for each in asked] == [
+        ("/v1/transit/keys/new", {"type": "rsa-2048", "exportable": False, "allow_plaintext_backup": False})
+    ]
 
 
 def test_a_vault_that_hangs_is_told_within_the_time_allowed(no_vault: None, monkeypatch: pytest.MonkeyPatch) -> None:

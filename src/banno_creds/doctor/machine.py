@@ -110,9 +110,8 @@ def _look_at_held_key(case: Case, source: KeySource) -> None:
         passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
     )
     for message, hint in exits:
-        case.find(
-            KEY, Finding(Rule.KEY_PERMISSIONS, Verdict.WARN, "permissions", message, "its holder's alone", hint)
-        )
+        expected = "it cannot leave its holder"
+        case.find(KEY, Finding(Rule.KEY_PERMISSIONS, Verdict.WARN, "permissions", message, expected, hint))
 
 
 def _who_can_read_it(case: Case) -> str | None:

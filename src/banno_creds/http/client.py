@@ -41,14 +41,15 @@ class HttpClient:
     Args:
         timeout: how long everything together may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+        trust: the trusted certificate authorities, if another client has read them.
 
     Attributes:
         trust: the trusted certificate authorities.
         sent: the secrets of all requests so far: a later answer may echo them as well.
     """
 
-    def __init__(self, timeout: float, ca_bundle: Path | None = None) -> None:
-        self.trust = Trust(ca_bundle)
+    def __init__(self, timeout: float, ca_bundle: Path | None = None, *, trust: Trust | None = None) -> None:
+        self.trust = trust or Trust(ca_bundle)
         self.sent: Secrets = ()
         self._timeout = timeout
         self._ends = time.monotonic() + timeout

@@ -19,6 +19,7 @@ from banno_creds.config import check_url
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, SigningError
 from banno_creds.http import answers
 from banno_creds.http.client import HttpClient
+from banno_creds.http.trust import Trust
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.storage.secret_files import read_private_file, secret_line
 from banno_creds.text import printable, setting
@@ -204,7 +205,7 @@ class _Vault:
         headers: those of every request, the token among them.
         whence: where the token is from.
         warnings: what is wrong with the file that it is from.
-        authorities: the CA bundle, and the variable that names it.
+        trust: the certificate authorities, read once; ``authority`` is the variable that names them.
         timeout: the seconds that a request may take.
     """
 
@@ -213,7 +214,8 @@ class _Vault:
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     whence: str
     warnings: tuple[tuple[str, str], ...]
-    authorities: tuple[str, Path | None]
+    trust: Trust
+    authority: str
     timeout: float
 
     @classmethod
@@ -239,7 +241,9 @@ class _Vault:
                 f"{skips} is set, but Vault's certificate is always verified: another server would get the token",
                 hint=f"unset {skips}, and name the certificate authority's file with VAULT_CACERT",
             )
-        _, namespace = _variable("NAMESPACE")
+        names, namespace = _variable("NAMESPACE")
+        if not re.fullmatch(r"[\x21-\x7e]*", namespace):
+            raise KeyLoadError(f"{names} has a blank or an odd character in it", hint="write it such as team/a")
         # The second one guards an agent against requests that somebody makes a browser send.
         headers = [("x-vault-token", token), ("x-vault-request", "true"), ("x-vault-namespace", namespace)]
         authority, file = next(
@@ -247,11 +251,12 @@ class _Vault:
         )
         return cls(
             variable,
-            address.rstrip("/"),
+            address.rstrip("/").removesuffix("/v1"),
             tuple((name, value) for name, value in headers if value),
             whence,
             warnings,
-            (authority, Path(file) if file else None),
+            Trust(Path(file) if file else None),
+            authority,
             timeout,
         )
 
@@ -290,16 +295,17 @@ class _Vault:
 
     def _send(self, path: str, members: object, kind: type[BannoCredsError]) -> Answer:
         url = f"{self.address}/v1/{quote(path)}"
-        authority, file = self.authorities
+        http = HttpClient(self.timeout, trust=self.trust)
         try:
-            with HttpClient(self.timeout, file) as http:
-                if members is None:
-                    return http.get(url, self.headers)
-                return http.post_json(url, members, self.headers)
+            return http.get(url, self.headers) if members is None else http.post_json(url, members, self.headers)
         except BannoCredsError as failure:
-            words = failure.words(lambda name: authority if name == "ca_bundle" else setting(name))
+            words = failure.words(lambda name: self.authority if name == "ca_bundle" else setting(name))
             # Of the settings, only the file with authorities is read there.
-            what = authority if isinstance(failure, ConfigurationError) else f"no answer from Vault ({self.variable})"
+            what = (
+                self.authority
+                if isinstance(failure, ConfigurationError)
+                else f"no answer from Vault ({self.variable})"
+            )
             raise kind(
                 f"{what}: {words.message}",
                 hint=words.hint,
@@ -346,7 +352,7 @@ class _Vault:
             )
         return kind(
             f"the token of {self.whence} may not {verb} {'with ' if verb == 'sign' else ''}the key {named.path}",
-            hint="have these lines added to one of its policies",
+            hint="if this is the right key, have these lines added to one of its policies",
             details=named.policy(verb),
         )
 
