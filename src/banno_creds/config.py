@@ -148,6 +148,10 @@ class KeySource:
         return cls(str(path), path=Path(path))
 
 
+class TypedSecret(bytes):
+    """A PIN or passphrase that a person typed for this run: a token's last tries are for such a one."""
+
+
 def no_passphrase() -> None:
     """Give no passphrase; a function with a name, so that a configuration can be pickled."""
 

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.parameters import held
 from banno_creds.cli.report import Report
-from banno_creds.config import KEY_VARIABLE, PIN_VARIABLE, SECRET_VARIABLE, KeySource, is_key_uri, is_url
+from banno_creds.config import KEY_VARIABLE, PIN_VARIABLE, SECRET_VARIABLE, KeySource, TypedSecret, is_key_uri, is_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key_file
 from banno_creds.storage.secret_files import (
@@ -174,7 +174,7 @@ def passphrase(
         if pin and os.environ.get(PIN_VARIABLE):
             return os.fsencode(os.environ[PIN_VARIABLE]).rstrip(b"\r\n")
         if can_ask():
-            return prompt("PIN of the token" if pin else "Passphrase of the private key")
+            return TypedSecret(prompt("PIN of the token" if pin else "Passphrase of the private key"))
         return None
 
     return cache(ask)  # `api` may need a second token, and standard input is read only once
