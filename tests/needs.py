@@ -41,6 +41,7 @@ LEMONLDAP = Need(
     "the provider LemonLDAP::NG",
     tuple(f"/usr/share/perl5/{module}.pm" for module in ("Lemonldap/NG/Portal", "IO/String", "String/Random")),
 )
+SOFTHSM = Need(("softhsm2-util",), "softhsm2", "keys on a PKCS #11 token")
 
 
 NEEDS = (
@@ -57,6 +58,7 @@ NEEDS = (
     Need(("gnome-keyring-daemon",), "gnome-keyring", "a real keyring"),
     GLEWLWYD,
     LEMONLDAP,
+    SOFTHSM,
 )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import write_private
-from tests.interop.conftest import missing_here, oidc_provider, skip_without
+from tests.interop.conftest import debian_missing, missing_here, oidc_provider, skip_without
 from tests.key_holders.granted import Granted
 from tests.key_holders.openbao import running_openbao
+from tests.key_holders.softhsm import SoftHsm, forget
+from tests.needs import SOFTHSM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from tests.key_holders.openbao import OpenBao
     from tests.servers.tls import Authority
 
+ROOT = Path(__file__).parents[2]
 __all__ = ["oidc_provider"]  # one for the session, as in tests/interop
 
 
@@ -215,3 +220,44 @@ def ministack(ministack_server: MiniStack, no_aws: None, monkeypatch: pytest.Mon
     for name, value in ministack_server.variables.items():
         monkeypatch.setenv(name, value)
     return ministack_server
+
+
+@pytest.fixture(scope="session")
+def softhsm_tokens(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+    """One token with an RSA and an EC key for the whole session. Tests want `softhsm`, a copy."""
+    if sys.platform == "win32" or find_spec("pkcs11") is None:
+        skip_without("python-pkcs11 is not installed")
+    skip_without(debian_missing(SOFTHSM))
+    made = SoftHsm(tmp_path_factory.mktemp("softhsm")).start()
+    made.make_token("banno")
+    # In a process of its own: this one's library would go on with these tokens.
+    subprocess.run(
+        [sys.executable, "-c", _MAKE_KEYS, made.pin], check=True, env={**os.environ, **made.variables}, cwd=ROOT
+    )
+    return made
+
+
+_MAKE_KEYS = """
+import sys
+from tests.key_holders import softhsm
+session = softhsm.library().get_token(token_label="banno").open(rw=True, user_pin=sys.argv[1])
+softhsm.make_key(session, "RSA", "signing", b"\\x01")
+softhsm.make_key(session, "secp256r1", "signing-ec", b"\\x02")
+"""
+
+
+@pytest.fixture
+def softhsm(softhsm_tokens: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftHsm]:
+    """A token called banno with the keys signing and signing-ec; the variables lead to it, and have its PIN."""
+    from banno_creds.key_holders import pkcs11_token
+
+    folder = tmp_path / "softhsm"
+    folder.mkdir()
+    here = softhsm_tokens.copied(folder)
+    for name, value in here.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BANNO_CREDS_PKCS11_PIN", here.pin)
+    monkeypatch.setattr(pkcs11_token, "_modules", {})
+    forget()
+    yield here
+    forget()

@@ -103,7 +103,7 @@ def _look_at_held_key(case: Case, source: KeySource) -> None:
         case.find_error(KEY, failure, Rule.KEY_UNUSABLE, looks_at)
         return
     exits = getattr(key, "exits", ())  # of a held key alone
-    held = "its holder signs" if exits else "its holder signs, and keeps it"
+    held = f"{getattr(key, 'holder', 'its holder')} signs" + ("" if exits else ", and keeps it")
     case.find(
         KEY,
         passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, held),

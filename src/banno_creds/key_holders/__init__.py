@@ -13,6 +13,7 @@ Rooms for these:
 
 - one module for each holder:
 - `awskms`: AWS KMS, by the AWS SDK;
+- `pkcs11`: tokens by PKCS #11, with `pkcs11_uri` and `pkcs11_token`: modules, sessions, PINs;
 - `vault`: the transit engine of Vault and OpenBao;
 - `wrong_signature`: says what is wrong with a signature that does not verify.
 """

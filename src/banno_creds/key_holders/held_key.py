@@ -61,6 +61,11 @@ class HeldKey:
         return tuple(getattr(self.signing_key, "warnings", ()))
 
     @property
+    def holder(self) -> str:
+        """Who signs, in words."""
+        return printable(getattr(self.signing_key, "holder", "its holder"), _MOST_CHARACTERS)
+
+    @property
     def exits(self) -> tuple[tuple[str, str], ...]:
         """A message and a hint for each way in which the private half may leave its holder."""
         return tuple(getattr(self.signing_key, "exits", ()))

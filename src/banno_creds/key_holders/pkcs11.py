@@ -119,8 +119,8 @@ class Pkcs11Key:
     Attributes:
         public_key: its SubjectPublicKeyInfo.
         algorithms: those that the token and the key allow.
-        custody: who holds it, and whether it can leave.
-        warnings: a message and a hint for each thing that makes it less safe than it looks.
+        holder: who signs, in words.
+        exits: a message and a hint for each way in which it may leave the token.
     """
 
     def __init__(self, uri: KeyUri, passphrase: Passphrase, timeout: float) -> None:
@@ -132,6 +132,11 @@ class Pkcs11Key:
         with self._used(KeyLoadError):
             self._again(self._look)
         self.algorithms = tuple(self._ways)
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What is wrong with the PIN's file, and what to do about it."""
+        return self._pin.warnings
 
     def __repr__(self) -> str:
         return f"Pkcs11Key({self._uri.text!r})"
@@ -271,24 +276,9 @@ class Pkcs11Key:
         self.public_key = self._public_half(session, key, kind)
         self._ways = _ways_of(token, key, kind)
         self._wants_pin = bool(attribute_of(key, Attribute.ALWAYS_AUTHENTICATE))
-        self._say_who_has_it(token, key)
+        self.exits = _exits_of(key, self._uri.text)
+        self.holder = f"the token {quoted(printable(token.label, 32))}, by {self._module},"
         return key
-
-    def _say_who_has_it(self, token: pkcs11.Token, key: pkcs11.Object) -> None:
-        label = quoted(printable(token.label, 32))
-        extractable, sensitive = (attribute_of(key, name) for name in (Attribute.EXTRACTABLE, Attribute.SENSITIVE))
-        leaves = extractable is not False or sensitive is False
-        always = attribute_of(key, Attribute.NEVER_EXTRACTABLE) is True
-        state = "can let it out" if leaves else "has never let it out" if always else "does not let it out"
-        self.custody = f"the token {label} signs, and {state} (module {self._module})"
-        self.warnings = self._pin.warnings
-        if leaves:
-            self.warnings += (
-                (
-                    f"the key of {self._uri.text} can be read out of its token: it is extractable, or not sensitive",
-                    "have the token make a key with CKA_EXTRACTABLE false and CKA_SENSITIVE true",
-                ),
-            )
 
     def _not_found(self, token: pkcs11.Token, session: pkcs11.Session) -> KeyLoadError:
         keys = _objects(session, ObjectClass.PRIVATE_KEY, {})
@@ -403,6 +393,23 @@ def _ways_of(token: pkcs11.Token, key: pkcs11.Object, kind: KeyType) -> dict[str
         there &= set(allowed)
     found = {alg: next((way for way in _WAYS[alg] if way.mechanism in there), None) for alg in _OF_TYPE[kind]}
     return {alg: way for alg, way in found.items() if way is not None}
+
+
+def _exits_of(key: pkcs11.Object, origin: str) -> tuple[tuple[str, str], ...]:
+    """Return the ways in which a key may leave its token, as far as the token tells."""
+    found = [words for attribute, value, words in _EXITS if attribute_of(key, attribute) is value]
+    return tuple(
+        (f"{origin} {words}", "have the token make another key: this is never taken back") for words in found[:1]
+    )
+
+
+_EXITS = (
+    (Attribute.SENSITIVE, False, "can be read out of its token as it is (CKA_SENSITIVE is false)"),
+    (Attribute.EXTRACTABLE, True, "can be taken out of its token (CKA_EXTRACTABLE is true)"),
+    (Attribute.LOCAL, False, "was not made on its token (CKA_LOCAL is false): who made it may have a copy"),
+    (Attribute.NEVER_EXTRACTABLE, False, "could be taken out of its token once (CKA_NEVER_EXTRACTABLE is false)"),
+    (Attribute.ALWAYS_SENSITIVE, False, "could be read out of its token once (CKA_ALWAYS_SENSITIVE is false)"),
+)
 
 
 def _rsa_of(thing: pkcs11.Object) -> rsa.RSAPublicKey | None:
