@@ -16,8 +16,8 @@ class SigningKey(Protocol):
     """A private key that is held elsewhere, and signs there.
 
     It may have three more members. Two are sequences of pairs of a message and a hint: ``warnings``, which each use
-    shows, such as for a file that others can read; and ``exits``, ways in which the private half may leave its holder,
-    of which the doctor tells. The third is ``holder``, who signs, in words for the doctor.
+    shows, such as for a file that others can read; and ``exits``, ways in which the private half may leave its
+    holder, of which the doctor tells. The third is ``holder``, who signs, in words for the doctor.
     """
 
     @property
