@@ -17,6 +17,7 @@ from tests.key_holders.granted import Granted
 from tests.key_holders.openbao import running_openbao
 from tests.key_holders.softhsm import SoftHsm, forget
 from tests.needs import SOFTHSM
+from tests.rotation.conftest import desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tests.servers.tls import Authority
 
 ROOT = Path(__file__).parents[2]
-__all__ = ["oidc_provider"]  # one for the session, as in tests/interop
+__all__ = ["desk", "oidc_provider"]  # one for the session, as in tests/interop
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

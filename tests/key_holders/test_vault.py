@@ -29,6 +29,7 @@ from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
 from banno_creds.key_holders.held_key import HeldKey
 from banno_creds.key_holders.vault import make_key
 from banno_creds.key_holders.wrong_signature import verifies
+from banno_creds.rotation.subject import DAY
 from tests.conftest import CLIENT_ID, write_private
 from tests.key_holders.openbao import running_openbao
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.key_holders.granted import Granted
     from tests.key_holders.openbao import OpenBao
+    from tests.rotation.conftest import Desk
     from tests.servers.tls import Authority
 
 KINDS = {"PS256": "rsa-2048", "RS256": "rsa-2048", "ES256": "ecdsa-p256"}
@@ -437,3 +439,23 @@ def test_the_lines_of_the_policy_for_a_new_key_are_told_and_suffice(
         _make(f"vault:transit/{old}", f"{old}-2")
     monkeypatch.setenv("VAULT_TOKEN", openbao.token(reading + "\n".join(caught.value.details)))
     assert _signs(_open(_make(f"vault:transit/{old}", f"{old}-2")))
+
+
+def test_a_rotation_makes_the_new_key_in_the_same_mount(openbao: OpenBao, desk: Desk) -> None:
+    old = f"vault:team/a/transit/{openbao.key('ecdsa-p256', 'team/a/transit')}"
+    public = _open(old).key.public
+    desk.set.write_text(json.dumps({"keys": [{**public.jwk(), "kid": public.thumbprint(), "use": "sig"}]}))
+    desk.publish()
+    desk.profile("held", private_key=old)
+    assert desk.token("held").code == 0
+    assert desk.step(profiles=("held",))["did"] == ["make-key", "write-set"]
+    desk.publish()
+    desk.step(profiles=("held",))
+    desk.later(DAY)
+    assert desk.step(profiles=("held",))["did"] == ["try-key", "switch"]
+    new = desk.settings("held")["private_key"]
+    assert new != old
+    assert new.startswith("vault:team/a/transit/banno-")
+    assert openbao.ask("GET", new.removeprefix("vault:").replace("transit/", "transit/keys/"))["exportable"] is False
+    assert desk.token("held").code == 0
+    assert desk.bank.refused == []

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from joserfc.jwk import import_key
 
+from banno_creds import ClientConfig, KeySource
+from banno_creds.client_authentication.private_key import load_signer
+from banno_creds.key_holders.vault import make_key
+from tests.conftest import CLIENT_ID
 from tests.docs.scripts import run_script
 from tests.key_holders.openbao import program, running_openbao
 
 if TYPE_CHECKING:
     from tests.key_holders.granted import Granted
+    from tests.key_holders.openbao import OpenBao
 
 pytestmark = [pytest.mark.once, pytest.mark.posix("the scripts are for sh")]
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "keys.md").read_text("utf-8")
 _SECTION = _PAGE.partition("### Vault and OpenBao\n")[2].partition("\n### ")[0]
 _MAKE, _USE, _APPROLE, _LOG_IN = re.findall(r"^```sh\n(.*?)^```$", _SECTION, re.MULTILINE | re.DOTALL)
-(_AGENT,) = re.findall(r"^```hcl\n(.*?)^```$", _SECTION, re.MULTILINE | re.DOTALL)
+_AGENT, _ROTATE = re.findall(r"^```hcl\n(.*?)^```$", _SECTION, re.MULTILINE | re.DOTALL)
 
 
 # `vault login` asks for a token at the terminal.
@@ -68,3 +75,16 @@ def test_the_scripts_of_the_page(has_openbao: None, tmp_path: Path, granted: Gra
         run("bao agent -config=agent.hcl -exit-after-auth")
         token = _LOG_IN.splitlines()[-1]
         assert run(token, BAO_TOKEN_PATH="vault-token", **request)[-1].count(".") == 2
+
+
+def test_the_policy_for_a_new_key_suffices_and_lets_nothing_be_changed(
+    openbao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = openbao.key("ecdsa-p256")
+    monkeypatch.setenv("VAULT_TOKEN", openbao.token(_ROTATE))
+    uri = make_key(f"vault:transit/{old}", name=f"{old}-2", passphrase=lambda: None, timeout=20)
+    assert load_signer(ClientConfig(CLIENT_ID, KeySource.at(uri))).sign(b"header.payload")
+    limited = copy(openbao)
+    limited.root = os.environ["VAULT_TOKEN"]
+    with pytest.raises(AssertionError, match="permission denied"):
+        limited.ask("POST", f"transit/keys/{old}/config", exportable=True)

@@ -397,7 +397,8 @@ class _Rotation:
         if record.new_place is None or self._subject.new_key is not None:
             record.new_place = self._subject.new_key
             if record.new_place is None and is_key_uri(old.place):
-                name = f"banno-{record.name}-{self._old.thumbprint()[:8]}"
+                # Some holders take no name that ends with a hyphen.
+                name = f"banno-{record.name}-{self._old.thumbprint()[:8]}".rstrip("-")
                 record.new_place = key_pair.make_held(
                     old.place, name, first.config.passphrase, first.config.timeout, by_hand
                 )
