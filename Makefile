@@ -47,6 +47,8 @@ types: $(VENV)/.for-test ## mypy --strict on code, tests and benchmarks
 bench: ## whole-process times and memory beside the peers that are installed
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.for-demo
 	.venv-bench/bin/python benchmarks/bench.py
+	@$(MAKE) --no-print-directory $(VENV)/.for-test
+	PYTHONPATH=. $(BIN)/python benchmarks/holders.py
 
 .PHONY: needs
 needs:
