@@ -68,12 +68,14 @@ def test_neither_key_nor_passphrase_is_left_in_the_environment(
         "BANNO_CREDS_PRIVATE_KEY_PEM": ec_pem.read_text(),
         "BANNO_CREDS_PASSPHRASE_FILE": str(passphrase),
     }
+    token = {"BANNO_CREDS_PKCS11_PIN": "470815", "BANNO_CREDS_PKCS11_MODULE": "/lib/module.so"}
     for variables in (env | {"BANNO_CREDS_PASSPHRASE_FILE": str(passphrase)}, in_variable):
-        result = execute("--", *ENVIRONMENT, env=variables)
+        result = execute("--", *ENVIRONMENT, env=variables | token)
         assert result.code == 0
         assert "BANNO_ACCESS_TOKEN=openid.1\n" in result.stdout
         assert "BANNO_CREDS_CLIENT_ID" in result.stdout
-        for secret in ("PRIVATE", "PASSPHRASE", str(ec_pem), str(passphrase)):
+        assert "BANNO_CREDS_PKCS11_MODULE" in result.stdout
+        for secret in ("PRIVATE", "PASSPHRASE", "PIN=", "470815", str(ec_pem), str(passphrase)):
             assert secret not in result.stdout
 
 

@@ -211,11 +211,12 @@ def _write_new_pair(
 
 
 def _say_what_is_next(report: Report, public_key: Path, private_key: Path, values: Mapping[str, Any]) -> None:
+    keeper = "its holder" if is_key_uri(values["public_from"] or "") else "you"
     report.note(
         "Next, in Users & Groups:",
         "create an external application of the type Service account with Signed JWT, paste all of "
         f"{public_key} into its public key, choose the associated user, save, and copy the client ID it "
-        "shows. The private key stays with you. Then:",
+        f"shows. The private key stays with {keeper}. Then:",
     )
     sign = ["--private-key", values["public_from"] or str(private_key)]
     if values["passphrase_file"] not in (None, "-"):

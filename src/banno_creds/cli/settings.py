@@ -280,11 +280,12 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
         if name == "private_key" and is_key_uri(values[name] or ""):
             continue
         if profile is not None and not os.path.exists(values[name]):  # noqa: PTH110 - unlike Path's, it never raises
-            raise error(
-                f"there is no {what} {values[name]}",
-                hint=f"check {name} there; a relative path counts from the folder of config.toml",
-                details=(profile.where,),
-            )
+            from banno_creds.storage.secret_files import scheme_in
+
+            hint = f"check {name} there; a relative path counts from the folder of config.toml"
+            if error is KeyLoadError and (scheme := scheme_in(values[name])):
+                hint = f"check {name} there; if it is a URI: no package here opens keys of {scheme}:"
+            raise error(f"there is no {what} {values[name]}", hint=hint, details=(profile.where,))
 
 
 def _warn_of_unknown_variables(context: click.Context) -> None:

@@ -11,10 +11,12 @@ import re
 import ssl
 import sys
 import time
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING
 
 from banno_creds import __version__
+from banno_creds.config import SIGNERS
 from banno_creds.doctor.conclusion import NEXT, QUESTIONS, conclusion
 from banno_creds.rules.findings import Verdict
 from banno_creds.text import printable
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from banno_creds.times import Clock
 
 _LIBRARIES = ("cryptography", "httpx", "httpcore", "certifi", "pyjwt", "truststore", "click", "rich")
+_OF_HOLDERS = ("python-pkcs11", "boto3")  # if they are there
 _MOST_CHARACTERS = 1000  # of one text
 _NUMBERED = re.compile(r"\d+\. ")
 
@@ -126,3 +129,8 @@ def _system() -> str:
 def _versions() -> Iterator[str]:
     for name in _LIBRARIES:
         yield f"{name} {version(name)}"
+    for name in _OF_HOLDERS:
+        with suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"
+    others = {f"{entry.dist.name} {entry.dist.version}" for entry in entry_points(group=SIGNERS) if entry.dist}
+    yield from sorted(others)

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import KEY_VARIABLE
+from banno_creds.config import KEY_SCHEMES, KEY_VARIABLE
 from banno_creds.errors import KeyLoadError
 from banno_creds.jose import der
 from banno_creds.jose.dressings import Block, decoded
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _PATH = re.compile(rb"[^\n]{1,300}\.(?:pem|key|der|p8|pk8|jwk|json|txt)", re.IGNORECASE)
+_URI = re.compile(f"(?:{'|'.join(KEY_SCHEMES)}):[^\\s]{{1,300}}".encode(), re.IGNORECASE)
 MAKE_ONE = "make a key pair with: banno-creds keygen"
 ACCEPTED = "the provider takes RSA (PS256, RS256) and EC P-256 (ES256)"
 _GIVE_PRIVATE = "give the file whose first line says PRIVATE KEY"
@@ -141,6 +142,11 @@ def no_private_key(text: bytes, found: Sequence[Block], halves: Sequence[bytes],
         )
     if (what_it_is := der.kind_of(text)) is not None:
         return _no_private(what_it_is, origin)
+    if _URI.fullmatch(text):
+        return KeyLoadError(
+            f"{origin} holds what looks like the URI of a key, and no key",
+            hint=f"give that URI with {setting('private_key')}, or set BANNO_CREDS_PRIVATE_KEY to it",
+        )
     if _PATH.fullmatch(text):
         return KeyLoadError(
             f"{origin} holds what looks like a file's path, and no key",

@@ -16,7 +16,8 @@ def scheme_of(uri: str) -> str:
 def name_of(uri: str) -> bytes:
     """Return bytes that name a key and its holder; another address of the holder names another key."""
     variables = [f"{name}={os.environ[name]}" for name in HOLDERS if os.environ.get(name)]
-    return b"\0".join(os.fsencode(each) for each in (uri, *variables))
+    # The first one is no key's content: a key in a file or a variable never has this name.
+    return b"\0".join(os.fsencode(each) for each in ("held", uri, *variables))
 
 
 def is_known(uri: str) -> bool:

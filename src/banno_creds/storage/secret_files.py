@@ -6,6 +6,7 @@ import contextlib
 import errno
 import ntpath
 import os
+import re
 import signal
 import stat
 import sys
@@ -221,11 +222,21 @@ def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -
             hint = "nothing has filled that in: give the path itself"
         elif path[:1] == "@" or path.startswith(("file:", "fileb:")):
             hint = "give the path alone, without @ or file://"
-        elif _is_address(path) or path.startswith(("arn:", "pkcs11:")):
+        elif path.startswith("arn:aws"):
+            hint = "if it is a key of AWS KMS, write awskms: before it"
+        elif _is_address(path):
             hint = "only files are read: fetch it first, or give it on standard input, as -"
+        elif error is KeyLoadError and (scheme := scheme_in(path)):
+            hint = f"if it is the URI of a held key: no package here opens keys of {scheme}:; else check the path"
         return error(f"no such file: {path}", hint=hint)
     hint = "take that out of the path; in CI, look at the first and the last character of the variable"
     return error(f"no such file: {quoted(path)}: {odd}", hint=hint)
+
+
+def scheme_in(path: str) -> str:
+    """Return what would be the scheme if a missing file's path were a URI in a folder; empty if there is none."""
+    name = re.split(r"[/\\]", path.partition(":")[0])[-1] if ":" in path else ""
+    return name if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", name) else ""
 
 
 def _is_address(path: str) -> bool:
