@@ -247,7 +247,7 @@ def test_an_argument_that_looks_like_the_value_of_an_option(cli: Cli, tmp_path: 
     for word, option in {
         "garden": "--profile garden",
         "199e6f35-4e9a-482e-b980-b10308aa428a": "--client-id ID",
-        "private.pem": "--private-key FILE",
+        "private.pem": "--private-key FILE|URI",
         "https://a.example/token": "--token-endpoint URL",
     }.items():
         assert cli("token", word, env={"BANNO_CREDS_CONFIG": str(config)}).stderr == (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -25,6 +25,7 @@ from banno_creds.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from importlib.metadata import EntryPoint
 
     from banno_creds.jose.keys import Passphrase
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 _FITTING = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
 _MOST_CHARACTERS = 300
+
+importing: Callable[[], AbstractContextManager[object]] = nullcontext
+"""Gives what is held while a holder does something for the first time, and may import: see `tokens.token_source`."""
+_done: set[tuple[str, object]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +265,7 @@ _ANOTHER = "name another key of this holder, or have it make one: RSA of 2048 bi
 def _calling(origin: str, kind: Callable[..., BannoCredsError], secrets: Sequence[Secret]) -> Iterator[None]:
     """Keep what a holder's code prints away from results, and turn its errors into ours, without secrets."""
     try:
-        with prints_nothing():
+        with _first_time(scheme_of(origin), kind), prints_nothing():
             yield
     except MemoryError:
         raise
@@ -275,6 +280,16 @@ def _calling(origin: str, kind: Callable[..., BannoCredsError], secrets: Sequenc
             f"the holder of {origin} failed: {words}",
             hint="look at its own log; BANNO_CREDS_DEBUG=1 shows where it failed",
         ) from failure
+
+
+@contextmanager
+def _first_time(scheme: str, kind: object) -> Iterator[None]:
+    if (scheme, kind) in _done:
+        yield
+        return
+    with importing():
+        yield
+    _done.add((scheme, kind))
 
 
 def _pass_on_the_end(failure: BaseException) -> None:

@@ -186,6 +186,8 @@ class TokenSource:
     def _ask(self, ended: int, *, force_refresh: bool) -> TokenResponse:
         """Ask, or take the outcome of another caller's request that ended while this one waited for its turn."""
         _load()
+        if self._config.private_key.uri is not None:
+            _load_held_keys()
         with self._lock:
             theirs = self._outcome_since(ended, from_server=force_refresh)
             if theirs is not None:
@@ -301,8 +303,9 @@ _OF_OTHERS = (
 )
 
 # Held while something is imported, and while the process forks: a child cannot import a module that a thread of its
-# parent was importing. Two, because an event loop must not wait for the imports of another thread's request.
-_importing, _importing_for_tasks = threading.RLock(), threading.RLock()
+# parent was importing. Two, because an event loop must not wait for the imports of another thread's request; and one
+# for the holders of keys, which import when they are called, and may be slow.
+_importing, _importing_for_tasks, _calling_holder = threading.RLock(), threading.RLock(), threading.RLock()
 _loaded = False
 
 
@@ -320,6 +323,13 @@ def _load() -> None:
                 hint="install banno-creds again, and use it in the main interpreter",
             ) from failure
         _loaded = True
+
+
+def _load_held_keys() -> None:
+    with _importing:
+        from banno_creds.key_holders import held_key
+
+        held_key.importing = lambda: _calling_holder
 
 
 def _import_all() -> None:
@@ -343,16 +353,18 @@ def _import_all() -> None:
 def _before_fork() -> None:
     _importing.acquire()
     _importing_for_tasks.acquire()
+    _calling_holder.acquire()
 
 
 def _after_fork_in_parent() -> None:
     _importing.release()
     _importing_for_tasks.release()
+    _calling_holder.release()
 
 
 def _after_fork_in_child() -> None:
-    global _importing, _importing_for_tasks
-    _importing, _importing_for_tasks = threading.RLock(), threading.RLock()
+    global _importing, _importing_for_tasks, _calling_holder
+    _importing, _importing_for_tasks, _calling_holder = threading.RLock(), threading.RLock(), threading.RLock()
     for source in _sources:
         source._after_fork()  # noqa: SLF001 - its own module
 
