@@ -36,7 +36,7 @@ COMMANDS = (
         "logout",
         "doctor",
     ),
-    *("lint-assertion", "decode", "explain", "profile", "cache", "completion", "demo", "sandbox"),
+    *("lint-assertion", "decode", "explain", "jwks", "profile", "cache", "completion", "demo", "sandbox"),
 )
 JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+\n")
 USERS = "/a/consumer-user-search/api/v0/institutions/{institutionId}/users?limit=1"
@@ -201,6 +201,15 @@ def test_rotate_makes_a_key_and_writes_the_set(desk: Desk) -> None:
 def test_explain(alone: Desk) -> None:
     assert "aud" in alone.result("explain", "assertion.aud.mismatch")
     assert alone.run("explain", "nothing.of.that.name").code == 2
+
+
+def test_key_sets(desk: Desk) -> None:
+    (desk.folder / "jwks.json").write_bytes(desk.result("jwks", "build", "public.pem").encode())
+    assert desk.run("jwks", "check", "jwks.json", "private.pem").code == 0
+    desk.result("keygen", "-q", "--private-key", "next.pem", "--public-key", "next-public.pem")
+    assert "added: next.pem" in desk.result("jwks", "add", "jwks.json", "next.pem")
+    desk.result("jwks", "remove", "jwks.json", "public.pem")
+    assert desk.run("jwks", "check", "jwks.json", "private.pem").code == 4
 
 
 def test_profiles(desk: Desk) -> None:

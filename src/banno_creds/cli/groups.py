@@ -27,6 +27,7 @@ COMMANDS = {
     "doctor": "Find out why the server refuses you.",
     "lint-assertion": "Find out what is wrong with an assertion.",
     "decode": "Show what a token says; verify it if asked.",
+    "jwks": "Make, change and check the key set that you publish.",
     "explain": "Explain an error or a rule, and say what to do.",
     "profile": "Keep the settings of clients under names.",
     "cache": "Show or clear the cache of tokens.",

@@ -115,6 +115,22 @@ TOPICS = {
         ),
         ("TOKEN", "--file", "--issuer", "--jwks", "--check-expiry", "--full"),
     ),
+    "jwks": Topic(
+        ("banno-creds jwks build private.pem > jwks.json", "banno-creds jwks check https://bank.example/jwks.json")
+    ),
+    "jwks build": Topic(
+        ("banno-creds jwks build private.pem > jwks.json", "banno-creds jwks build old.pem new.pem --alg RS256"),
+        ("KEY...", "--alg", "--passphrase-file"),
+    ),
+    "jwks add": Topic(("banno-creds jwks add jwks.json new.pem",), ("FILE", "KEY...", "--alg", "--passphrase-file")),
+    "jwks remove": Topic(
+        ("banno-creds jwks remove jwks.json old.pem", "banno-creds jwks remove jwks.json 2024-01"),
+        ("FILE", "KEY|KID...", "--allow-empty"),
+    ),
+    "jwks check": Topic(
+        ("banno-creds jwks check jwks.json", "banno-creds jwks check https://bank.example/jwks.json private.pem"),
+        ("FILE|URL", "KEY...", "--output", "--ca-bundle"),
+    ),
     "explain": Topic(("banno-creds explain invalid_client", "banno-creds explain exp.past"), ("RULE", "--output")),
     "profile": Topic(
         (

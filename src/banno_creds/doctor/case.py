@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.client_assertion import make_assertion
 from banno_creds.config import ENVIRONMENTS
-from banno_creds.doctor.findings import of_error, spelled
+from banno_creds.doctor.findings import spelled
 from banno_creds.errors import RefusedError
 from banno_creds.http.client import HttpClient
 from banno_creds.http.exchange import answer_skew
@@ -15,7 +15,7 @@ from banno_creds.rules.assertion import judge
 from banno_creds.rules.clock import judge_clock
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
 from banno_creds.rules.known import Known
-from banno_creds.rules.outcomes import with_fix
+from banno_creds.rules.outcomes import of_error, with_fix
 from banno_creds.rules.presented import ClientAssertion
 from banno_creds.steps import Run
 from banno_creds.text import setting

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from banno_creds.doctor import machine, request, server
 from banno_creds.doctor.case import ASSERTION, CONFIGURATION, REQUEST, Case, Examination, StopError
 from banno_creds.doctor.conclusion import diagnose, diagnosis_of
-from banno_creds.doctor.findings import of_error, spelled, unknown
+from banno_creds.doctor.findings import spelled, unknown
 from banno_creds.errors import BannoCredsError, KeyLoadError, OutputError, SigningError
 from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Part, Rule, Verdict
-from banno_creds.rules.outcomes import with_fix
+from banno_creds.rules.outcomes import of_error, with_fix
 from banno_creds.steps import Run
 from banno_creds.text import setting
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from banno_creds import text
-from banno_creds.errors import RefusedError
 from banno_creds.rules.findings import Finding, Verdict
+from banno_creds.rules.outcomes import of_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,15 +22,6 @@ def passed(rule: str, looks_at: str, *facts: str) -> Finding:
 def unknown(rule: str, looks_at: str, reason: str) -> Finding:
     """Return a finding that something cannot be judged."""
     return Finding(rule, Verdict.UNKNOWN, looks_at, reason=reason)
-
-
-def of_error(failure: BannoCredsError, rule: str, looks_at: str) -> Finding:
-    """Return an error as a finding: its own rule if it has one, else the given one."""
-    message, hint, details = failure.marked
-    received = message + (f" ({'; '.join(details)})" if details else "")
-    # The rule of a refusal with an OAuth error is a word that the server chose.
-    own = failure.rule if not isinstance(failure, RefusedError) or failure.error is None else None
-    return Finding(own or rule, Verdict.FAIL, looks_at, received, "", hint or "")
 
 
 def warning_of(failure: BannoCredsError, rule: str, looks_at: str) -> Finding:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
     generate_private_key,
 )
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -22,7 +23,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from banno_creds.jose.encoding import base64url
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 # RFC 7518 sections 3.3 and 3.5: a key of 2048 bits or larger MUST be used.
@@ -191,23 +191,37 @@ def _as_keygen_writes(content: bytes) -> PrivateKeyTypes | None:
         return None
 
 
-def _accepted(native: PrivateKeyTypes, origin: str) -> PrivateKey:
-    """Return the key if the provider accepts its type and size."""
-    if isinstance(native, RSAPrivateKey):
-        exponent = native.public_key().public_numbers().e
+def accepted(native: object, origin: str) -> PublicKey:
+    """Return a public key if the provider accepts its type and size.
+
+    Args:
+        native: one of cryptography's public keys.
+        origin: the key's source, as messages name it.
+
+    Raises:
+        KeyLoadError: the provider does not accept it.
+    """
+    if isinstance(native, RSAPublicKey):
+        exponent = native.public_numbers().e
         if native.key_size >= LEAST_RSA_BITS and exponent >= _LEAST_RSA_EXPONENT:
-            return PrivateKey(native, origin)
-    elif isinstance(native, EllipticCurvePrivateKey) and native.curve.name == "secp256r1":
-        return PrivateKey(native, origin)
+            return PublicKey(native)
+    elif isinstance(native, EllipticCurvePublicKey) and native.curve.name == "secp256r1":
+        return PublicKey(native)
     from banno_creds.jose import unusable_key
 
-    if isinstance(native, EllipticCurvePrivateKey):
+    if isinstance(native, EllipticCurvePublicKey):
         raise unusable_key.wrong_curve(f"the curve {native.curve.name}", origin)
-    if not isinstance(native, RSAPrivateKey):
-        raise unusable_key.wrong_type(type(native).__name__.removesuffix("PrivateKey").lstrip("_"), origin)
+    if not isinstance(native, RSAPublicKey):
+        raise unusable_key.wrong_type(type(native).__name__.removesuffix("PublicKey").lstrip("_"), origin)
     if native.key_size >= LEAST_RSA_BITS:
         raise unusable_key.weak(f"with the public exponent {exponent}, whose signatures anybody can forge", origin)
     raise unusable_key.weak(f"of {native.key_size} bits; {LEAST_RSA_BITS} is the least (RFC 7518)", origin)
+
+
+def _accepted(native: PrivateKeyTypes, origin: str) -> PrivateKey:
+    """Return the key if the provider accepts its type and size."""
+    accepted(native.public_key(), origin)
+    return PrivateKey(native, origin)  # type: ignore[arg-type]  # `accepted` has seen to it
 
 
 def _unsigned(number: int) -> str:

@@ -10,13 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from banno_creds.config import ALGORITHMS, KEY_SCHEMES, SIGNERS, check_key_uri, plugged_in
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
-from banno_creds.jose import unusable_key
-from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
+from banno_creds.jose.keys import accepted
 from banno_creds.key_holders.place import scheme_of
 from banno_creds.key_holders.wrong_signature import explain, verifies
 from banno_creds.secrecy import Secret, without
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from importlib.metadata import EntryPoint
 
-    from banno_creds.jose.keys import Passphrase
+    from banno_creds.jose.keys import Passphrase, PublicKey
     from banno_creds.key_holders.protocol import MakeKey, OpenKey, SigningKey
 
 _FITTING = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
@@ -134,7 +131,7 @@ def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
         with _calling(uri, KeyLoadError, secrets):
             found = _opener(uri)(uri, passphrase=_noting(passphrase, uri, secrets), timeout=timeout)
             spki, offered = found.public_key, tuple(found.algorithms)
-            public = PublicKey(_accepted(spki, uri))
+            public = _accepted(spki, uri)
     except KeyLoadError as failure:
         scheme = scheme_of(uri)
         others = map(_package, plugged_in(scheme)) if scheme in KEY_SCHEMES else ()
@@ -232,7 +229,7 @@ def _package(entry: EntryPoint) -> str:
     return printable(entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version}", 100)
 
 
-def _accepted(spki: bytes, origin: str) -> RSAPublicKey | EllipticCurvePublicKey:
+def _accepted(spki: bytes, origin: str) -> PublicKey:
     """Return the public key if the provider accepts its type and size."""
     if not isinstance(spki, bytes):
         raise KeyLoadError(
@@ -245,17 +242,10 @@ def _accepted(spki: bytes, origin: str) -> RSAPublicKey | EllipticCurvePublicKey
         else serialization.load_der_public_key
     )
     native = load(spki)
-    if isinstance(native, RSAPublicKey):
-        if native.key_size < LEAST_RSA_BITS:
-            words = f"of {native.key_size} bits; {LEAST_RSA_BITS} is the least (RFC 7518)"
-            raise unusable_key.weak(words, origin).but(hint=_ANOTHER)
-        return native
-    if isinstance(native, EllipticCurvePublicKey):
-        if native.curve.name != "secp256r1":
-            raise unusable_key.wrong_curve(f"the curve {native.curve.name}", origin).but(hint=_ANOTHER)
-        return native
-    name = type(native).__name__.removesuffix("PublicKey").lstrip("_")
-    raise unusable_key.wrong_type(name, origin).but(hint=_ANOTHER)
+    try:
+        return accepted(native, origin)
+    except KeyLoadError as failure:
+        raise failure.but(hint=_ANOTHER) from None
 
 
 _ANOTHER = "name another key of this holder, or have it make one: RSA of 2048 bits or more, or EC P-256"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from banno_creds.errors import RefusedError
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Finding, Rule, Verdict
+
+if TYPE_CHECKING:
+    from banno_creds.errors import BannoCredsError
 
 
 class Outcome(NamedTuple):
@@ -48,3 +52,12 @@ def with_fix(finding: Finding) -> Finding:
     if finding.fix or finding.verdict not in (Verdict.FAIL, Verdict.WARN) or not isinstance(finding.rule, Rule):
         return finding
     return finding._replace(fix=EXPLANATIONS[finding.rule].fix)
+
+
+def of_error(failure: BannoCredsError, rule: str, looks_at: str) -> Finding:
+    """Return an error as a finding: its own rule if it has one, else the given one."""
+    message, hint, details = failure.marked
+    received = message + (f" ({'; '.join(details)})" if details else "")
+    # The rule of a refusal with an OAuth error is a word that the server chose.
+    own = failure.rule if not isinstance(failure, RefusedError) or failure.error is None else None
+    return Finding(own or rule, Verdict.FAIL, looks_at, received, "", hint or "")
