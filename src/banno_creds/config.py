@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
-from banno_creds.text import is_placeholder, printable, setting, unseen
+from banno_creds.text import is_placeholder, printable, quoted, setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -200,6 +200,7 @@ class ClientConfig:
         client_id_in_body: whether to send ``client_id`` beside the assertion (RFC 7521 section 4.2).
         timeout: how long the whole exchange may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
+        key_max_age: how old the key may get, such as ``400d``, ``57w`` or ``36h``; an older one is warned of.
         allow_other_aud: whether an assertion may go to another server than the one that ``aud`` names.
 
     Raises:
@@ -225,6 +226,7 @@ class ClientConfig:
     client_id_in_body: bool = False
     allow_other_aud: bool = False
     registration: str | None = None
+    key_max_age: str | None = None
 
     @classmethod
     def from_profile(cls, name: str, file: Location | None = None) -> ClientConfig:
@@ -258,6 +260,8 @@ class ClientConfig:
         check_client_id(self.client_id)
         check_lifetime(self.lifetime)
         check_timeout(self.timeout)
+        if self.key_max_age is not None:
+            check_duration("key_max_age", self.key_max_age)
         check_kid(self.kid)
         check_aud(self.aud)
         check_scope(self.scope)
@@ -563,7 +567,7 @@ def check_duration(name: str, text: str) -> int:
     try:
         return seconds_of(text)
     except ValueError as fault:
-        raise ConfigurationError(f"{setting(name)} is no duration", hint=str(fault)) from None
+        raise ConfigurationError(f"{setting(name)} {quoted(text)} is no duration", hint=str(fault)) from None
 
 
 def check_seconds(name: str, seconds: int, least: int, most: int, default: int) -> None:

@@ -12,6 +12,8 @@ import pytest
 import banno_creds
 from banno_creds import errors
 from banno_creds.cli.forms import FORMS
+from banno_creds.jose.any_key import Certificate
+from banno_creds.jose.keys import generate
 from banno_creds.rules.diagnosis import Diagnosis
 from tests.conftest import CLIENT_ID
 
@@ -30,7 +32,7 @@ def _row(first: str) -> str:
 
 
 def _members(command: str) -> set[str]:
-    return set(re.findall(r"`([a-z_]+)`", _row(f"`{command}`")))
+    return set(re.findall(r"`([a-z_0-9]+)`", _row(f"`{command}`")))
 
 
 def test_each_class_has_the_exit_code_of_its_row() -> None:
@@ -58,6 +60,17 @@ def test_the_members_of_keygen_and_profiles_are_these(cli: Cli, tmp_path: Path) 
     assert set(json.loads(cli("profile", "show", "a", "-o", "json", *config).stdout)) == _members(
         "profile show NAME -o json"
     )
+
+
+def test_the_members_of_keys_are_these(cli: Cli, rsa_pem: Path) -> None:
+    shown = json.loads(cli("key", "show", "-o", "json", rsa_pem, "nowhere").stdout)
+    told = {*shown, *shown["keys"][0], *shown["keys"][0]["file"], *shown["failed"][0]} | set(Certificate._fields)
+    assert told <= _members("key show -o json")
+    assert _members("key show -o json") - told <= {"jwk", "held", "holder"}  # words for a member's value
+    public = rsa_pem.parent / "public.json"
+    public.write_text(json.dumps(generate("ec").public.jwk()))
+    matched = json.loads(cli("key", "match", "-o", "json", "--registered", public, rsa_pem).stdout)
+    assert {*matched, *matched["keys"][0], *matched["others"][0]} <= _members("key match -o json")
 
 
 def test_the_members_of_the_cache_and_of_decode_are_these(cli: Cli, ask: list[str], issuer: Issuer) -> None:

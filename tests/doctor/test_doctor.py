@@ -1744,7 +1744,8 @@ SCENES: dict[str, list[str]] = {
 def scene(
     request: pytest.FixtureRequest, tmp_path: Path, rsa_key: keys.PrivateKey, other_key: keys.PrivateKey
 ) -> Iterator[Scene]:
-    write_private(tmp_path / "private.pem", rsa_key.pem())
+    private = write_private(tmp_path / "private.pem", rsa_key.pem())
+    os.utime(private, (NOW - 12 * 86400, NOW - 12 * 86400))
     (tmp_path / "public.pem").write_bytes(rsa_key.public.pem())
     (tmp_path / "other.pem").write_bytes(other_key.public.pem())
     name = request.node.callspec.params["name"]

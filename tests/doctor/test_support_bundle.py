@@ -326,7 +326,8 @@ def test_it_is_written_after_a_failure_too(cli: Cli, bank: Bank, rsa_pem: Path, 
 def test_it_is_fit_for_a_ticket(rsa_key: keys.PrivateKey, ec_key: keys.PrivateKey, tmp_path: Path) -> None:
     import subprocess
 
-    write_private(tmp_path / "private.pem", rsa_key.pem())
+    private = write_private(tmp_path / "private.pem", rsa_key.pem())
+    os.utime(private, (NOW - 12 * 86400, NOW - 12 * 86400))
     (tmp_path / "public.pem").write_bytes(rsa_key.public.pem())
     with Sandbox([Client(CLIENT_ID, public_of(ec_key))], clock=lambda: NOW, log=lambda _: None) as sandbox:
         args = ["--client-id", CLIENT_ID, "--private-key", "private.pem", "--token-endpoint", sandbox.token_endpoint]

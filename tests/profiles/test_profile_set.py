@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.issuer import Issuer
+
+AGE = "age        AGE"
 
 FULL = """\
 # Our bank.
@@ -148,9 +151,9 @@ def test_the_list_and_the_profile_show_a_fault_and_no_secret(cli: Cli, ec_pem: P
     )
     text, members = cli("profile", "list"), json.loads(cli("profile", "list", "-o", "json").stdout)["profiles"]
     assert text.code == 0
-    good, gone, bad = text.stdout.split("\n\n")
+    good, gone, bad = re.sub("age  .*", AGE, text.stdout).split("\n\n")
     endpoint = ENVIRONMENTS["production"]
-    assert good == f"good\n    client ID  g\n    key        {ec_pem}\n    endpoint   {endpoint}"
+    assert good == f"good\n    client ID  g\n    key        {ec_pem}\n    {AGE}\n    endpoint   {endpoint}"
     assert f"    fault      there is no file for private_key: {gone_pem}" in gone
     assert "    client ID  n\n" in gone
     assert bad.startswith("bad\n    fault      passphrase is a secret")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "keygen": "Make a key pair, or the public half of a key.",
     "rotate": "Change the key of profiles, step by step.",
+    "key": "Tell which key it is, and whether the bank has it.",
     "client-assertion": "Get an access token, and see every step.",
     "token": "Print an access token, from the cache if possible.",
     "exec": "Run a command with an access token in its environment.",

@@ -48,6 +48,18 @@ TOPICS = {
         ),
         ("--profile", "--jwks-file", "--jwks-uri", "--back", "--compromised", "--letter", "--dry-run", "--status"),
     ),
+    "key": Topic(("banno-creds key show private.pem", "banno-creds key match --registered public.pem private.pem")),
+    "key show": Topic(
+        ("banno-creds key show private.pem", "banno-creds key show -o json *.pem https://bank.test/jwks.json"),
+        ("FILE|URI|URL...", "--output", "--only", "--passphrase-file"),
+    ),
+    "key match": Topic(
+        (
+            "banno-creds key match --registered public.pem private.pem",
+            "banno-creds key match --registered https://bank.test/jwks.json private.pem -o json",
+        ),
+        ("KEY...", "--registered", "--output", "--passphrase-file"),
+    ),
     "client-assertion": Topic(
         (
             "banno-creds client-assertion --client-id 199e6f35 --private-key private.pem",

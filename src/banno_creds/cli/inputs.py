@@ -13,9 +13,18 @@ from click.core import ParameterSource
 
 from banno_creds.cli.parameters import held
 from banno_creds.cli.report import Report
-from banno_creds.config import KEY_VARIABLE, PIN_VARIABLE, SECRET_VARIABLE, KeySource, TypedSecret, is_key_uri, is_url
+from banno_creds.config import (
+    KEY_VARIABLE,
+    PIN_VARIABLE,
+    SECRET_VARIABLE,
+    KeySource,
+    TypedSecret,
+    check_key_uri,
+    is_key_uri,
+    is_url,
+)
 from banno_creds.errors import ConfigurationError
-from banno_creds.secrecy import is_private_key_file
+from banno_creds.secrecy import is_private_key, is_private_key_file
 from banno_creds.storage.secret_files import (
     MOST_BYTES,
     as_utf8,
@@ -69,6 +78,22 @@ class Argument(click.Argument):
     def get_help_record(self, _context: click.Context) -> tuple[str, str]:
         """Explain it."""
         return str(self.metavar).strip("[]"), self._says
+
+
+class KeyArgument(Argument):
+    """Files, URIs or URLs of keys: none may be a private key itself, or have a PIN in it."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Refuse what everybody on the machine could see, before anything shows it."""
+        places = [str(place) for place in value] if isinstance(value, tuple | list) else []
+        if is_private_key(" ".join(places)):  # a shell may have split it
+            from banno_creds.cli.mistakes import key_as_argument
+
+            raise key_as_argument("an argument")
+        for place in places:
+            if "pin-value" in place.lower():
+                check_key_uri(place)
+        return super().process_value(ctx, value)
 
 
 def pasted(what: str) -> str:
@@ -157,11 +182,16 @@ def but_empty(*variables: str) -> str:
 
 
 def passphrase(
-    file: str | None, stdin: StandardInput, profile: Profile | None = None, *, pin: bool = False
+    file: str | None,
+    stdin: StandardInput,
+    profile: Profile | None = None,
+    *,
+    pin: bool = False,
+    whose: str = "the private key",
 ) -> Callable[[], bytes | None]:
     """Return the function that gets the passphrase if the key needs one: from the file, or asked at a terminal.
 
-    With ``pin`` it is the PIN of a PKCS #11 token, which a variable may hold.
+    With ``pin`` it is the PIN of a PKCS #11 token, which a variable may hold; ``whose`` is named by the question.
     """
 
     def ask() -> bytes | None:
@@ -174,7 +204,7 @@ def passphrase(
         if pin and os.environ.get(PIN_VARIABLE):
             return os.fsencode(os.environ[PIN_VARIABLE]).rstrip(b"\r\n")
         if can_ask():
-            return TypedSecret(prompt("PIN of the token" if pin else "Passphrase of the private key"))
+            return TypedSecret(prompt("PIN of the token" if pin else f"Passphrase of {whose}"))
         return None
 
     return cache(ask)  # `api` may need a second token, and standard input is read only once

@@ -136,6 +136,13 @@ _KEY = (
         setting_help="A file with the key's passphrase or the token's PIN.",
     ),
 )
+PASSPHRASE_FILE = _KEY[-1]
+KEY_MAX_AGE = option(
+    "--key-max-age",
+    metavar="AGE",
+    section="Client",
+    help="Warn of a key that is older than this, such as 400d, 57w or 36h.",
+)
 _SECRET = option(
     "--client-secret-file",
     metavar="FILE",
@@ -391,9 +398,18 @@ _VERBOSE = (
 )
 
 
-_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
+_CLIENT = (*_PROFILES, *_KEY, KEY_MAX_AGE, _ALLOW_WRITABLE_KEY, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
 _PROOF = (_SECRET, _CLIENT_AUTH, _CLIENT_ID_IN_BODY)
-_PERSONS_CLIENT = (*_PROFILES, *_KEY, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
+_PERSONS_CLIENT = (
+    *_PROFILES,
+    *_KEY,
+    KEY_MAX_AGE,
+    _ALLOW_WRITABLE_KEY,
+    *_PROOF,
+    *_ASSERTION,
+    _ALLOW_OTHER_AUD,
+    *_ENDPOINT,
+)
 
 
 _ROTATION = (
@@ -464,7 +480,7 @@ def lint_options(function: F) -> F:
 
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
-    client = (*_KEY, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
+    client = (*_KEY, KEY_MAX_AGE, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
     settings = (*client, *_ROTATION, *_REQUEST, _MIN_TTL, AS, _REDIRECT_URI, _PROMPT, _API_BASE)
     return _add(function, *settings, cls=Setting)
 

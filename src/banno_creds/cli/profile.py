@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from banno_creds.profiles.lookup import Summary
-    from banno_creds.rules.findings import Part
+    from banno_creds.rules.findings import Finding, Part
 
 _OUTPUT = option(
     "--output",
@@ -173,18 +173,20 @@ def _whole(path: str) -> str:
 @command.command("list", cls=Command, short_help="List the profiles.")
 @CONFIG
 @_OUTPUT
-def list_(config: str | None, output: str) -> None:
-    """List the profiles: client ID, key, endpoint; and why a profile cannot be used.
+@click.pass_context
+def list_(context: click.Context, /, config: str | None, output: str) -> None:
+    """List the profiles: client ID, key and its age, endpoint; and why a profile cannot be used.
 
     For a script: banno-creds profile list -o json | jq -r ".profiles[].name"
     """
     listing = list_profiles(config)
+    now = context.find_root().obj.clock()
     if output == "json":
-        write_result(dumps({**listing._asdict(), "profiles": [profile._asdict() for profile in listing.profiles]}))
+        write_result(dumps({**listing._asdict(), "profiles": [_members(each, now) for each in listing.profiles]}))
         return
     report = Report()
     for profile in listing.profiles:
-        report.part(_part(profile))
+        report.part(_part(profile, now))
     if listing.default in listing.names:
         report.note(f"The default: {listing.default}")
     elif listing.default is not None:
@@ -194,18 +196,47 @@ def list_(config: str | None, output: str) -> None:
         report.verbatim(command_on(listing.file, "add NAME --client-id ID --private-key FILE"))
 
 
-def _part(profile: Summary) -> Part:
+def _age(profile: Summary, now: float) -> Finding | None:
+    """Judge the age of a profile's key, by the time of its file alone; None if its key is in no file."""
+    if profile.key_modified is None:
+        return None
+    from banno_creds.client_authentication.private_key import Since
+    from banno_creds.rules.key_age import judge_age
+
+    return judge_age(Since(profile.key_modified, "file"), now, profile.key_max_age)
+
+
+def _members(profile: Summary, now: float) -> dict[str, Any]:
+    members, age, since = profile._asdict(), _age(profile, now), profile.key_modified
+    del members["key_modified"]
+    return {
+        **members,
+        "key_there_since": None if since is None else int(since),
+        "key_age_days": None if since is None else max(0, int((now - since) // 86400)),
+        "key_too_old": age is not None and age.verdict == "warn",
+    }
+
+
+def _part(profile: Summary, now: float) -> Part:
     from banno_creds.rules.findings import Part
 
+    age = _age(profile, now)
+    too_old = age is not None and age.verdict == "warn"
     lines = {
         "client ID": profile.client_id,
         "key": profile.private_key,
+        "age": None if age is None or too_old else age.received,
         "secret": profile.client_secret_file and f"in {profile.client_secret_file}",
         "issuer": profile.issuer,
         "endpoint": profile.token_endpoint,
         "fault": profile.fault,
     }
-    return Part(profile.name, notes=tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text))
+    notes = tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text)
+    return Part(profile.name, _in_file(age) if age is not None and too_old else (), notes)
+
+
+def _in_file(finding: Finding) -> tuple[Finding, ...]:
+    return (finding._replace(expected=spelled(finding.expected)),)
 
 
 @command.command("show", cls=Command, short_help="Show what a profile says.")

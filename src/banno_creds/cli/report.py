@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _LEAST_WIDTH = 20
 _NARROW = 60  # columns
 _NARROW_HANG = 8
+_FACT_WIDTH = 12  # what is left of 80 columns holds a SHA-256 in hexadecimal
 
 
 def check_stdout() -> None:
@@ -205,6 +206,15 @@ class Report:
         for note in part.notes:
             self._stdout.print(((note, ""),), indent=INDENT, hang=3)
 
+    def fact(self, name: str, value: str, *, copied: bool = False) -> None:
+        """Show a fact on stdout, in two columns; what is to be copied is never broken."""
+        value = printable(value, 1000)
+        if copied and not self._stdout.holds(len(INDENT) + _FACT_WIDTH + len(value)):
+            self._stdout.print(((name, DIM),), indent=INDENT)
+            self._stdout.print(((value, ""),), indent=INDENT, wraps=False)
+        else:
+            self._stdout.print(((f"{name:<{_FACT_WIDTH}}", DIM), (value, "")), indent=INDENT, hang=_FACT_WIDTH)
+
     def note(self, title: str, *lines: str) -> None:
         """Show something that is not a step, such as what to do next."""
         self._print(((title, "bold"),))
@@ -307,6 +317,12 @@ class _Stream:
             # Nobody reads it, or the disk is full.
             console.quiet = True
             self._fail(failure)
+
+    def holds(self, columns: int) -> bool:
+        """Return whether a line of so many columns fits; in a pipe every line does."""
+        stream = sys.stdout if self._name == "stdout" else sys.stderr
+        console = self._console = self._console or _console(stream)
+        return console is None or not stream.isatty() or columns <= console.width
 
     def _fail(self, failure: OSError) -> None:
         if self._name == "stderr":

@@ -80,6 +80,7 @@ def client_config(
         ca_bundle=None if values["ca_bundle"] is None else expand(values["ca_bundle"]),
         client_id_in_body=values.get("client_id_in_body", False),
         allow_other_aud=values["allow_other_aud"],
+        key_max_age=values["key_max_age"],
     )
 
 

@@ -5,5 +5,6 @@ All rooms are for other wings:
 - `methods`: the two methods, and the choice between them for a login;
 - `client_assertion`: the JWT that proves it;
 - `private_key`: from the place of a private key to the signer;
+- `key_facts`: what is known of a key of any kind, and which profiles use it;
 - `signer`: signs with a private key, and verifies each signature.
 """

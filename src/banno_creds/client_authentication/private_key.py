@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from banno_creds.config import DEFAULT_TIMEOUT, check_type
 from banno_creds.errors import KeyLoadError
 from banno_creds.steps import KeyLoaded, Run
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from banno_creds.client_authentication.signer import KeySigner
@@ -30,6 +31,47 @@ class KeyRead(NamedTuple):
         return "KeyRead()"
 
 
+class Since(NamedTuple):
+    """An instant, in seconds since the epoch, at which a key was there already; it may be older.
+
+    ``source`` says what tells it: ``file`` is the last change of its file, ``certificate`` the beginning of its
+    certificate's validity, and ``holder`` what its holder says.
+    """
+
+    at: float
+    source: Literal["file", "certificate", "holder"]
+
+    def told(self, now: float) -> str:
+        """Return the key's age in words."""
+        from banno_creds.times import duration, utc
+
+        by = {
+            "file": "by the time of its file",
+            "certificate": "by its certificate's notBefore",
+            "holder": "as its holder says",
+        }[self.source]
+        if self.at > now:
+            return f"not known: {by}, {utc(self.at)}, which lies ahead"
+        more = "" if self.source == "holder" else " or more"
+        return f"{duration(now - self.at)}{more}, {by} ({utc(self.at)[:10]})"
+
+
+def since_when(source: KeySource, key: PrivateKey | HeldKey | None = None) -> Since | None:
+    """Return when a key was there already; None if that is not known."""
+    created = None if key is None else getattr(key, "created", None)
+    if created is not None:
+        return Since(created, "holder")
+    if source.path is None:
+        return None
+    import stat
+
+    try:
+        status = source.path.stat()
+    except (OSError, ValueError):
+        return None
+    return Since(status.st_mtime, "file") if stat.S_ISREG(status.st_mode) else None
+
+
 def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = None) -> Signer:
     """Read the private key, choose the algorithm it signs with, and return the signer.
 
@@ -44,8 +86,19 @@ def load_signer(config: ClientConfig, run: Run = Run(), read: KeyRead | None = N
     """
     key = load_key(config.private_key, config.passphrase, run, read, timeout=config.timeout)
     signer = signer_of(key, config.alg)
+    if config.key_max_age is not None:
+        _warn_of_age(config, config.key_max_age, key, run)
     run.emit(KeyLoaded(key.origin, key.description, signer.alg, key.public.fingerprint()))
     return signer
+
+
+def _warn_of_age(config: ClientConfig, limit: str, key: PrivateKey | HeldKey, run: Run) -> None:
+    from banno_creds.config import check_duration
+
+    since, now = since_when(config.private_key, key), run.clock()
+    if since is not None and now - since.at > check_duration("key_max_age", limit):
+        message = f"the private key {key.origin} is older than {limit} ({setting('key_max_age')}): {since.told(now)}"
+        run.warn(message, "plan a new key: banno-creds explain key.age")
 
 
 def signer_of(key: PrivateKey | HeldKey, alg: str | None) -> Signer:

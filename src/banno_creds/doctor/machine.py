@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from banno_creds.client_authentication.private_key import load_key, read_key, signer_of
+from banno_creds.client_authentication.private_key import load_key, read_key, signer_of, since_when
 from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
 from banno_creds.doctor.case import ASSERTION, CONFIGURATION, KEY, REGISTRATION
 from banno_creds.doctor.findings import passed, unknown, warning_of
@@ -16,6 +16,7 @@ from banno_creds.jose.keys import load_private_key
 from banno_creds.jose.private_keys import form_of
 from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
+from banno_creds.rules.key_age import judge_age
 from banno_creds.rules.lint import load_registration
 from banno_creds.rules.registration import judge_form, judge_key
 from banno_creds.storage.secret_files import described, read_file
@@ -83,6 +84,7 @@ def look_at_key(case: Case) -> None:
         KEY,
         passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, form_of(content), readable_by or ""),
         passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
+        judge_age(since_when(source), case.run.clock(), case.config.key_max_age),
     )
     if readable_by is None:
         reason = "who can read the file is not known: its drive keeps no access rights, or another machine has it"
@@ -108,6 +110,7 @@ def _look_at_held_key(case: Case, source: KeySource) -> None:
         KEY,
         passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, held),
         passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
+        judge_age(since_when(source, key), case.run.clock(), case.config.key_max_age),
     )
     for message, hint in exits:
         expected = "it cannot leave its holder"

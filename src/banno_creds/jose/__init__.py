@@ -6,6 +6,7 @@ Other wings may import:
 - `keys`: a key pair, and a private key in each of its usual forms;
 - `private_keys`: `form_of`, the form that a private key was given in;
 - `public_keys`: the public keys in a file, in each of their usual forms;
+- `any_key`: any key in a file, private or public, by its public half;
 - `jwks`: the public keys that may verify a signature, from a file or a JWK Set;
 - `key_set`: a JWK Set that is published: add and remove keys, and write it as it was;
 - `decode`: take a JWT apart, and check its times and claims;

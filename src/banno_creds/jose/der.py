@@ -36,6 +36,7 @@ FOREIGN = {
 }
 _DATA = bytes.fromhex("2a864886f70d0107")  # the content types of PKCS #7
 _FIELD = bytes.fromhex("2a8648ce3d01")  # what explicit EC parameters begin with
+PRIME_FIELD = _FIELD + b"\x01"  # those of the curves over one
 _SCRYPT = bytes.fromhex("2b06010401da47040b")
 _PBES2 = bytes.fromhex("2a864886f70d01050d")
 

@@ -97,7 +97,7 @@ def form_of(content: bytes) -> str:
     if text.startswith(b"{"):
         return "JWK"
     if is_der(text):
-        return "DER"
+        return "DER (encrypted)" if der_block(text).kind == der.ENCRYPTED else "DER"
     block = next(block for block in blocks(text)[0] if _is_private(block))
     if block.label == _OPENSSH:
         return "PEM (OpenSSH)"

@@ -87,7 +87,7 @@ def read_public_keys(content: bytes) -> PublicKeys:
     found, halves = blocks(text)
     if is_der(text):
         found, halves = [der_block(text)], []
-    is_private = any(_is_private(block) for block in found) or any(b"PRIVATE KEY" in label for label in halves)
+    is_private = any(is_private_block(block) for block in found) or any(b"PRIVATE KEY" in label for label in halves)
     keys: tuple[Found, ...] = ()
     for key in _keys_in(found):
         keys += () if key in keys else (key,)  # cryptography's keys can be compared, but have no hash
@@ -104,26 +104,29 @@ def certificates_in(content: bytes) -> list[bytes]:
     return [each for certificates in inside for each in certificates if der.kind_of(each) == der.CERTIFICATE]
 
 
-def _is_private(block: Block) -> bool:
+def is_private_block(block: Block) -> bool:
     """Return whether a block is a private key; what cannot be told is judged by its label."""
     return block.kind in (der.PRIVATE, der.ENCRYPTED) or (block.kind is None and b"PRIVATE KEY" in block.label)
+
+
+def key_in(data: bytes, kind: str | None) -> Found:
+    """Read the one key in DER that is a public key, a certificate or a certificate request."""
+    return _key(data if kind == der.PUBLIC else der.key_of(data))
 
 
 def _keys_in(found: list[Block]) -> Iterator[Found]:
     certificates = []
     for block in found:
-        if block.kind == der.PUBLIC:
-            yield _key(block.der)
+        if block.kind in (der.PUBLIC, der.REQUEST):
+            yield key_in(block.der, block.kind)
         elif block.kind == der.CERTIFICATE:
             certificates.append(block.der)
         elif block.kind == der.PKCS7:
             certificates += der.certificates_in(block.der)
-        elif block.kind == der.REQUEST:
-            yield _key(der.key_of(block.der))
         elif block.kind == der.PRIVATE or block.label == _OPENSSH:
             yield _half(block)
     for certificate in _last_of_chains(certificates):
-        yield _key(der.key_of(certificate))
+        yield key_in(certificate, der.CERTIFICATE)
 
 
 def _last_of_chains(certificates: list[bytes]) -> list[bytes]:

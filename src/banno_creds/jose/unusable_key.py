@@ -87,6 +87,7 @@ _CONTAINERS: tuple[tuple[bytes, Container], ...] = (
             (b"age-encryption.org/", "a file encrypted with age", f"age -d -i IDENTITY FILE {_INTO}"),
             (b"$ANSIBLE_VAULT;", "a file encrypted with Ansible Vault", f"ansible-vault view FILE {_INTO}"),
             (b"<RSAKeyValue>", "an RSA key in .NET's XML", "write it as PEM: in .NET, ExportPkcs8PrivateKeyPem()"),
+            (b"eyJ", "a token (JWT), and no key", "look at it with: banno-creds decode --file FILE"),
             (b"\x1f\x8b", "a compressed file (gzip)", f"gzip -dc FILE {_INTO}"),
             (b"PK\x03\x04", "a ZIP file", "unpack it first"),
         )

@@ -83,6 +83,12 @@ class HeldKey:
         return self.public.native.key_size
 
     @property
+    def created(self) -> float | None:
+        """When it was made, in seconds since the epoch, if its holder tells that."""
+        created = getattr(self.signing_key, "created", None)
+        return float(created) if isinstance(created, int | float) else None
+
+    @property
     def description(self) -> str:
         """``RSA 2048`` or ``EC P-256``."""
         return self.public.description

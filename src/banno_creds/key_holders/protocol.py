@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 class SigningKey(Protocol):
     """A private key that is held elsewhere, and signs there.
 
-    It may have three more members. Two are sequences of pairs of a message and a hint: ``warnings``, which each use
-    shows, such as for a file that others can read; and ``exits``, ways in which the private half may leave its
-    holder, of which the doctor tells. The third is ``holder``, who signs, in words for the doctor.
+    It may have more members. Two are sequences of pairs of a message and a hint: ``warnings``, which each use shows,
+    such as for a file that others can read; and ``exits``, ways in which the private half may leave its holder, of
+    which the doctor tells. ``holder`` is who signs, in words for the doctor; ``created`` is when the key was made, in
+    seconds since the epoch, or None.
     """
 
     @property

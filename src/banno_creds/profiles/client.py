@@ -24,7 +24,7 @@ def _read_passphrase(file: Path) -> bytes:
 
 
 _SAME = (
-    *("client_id", "client_id_in_body", "registration", "alg", "kid", "aud"),
+    *("client_id", "client_id_in_body", "key_max_age", "registration", "alg", "kid", "aud"),
     *("lifetime", "iat", "claims", "timeout"),
 )
 _TUPLES = ("scope", "resource")

@@ -41,7 +41,10 @@ class Profile(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A profile in a list: its client, its key or client secret's file, its endpoint, and its fault if it has one."""
+    """A profile in a list: its client, its key or client secret's file, its endpoint, and its fault if it has one.
+
+    ``key_modified`` is when the key's file was last changed, in seconds since the epoch.
+    """
 
     name: str
     client_id: str | None = None
@@ -50,6 +53,8 @@ class Summary(NamedTuple):
     fault: str | None = None
     private_key: str | None = None
     client_secret_file: str | None = None
+    key_modified: float | None = None
+    key_max_age: str | None = None
 
 
 class Listing(NamedTuple):
@@ -147,12 +152,22 @@ def _summary(name: str, settings: Mapping[str, Any], folder: str) -> Summary:
     issuer = settings.get("issuer")
     endpoint = settings.get("token_endpoint", environment) if issuer is None else None
     files = {key: value for key, value in resolved(settings, folder).items() if key in PATHS}
-    missing = next((key for key in files if is_file(key, files) and not os.path.exists(files[key])), None)
+    times = {key: _modified(files[key]) for key in files if is_file(key, files)}
+    missing = next((key for key, time in times.items() if time is None), None)
     # What stands there may be the passphrase or the secret by mistake.
     shown = f": {files[missing]}" if missing in ("private_key", "ca_bundle") else ""
     words = None if missing is None else f"there is no file for {missing}{shown}"
     proof = (files.get("private_key"), files.get("client_secret_file") if missing != "client_secret_file" else None)
-    return Summary(name, settings.get("client_id"), endpoint, issuer, words, *proof)
+    age = (times.get("private_key"), settings.get("key_max_age"))
+    return Summary(name, settings.get("client_id"), endpoint, issuer, words, *proof, *age)
+
+
+def _modified(path: str) -> float | None:
+    """Return when a file was last changed; None if it is not there."""
+    try:
+        return os.stat(path).st_mtime
+    except (OSError, ValueError):
+        return None
 
 
 def profile_names(config: Location | None = None) -> list[str]:

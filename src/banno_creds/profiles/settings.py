@@ -43,8 +43,16 @@ PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
 FILES = (*PATHS, "jwks_file")
 """The settings that are paths; the last one may name a file that is made later."""
 SETTINGS = (
-    *("client_id", "private_key", "passphrase_file", "client_secret_file", "client_auth", "client_id_in_body"),
-    *("registration", "jwks_file", "jwks_uri", "rotation_wait", "rotation_keep"),
+    *(
+        "client_id",
+        "private_key",
+        "passphrase_file",
+        "key_max_age",
+        "client_secret_file",
+        "client_auth",
+        "client_id_in_body",
+    ),
+    *("key_max_age", "registration", "jwks_file", "jwks_uri", "rotation_wait", "rotation_keep"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
     *("scope", "resource", "params", "min_ttl", "as", "redirect_uri", "prompt", "api_base"),
@@ -60,6 +68,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "jwks_uri": lambda url: check_url(url, setting("jwks_uri")),
     "rotation_wait": lambda text: check_duration("rotation_wait", text),
     "rotation_keep": lambda text: check_duration("rotation_keep", text),
+    "key_max_age": lambda text: check_duration("key_max_age", text),
     "kid": check_kid,
     "aud": check_aud,
     "lifetime": check_lifetime,
@@ -80,6 +89,7 @@ _CHOICES: Mapping[str, Collection[str]] = {
 }
 _EXAMPLES = {
     "lifetime": "60",
+    "key_max_age": '"400d"',
     "min_ttl": "60",
     "timeout": "30",
     "iat": "true",

@@ -87,7 +87,7 @@ _ENDPOINT = (Rule.DISCOVERY_TOKEN_ENDPOINT, Rule.CONFIGURATION_ENDPOINT)
 # Warnings about things that node-oidc-provider accepts.
 _TAKEN = (Rule.CLAIMS_UNEXPECTED, Rule.AUD_ARRAY, Rule.IAT_FUTURE, Rule.REGISTRATION_FORM)
 # Warnings about things that no server refuses.
-_HARMLESS = (Rule.KEY_PERMISSIONS, Rule.NETWORK_TLS_EXPIRED, Rule.DISCOVERY_SCOPE, Rule.DISCOVERY_JWKS)
+_HARMLESS = (Rule.KEY_PERMISSIONS, Rule.KEY_AGE, Rule.NETWORK_TLS_EXPIRED, Rule.DISCOVERY_SCOPE, Rule.DISCOVERY_JWKS)
 
 
 FIND_OUT = "find out which of its many reasons it has"

@@ -21,6 +21,7 @@ class Rule(StrEnum):
     CLIENT_ID_CASE = "client_id.case"
     KEY_UNUSABLE = "key.unusable"
     KEY_PERMISSIONS = "key.permissions"
+    KEY_AGE = "key.age"
 
     # The registration at the bank.
     REGISTRATION_UNREADABLE = "registration.unreadable"

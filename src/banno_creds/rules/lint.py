@@ -114,19 +114,12 @@ def _of_issuer(finding: Finding, known: Known) -> Finding:
     )
 
 
-def load_registration(registered: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> Registration:
-    """Read the public key that the bank has, or the JWK Set that it fetches, from a file or a URL.
-
-    Raises:
-        ConfigurationError: the file cannot be read.
-        NetworkError: it cannot be fetched.
-    """
-    from banno_creds.rules.registration import read_registration
-
+def read_registered(registered: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> bytes:
+    """Return what is registered, from a file, or as JSON from a URL; see `load_registration` for the errors."""
     if not is_url(registered):
         from banno_creds.storage.secret_files import read_file
 
-        return read_registration(read_file(Path(registered)), registered)
+        return read_file(Path(registered))
     from json import dumps
 
     from banno_creds.http import discovery
@@ -137,4 +130,16 @@ def load_registration(registered: str, timeout: float, ca_bundle: Path | None, r
         jwks = persistently(
             lambda _: discovery.fetch_json(registered, http, "a JWK Set", "registration.unreachable"), http, run
         )
-    return read_registration(dumps(jwks).encode(), registered)
+    return dumps(jwks).encode()
+
+
+def load_registration(registered: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> Registration:
+    """Read the public key that the bank has, or the JWK Set that it fetches, from a file or a URL.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        NetworkError: it cannot be fetched.
+    """
+    from banno_creds.rules.registration import read_registration
+
+    return read_registration(read_registered(registered, timeout, ca_bundle, run), registered)

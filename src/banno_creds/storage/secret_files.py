@@ -10,9 +10,9 @@ import re
 import signal
 import stat
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, OutputError
 from banno_creds.storage import own_files
@@ -20,6 +20,8 @@ from banno_creds.text import printable, quoted, setting, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
 
 PUBLIC_MODE = 0o644
 
@@ -64,7 +66,47 @@ def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError
     Raises:
         BannoCredsError: of the class ``error``: it is missing, a directory, not readable or too large.
     """
-    return _read(path, most, error)[0]
+    return _read(path, most, error, lambda *_: None)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """A file with a key as it was found: its content, who may read it, and when its content last changed.
+
+    ``rights`` is its mode, on Windows its owner and its readers; None if that is not known, or it is a pipe.
+    ``owner`` is empty where ``rights`` names it. ``modified`` is in seconds since the epoch.
+    """
+
+    content: bytes = field(repr=False)
+    others: Others
+    rights: str | None = None
+    owner: str = ""
+    modified: float | None = None
+
+
+def look_at_file(path: Path) -> SeenFile:
+    """Read a file with a key of any kind, whoever may read or change it, and tell that too.
+
+    Raises:
+        KeyLoadError: it is missing, a directory, not readable or too large.
+    """
+    content, seen = _read(path, MOST_BYTES, KeyLoadError, _look)
+    return replace(seen, content=content)
+
+
+def _look(path: str, descriptor: int) -> SeenFile:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return SeenFile(b"", Others())
+    owner = ""
+    if sys.platform != "win32":
+        import pwd
+
+        try:
+            owner = printable(pwd.getpwuid(status.st_uid).pw_name)
+        except KeyError:  # as in a container
+            owner = str(status.st_uid)
+    return SeenFile(b"", who_else(path, descriptor), described(descriptor), owner, status.st_mtime)
 
 
 def as_utf8(content: bytes) -> bytes:
@@ -105,7 +147,7 @@ def read_private_file(
         BannoCredsError: of the class ``error``: it is missing, a directory, not readable, too large, or others can
             write it.
     """
-    content, others = _read(path, MOST_BYTES, error, look=True)
+    content, others = _read(path, MOST_BYTES, error, who_else)
     anyway = f", or use {_ANYWAY}" if error is KeyLoadError else ""
     if others.writers and not allow_writable:
         raise error(
@@ -245,17 +287,17 @@ def _is_address(path: str) -> bool:
     return bool(mark) and len(scheme) > 1
 
 
-def _read(path: Path, most: int, error: type[BannoCredsError], *, look: bool = False) -> tuple[bytes, Others]:
-    """Return the content, and who else can read or change the file, if ``look`` is true."""
+def _read(path: Path, most: int, error: type[BannoCredsError], look: Callable[[str, int], T]) -> tuple[bytes, T]:
+    """Return the content, and what is told of the open file by a look at its path and its descriptor."""
 
-    def read() -> tuple[bytes, Others]:
+    def read() -> tuple[bytes, T]:
         with path.open("rb") as file:
             check_no_port(str(path), file.fileno())
-            others = who_else(str(path), file.fileno()) if look else Others()
-            return file.read(most + 1), others
+            seen = look(str(path), file.fileno())
+            return file.read(most + 1), seen
 
     try:
-        content, others = own_files.patiently(read, path)
+        content, seen = own_files.patiently(read, path)
     except FileNotFoundError:
         raise no_such_file(str(path), error) from None
     except IsADirectoryError:
@@ -275,7 +317,7 @@ def _read(path: Path, most: int, error: type[BannoCredsError], *, look: bool = F
         raise error(f"cannot read {path}: {words}", hint=hint) from None
     if len(content) > most:
         raise error(f"{path} is larger than {most // 1024} KiB", hint="check that it is the file you mean")
-    return content, others
+    return content, seen
 
 
 def check_no_port(path: str, descriptor: int) -> None:
