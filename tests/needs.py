@@ -42,6 +42,7 @@ LEMONLDAP = Need(
     tuple(f"/usr/share/perl5/{module}.pm" for module in ("Lemonldap/NG/Portal", "IO/String", "String/Random")),
 )
 SOFTHSM = Need(("softhsm2-util",), "softhsm2", "keys on a PKCS #11 token")
+P11_KIT = Need(("p11-kit",), "p11-kit p11-kit-modules", "a PKCS #11 token in another process")
 
 
 NEEDS = (
@@ -59,6 +60,7 @@ NEEDS = (
     GLEWLWYD,
     LEMONLDAP,
     SOFTHSM,
+    P11_KIT,
 )
 
 
