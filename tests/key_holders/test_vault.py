@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from tests.rotation.conftest import Desk
     from tests.servers.tls import Authority
 
+pytestmark = [pytest.mark.once, pytest.mark.posix("OpenBao's wheel is for Linux")]
+
 KINDS = {"PS256": "rsa-2048", "RS256": "rsa-2048", "ES256": "ecdsa-p256"}
 
 
@@ -153,7 +155,6 @@ def test_the_token_may_be_in_a_file(
     assert _signs(_open(f"vault:transit/{openbao.key('ecdsa-p256')}"))
 
 
-@pytest.mark.posix("the mode of a file")
 def test_a_file_of_the_token_that_others_can_read_is_a_warning_and_one_that_they_can_write_is_refused(
     openbao: OpenBao, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
