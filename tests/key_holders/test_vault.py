@@ -265,6 +265,7 @@ def test_a_key_in_a_namespace_signs(openbao: OpenBao, monkeypatch: pytest.Monkey
     openbao.ask("POST", "bank/sys/mounts/transit", type="transit")
     name = openbao.key("ecdsa-p256", "bank/transit")
     assert _signs(_open(f"vault:bank/transit/{name}"))
+    assert "there is no key bank/transit/nobody in Vault" in _fails("vault:bank/transit/nobody")
     monkeypatch.setenv("BAO_NAMESPACE", "bank")
     assert _signs(_open(f"vault:transit/{name}"))
 
@@ -377,7 +378,9 @@ def test_a_sealed_vault_and_one_that_goes_in_the_middle_are_told(
         ({"VAULT_ADDR": "https://u:p@vault.mybank.com"}, "carries a user name"),
         ({"VAULT_ADDR": "unix:///run/vault.sock"}, "does not start with https://"),
         ({"VAULT_SKIP_VERIFY": "true"}, "certificate is always verified"),
-        ({"VAULT_CACERT": "nowhere.pem"}, "nowhere.pem cannot be read"),
+        ({"VAULT_CACERT": "nowhere.pem"}, "the CA bundle nowhere.pem cannot be read"),
+        ({"VAULT_ADDR": f"https://{'a' * 70}.internal"}, "cannot be a host's name"),
+        ({"VAULT_ADDR": "https://vault.internal", "HTTPS_PROXY": "ftp://proxy"}, "HTTPS_PROXY"),
         ({}, "VAULT_CACERT FILE"),
         ({"BAO_CACERT": "", "BAO_SKIP_VERIFY": "0", "SSL_CERT_FILE": ""}, "is not trusted"),
     ],

@@ -156,6 +156,15 @@ def test_an_answer_that_is_none_is_told(transit: Transit, fault: str) -> None:
         assert words in _fails(SigningError)
 
 
+def test_a_key_that_is_not_there_is_told_whatever_is_said_of_the_mount(transit: Transit) -> None:
+    transit.key_says = lambda: says_json(404, errors=[])
+    assert "there is no key transit/banno in Vault" in _fails()
+    transit.other_says = lambda: Says(200, b"<html>", HTML)
+    assert "there is no key transit/banno in Vault" in _fails()
+    transit.other_says = lambda: says_json(data={"type": f"\x1b[31m{TOKEN}", "path": None})
+    assert "(left out: the server echoes the token), not transit" in _fails()
+
+
 def test_no_token_is_sent_after_a_redirect(transit: Transit) -> None:
     transit.key_says = lambda: Says(302, headers={"location": f"{transit.origin}/v1/transit/keys/other"})
     assert "never followed: the token is for VAULT_ADDR alone" in _fails()

@@ -22,7 +22,8 @@ class Transit(LoopbackServer):
 
     Attributes:
         requests: what it was asked.
-        key_says: what it answers in the place of the key; ``sign_says`` in that of a signature.
+        key_says: what it answers in the place of the key; ``sign_says`` in that of a signature, ``other_says`` to
+            what else it is asked.
         changes: members of the key that are others.
         ignores: parameters that it passes over, as an old one does.
         dress: makes ``data.signature`` of the signature in base64.
@@ -34,6 +35,7 @@ class Transit(LoopbackServer):
         self.requests: list[Request] = []
         self.key_says: Callable[[], Says] | None = None
         self.sign_says: Callable[[], Says] | None = None
+        self.other_says: Callable[[], Says] = lambda: says_json(403, errors=["permission denied"])
         self.changes: dict[str, Any] = {}
         self.ignores: tuple[str, ...] = ()
         self.dress: Callable[[str], object] | None = None
@@ -46,7 +48,7 @@ class Transit(LoopbackServer):
             return Says(204)  # as an old one does
         if "/keys/" in request.path:
             return self.key_says() if self.key_says else self._key()
-        return says_json(403, errors=["permission denied"])
+        return self.other_says()
 
     def _key(self) -> Says:
         kind = "rsa-2048" if self.key.type == "RSA" else "ecdsa-p256"

@@ -35,7 +35,7 @@ _KEY = re.compile(
     rf"vault:(?P<mount>[^/?#]+(?:/[^/?#]+)*)/(?P<name>{_NAME})(?:\?version=(?P<version>[1-9]\d{{0,8}}))?",
     re.IGNORECASE | re.ASCII,
 )
-_SIGNATURE = re.compile(r"[a-z]{1,20}:v(\d{1,9}):([A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+)")
+_SIGNATURE = re.compile(r"[a-z]{1,20}:v([0-9]{1,9}):([A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+)")
 
 # By the members of a key that tell of them.
 _EXITS = {
@@ -300,18 +300,9 @@ class _Vault:
             return http.get(url, self.headers) if members is None else http.post_json(url, members, self.headers)
         except BannoCredsError as failure:
             words = failure.words(lambda name: self.authority if name == "ca_bundle" else setting(name))
-            # Of the settings, only the file with authorities is read there.
-            what = (
-                self.authority
-                if isinstance(failure, ConfigurationError)
-                else f"no answer from Vault ({self.variable})"
-            )
-            raise kind(
-                f"{what}: {words.message}",
-                hint=words.hint,
-                details=words.details,
-                rule=failure.rule,
-            ) from None
+            # A setting, such as the proxy's, is named by its own words.
+            what = "" if isinstance(failure, ConfigurationError) else f"no answer from Vault ({self.variable}): "
+            raise kind(what + words.message, hint=words.hint, details=words.details, rule=failure.rule) from None
 
     def _refused(self, answer: Answer, verb: str, named: _Named, kind: type[BannoCredsError]) -> BannoCredsError:
         """Return the error for a status that is none of success."""
@@ -376,7 +367,7 @@ class _Vault:
                     f"the engine at {path} in Vault is of the type {engine}, not transit",
                     hint="name the mount of transit: vault secrets list",
                 )
-            if path != named.mount:
+            if named.mount.startswith(f"{path}/"):
                 return kind(
                     f"transit is mounted at {path} in Vault, not at {named.mount}",
                     hint=f"write vault:{path}/{named.name}",
