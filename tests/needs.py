@@ -32,6 +32,7 @@ class Need(NamedTuple):
         return any(map(which, self.programs)) and all(map(exists, self.files))
 
 
+SSH_AGENT = Need(("ssh-agent",), "openssh-client", "keys of an ssh-agent")
 GLEWLWYD = Need(("glewlwyd",), "glewlwyd", "the provider glewlwyd")
 LEMONLDAP = Need(
     ("plackup",),
@@ -57,6 +58,7 @@ NEEDS = (
     Need(("jq",), "jq", "scripts of the documents that use jq"),
     Need(("dbus-run-session",), "dbus-daemon", "a real keyring"),
     Need(("gnome-keyring-daemon",), "gnome-keyring", "a real keyring"),
+    SSH_AGENT,
     GLEWLWYD,
     LEMONLDAP,
     SOFTHSM,

@@ -16,7 +16,8 @@ from tests.interop.conftest import debian_missing, missing_here, oidc_provider, 
 from tests.key_holders.granted import Granted
 from tests.key_holders.openbao import running_openbao
 from tests.key_holders.softhsm import SoftHsm, forget
-from tests.needs import SOFTHSM
+from tests.key_holders.ssh import running_ssh_agent
+from tests.needs import SOFTHSM, SSH_AGENT
 from tests.rotation.conftest import desk
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.interop.conftest import Provider
     from tests.key_holders.ministack import MiniStack
     from tests.key_holders.openbao import OpenBao
+    from tests.key_holders.ssh import SshAgent
     from tests.servers.tls import Authority
 
 ROOT = Path(__file__).parents[2]
@@ -262,3 +264,19 @@ def softhsm(softhsm_tokens: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyP
     forget()
     yield here
     forget()
+
+
+@pytest.fixture
+def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent of whoever runs the tests is none of ours."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+@pytest.fixture
+def ssh_agent(no_agent: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshAgent]:
+    """An agent without keys, at which the variable points."""
+    skip_without(debian_missing(SSH_AGENT))
+    (tmp_path / "ssh").mkdir()
+    with running_ssh_agent(tmp_path / "ssh") as running:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(running.place))
+        yield running

@@ -11,5 +11,6 @@ Rooms:
     files: `FileServer` serves documents by path.
     raw: `RawServer` says exact bytes, over TLS if it is asked to; `Proxy` stands before one.
     kms: `Kms` has one key, and answers as AWS KMS does, or as it is told.
+    agent: `Agent` answers as an ssh-agent would not.
     tls: `Authority` issues certificates.
 """

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_private_key
 
+from banno_creds.jose.der import MOST_RSA_BITS
 from banno_creds.jose.encoding import base64url
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def accepted(native: object, origin: str) -> PublicKey:
     """
     if isinstance(native, RSAPublicKey):
         exponent = native.public_numbers().e
-        if native.key_size >= LEAST_RSA_BITS and exponent >= _LEAST_RSA_EXPONENT:
+        if LEAST_RSA_BITS <= native.key_size <= MOST_RSA_BITS and exponent >= _LEAST_RSA_EXPONENT:
             return PublicKey(native)
     elif isinstance(native, EllipticCurvePublicKey) and native.curve.name == "secp256r1":
         return PublicKey(native)
@@ -213,6 +214,9 @@ def accepted(native: object, origin: str) -> PublicKey:
         raise unusable_key.wrong_curve(f"the curve {native.curve.name}", origin)
     if not isinstance(native, RSAPublicKey):
         raise unusable_key.wrong_type(type(native).__name__.removesuffix("PublicKey").lstrip("_"), origin)
+    if native.key_size > MOST_RSA_BITS:
+        words = f"of {native.key_size} bits; {MOST_RSA_BITS} is the most that OpenSSL works with"
+        raise unusable_key.weak(words, origin)
     if native.key_size >= LEAST_RSA_BITS:
         raise unusable_key.weak(f"with the public exponent {exponent}, whose signatures anybody can forge", origin)
     raise unusable_key.weak(f"of {native.key_size} bits; {LEAST_RSA_BITS} is the least (RFC 7518)", origin)

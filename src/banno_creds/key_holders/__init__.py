@@ -15,5 +15,6 @@ Rooms for these:
 - `awskms`: AWS KMS, by the AWS SDK;
 - `pkcs11`: tokens by PKCS #11, with `pkcs11_uri` and `pkcs11_token`: modules, sessions, PINs;
 - `vault`: the transit engine of Vault and OpenBao;
+- `ssh_agent`: an ssh-agent, over its socket;
 - `wrong_signature`: says what is wrong with a signature that does not verify.
 """
