@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _PLACES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/*/softhsm/libsofthsm2.so", "/usr/lib*/pkcs11/libsofthsm2.so")
 # CKA_OS_TOKENFLAGS in a token's own file, and a number after it, each of 8 bytes.
-_FLAGS_IN_FILE = re.compile(rb"(\x00{4}\x80\x00\x53\x4b(?:\x00{7}\x02))(.{8})", re.DOTALL)
+_FLAGS_IN_FILE = re.compile(rb"(\x00{4}\x80\x00SK\x00{7}\x02)(.{8})", re.DOTALL)
 
 
 def module() -> Path:
@@ -79,10 +80,10 @@ def library() -> Any:
 
 def forget() -> None:
     """End the library in this process, so that it reads its settings and tokens again."""
-    import pkcs11
-
-    with suppress(pkcs11.PKCS11Error):
-        library().finalize()
+    loaded = getattr(sys.modules.get("pkcs11"), "_loaded", {})
+    for each in loaded.values():
+        with suppress(RuntimeError):  # it was ended before
+            each.finalize()
 
 
 def make_key(session: pkcs11.Session, kind: str, label: str, key_id: bytes, **private: Any) -> tuple[Any, Any]:

@@ -28,6 +28,7 @@ except ImportError as failure:
     ) from failure
 
 from banno_creds.key_holders.pkcs11_token import (
+    BROKEN,
     ENDED,
     NotAnsweringError,
     Pin,
@@ -191,16 +192,20 @@ class Pkcs11Key:
             ) from failure
 
     def _again(self, work: Callable[[], T]) -> T:
-        """Do something with the token; if its session has ended, once more in a new one."""
-        try:
-            return work()
-        except PKCS11Error as failure:
-            self._end()
-            if "not initialized" in str(failure):  # somebody else in this process ended the module
-                self._module.begin_anew()
-            elif not isinstance(failure, ENDED):
-                raise
-        return work()
+        """Do something with the token; again in a new session, and after that by the module initialised again."""
+        begun_anew = session_anew = False
+        while True:
+            try:
+                return work()
+            except PKCS11Error as failure:
+                self._end()
+                # The last is what is said if somebody else in this process ended the module.
+                broken = isinstance(failure, BROKEN) or "not initialized" in str(failure)
+                if begun_anew or not (broken or (isinstance(failure, ENDED) and not session_anew)):
+                    raise
+                if broken:
+                    self._module.begin_anew()
+                begun_anew, session_anew = broken, True
 
     def _run(self, work: Callable[[], T]) -> T:
         return self._module.run(work, self._timeout)
@@ -213,7 +218,12 @@ class Pkcs11Key:
 
     def _token(self) -> pkcs11.Token:
         """Return the token, with its flags as they are now."""
-        return self._run(lambda: find_token(self._module.library(), self._uri))
+        try:
+            return self._run(lambda: find_token(self._module.library(), self._uri))
+        except KeyLoadError:
+            if not self._module.sessions:
+                self._module.begin_anew()  # some modules look for tokens only once
+            raise
 
     def _look(self) -> _InUse:
         """Find the key in the token's session."""

@@ -41,9 +41,11 @@ _GONE = (
     *(pkcs11.DeviceRemoved, pkcs11.SlotIDInvalid),
 )
 ENDED = (
-    *(*_GONE, pkcs11.DeviceError, pkcs11.GeneralError, pkcs11.FunctionFailed, pkcs11.UserNotLoggedIn),
-    *(pkcs11.KeyHandleInvalid, pkcs11.ObjectHandleInvalid, pkcs11.OperationActive),
+    *(*_GONE, pkcs11.UserNotLoggedIn, pkcs11.OperationActive),
+    *(pkcs11.KeyHandleInvalid, pkcs11.ObjectHandleInvalid),
 )
+# After one of these a module may say it for ever, until it is initialised again.
+BROKEN = (pkcs11.DeviceError, pkcs11.GeneralError, pkcs11.FunctionFailed)
 _WRONG_PIN = (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange)
 _TRIED_WRONGLY = TokenFlag.USER_PIN_COUNT_LOW | TokenFlag.USER_PIN_FINAL_TRY
 _MOST_NAMED = 6
@@ -73,13 +75,14 @@ class Module:
         self.lock = RLock()
         self.sessions: dict[Name, pkcs11.Session] = {}
         self._library: lib | None = None
+        self._parents: lib | None = None  # kept: without it, the module would be unloaded
         self._ended = False
         self._last: Thread | None = None
 
     def __str__(self) -> str:
         library = self._library
-        words = library and f" ({library.manufacturer_id} {library.library_version[0]}.{library.library_version[1]})"
-        return f"{self.path}{printable(words or '', 60)}"
+        words = library and "({} {}.{})".format(library.manufacturer_id, *library.library_version)
+        return printable(f"{self.path} {words or ''}", 200)
 
     def run(self, work: Callable[[], T], timeout: float | None) -> T:
         """Do something with the module in a thread of its own: one that hangs in C would keep Ctrl-C waiting.
@@ -147,17 +150,18 @@ class Module:
             ) from failure
 
     def _initialised_again(self, before: lib) -> lib:
-        """Initialise the module in a child process, whose parent goes on with what it shares with the child."""
-        from pkcs11 import _pkcs11
+        """Initialise the module once more; in a child process, whose parent goes on with what both share."""
+        if self._parents is before:
+            from pkcs11 import _pkcs11
 
-        try:
             # A module that knows of forks begins anew, and leaves the parent's connections alone.
-            return _pkcs11.lib(self.path)
-        except PKCS11Error:  # it is initialised already: it does not know
-            with suppress(PKCS11Error):
-                before.finalize()
-            before.initialize()
-            return before
+            with suppress(PKCS11Error):  # it is initialised already: it does not know
+                pkcs11._loaded[self.path] = own = _pkcs11.lib(self.path)  # noqa: SLF001 - else the program would get the parent's
+                return own
+        with suppress(PKCS11Error):
+            before.finalize()
+        before.initialize()
+        return before
 
     def forget(self, name: Name | None) -> None:
         """Close the session of a token; called in the thread that `run` starts."""
@@ -173,7 +177,7 @@ class Module:
 
     def forked(self) -> None:
         """Forget what the parent's threads hold, which are not in this process."""
-        self.lock, self._last = RLock(), None
+        self.lock, self._last, self._parents = RLock(), None, self._library
         self.begin_anew()
 
 
@@ -346,12 +350,10 @@ class Pin:
                 f"the token {label} refused this PIN before, and it is not tried again", hint="correct the PIN"
             )
         if flags & _TRIED_WRONGLY and not self._typed:
-            left = (
-                "one wrong PIN more locks it" if flags & TokenFlag.USER_PIN_FINAL_TRY else "tokens lock after a few"
-            )
+            left = "one more locks it" if flags & TokenFlag.USER_PIN_FINAL_TRY else "a few lock it"
             raise PassphraseError(
-                f"somebody gave the token {label} a wrong PIN: no PIN from a file or variable is tried now ({left})",
-                hint="make sure that the PIN is right, and type it once at a terminal; that ends this state",
+                f"the token {label} was given a wrong PIN ({left}), so none from a file or variable is tried",
+                hint="make sure that you have the right PIN, and type it once at a terminal; that ends this state",
             )
         return self._text
 
@@ -402,13 +404,18 @@ def open_session(module: Module, token: pkcs11.Token, pin: Pin, timeout: float) 
             )
         secret, limit = pkcs11.types.PROTECTED_AUTH, None  # on the reader's own keys, which takes a person's time
     try:
-        return module.run(lambda: token.open(user_pin=secret, attribute_mapper=mapper), limit)
+        return module.run(lambda: attempt_login(token, secret, mapper), limit)
     except pkcs11.UserAlreadyLoggedIn:  # by the program that this is a part of
         return module.run(anonymous, timeout)
     except _GONE:
         raise
     except PKCS11Error as failure:
         raise refusal(module, token, pin, failure, timeout) from failure
+
+
+def attempt_login(token: pkcs11.Token, pin: object, mapper: AttributeMapper) -> pkcs11.Session:
+    """Give a PIN to a token, which counts the wrong ones; nothing else here does."""
+    return token.open(user_pin=pin, attribute_mapper=mapper)
 
 
 def refusal(

@@ -95,7 +95,7 @@ class KeyUri:
                 "the URI's pin-source is a command, and no command is run for a PIN",
                 hint="name a file: pin-source=/PATH/TO/PIN",
             )
-        if not Path(path).is_absolute() or "\0" in path:
+        if not Path(path).is_absolute() or path.startswith("//") or "\0" in path:
             raise KeyLoadError(
                 f"the URI's pin-source is {printable(path, 100)}, which is no absolute path of a file",
                 hint="name the file as pin-source=/PATH/TO/PIN or pin-source=file:/PATH/TO/PIN",

@@ -1,0 +1,288 @@
+"""One session a process: threads at once, forks, tokens that go and come back, modules that hang."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from banno_creds import ClientConfig, KeySource, TokenSource
+from banno_creds.errors import KeyLoadError, PassphraseError, SigningError
+from banno_creds.key_holders import held_key
+from banno_creds.key_holders.held_key import HeldSigner
+from tests.conftest import CLIENT_ID
+from tests.key_holders.softhsm import library, make_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.key_holders.softhsm import SoftHsm
+    from tests.servers.issuer import Issuer
+
+RSA = "pkcs11:token=banno;object=signing"
+EC = "pkcs11:token=banno;object=signing-ec"
+pytestmark = pytest.mark.posix("SoftHSM is a library of Linux here")
+
+
+@pytest.fixture
+def logins(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The PINs that were given to tokens."""
+    from banno_creds.key_holders import pkcs11_token
+
+    given: list[object] = []
+    real = pkcs11_token.attempt_login
+
+    def counted(token: Any, pin: object, mapper: Any) -> Any:
+        given.append(pin)
+        return real(token, pin, mapper)
+
+    monkeypatch.setattr(pkcs11_token, "attempt_login", counted)
+    return given
+
+
+def _signer(softhsm: SoftHsm, uri: str = EC) -> HeldSigner:
+    key = held_key.open_key(uri, softhsm.pin.encode, 30)
+    return HeldSigner(key, key.algorithms[0])
+
+
+def _at_once(count: int, work: Callable[[int], object]) -> list[object]:
+    """Begin work in several threads at the same moment; return what came of it, errors too."""
+    barrier = threading.Barrier(count)
+
+    def one(number: int) -> object:
+        barrier.wait()
+        try:
+            return work(number)
+        except Exception as failure:  # noqa: BLE001 - it is what came of it
+            return failure
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def test_three_threads_open_a_token_at_once(softhsm: SoftHsm, logins: list[object]) -> None:
+    opened = _at_once(3, lambda number: bool(_signer(softhsm, RSA if number else EC).sign(b"a.b")))
+    assert opened == [True] * 3
+    assert len(logins) == 1
+
+
+def test_a_wrong_pin_of_many_threads_is_tried_once(softhsm: SoftHsm, logins: list[object]) -> None:
+    failures = _at_once(8, lambda _: held_key.open_key(RSA, lambda: b"wrong-0000", 30))
+    assert {type(failure) for failure in failures} == {PassphraseError}
+    assert logins == ["wrong-0000"]
+
+
+def test_eight_threads_make_two_hundred_signatures(softhsm: SoftHsm) -> None:
+    signers = [_signer(softhsm, RSA), _signer(softhsm, EC), _signer(softhsm, EC)]
+
+    def work(number: int) -> list[bytes]:
+        return [signers[(number + turn) % 3].sign(f"{number}.{turn}".encode()) for turn in range(25)]
+
+    made = _at_once(8, work)
+    assert all(isinstance(each, list) for each in made), made
+    assert len({signature for each in made for signature in each}) == 200  # type: ignore[attr-defined]
+
+
+def test_a_source_of_tokens_serves_many_threads(softhsm: SoftHsm, issuer: Issuer) -> None:
+    config = ClientConfig(CLIENT_ID, KeySource.at(EC), passphrase=softhsm.pin.encode, token_endpoint=issuer.url)
+    sources = [TokenSource(config, on_disk=False) for _ in range(8)]
+    tokens = _at_once(8, lambda number: sources[number].token().access_token)
+    assert all(isinstance(token, str) for token in tokens), tokens
+
+
+# --- tokens that go ---
+
+
+def test_a_token_that_is_gone_is_said_and_used_again_when_it_is_back(softhsm: SoftHsm) -> None:
+    signer = _signer(softhsm)
+    assert signer.sign(b"a.b")
+    place = softhsm.token_file().parent
+    away = softhsm.folder / "away"
+    shutil.move(place, away)
+    for _ in range(2):
+        with pytest.raises(KeyLoadError, match="no token here") as caught:
+            signer.sign(b"a.b")
+        assert caught.value.exit_code == 3
+    shutil.move(away, place)
+    assert signer.sign(b"a.b")
+
+
+def test_a_key_that_is_gone_is_said(softhsm: SoftHsm) -> None:
+    from pkcs11 import Attribute
+
+    signer = _signer(softhsm)
+    with library().get_token(token_label="banno").open(rw=True) as session:
+        for thing in list(session.get_objects({Attribute.LABEL: "signing-ec"})):
+            thing.destroy()
+    with pytest.raises(KeyLoadError, match="has no private key that"):
+        signer.sign(b"a.b")
+
+
+def test_another_key_in_its_place_is_not_used(softhsm: SoftHsm) -> None:
+    from pkcs11 import Attribute
+
+    signer = _signer(softhsm)
+    session = library().get_token(token_label="banno").open(rw=True)
+    for thing in list(session.get_objects({Attribute.LABEL: "signing-ec"})):
+        thing.destroy()
+    make_key(session, "secp256r1", "signing-ec", b"\x02")
+    with pytest.raises(SigningError, match="another key signed"):
+        signer.sign(b"a.b")
+
+
+def test_a_session_that_somebody_closed_is_opened_anew(softhsm: SoftHsm, logins: list[object]) -> None:
+    from banno_creds.key_holders import pkcs11_token
+
+    signer = _signer(softhsm)
+    for module in pkcs11_token._modules.values():
+        for session in module.sessions.values():
+            session.close()
+    assert signer.sign(b"a.b")
+    assert len(logins) == 2
+    library().finalize()  # so does a program that uses the same module
+    assert signer.sign(b"a.b")
+    library().reinitialize()
+    assert signer.sign(b"a.b")
+
+
+@pytest.mark.parametrize("name", ["SessionHandleInvalid", "DeviceError", "TokenNotPresent", "GeneralError"])
+def test_a_failure_of_the_device_is_met_with_one_new_session(
+    softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import pkcs11
+
+    signer = _signer(softhsm)
+    key: Any = signer.key.signing_key
+    failures = 1
+    real = key._signed
+
+    def signed(*given: Any) -> bytes:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise getattr(pkcs11, name)
+        made: bytes = real(*given)
+        return made
+
+    monkeypatch.setattr(key, "_signed", signed)
+    assert signer.sign(b"a.b")
+    failures = 9
+    with pytest.raises(SigningError, match=f"did not sign: {name}"):
+        signer.sign(b"a.b")
+    assert failures >= 6  # it gives up
+    failures = 0
+    assert signer.sign(b"a.b")
+
+
+def test_a_program_that_is_logged_in_already_is_no_obstacle(softhsm: SoftHsm, logins: list[object]) -> None:
+    own = library().get_token(token_label="banno").open(user_pin=softhsm.pin)
+    assert _signer(softhsm).sign(b"a.b")
+    assert list(own.get_objects())  # and goes on
+
+
+# --- forks ---
+
+
+def _in_child(work: Callable[[], object]) -> int:
+    """Do something in a forked process; return its exit code, 0 if it went well."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_forked_process_and_its_parent_both_sign(softhsm: SoftHsm) -> None:
+    signer = _signer(softhsm)
+    assert _in_child(lambda: [signer.sign(b"a.b") for _ in range(3)]) == 0
+    assert _in_child(lambda: _signer(softhsm, RSA).sign(b"a.b")) == 0
+    assert _in_child(lambda: _in_child(lambda: signer.sign(b"a.b")) == 0 or os._exit(7)) == 0
+    assert signer.sign(b"a.b")
+
+
+def test_a_process_may_fork_while_others_sign(softhsm: SoftHsm) -> None:
+    signer = _signer(softhsm)
+    ended = threading.Event()
+    failures: list[Exception] = []
+
+    def sign() -> None:
+        while not ended.is_set():
+            try:
+                signer.sign(b"a.b")
+            except Exception as failure:  # noqa: BLE001 - it fails the test below
+                failures.append(failure)
+
+    threads = [threading.Thread(target=sign) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert [_in_child(lambda: signer.sign(b"a.b")) for _ in range(5)] == [0] * 5
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def _sign_in_process(pin: str) -> int:
+    key = held_key.open_key(EC, pin.encode, 30)
+    return len(HeldSigner(key, "ES256").sign(b"a.b"))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_multiprocessing_signs(softhsm: SoftHsm, method: str) -> None:
+    _signer(softhsm).sign(b"a.b")
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(_sign_in_process, [softhsm.pin] * 4) == [64] * 4
+
+
+# --- a module that hangs in C ---
+
+
+@pytest.fixture
+def hanging(softhsm: SoftHsm) -> SoftHsm:
+    """A module that waits in C for ever: what should be its token's file is a pipe that nobody writes to."""
+    file = softhsm.token_file()
+    file.unlink()
+    os.mkfifo(file)
+    return softhsm
+
+
+_SIGN = ("-m", "banno_creds", "sign-jwt", "--client-id", CLIENT_ID, "--private-key", RSA)
+
+
+def test_a_module_that_hangs_has_the_time_of_a_request(hanging: SoftHsm) -> None:
+    done = subprocess.run(
+        [sys.executable, *_SIGN, "--timeout", "1"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 3
+    assert "did not answer within 1 s" in " ".join(done.stderr.split())
+
+
+def test_ctrl_c_ends_a_program_whose_module_hangs(hanging: SoftHsm) -> None:
+    with subprocess.Popen([sys.executable, *_SIGN], stderr=subprocess.PIPE) as child:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not _waits(child.pid):
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 130
+
+
+def _waits(pid: int) -> bool:
+    """Return whether a process has loaded SoftHSM, and a second thread is in it."""
+    of = Path("/proc", str(pid))
+    return "libsofthsm2" in (of / "maps").read_text() and len(list((of / "task").iterdir())) > 1
