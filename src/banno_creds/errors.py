@@ -3,9 +3,9 @@
 BannoCredsError
 ├── ConfigurationError            2  a setting or an endpoint is invalid, or contradicts another
 │   └── OutputError               2  the result could not be written where it was asked for
-├── KeyLoadError                  3  the private key cannot be read or is of the wrong sort
-│   └── PassphraseError           3  the passphrase is missing or wrong
-├── SigningError                  3  the key was read, and its signature does not verify
+├── KeyLoadError                  3  the private key cannot be read, found or used
+│   └── PassphraseError           3  its passphrase or PIN is missing or wrong
+├── SigningError                  3  its holder does not sign, or its signature does not verify
 ├── RefusedError                  4  the server understood and said no; never tried again
 ├── NetworkError                  5  no usable answer; may work later
 │   ├── TimedOutError             5  … within the time allowed
@@ -177,17 +177,17 @@ class OutputError(ConfigurationError):
 
 
 class KeyLoadError(BannoCredsError):
-    """The private key cannot be read, or is of a type that this provider does not take."""
+    """The private key cannot be read, its holder does not find it, or the provider does not take its type."""
 
     exit_code = 3
 
 
 class PassphraseError(KeyLoadError):
-    """The private key is encrypted, and its passphrase is missing or wrong."""
+    """The private key is encrypted or wants a PIN, and the passphrase or PIN is missing or wrong."""
 
 
 class SigningError(BannoCredsError):
-    """The key was read, and its signature does not verify with its own public half."""
+    """The key's holder does not sign, or a signature does not verify with the key's own public half."""
 
     exit_code = 3
 

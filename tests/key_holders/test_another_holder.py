@@ -117,12 +117,14 @@ def test_the_script_and_the_program_of_the_page(
 def test_what_goes_wrong_there_is_said(
     installed: None,
     cli: Cli,
-    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     ec_key: keys.PrivateKey,
     place: str,
     passphrase: bytes | None,
     said: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     write_private(Path("private.pem"), ec_key.pem(_PASSPHRASE))
     write_private(Path("passphrase.txt"), (passphrase or b"") + b"\n")
     more = ["--passphrase-file", "passphrase.txt"] if passphrase else []
