@@ -60,7 +60,6 @@ def open_key(uri: str, *, passphrase: Callable[[], bytes | None], timeout: float
         raise KeyLoadError(
             f"{uri} is a key of the type {found.kind}; the provider takes RSA and EC P-256 keys",
             hint="make one with: banno-creds keygen; then: ssh-add private.pem",
-            details=_shown(there),
         )
     return AgentKey(uri, found, found.spki, timeout)
 
@@ -166,7 +165,7 @@ def _chosen(there: Sequence[_Identity], wanted: str, uri: str) -> _Identity:
         return found[0]
     if found:
         raise KeyLoadError(
-            f"{uri} is the comment of {len(found)} keys of the ssh-agent",
+            f"{uri} is the comment of {len(found)} keys of the ssh-agent:",
             hint=f"name one by its fingerprint: ssh-agent:{found[0].fingerprint}",
             details=_shown(found),
         )
@@ -176,8 +175,8 @@ def _chosen(there: Sequence[_Identity], wanted: str, uri: str) -> _Identity:
             hint="add the key: ssh-add FILE; or unlock the agent: ssh-add -X",
         )
     raise KeyLoadError(
-        f"the ssh-agent has no key {uri}",
-        hint="add it: ssh-add FILE; or name one of those that are there",
+        f"the ssh-agent has no key {uri}; it has these:",
+        hint="add it: ssh-add FILE; or name one of these",
         details=_shown(there),
     )
 
