@@ -17,6 +17,7 @@ from tests.conftest import CLIENT_ID, write_private
 from tests.interop.conftest import debian_missing, skip_without
 from tests.key_holders.memory import found_in, private_pieces
 from tests.needs import P11_KIT
+from tests.servers.kms import Kms
 from tests.servers.loopback import LoopbackServer, Request, Says
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.key_holders.openbao import OpenBao
     from tests.key_holders.softhsm import SoftHsm
+    from tests.key_holders.ssh import SshAgent
 
 pytestmark = [pytest.mark.once, pytest.mark.posix("/proc has the memory of a process")]
 linux = pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no /proc/PID/mem")
@@ -118,6 +120,25 @@ def test_vault(openbao: OpenBao, kind: str) -> None:
     [pem] = openbao.ask("GET", f"transit/export/signing-key/{name}")["keys"].values()
     key = keys.load_private_key(pem.encode(), "the exported key", lambda: None)
     assert _in_memory_of(f"vault:transit/{name}", key) == set()
+
+
+@linux
+@pytest.mark.parametrize("kind", ["rsa", "ec"])
+def test_aws_kms(no_aws: None, kind: Literal["rsa", "ec"]) -> None:
+    key = keys.generate(kind)
+    with Kms(key) as kms:
+        own = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-central-1"}
+        env = {"AWS_ENDPOINT_URL_KMS": kms.origin, "AWS_EC2_METADATA_DISABLED": "true", **own}
+        assert _in_memory_of("awskms:alias/banno", key, env) == set()
+
+
+@linux
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_an_ssh_agent(ssh_agent: SshAgent, kind: str) -> None:
+    file = ssh_agent.make(kind, 2048 if kind == "rsa" else 256, "banno")
+    ssh_agent.run("ssh-add", "-q", file)
+    key = keys.load_private_key(file.read_bytes(), str(file), lambda: None)
+    assert _in_memory_of("ssh-agent:banno", key) == set()
 
 
 @pytest.fixture
