@@ -10,7 +10,7 @@ Clock = Callable[[], float]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The last second `datetime` can hold: what lies beyond is a mistake, most often milliseconds.
-_LAST_INSTANT = 253_402_300_799
+LAST_INSTANT = 253_402_300_799
 BEYOND_THE_CALENDAR = "a time beyond the calendar"
 
 # 1e11 seconds is the year 5138; 1e11 milliseconds was 1973. Nothing real lies between the two readings.
@@ -24,7 +24,7 @@ def looks_like_milliseconds(timestamp: float) -> bool:
 
 def utc(timestamp: float) -> str:
     """Return an instant as ``2026-11-21 16:01:01 UTC``, or words that say it lies outside the calendar."""
-    if not -_LAST_INSTANT <= timestamp <= _LAST_INSTANT:
+    if not -LAST_INSTANT <= timestamp <= LAST_INSTANT:
         return BEYOND_THE_CALENDAR
     try:
         instant = _EPOCH + timedelta(seconds=timestamp)  # the C library of Windows knows 1970 to 3000 alone

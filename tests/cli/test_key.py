@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from banno_creds.jose import keys
+from banno_creds.rotation.journal import Journal, Record
 from tests.conftest import CLIENT_ID, Cli, How, Result, write_private
 from tests.key_files import ENCRYPTED, FORMS, PASSPHRASE, with_ec_parameters
 from tests.openssl import openssl
@@ -515,6 +516,34 @@ def test_the_lowest_limit_counts(place: Path, cli: Cli, old: Path) -> None:
 def test_a_file_whose_time_lies_ahead_tells_no_age(place: Path, cli: Cli, old: Path, how: How) -> None:
     how.clock = lambda: 1_000_000_000
     assert "age         not known: by the time of its file, 20" in cli("key", "show", old).stdout
+
+
+def test_what_a_rotation_noted_is_older_than_a_copied_file(
+    place: Path, cli: Cli, old: Path, how: How, rsa_key: keys.PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, now = _config(place, 'key_max_age = "60d"'), how.clock()
+    asked = ["key", "show", "-o", "json", "--config", str(config), str(old)]
+    state = place / "state"
+    monkeypatch.setenv("BANNO_CREDS_STATE_DIR", str(state))
+    journal = Journal(str(state), str(config))
+    record = Record(
+        ["a"], keys.generate("ec").public.jwk(), {}, "new", now - 99 * DAY, new=dict(rsa_key.public.jwk())
+    )
+    with journal.locked(lambda _: None):
+        journal.write([record])
+    assert _shown(cli(*asked))[0]["age_days"] == 40  # nobody has seen the new key yet
+    record.both_since, record.granted = now - 88 * DAY, {"a": now - 70 * DAY}
+    journal.write([record])
+    [found] = _shown(cli(*asked))
+    assert (found["age_days"], found["there_since_by"], found["too_old"]) == (88, "rotation", True)
+    doctor = cli("doctor", "--profile", "a", "--config", config, "--offline")
+    assert "88 days or more, by the journal of rotations" in doctor.stdout
+    record.both_since = now - 8 * DAY  # later than the file
+    record.granted = {}
+    journal.write([record])
+    assert _shown(cli(*asked))[0]["there_since_by"] == "file"
+    write_private(next(state.iterdir()), b"{")
+    assert _shown(cli(*asked))[0]["age_days"] == 40
 
 
 @pytest.mark.parametrize("limit", ["0d", "400", "400y", "-1d", "d", "1d2h", "999999999w"])

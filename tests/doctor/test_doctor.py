@@ -651,13 +651,33 @@ def test_a_registered_file_that_is_not_there_is_a_usage_error(cli: Cli, bank: Ba
 def test_the_jwks_at_a_url_is_fetched_and_compared(
     bank: Bank, rsa_key: keys.PrivateKey, other_key: keys.PrivateKey
 ) -> None:
-    bank.answers["/client/jwks"] = says_json(keys=[jwk_of(rsa_key)])
+    sound = {"content-type": "application/jwk-set+json", "cache-control": "max-age=3600"}
+    body = json.dumps({"keys": [jwk_of(rsa_key, kid="a")]}).encode()
+    bank.answers["/client/jwks"] = Says(body=body, headers=sound)
     seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
     assert seen.rules("fail", "warn", "unknown") == []
+    assert "kept for up to 1 h" in seen.one("jwks.caching").received
     bank.answers["/client/jwks"] = says_json(keys=[jwk_of(other_key)])
     seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
     assert "registration.key.mismatch" in seen.rules("fail")
     assert len(bank.forms) == 1
+
+
+def test_the_health_of_the_jwks_is_told(bank: Bank, rsa_key: keys.PrivateKey) -> None:
+    jwks = [jwk_of(rsa_key), jwk_of(rsa_key)]
+    bank.answers["/client/jwks"] = Says(
+        body=json.dumps({"keys": jwks}).encode(), headers={"content-type": "text/html"}
+    )
+    seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
+    warned = ["jwks.caching", "jwks.key.repeated", "jwks.kid.missing", "jwks.media_type"]
+    assert sorted(seen.rules("warn")) == warned
+    assert all(seen.one(rule).fix for rule in warned)
+    assert (seen.code, seen.accepted) == (0, [True])
+    jwks.append({"kty": "RSA", "n": "", "e": "AQAB"})
+    bank.answers["/client/jwks"] = says_json(keys=jwks)
+    seen = look(rsa_key, bank.url, registered=f"{bank.origin}/client/jwks")
+    assert seen.rules("fail") == ["jwks.key.malformed"]  # for which the provider refuses the whole set
+    assert seen.code == 4
 
 
 @pytest.mark.parametrize("answer", [NOT_THERE, PORTAL, DOWN])

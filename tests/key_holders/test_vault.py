@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from banno_creds.client_authentication.private_key import Signer
     from banno_creds.jose import keys
-    from tests.conftest import Cli
+    from tests.conftest import Cli, How
     from tests.key_holders.granted import Granted
     from tests.key_holders.openbao import OpenBao
     from tests.rotation.conftest import Desk
@@ -322,6 +322,20 @@ def test_the_doctor_tells_if_the_private_half_may_leave(
     assert [each["verdict"] for each in found] == ["warn" if more else "pass"]
     assert ("its holder signs, and keeps it" in done.stdout) == (not more)
     assert "warning" not in cli("sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", uri).stderr
+
+
+def test_its_age_and_ways_out_are_shown(openbao: OpenBao, cli: Cli, how: How) -> None:
+    uri = f"vault:transit/{openbao.key('ecdsa-p256', exportable=True)}"
+    begin = how.clock()
+    how.clock = lambda: begin + 3.5 * DAY
+    [found] = json.loads(cli("key", "show", "-o", "json", uri).stdout)["keys"]
+    assert (found["kind"], found["there_since_by"], found["age_days"]) == ("held", "holder", 3)
+    assert found["may_leave"] == [f"{uri.removeprefix('vault:')} may leave Vault: it is exportable"]
+    done = cli("key", "show", "--key-max-age", "3d", uri)
+    assert "age         3 days 1" in done.stdout
+    assert f"{uri} is older than 3d" in done.stderr
+    doctor = cli("doctor", "--offline", "--client-id", CLIENT_ID, "--private-key", uri, "--key-max-age", "3d")
+    assert "key.age" in doctor.stdout
 
 
 def test_an_imported_key_may_have_a_copy(openbao: OpenBao, ec_key: keys.PrivateKey) -> None:

@@ -15,7 +15,7 @@ from banno_creds.cli.inputs import can_ask, check_file_or_url, expand
 from banno_creds.cli.options import AS, key_options, request_options
 from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, held, option
 from banno_creds.cli.report import Report, as_option, write_result
-from banno_creds.cli.settings import client_config, endpoint, run_for, session_store
+from banno_creds.cli.settings import client_config, endpoint, noted_rotations, run_for, session_store
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
 from banno_creds.errors import ConfigurationError, KeyLoadError
 from banno_creds.storage import own_files
@@ -126,7 +126,9 @@ def command(
         from banno_creds.doctor.case import Setup
         from banno_creds.doctor.examination import examine
 
-        setup = Setup(config, settings, registered, offline, _probe if probe else None, as_option, compares)
+        profile = context.meta.get(PROFILE)
+        noted = noted_rotations(None if profile is None else profile.file)
+        setup = Setup(config, settings, registered, offline, _probe if probe else None, as_option, compares, noted)
         examination = examine(setup, tell, run_for(context, report))
     if output == "json":
         write_result(dumps(_everything(examination, settings)))

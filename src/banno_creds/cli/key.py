@@ -12,7 +12,7 @@ from banno_creds.cli.inputs import KeyArgument, StandardInput, check_file_or_url
 from banno_creds.cli.options import CONFIG, KEY_MAX_AGE, PASSPHRASE_FILE, network_options
 from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option
 from banno_creds.cli.report import Report, as_option, write_result
-from banno_creds.cli.settings import run_for
+from banno_creds.cli.settings import noted_rotations, run_for
 from banno_creds.config import check_duration, check_url, is_key_uri, is_url
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, PassphraseError
 from banno_creds.text import printable, spelled
@@ -195,6 +195,7 @@ class _Look:
         self._wrong_pin = False
         self._ask = passphrase(values["passphrase_file"], self._stdin)
         self._listing = self._profiles()
+        self._noted = noted_rotations(self._listing.file)
 
     def _profiles(self) -> Listing:
         from banno_creds.profiles.lookup import Listing, list_profiles
@@ -217,11 +218,15 @@ class _Look:
 
     def at(self, place: str) -> Iterator[KeyFacts]:
         """Yield what is known of each key in a place; a fault is reported."""
+        from banno_creds.client_authentication.private_key import Since
+
         try:
             for facts in self._facts(place):
                 if facts.key.fault is not None:
                     self.fail(place, facts.key.fault)
-                yield facts._replace(profiles=self.users.of(facts))
+                noted = self._noted.get(facts.key.thumbprint() or "")
+                since = facts.since if noted is None else Since(noted, "rotation").or_since(facts.since)
+                yield facts._replace(profiles=self.users.of(facts), since=since)
         except BannoCredsError as failure:
             self.fail(place, failure)
 
@@ -250,7 +255,7 @@ class _Look:
             )
         ask = passphrase(self._values["passphrase_file"], self._stdin, pin=is_token)
         try:
-            return facts_of_held_key(uri, ask if is_token else self._ask, self._values["timeout"])
+            return facts_of_held_key(uri, ask if is_token else self._ask, self.run, self._values["timeout"])
         except PassphraseError:
             self._wrong_pin = is_token
             raise
@@ -328,6 +333,7 @@ class _Shown:
         name = printable(facts.place, 200)
         if self.age.verdict == "warn":
             yield f"{name} is older than {self.age.expected.replace(' at the most', '')}", self.age.fix
+        yield from facts.exits
         if facts.key.kind == "private-jwk" and (facts.number is not None or is_url(facts.place)):
             yield (
                 f"{name} is a JWK Set with a private key in it (not shown): whoever reads it can act as its client",
@@ -362,6 +368,7 @@ class _Shown:
             "age_days": None if since is None else max(0, int((self._now - since.at) // 86400)),
             "too_old": self.age.verdict == "warn",
             "compare": self._compare,
+            "may_leave": [message for message, _ in facts.exits],
             "fault": None if key.fault is None else key.fault.message,
         }
 

@@ -402,6 +402,19 @@ def run_for(context: click.Context, report: Report) -> Run:
     return Run(report.step, invocation.clock, invocation.sleep)
 
 
+def noted_rotations(config_file: str | None) -> Mapping[str, float]:
+    """Return when keys were there already, by their thumbprints, as `rotate` noted it for a file of profiles."""
+    folder = own_files.state_folder()
+    if folder is None or config_file is None or not os.path.isdir(folder):  # noqa: PTH112 - as above
+        return {}
+    from banno_creds.rotation.journal import Journal
+
+    try:
+        return Journal(folder, config_file).known_since()
+    except ConfigurationError:  # then it is not known
+        return {}
+
+
 def wanted(values: Mapping[str, Any]) -> Wanted:
     """Return which token will do, as `cache_options` say."""
     return Wanted(values["min_ttl"], values["force_refresh"])

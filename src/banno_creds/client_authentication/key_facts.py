@@ -15,6 +15,7 @@ from banno_creds.errors import BannoCredsError
 from banno_creds.jose.any_key import AnyKey, read_any_keys
 from banno_creds.jose.keys import load_private_key
 from banno_creds.shells import join
+from banno_creds.steps import Run
 from banno_creds.storage.secret_files import SeenFile, look_at_file, read_file
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class KeyFacts(NamedTuple):
         file: its file as it was found; None if it is in none.
         since: when it was there already, if that is known.
         profiles: the names of the profiles that sign with it.
+        exits: a message and a hint for each way in which the private half may leave its holder.
     """
 
     place: str
@@ -44,6 +46,7 @@ class KeyFacts(NamedTuple):
     file: SeenFile | None = None
     since: Since | None = None
     profiles: tuple[str, ...] = ()
+    exits: tuple[tuple[str, str], ...] = ()
 
     def compare(self, passphrase_file: str | None = None) -> str | None:
         """Return the command line by which OpenSSL prints the key's SHA-256; None if there is none."""
@@ -90,19 +93,20 @@ def facts_of_file(place: str, path: Path, passphrase: Passphrase) -> list[KeyFac
     return facts_of(file.content, place, passphrase, file)
 
 
-def facts_of_held_key(uri: str, passphrase: Passphrase, timeout: float = DEFAULT_TIMEOUT) -> list[KeyFacts]:
-    """Return what is known of a key that is held elsewhere.
+def facts_of_held_key(
+    uri: str, passphrase: Passphrase, run: Run = Run(), timeout: float = DEFAULT_TIMEOUT
+) -> list[KeyFacts]:
+    """Return what is known of a key that is held elsewhere; ``run`` gets its holder's warnings.
 
     Raises:
         KeyLoadError: it cannot be found, or not be used.
         PassphraseError: the PIN is missing or wrong.
     """
     source = KeySource.at(uri)
-    key = load_key(source, passphrase, timeout=timeout)
-    scheme = uri.partition(":")[0].lower()
-    return [
-        KeyFacts(uri, None, AnyKey("held", f"held by {scheme}", key.public.native), since=since_when(source, key))
-    ]
+    key = load_key(source, passphrase, run, timeout=timeout)
+    form = f"{uri.partition(':')[0].lower()}: {getattr(key, 'holder', 'its holder')} signs"
+    held = AnyKey("held", form, key.public.native)
+    return [KeyFacts(uri, None, held, since=since_when(source, key), exits=getattr(key, "exits", ()))]
 
 
 def _since(key: AnyKey, file: SeenFile | None) -> Since | None:

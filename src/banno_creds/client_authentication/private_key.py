@@ -35,11 +35,15 @@ class Since(NamedTuple):
     """An instant, in seconds since the epoch, at which a key was there already; it may be older.
 
     ``source`` says what tells it: ``file`` is the last change of its file, ``certificate`` the beginning of its
-    certificate's validity, and ``holder`` what its holder says.
+    certificate's validity, ``holder`` what its holder says, and ``rotation`` what was noted when it was rotated.
     """
 
     at: float
-    source: Literal["file", "certificate", "holder"]
+    source: Literal["file", "certificate", "holder", "rotation"]
+
+    def or_since(self, other: Since | None) -> Since:
+        """Return the earlier one of two."""
+        return other if other is not None and other.at < self.at else self
 
     def told(self, now: float) -> str:
         """Return the key's age in words."""
@@ -49,6 +53,7 @@ class Since(NamedTuple):
             "file": "by the time of its file",
             "certificate": "by its certificate's notBefore",
             "holder": "as its holder says",
+            "rotation": "by the journal of rotations",
         }[self.source]
         if self.at > now:
             return f"not known: {by}, {utc(self.at)}, which lies ahead"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.client_assertion import make_assertion
@@ -21,7 +21,7 @@ from banno_creds.steps import Run
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from banno_creds.client_authentication.private_key import Signer
     from banno_creds.config import ClientConfig
@@ -62,6 +62,7 @@ class Setup:
         probe: called after a refusal with the number of further requests, if those are wanted; returns whether to
             make them.
         compares: whether to compare the key with the registered one, and nothing else: the client is not known.
+        noted: by the thumbprints of keys, when each was there already, as rotations noted it.
         spell: how findings name a setting (see `text.setting`); by default as in Python.
     """
 
@@ -72,6 +73,7 @@ class Setup:
     probe: Callable[[int], bool] | None = None
     spell: Callable[[str], str] = str
     compares: bool = False
+    noted: Mapping[str, float] = field(default_factory=dict)
 
 
 class Exchange(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from banno_creds.client_authentication.private_key import load_key, read_key, signer_of, since_when
+from banno_creds.client_authentication.private_key import Since, load_key, read_key, signer_of, since_when
 from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
 from banno_creds.doctor.case import ASSERTION, CONFIGURATION, KEY, REGISTRATION
 from banno_creds.doctor.findings import passed, unknown, warning_of
@@ -16,9 +16,11 @@ from banno_creds.jose.keys import load_private_key
 from banno_creds.jose.private_keys import form_of
 from banno_creds.rules.client_id import judge_client_id
 from banno_creds.rules.findings import Finding, Part, Rule, Verdict
+from banno_creds.rules.jwks_uri import judge_address, judge_answer
 from banno_creds.rules.key_age import judge_age
-from banno_creds.rules.lint import load_registration
-from banno_creds.rules.registration import judge_form, judge_key
+from banno_creds.rules.key_set import judge_key_set
+from banno_creds.rules.lint import fetch_registered, load_registration
+from banno_creds.rules.registration import judge_form, judge_key, read_registration
 from banno_creds.storage.secret_files import described, read_file
 from banno_creds.text import printable, setting
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from banno_creds.config import KeySource
     from banno_creds.doctor.case import Case, Setting
+    from banno_creds.jose.keys import PrivateKey
+    from banno_creds.key_holders.held_key import HeldKey
     from banno_creds.rules.registration import Registration
 
 # The path of an institution's own server, which signs people in and knows no client credentials.
@@ -84,7 +88,7 @@ def look_at_key(case: Case) -> None:
         KEY,
         passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, form_of(content), readable_by or ""),
         passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
-        judge_age(since_when(source), case.run.clock(), case.config.key_max_age),
+        _judge_age(case, source, key),
     )
     if readable_by is None:
         reason = "who can read the file is not known: its drive keeps no access rights, or another machine has it"
@@ -110,11 +114,18 @@ def _look_at_held_key(case: Case, source: KeySource) -> None:
         KEY,
         passed(Rule.KEY_UNUSABLE, looks_at, source.origin, key.description, held),
         passed(Rule.KEY_UNUSABLE, "public half", key.public.fingerprint()),
-        judge_age(since_when(source, key), case.run.clock(), case.config.key_max_age),
+        _judge_age(case, source, key),
     )
     for message, hint in exits:
         expected = "it cannot leave its holder"
         case.find(KEY, Finding(Rule.KEY_PERMISSIONS, Verdict.WARN, "permissions", message, expected, hint))
+
+
+def _judge_age(case: Case, source: KeySource, key: PrivateKey | HeldKey) -> Finding:
+    since, noted = since_when(source, key), case.setup.noted.get(key.public.thumbprint())
+    if noted is not None:
+        since = Since(noted, "rotation").or_since(since)
+    return judge_age(since, case.run.clock(), case.config.key_max_age)
 
 
 def _who_can_read_it(case: Case) -> str | None:
@@ -143,7 +154,7 @@ def look_at_registration(case: Case) -> None:
         case.find(REGISTRATION, unknown(Rule.REGISTRATION_KEY_MISMATCH, looks_at, reason))
         return
     try:
-        registration = load_registration(registered, case.config.timeout, case.config.ca_bundle, case.run)
+        registration, health = _read_registration(case, registered)
     except BannoCredsError as failure:
         if not is_url(registered):
             case.find_error(REGISTRATION, failure, Rule.REGISTRATION_UNREADABLE, looks_at)
@@ -162,7 +173,25 @@ def look_at_registration(case: Case) -> None:
         findings = (*(_without_received(finding) for finding in findings), mine)
         if case.config.registration is not None:
             findings = (*findings, judge_form(registration, case.config.registration))
-    case.find(REGISTRATION, *findings)
+    case.find(REGISTRATION, *findings, *health)
+
+
+def _read_registration(case: Case, registered: str) -> tuple[Registration, tuple[Finding, ...]]:
+    """Return what is registered, and what was found about the JWK Set that the bank fetches, if it is one."""
+    config = case.config
+    if not is_url(registered):
+        return load_registration(registered, config.timeout, config.ca_bundle, case.run), ()
+    content, answer = fetch_registered(registered, config.timeout, config.ca_bundle, case.run)
+    found = [*judge_answer(answer, case.run.clock()), *judge_key_set(answer.content, registered).findings]
+    if not is_loopback(urlsplit(case.token_endpoint or case.issuer or "").hostname or ""):
+        found.insert(0, judge_address(registered))
+    # What the bank's keys are is judged by the rules of the registration; and how long caches keep them is told.
+    health = tuple(
+        each
+        for each in found
+        if each.rule.startswith("jwks.") and (each.verdict is not Verdict.PASS or each.rule == Rule.JWKS_CACHING)
+    )
+    return read_registration(content, registered), health
 
 
 def _in_same_folder(case: Case, registration: Registration) -> str | None:

@@ -36,7 +36,7 @@ KINDS: dict[Kind, str] = {
     "certificate-request": "certificate request",
     "jwk": "public JWK",
     "private-jwk": "private JWK",
-    "held": "private key",
+    "held": "private key that its holder keeps",
 }
 """What a key is, and the words for it."""
 

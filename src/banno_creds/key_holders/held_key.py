@@ -19,6 +19,7 @@ from banno_creds.key_holders.wrong_signature import explain, verifies
 from banno_creds.secrecy import Secret, without
 from banno_creds.streams import prints_nothing
 from banno_creds.text import printable
+from banno_creds.times import LAST_INSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -86,7 +87,7 @@ class HeldKey:
     def created(self) -> float | None:
         """When it was made, in seconds since the epoch, if its holder tells that."""
         created = getattr(self.signing_key, "created", None)
-        return float(created) if isinstance(created, int | float) else None
+        return float(created) if isinstance(created, int | float) and 0 < created < LAST_INSTANT else None
 
     @property
     def description(self) -> str:

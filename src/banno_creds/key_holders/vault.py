@@ -23,6 +23,7 @@ from banno_creds.http.trust import Trust
 from banno_creds.jose.encoding import parse_json_object
 from banno_creds.storage.secret_files import read_private_file, secret_line
 from banno_creds.text import printable, setting
+from banno_creds.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,7 +109,16 @@ def _read(named: _Named, vault: _Vault) -> tuple[TransitKey, str]:
         for name, what in _EXITS.items()
         if data.get(name)
     )
-    return TransitKey(named, version, public.encode(), vault, warnings, exits), kind
+    created = None if data.get("imported_key") else _instant(of_version.get("creation_time"))
+    return TransitKey(named, version, public.encode(), vault, warnings, exits, created), kind
+
+
+def _instant(text: object) -> float | None:
+    """Return a time of Vault's (RFC 3339) in seconds since the epoch; None if it is none."""
+    try:
+        return instant(str(text))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,7 @@ class TransitKey:
     vault: _Vault = field(repr=False)
     warnings: tuple[tuple[str, str], ...] = ()
     exits: tuple[tuple[str, str], ...] = ()
+    created: float | None = None
 
     @property
     def algorithms(self) -> tuple[str, ...]:

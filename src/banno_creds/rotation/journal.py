@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.jose.encoding import parse_json_object
+from banno_creds.jose.key_set import thumbprint_of
 from banno_creds.steps import awaiting
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
@@ -152,6 +153,22 @@ class Journal:
         except (ValueError, KeyError, TypeError):
             self.was_unreadable = True
             return []
+
+    def known_since(self) -> dict[str, float]:
+        """Return, by the thumbprints of keys, when each was there already, in seconds since the epoch.
+
+        Raises:
+            ConfigurationError: see `read`.
+        """
+        known: dict[str, float] = {}
+        for record in self.read():
+            seen = [record.both_since, record.switched, *record.granted.values()]
+            first = min((at for at in seen if at is not None), default=None)
+            for jwk, at in ((record.old, record.began), (record.new or {}, first)):
+                thumbprint = thumbprint_of(jwk)
+                if thumbprint is not None and at is not None:
+                    known[thumbprint] = min(at, known.get(thumbprint, at))
+        return known
 
     def write(self, records: Sequence[Record]) -> None:
         """Write all rotations, whole or not at all.

@@ -87,7 +87,10 @@ _ENDPOINT = (Rule.DISCOVERY_TOKEN_ENDPOINT, Rule.CONFIGURATION_ENDPOINT)
 # Warnings about things that node-oidc-provider accepts.
 _TAKEN = (Rule.CLAIMS_UNEXPECTED, Rule.AUD_ARRAY, Rule.IAT_FUTURE, Rule.REGISTRATION_FORM)
 # Warnings about things that no server refuses.
-_HARMLESS = (Rule.KEY_PERMISSIONS, Rule.KEY_AGE, Rule.NETWORK_TLS_EXPIRED, Rule.DISCOVERY_SCOPE, Rule.DISCOVERY_JWKS)
+_HARMLESS = (
+    *(Rule.KEY_PERMISSIONS, Rule.KEY_AGE, Rule.NETWORK_TLS_EXPIRED, Rule.DISCOVERY_SCOPE, Rule.DISCOVERY_JWKS),
+    *(Rule.JWKS_MEDIA_TYPE, Rule.JWKS_COMPRESSION, Rule.JWKS_SIZE, Rule.JWKS_X5C, Rule.JWKS_KEY_REPEATED),
+)
 
 
 FIND_OUT = "find out which of its many reasons it has"

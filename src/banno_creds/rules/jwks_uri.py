@@ -44,7 +44,7 @@ def fetch(url: str, http: HttpClient, now: float) -> Fetched:
         http: sends the request.
         now: the time, in seconds since the epoch.
     """
-    address = judged(Rule.JWKS_ADDRESS, "address", _judge_address(url))
+    address = judge_address(url)
     try:
         answer = http.get(url)
     except BannoCredsError as failure:
@@ -58,6 +58,11 @@ def fetch(url: str, http: HttpClient, now: float) -> Fetched:
     if outcome.verdict is Verdict.FAIL:
         return Fetched(None, (address, status))
     return Fetched(answer.content, (address, status, *judge_answer(answer, now)))
+
+
+def judge_address(url: str) -> Finding:
+    """Judge if a provider on the Internet can fetch from an address."""
+    return judged(Rule.JWKS_ADDRESS, "address", _judge_address(url))
 
 
 def kept_for(headers: Mapping[str, str], now: float) -> int | None:

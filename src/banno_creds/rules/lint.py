@@ -15,6 +15,7 @@ from banno_creds.steps import Run
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
+    from banno_creds.http.exchange import Answer
     from banno_creds.rules.findings import Finding
     from banno_creds.rules.known import Known
     from banno_creds.rules.registration import Registration
@@ -120,17 +121,23 @@ def read_registered(registered: str, timeout: float, ca_bundle: Path | None, run
         from banno_creds.storage.secret_files import read_file
 
         return read_file(Path(registered))
+    return fetch_registered(registered, timeout, ca_bundle, run)[0]
+
+
+def fetch_registered(url: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> tuple[bytes, Answer]:
+    """Return a registered JWK Set as JSON, and the answer that it came in; NetworkError if it cannot be fetched."""
     from json import dumps
 
     from banno_creds.http import discovery
     from banno_creds.http.attempts import persistently
     from banno_creds.http.client import HttpClient
 
+    def fetch(_: object) -> tuple[bytes, Answer]:
+        answer = http.get(url)
+        return dumps(discovery.read_json(answer, "a JWK Set", "registration.unreachable")).encode(), answer
+
     with HttpClient(timeout, ca_bundle) as http:
-        jwks = persistently(
-            lambda _: discovery.fetch_json(registered, http, "a JWK Set", "registration.unreachable"), http, run
-        )
-    return dumps(jwks).encode()
+        return persistently(fetch, http, run)
 
 
 def load_registration(registered: str, timeout: float, ca_bundle: Path | None, run: Run = Run()) -> Registration:
