@@ -42,7 +42,7 @@ LEMONLDAP = Need(
     "the provider LemonLDAP::NG",
     tuple(f"/usr/share/perl5/{module}.pm" for module in ("Lemonldap/NG/Portal", "IO/String", "String/Random")),
 )
-SOFTHSM = Need(("softhsm2-util",), "softhsm2", "keys on a PKCS #11 token")
+SOFTHSM = Need(("softhsm2-util",), "softhsm2 opensc", "keys on a PKCS #11 token", ("/usr/bin/pkcs11-tool",))
 P11_KIT = Need(("p11-kit",), "p11-kit p11-kit-modules", "a PKCS #11 token in another process")
 
 

@@ -226,11 +226,16 @@ def ministack(ministack_server: MiniStack, no_aws: None, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="session")
-def softhsm_tokens(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
-    """One token with an RSA and an EC key for the whole session. Tests want `softhsm`, a copy."""
+def has_softhsm() -> None:
+    """Nothing is started; a test is skipped, or fails, where SoftHSM is not installed."""
     if sys.platform == "win32" or find_spec("pkcs11") is None:
         skip_without("python-pkcs11 is not installed")
     skip_without(debian_missing(SOFTHSM))
+
+
+@pytest.fixture(scope="session")
+def softhsm_tokens(has_softhsm: None, tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+    """One token with an RSA and an EC key for the whole session. Tests want `softhsm`, a copy."""
     made = SoftHsm(tmp_path_factory.mktemp("softhsm")).start()
     made.make_token("banno")
     # In a process of its own: this one's library would go on with these tokens.

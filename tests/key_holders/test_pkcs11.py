@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -485,6 +486,8 @@ def test_a_key_is_made_beside_another_once(
     assert private[Attribute.SENSITIVE]
     assert not private[Attribute.EXTRACTABLE]
     assert not private[Attribute.DECRYPT]
+    assert time.time() - 2 * 86400 < (key.created or 0) <= time.time()
+    assert opened(uri).created is None
     with pytest.raises(KeyLoadError, match="called 'signing"):
         held_key.make_key(uri, "signing" if uri == RSA else "signing-ec", softhsm.pin.encode, 30)
 

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 RSA = "pkcs11:token=banno;object=signing"
 EC = "pkcs11:token=banno;object=signing-ec"
-pytestmark = pytest.mark.posix("SoftHSM is a library of Linux here")
+pytestmark = [
+    pytest.mark.posix("SoftHSM is a library of Linux here"),
+    # The tests fork while threads run, as programs do: from Python 3.12 on that is a warning.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 
 @pytest.fixture

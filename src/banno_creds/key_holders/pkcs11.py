@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -43,7 +44,7 @@ from banno_creds.key_holders.pkcs11_token import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from typing import TypeVar
 
     from banno_creds.jose.keys import Passphrase
@@ -122,6 +123,7 @@ class Pkcs11Key:
         algorithms: those that the token and the key allow.
         holder: who signs, in words.
         exits: a message and a hint for each way in which it may leave the token.
+        created: when it was made, in seconds since 1970, if the token tells.
     """
 
     def __init__(self, uri: KeyUri, passphrase: Passphrase, timeout: float) -> None:
@@ -283,7 +285,12 @@ class Pkcs11Key:
                 hint="name another key, or have one made for signing",
             )
         self._label = _label_of(key)
-        self.public_key = self._public_half(session, key, kind)
+        beside = {Attribute.ID: _id_of(key)} if _id_of(key) else {Attribute.LABEL: self._label}
+        public = _objects(session, ObjectClass.PUBLIC_KEY, {**beside, Attribute.KEY_TYPE: kind})
+        public.sort(key=lambda other: _label_of(other) != self._label)
+        certificates = _objects(session, ObjectClass.CERTIFICATE, beside)
+        self.public_key = self._public_half((key, *public), certificates, kind)
+        self.created = next(filter(None, map(_start_of, (key, *public))), None)
         self._ways = _ways_of(token, key, kind)
         self._wants_pin = bool(attribute_of(key, Attribute.ALWAYS_AUTHENTICATE))
         self.exits = _exits_of(key, self._uri.text)
@@ -302,23 +309,21 @@ class Pkcs11Key:
             else "make one on the token, such as by pkcs11-tool --keypairgen: it shows none",
         )
 
-    def _public_half(self, session: pkcs11.Session, key: pkcs11.Object, kind: KeyType) -> bytes:
+    def _public_half(
+        self, keys: Sequence[pkcs11.Object], certificates: Sequence[pkcs11.Object], kind: KeyType
+    ) -> bytes:
         """Return the SubjectPublicKeyInfo: from the private key itself, its public key object or its certificate."""
-        key_id = _id_of(key)
-        beside: dict[Attribute, Any] = {Attribute.ID: key_id} if key_id else {Attribute.LABEL: self._label}
-        public = _objects(session, ObjectClass.PUBLIC_KEY, {**beside, Attribute.KEY_TYPE: kind})
-        public.sort(key=lambda other: _label_of(other) != self._label)
-        for each in (key, *public):
+        for each in keys:
             native = _rsa_of(each) if kind is KeyType.RSA else _ec_of(each, self._uri.text)
             if native is not None:
                 return native.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        for each in _objects(session, ObjectClass.CERTIFICATE, beside):
+        for each in certificates:
             certified = _certified(each)
             if isinstance(certified, rsa.RSAPublicKey if kind is KeyType.RSA else ec.EllipticCurvePublicKey):
                 return certified.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         raise KeyLoadError(
             f"the token has neither the public half nor the certificate of {self._uri.text}",
-            hint=f"write it beside the key: pkcs11-tool --write-object FILE --type pubkey --id {key_id.hex()}",
+            hint=f"write it beside: pkcs11-tool --write-object FILE --type pubkey --id {_id_of(keys[0]).hex()}",
         )
 
     # --- a new key ---
@@ -356,12 +361,20 @@ def _generate(token: pkcs11.Token, size: int | None, label: bytes, key_id: bytes
         "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
         "private_template": {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.PRIVATE: True},
     }
-    try:
+
+    def generate(public: dict[Attribute, Any]) -> None:
         if size is not None:
-            session.generate_keypair(KeyType.RSA, size, **options)
+            session.generate_keypair(KeyType.RSA, size, public_template=public, **options)
         else:
             curve = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: _P256}, local=True)
-            curve.generate_keypair(**options)
+            curve.generate_keypair(public_template=public, **options)
+
+    try:
+        try:
+            # For its age. With the public half, since SoftHSM does not tell that of a private one.
+            generate({Attribute.START_DATE: datetime.now(UTC).date()})
+        except (pkcs11.AttributeTypeInvalid, pkcs11.AttributeValueInvalid, pkcs11.TemplateInconsistent):
+            generate({})
     finally:
         with suppress(PKCS11Error):
             session.close()
@@ -420,6 +433,11 @@ _EXITS = (
     (Attribute.NEVER_EXTRACTABLE, False, "could be taken out of its token once (CKA_NEVER_EXTRACTABLE is false)"),
     (Attribute.ALWAYS_SENSITIVE, False, "could be read out of its token once (CKA_ALWAYS_SENSITIVE is false)"),
 )
+
+
+def _start_of(key: pkcs11.Object) -> float | None:
+    start = attribute_of(key, Attribute.START_DATE)
+    return datetime(start.year, start.month, start.day, tzinfo=UTC).timestamp() if isinstance(start, date) else None
 
 
 def _rsa_of(thing: pkcs11.Object) -> rsa.RSAPublicKey | None:
