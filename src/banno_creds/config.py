@@ -353,11 +353,11 @@ def is_key_uri(place: str) -> bool:
 
     A file with such a name is given as ``./NAME``.
     """
-    # One letter is a drive of Windows.
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", place)
-    if found is None:
+    scheme, mark, _ = place.partition(":")
+    # A file's path is no URI in most cases, and a pattern takes long to compile. One letter is a drive of Windows.
+    if not mark or re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme) is None:
         return False
-    return found[1].lower() in KEY_SCHEMES or bool(plugged_in(found[1].lower()))
+    return scheme.lower() in KEY_SCHEMES or bool(plugged_in(scheme.lower()))
 
 
 def plugged_in(scheme: str) -> list[EntryPoint]:
@@ -368,13 +368,19 @@ def plugged_in(scheme: str) -> list[EntryPoint]:
     return [each for each in entry_points(group=SIGNERS) if each.name.lower() == scheme]
 
 
+def has_pin(text: str) -> bool:
+    """Return whether a text has a PIN in it, as the URI of a PKCS #11 token may (RFC 7512 section 2.4)."""
+    # A pattern takes long to compile, and most texts have no such word.
+    return "value" in text.lower() and re.search(r"pin(?:-|%2d)value\s*=", text, re.IGNORECASE) is not None
+
+
 def check_key_uri(uri: str) -> str:
     """Check that the URI of a key has no PIN in it, which others could read in ``ps`` and in logs; return it.
 
     Raises:
         ConfigurationError: it has one (RFC 7512 section 2.4).
     """
-    if re.search(r"pin-value\s*=", uri, re.IGNORECASE):
+    if has_pin(uri):
         raise ConfigurationError(
             "the URI of the private key has a PIN in it (pin-value; not shown here)",
             hint=f"put the PIN into a file, and name it with {setting('passphrase_file')}, or pin-source in the URI",

@@ -111,7 +111,14 @@ def test_a_scheme_that_nobody_opens_is_a_file(cli: Cli) -> None:
     assert "gcpkms:projects/p" in done.stderr
 
 
-@pytest.mark.parametrize("uri", ["pkcs11:token=a;object=b?pin-value=123456", "PKCS11:object=b?PIN-VALUE=123456"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "pkcs11:token=a;object=b?pin-value=123456",
+        "PKCS11:object=b?PIN-VALUE=123456",
+        "pkcs11:object=b?pin%2Dvalue=123456",
+    ],
+)
 def test_a_pin_in_a_uri_is_refused_and_not_shown(cli: Cli, folder: Path, uri: str) -> None:
     for words in (
         ["sign-jwt", "--client-id", CLIENT_ID, "--private-key", uri],

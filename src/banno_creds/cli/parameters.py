@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.groups import SPEAKER, Helpful
 from banno_creds.cli.report import Report, as_option
-from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute, check_key_uri
+from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute, check_key_uri, has_pin
 from banno_creds.errors import ConfigurationError
 from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, quoted, unseen
@@ -133,7 +133,7 @@ class Option(click.Option):
         if any(isinstance(text, str) and is_private_key(text) for text in texts):
             raise _key_in_the_wrong_place(self, ctx)
         for text in texts:
-            if isinstance(text, str) and "pin-value" in text.lower():
+            if isinstance(text, str) and has_pin(text):
                 check_key_uri(text)
             # The client ID is judged by a rule of its own, for programs and the doctor too.
             if isinstance(text, str) and not text.isascii() and self.name != "client_id":
