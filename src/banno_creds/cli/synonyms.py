@@ -14,6 +14,12 @@ OPTIONS = {
     "verify": (_NO_INSECURE,),
     "key pem keyfile key-file key-path private private-key-file private-key-path private-key-pem pem-file identity "
     "identity-file i signing-key rsa-key": ("--private-key", "--public-key"),
+    "key-uri private-key-uri pkcs11 pkcs11-uri hsm kms kms-key kms-key-id vault-key transit-key ssh-agent": (
+        "--private-key",
+        "--public-from",
+    ),
+    "pin pin-file pkcs11-pin user-pin token-pin": ("--passphrase-file",),
+    "pkcs11-module module-path pkcs11-lib": ("set BANNO_CREDS_PKCS11_MODULE to the path of the token's module",),
     "pub pubkey public public-key-file public-key-path": ("--public-key", "--registered"),
     "cert certificate cert-file crt": ("--public-key", "--registered", "--ca-bundle"),
     "cacert ca-cert ca cafile ca-file capath ca-certs ca-certificates ca-certificate root-ca tls-ca ssl-ca-cert "
