@@ -15,15 +15,16 @@ def main() -> None:
     try:
         code = _recall(sys.argv[1:])
         if code is None:
+            from banno_creds import streams
             from banno_creds.child import leave_no_core
-            from banno_creds.streams import make_alike
 
             leave_no_core()  # before a secret is read
-            make_alike()
+            streams.make_alike()
             # httpx imports what it needs for asynchronous programs, and its own command line with click, rich and
             # pygments: anyio costs 5 ms, trio 70, httpx._main 45 ms and 6 MiB. Declared missing, they are left out;
             # httpx itself allows for that. Only this process does it, never a program that imports banno_creds.
-            sys.modules.update(dict.fromkeys(("anyio", "trio", "httpx._main")))  # type: ignore[arg-type]
+            sys.modules.update(dict.fromkeys(_LEFT_OUT))  # type: ignore[arg-type]
+            streams.make_whole = _make_whole
             from banno_creds.cli.main import run
 
             code = run(sys.argv[1:])
@@ -38,6 +39,15 @@ def main() -> None:
         except (OSError, ValueError, AttributeError):  # its reader has gone; it is closed; it is None
             pass
     os._exit(code if code < 2**31 else code - 2**32)  # a signed number, and Windows' codes have none
+
+
+_LEFT_OUT = ("anyio", "trio", "httpx._main")
+
+
+def _make_whole() -> None:
+    for name in _LEFT_OUT:
+        if name in sys.modules and sys.modules[name] is None:
+            del sys.modules[name]
 
 
 def _recall(arguments: list[str]) -> int | None:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _are_ours = False  # not in a program that imports us
 
 
+def make_whole() -> None:
+    """Let other packages' code import what the command line does without: `__main__` puts its own in this place."""
+
+
 def make_alike() -> None:
     """Replace `sys.stdin`, `sys.stdout` and `sys.stderr` on Windows; have none of them fail for a character."""
     global _are_ours

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cryptography.hazmat.primitives import serialization
 
+from banno_creds import streams
 from banno_creds.config import ALGORITHMS, KEY_SCHEMES, SIGNERS, check_key_uri, plugged_in
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
 from banno_creds.jose.keys import accepted
 from banno_creds.key_holders.place import scheme_of
 from banno_creds.key_holders.wrong_signature import explain, verifies
 from banno_creds.secrecy import Secret, without
-from banno_creds.streams import prints_nothing
 from banno_creds.text import printable
 from banno_creds.times import LAST_INSTANT
 
@@ -211,9 +210,7 @@ def _opener(uri: str) -> OpenKey:
 
 def _loaded(entry: EntryPoint, scheme: str) -> OpenKey:
     """Import another package's function."""
-    # The command line declares missing what it does without; the package may need it.
-    for name in [name for name, module in sys.modules.items() if module is None]:  # type: ignore[redundant-expr]
-        del sys.modules[name]
+    streams.make_whole()  # it may need what the command line does without
     try:
         function = entry.load()
     except (Exception, SystemExit) as failure:
@@ -262,7 +259,7 @@ _ANOTHER = "name another key of this holder, or have it make one: RSA of 2048 bi
 def _calling(origin: str, kind: Callable[..., BannoCredsError], secrets: Sequence[Secret]) -> Iterator[None]:
     """Keep what a holder's code prints away from results, and turn its errors into ours, without secrets."""
     try:
-        with _first_time(scheme_of(origin), kind), prints_nothing():
+        with _first_time(scheme_of(origin), kind), streams.prints_nothing():
             yield
     except MemoryError:
         raise
