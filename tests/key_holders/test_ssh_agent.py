@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from banno_creds import ClientConfig, KeySource
 from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
+from banno_creds.key_holders import ssh_agent as ssh_agent_module
 from banno_creds.key_holders.wrong_signature import verifies
 from tests.conftest import CLIENT_ID
 from tests.patience import patient
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     Talking = Callable[[keys.PrivateKey, Callable[[bytes], bytes | None]], Agent]
 
-pytestmark = pytest.mark.posix("a socket of Unix; tests/windows/ has the pipe")
+pytestmark = pytest.mark.posix("a socket of Unix")
 
 
 def _open(uri: str, alg: str | None = None, timeout: float = 20) -> Signer:
@@ -328,3 +329,43 @@ def test_an_agent_that_says_nothing_is_waited_for_no_longer_than_the_timeout(
 ) -> None:
     talking(ec_key, lambda _: None)
     assert "did not answer within" in _fails("ssh-agent:banno", SigningError, timeout=seconds)
+
+
+# --- A pipe of Windows: a raw terminal stands for it, which is opened by its name as well, and goes both ways --------
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, str]]:
+    import pty
+    import tty
+
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    yield ours, os.ttyname(theirs)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_messages_go_over_a_pipe(pipe: tuple[int, str]) -> None:
+    end, name = pipe
+    os.write(end, b"\0\0\0\x05\x0c\0\0\0\0")
+    assert ssh_agent_module._by_pipe(name, packed(b"\x0b"), 20) == b"\x0c\0\0\0\0"
+    assert os.read(end, 100) == packed(b"\x0b")
+
+
+def test_a_pipe_on_which_nothing_comes_is_left(pipe: tuple[int, str]) -> None:
+    with pytest.raises(TimeoutError):
+        ssh_agent_module._by_pipe(pipe[1], packed(b"\x0b"), 0.1)
+    os.write(pipe[0], b"\0\0\0\0")  # which ends its thread
+
+
+@pytest.mark.parametrize(("answer", "error"), [(b"\0\0\0\0", ValueError), (b"\xff\xff\xff\xff", ValueError)])
+def test_garbage_on_a_pipe_is_told(pipe: tuple[int, str], answer: bytes, error: type[Exception]) -> None:
+    os.write(pipe[0], answer)
+    with pytest.raises(error):
+        ssh_agent_module._by_pipe(pipe[1], packed(b"\x0b"), 20)
+
+
+def test_a_pipe_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ssh_agent_module._by_pipe(str(tmp_path / "none"), packed(b"\x0b"), 20)
