@@ -331,7 +331,7 @@ def test_an_agent_that_says_nothing_is_waited_for_no_longer_than_the_timeout(
     assert "did not answer within" in _fails("ssh-agent:banno", SigningError, timeout=seconds)
 
 
-# --- A pipe of Windows: a raw terminal stands for it, which is opened by its name as well, and goes both ways --------
+# --- A pipe of Windows: a raw terminal stands for it, which is opened by its name too, and goes both ways -----------
 
 
 @pytest.fixture
