@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.errors import KeyLoadError, SigningError
 from banno_creds.key_holders.awskms import make_key
 from banno_creds.key_holders.wrong_signature import verifies
+from banno_creds.rotation.subject import DAY
 from tests.conftest import CLIENT_ID
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.key_holders.granted import Granted
     from tests.key_holders.ministack import MiniStack
+    from tests.rotation.conftest import Desk
 
 SPECS = {"PS256": "RSA_2048", "RS256": "RSA_2048", "ES256": "ECC_NIST_P256"}
 
@@ -171,6 +175,23 @@ def test_of_an_arn_the_new_key_has_one_too(ministack: MiniStack, monkeypatch: py
     new = _make(f"awskms:{old}", "of-an-arn")
     assert new == f"awskms:{old.rpartition(':')[0]}:alias/of-an-arn" == _make(f"awskms:{old}", "of-an-arn")
     assert _signs(_open(new))
+
+
+def test_a_rotation_makes_the_new_key_beside_the_old_one(ministack: MiniStack, desk: Desk) -> None:
+    ministack.key("ECC_NIST_P256", "alias/rotated")
+    public = _open("awskms:alias/rotated").key.public
+    desk.set.write_text(json.dumps({"keys": [{**public.jwk(), "kid": public.thumbprint(), "use": "sig"}]}))
+    desk.publish()
+    desk.profile("held", private_key="awskms:alias/rotated")
+    assert desk.token("held").code == 0
+    assert desk.step(profiles=("held",))["did"] == ["make-key", "write-set"]
+    desk.publish()
+    desk.step(profiles=("held",))
+    desk.later(DAY)
+    assert desk.step(profiles=("held",))["did"] == ["try-key", "switch"]
+    assert re.fullmatch(r"awskms:alias/banno-[\w-]+", desk.settings("held")["private_key"])
+    assert desk.token("held").code == 0
+    assert desk.bank.refused == []
 
 
 # --- Without the SDK ------------------------------------------------------------------------------------------------

@@ -315,16 +315,17 @@ def test_who_may_not_make_keys_is_told_what_to_allow(kms: Kms) -> None:
     assert caught.value.hint == "allow kms:CreateKey, and kms:CreateAlias for the key and the alias"
 
 
-def test_a_key_that_got_no_name_is_told_with_the_line_that_names_it(kms: Kms) -> None:
-    old, gone = kms.answer_public(), says_fault("NotFoundException")
+@pytest.mark.parametrize("then", ["NotFoundException", "AccessDeniedException"])
+def test_a_key_that_got_no_name_is_told_with_the_line_that_names_it(kms: Kms, then: str) -> None:
     kms.says = {
-        "GetPublicKey": _finding([old, gone, gone]),
+        "GetPublicKey": _finding([kms.answer_public(), says_fault("NotFoundException"), says_fault(then)]),
         "CreateKey": lambda: says_amz(KeyMetadata={"Arn": ARN, "KeyId": "1"}),
         "CreateAlias": lambda: says_fault("InvalidAliasNameException"),
     }
     with pytest.raises(KeyLoadError, match="did not name the key beside") as caught:
         _make()
-    assert f"create-alias --alias-name alias/banno-2 --target-key-id {ARN}" in (caught.value.hint or "")
+    assert f"create-alias --alias-name alias/banno-2 --target-key-id {ARN};" in (caught.value.hint or "")
+    assert caught.value.details == (f"the new key has no alias yet: awskms:{ARN}",)
 
 
 def test_a_key_that_another_process_made_first_is_the_new_one(kms: Kms) -> None:

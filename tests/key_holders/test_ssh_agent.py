@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli
     from tests.key_holders.granted import Granted
     from tests.key_holders.ssh import SshAgent
+    from tests.rotation.conftest import Desk
 
     Talking = Callable[[keys.PrivateKey, Callable[[bytes], bytes | None]], Agent]
 
@@ -178,6 +180,17 @@ def test_an_agent_that_is_killed_in_the_middle_is_told(ssh_agent: SshAgent) -> N
     with pytest.raises(SigningError, match="does not answer: Connection refused") as caught:
         signer.sign(b"header.payload")
     assert "ssh-add" in (caught.value.hint or "")
+
+
+def test_a_rotation_says_that_an_agent_makes_no_keys(ssh_agent: SshAgent, desk: Desk) -> None:
+    ssh_agent.key("ecdsa", 256, "banno")
+    public = _open("ssh-agent:banno").key.public
+    desk.set.write_text(json.dumps({"keys": [{**public.jwk(), "kid": public.thumbprint(), "use": "sig"}]}))
+    desk.publish()
+    desk.profile("held", private_key="ssh-agent:banno")
+    done = desk.run(profiles=("held",))
+    assert done.code == 3
+    assert "No key can be made from here at the holder of ssh-agent:banno" in done.stderr
 
 
 # --- Agents that are none -------------------------------------------------------------------------------------------

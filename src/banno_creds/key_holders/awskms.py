@@ -74,10 +74,12 @@ def make_key(uri: str, *, name: str, passphrase: Callable[[], bytes | None], tim
         try:
             kms.call("create_alias", AliasName=alias, TargetKeyId=arn)
         except KeyLoadError as failure:
-            # Unless another process was quicker, the next attempt would make one more key.
-            if kms.find(alias) is None:
-                hint = f"aws kms create-alias --alias-name {alias} --target-key-id {arn}, and do this again"
-                raise failure.but(hint=hint) from None
+            named = None
+            with suppress(KeyLoadError):
+                named = kms.find(alias)  # another process may have been quicker
+            if named is None:
+                hint = f"aws kms create-alias --alias-name {alias} --target-key-id {arn}; then do this again"
+                raise failure.but(hint=hint, more=[f"the new key has no alias yet: awskms:{arn}"]) from None
     # An ARN has the region in it, and so has the new URI then.
     return f"awskms:{arn.rpartition(':')[0]}:{alias}" if _ARN.fullmatch(kms.key_id) else f"awskms:{alias}"
 
