@@ -164,7 +164,7 @@ class Pkcs11Key:
             there = self._again(lambda: self._labelled(label))
             if self._label == label:
                 raise KeyLoadError(
-                    f"the key of {self._uri.text} is called {quoted(name)} itself", hint="choose another name"
+                    f"the key of {self._uri.short} is called {quoted(name)} itself", hint="choose another name"
                 )
             if len(there) > 1:
                 raise self._run(lambda: _twice(there, f"the name {quoted(name)}"))
@@ -181,14 +181,14 @@ class Pkcs11Key:
                 yield
         except NotAnsweringError as failure:
             raise kind(
-                f"the PKCS #11 module of {self._uri.text} did not answer within {self._timeout:g} s",
+                f"the PKCS #11 module of {self._uri.short} did not answer within {self._timeout:g} s",
                 hint="look if the token wants to be touched, or if its server can be reached; then try again",
                 details=(f"PKCS #11 module: {self._module}",),
             ) from failure
         except PKCS11Error as failure:
             what = "did not sign" if kind is SigningError else "failed"
             raise kind(
-                f"the token of {self._uri.text} {what}: {words_of(failure)}",
+                f"the token of {self._uri.short} {what}: {words_of(failure)}",
                 hint="look at the settings and the log of the PKCS #11 module",
                 details=(f"PKCS #11 module: {self._module}",),
             ) from failure
@@ -255,7 +255,7 @@ class Pkcs11Key:
         options["pin"] = self._pin.get(token)
         if options["pin"] is None:
             raise PassphraseError(
-                f"the key of {self._uri.text} wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE)",
+                f"the key of {self._uri.short} wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE)",
                 hint=f"name a file with the PIN by {setting('passphrase_file')}; a reader's own keys do not do here",
             )
         try:
@@ -273,15 +273,15 @@ class Pkcs11Key:
         if not found:
             raise self._not_found(token, session)
         if len(found) > 1:
-            raise _twice(found, self._uri.text)
+            raise _twice(found, self._uri.short)
         key = found[0]
         kind = attribute_of(key, Attribute.KEY_TYPE)
         if not isinstance(kind, KeyType) or kind not in _OF_TYPE:
             name = kind.name if isinstance(kind, KeyType) else "unknown"
-            raise unusable_key.wrong_type(name, self._uri.text).but(hint=_ANOTHER)
+            raise unusable_key.wrong_type(name, self._uri.short).but(hint=_ANOTHER)
         if not hasattr(key, "sign"):
             raise KeyLoadError(
-                f"the key of {self._uri.text} is not for signing (CKA_SIGN is false)",
+                f"the key of {self._uri.short} is not for signing (CKA_SIGN is false)",
                 hint="name another key, or have one made for signing",
             )
         self._label = _label_of(key)
@@ -293,7 +293,7 @@ class Pkcs11Key:
         self.created = next(filter(None, map(_start_of, (key, *public))), None)
         self._ways = _ways_of(token, key, kind)
         self._wants_pin = bool(attribute_of(key, Attribute.ALWAYS_AUTHENTICATE))
-        self.exits = _exits_of(key, self._uri.text)
+        self.exits = _exits_of(key, self._uri.short)
         self.holder = f"the token {quoted(printable(token.label, 32))}, by {self._module},"
         return key
 
@@ -303,7 +303,7 @@ class Pkcs11Key:
         more = len(there) - _MOST_NAMED
         names = ", ".join(there[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         return KeyLoadError(
-            f"the token {quoted(printable(token.label, 32))} has no private key that {self._uri.text} names",
+            f"the token {quoted(printable(token.label, 32))} has no private key that {self._uri.short} names",
             hint=f"correct object or id in the URI; its private keys are {names}"
             if there
             else "make one on the token, such as by pkcs11-tool --keypairgen: it shows none",
@@ -314,7 +314,7 @@ class Pkcs11Key:
     ) -> bytes:
         """Return the SubjectPublicKeyInfo: from the private key itself, its public key object or its certificate."""
         for each in keys:
-            native = _rsa_of(each) if kind is KeyType.RSA else _ec_of(each, self._uri.text)
+            native = _rsa_of(each) if kind is KeyType.RSA else _ec_of(each, self._uri.short)
             if native is not None:
                 return native.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         for each in certificates:
@@ -322,7 +322,7 @@ class Pkcs11Key:
             if isinstance(certified, rsa.RSAPublicKey if kind is KeyType.RSA else ec.EllipticCurvePublicKey):
                 return certified.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         raise KeyLoadError(
-            f"the token has neither the public half nor the certificate of {self._uri.text}",
+            f"the token has neither the public half nor the certificate of {self._uri.short}",
             hint=f"write it beside: pkcs11-tool --write-object FILE --type pubkey --id {_id_of(keys[0]).hex()}",
         )
 
@@ -344,7 +344,7 @@ class Pkcs11Key:
         except PKCS11Error as failure:
             self._end()
             raise KeyLoadError(
-                f"the token of {self._uri.text} made no key: {words_of(failure)}",
+                f"the token of {self._uri.short} made no key: {words_of(failure)}",
                 hint="make one with the tool of the token's maker, and name it by its own URI",
                 details=(f"PKCS #11 module: {self._module}",),
             ) from failure

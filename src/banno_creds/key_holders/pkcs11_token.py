@@ -235,10 +235,10 @@ def find_token(library: lib, uri: KeyUri) -> pkcs11.Token:
     fitting = [token for token in here if all(_told(library, token)[name] == wanted[name] for name in wanted)]
     if len(fitting) == 1:
         return fitting[0]
-    what = f"no token here is what {uri.text} names" if wanted else f"{uri.text} names no token, and none is here"
+    what = f"no token here is what {uri.short} names" if wanted else f"{uri.short} names no token, and none is here"
     if fitting:
         raise KeyLoadError(
-            f"{uri.text} names {len(fitting)} tokens",
+            f"{uri.short} names {len(fitting)} tokens",
             hint="add one of these to the URI: " + _named(fitting, serial=True),
         )
     raise KeyLoadError(

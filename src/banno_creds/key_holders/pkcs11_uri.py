@@ -45,6 +45,11 @@ class KeyUri:
     query: Mapping[str, bytes] = field(repr=False)
 
     @property
+    def short(self) -> str:
+        """What messages call the key: the URI without its query, which says how to reach it and may be long."""
+        return self.text.partition("?")[0]
+
+    @property
     def of_token(self) -> dict[str, str]:
         """The attributes that a token must have, its slot and its module among them."""
         return {name: _text(value) for name, value in self.path.items() if name not in ("object", "id", "type")}
@@ -61,7 +66,7 @@ class KeyUri:
         name = "module-path" if path and inside is not None else MODULE_VARIABLE
         if not path:
             raise KeyLoadError(
-                f"no PKCS #11 module is named for {self.text}",
+                f"no PKCS #11 module is named for {self.short}",
                 hint=f"set {MODULE_VARIABLE} to its path, or add ?module-path=PATH to the URI: a library of the "
                 "token's maker, such as libsofthsm2.so or opensc-pkcs11.so",
             )
