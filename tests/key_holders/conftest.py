@@ -15,9 +15,9 @@ from tests.conftest import write_private
 from tests.interop.conftest import debian_missing, missing_here, oidc_provider, skip_without
 from tests.key_holders.granted import Granted
 from tests.key_holders.openbao import running_openbao
-from tests.key_holders.softhsm import SoftHsm, forget
+from tests.key_holders.softhsm import Served, SoftHsm, forget
 from tests.key_holders.ssh import running_ssh_agent
-from tests.needs import SOFTHSM, SSH_AGENT
+from tests.needs import P11_KIT, SOFTHSM, SSH_AGENT
 from tests.rotation.conftest import desk
 
 if TYPE_CHECKING:
@@ -285,3 +285,13 @@ def ssh_agent(no_agent: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with running_ssh_agent(tmp_path / "ssh") as running:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(running.place))
         yield running
+
+
+@pytest.fixture
+def served_softhsm(softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The token of `softhsm` in another process; `variables` lead to it."""
+    skip_without(debian_missing(P11_KIT))
+    # The same address for all tests of this process: the client reads it when it is loaded, and never again.
+    server = Served(softhsm, tmp_path_factory.getbasetemp() / "p11")
+    yield server
+    server.end()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -69,6 +71,57 @@ class SoftHsm:
         assert found is not None
         now = int.from_bytes(found[2], "big") | flags
         file.write_bytes(content[: found.start(2)] + now.to_bytes(8, "big") + content[found.end(2) :])
+
+
+class Served:
+    """SoftHSM in processes of its own, as a token of hardware is; p11-kit hands on what is asked of it.
+
+    The server has a child for each process that asks.
+    """
+
+    def __init__(self, hsm: SoftHsm, socket: Path) -> None:
+        self._hsm = hsm
+        self._socket = socket
+        self._server: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        client = next(Path("/usr/lib").glob("*/pkcs11/p11-kit-client.so"))
+        return {
+            "P11_KIT_SERVER_ADDRESS": f"unix:path={self._socket}",
+            "BANNO_CREDS_PKCS11_MODULE": str(client),
+        }
+
+    def start(self) -> None:
+        """Start the server. In the foreground it prints the address, and goes on until it is ended."""
+        self._socket.unlink(missing_ok=True)
+        self._server = subprocess.Popen(
+            ["p11-kit", "server", "-f", "-n", self._socket, "--provider", module(), "pkcs11:token=banno"],
+            env={**os.environ, **self._hsm.variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._server.stdout is not None
+        assert b"P11_KIT_SERVER_ADDRESS" in self._server.stdout.readline()
+
+    def signal_children(self, number: int) -> None:
+        """Send a signal to what serves those who have connected."""
+        assert self._server is not None
+        pid = str(self._server.pid)
+        for child in Path("/proc", pid, "task", pid, "children").read_text().split():
+            os.kill(int(child), number)
+
+    def end(self) -> None:
+        """End all of it, if it runs."""
+        if self._server is None:
+            return
+        self.signal_children(signal.SIGKILL)
+        self._server.kill()
+        self._server.wait(30)
+        assert self._server.stdout is not None
+        self._server.stdout.close()
+        self._server = None
 
 
 def library() -> Any:

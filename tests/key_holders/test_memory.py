@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +13,15 @@ import pytest
 
 from banno_creds.jose import keys
 from tests.conftest import CLIENT_ID, write_private
-from tests.interop.conftest import debian_missing, skip_without
 from tests.key_holders.memory import found_in, private_pieces
-from tests.needs import P11_KIT
 from tests.servers.kms import Kms
 from tests.servers.loopback import LoopbackServer, Request, Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from tests.key_holders.openbao import OpenBao
-    from tests.key_holders.softhsm import SoftHsm
+    from tests.key_holders.softhsm import Served, SoftHsm
     from tests.key_holders.ssh import SshAgent
 
 pytestmark = [pytest.mark.once, pytest.mark.posix("/proc has the memory of a process")]
@@ -141,40 +138,13 @@ def test_an_ssh_agent(ssh_agent: SshAgent, kind: str) -> None:
     assert _in_memory_of("ssh-agent:banno", key) == set()
 
 
-@pytest.fixture
-def served(softhsm: SoftHsm, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """SoftHSM in a process of its own, as a token of hardware is; p11-kit hands on what is asked of it."""
-    skip_without(debian_missing(P11_KIT))
-    client = next(Path("/usr/lib").glob("*/pkcs11/p11-kit-client.so"))
-    socket = tmp_path / "p11"
-    program = shutil.which("p11-kit")
-    assert program is not None
-    module = softhsm.variables["BANNO_CREDS_PKCS11_MODULE"]
-    # In the foreground it prints the address, and goes on until it is ended.
-    server = subprocess.Popen(
-        [program, "server", "-f", "-n", socket, "--provider", module, "pkcs11:token=banno"],
-        env={**os.environ, **softhsm.variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert server.stdout is not None
-        assert b"P11_KIT_SERVER_ADDRESS" in server.stdout.readline()
-        yield {"P11_KIT_SERVER_ADDRESS": f"unix:path={socket}", "BANNO_CREDS_PKCS11_MODULE": str(client)}
-    finally:
-        server.terminate()
-        server.wait(30)
-        assert server.stdout is not None
-        server.stdout.close()
-
-
 @linux
 @pytest.mark.parametrize("kind", ["rsa", "ec"])
-def test_a_pkcs11_token(softhsm: SoftHsm, served: dict[str, str], tmp_path: Path, kind: Literal["rsa", "ec"]) -> None:
+def test_a_pkcs11_token(softhsm: SoftHsm, served_softhsm: Served, tmp_path: Path, kind: Literal["rsa", "ec"]) -> None:
     key = keys.generate(kind)
     file = write_private(tmp_path / "imported.pem", key.pem())
     words = ["softhsm2-util", "--import", str(file), "--token", "banno", "--label", "canary", "--id", "0a"]
     subprocess.run(
         [*words, "--pin", softhsm.pin], env={**os.environ, **softhsm.variables}, check=True, capture_output=True
     )
-    assert _in_memory_of("pkcs11:token=banno;object=canary", key, served) == set()
+    assert _in_memory_of("pkcs11:token=banno;object=canary", key, served_softhsm.variables) == set()

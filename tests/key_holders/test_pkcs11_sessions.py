@@ -26,7 +26,7 @@ from tests.key_holders.softhsm import library, make_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.key_holders.softhsm import SoftHsm
+    from tests.key_holders.softhsm import Served, SoftHsm
     from tests.servers.issuer import Issuer
 
 RSA = "pkcs11:token=banno;object=signing"
@@ -192,6 +192,48 @@ def test_a_program_that_is_logged_in_already_is_no_obstacle(softhsm: SoftHsm, lo
     own = library().get_token(token_label="banno").open(user_pin=softhsm.pin)
     assert _signer(softhsm).sign(b"a.b")
     assert list(own.get_objects())  # and goes on
+
+
+# --- a token in another process, whose module knows of forks ---
+
+
+@pytest.fixture
+def away(served_softhsm: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """The token is in another process; the variables lead to it."""
+    for name, value in served_softhsm.variables.items():
+        monkeypatch.setenv(name, value)
+    return served_softhsm
+
+
+def test_a_connection_that_was_lost_is_made_anew(softhsm: SoftHsm, away: Served) -> None:
+    signer = _signer(softhsm)
+    away.signal_children(signal.SIGKILL)
+    assert signer.sign(b"a.b")
+    away.end()
+    for _ in range(2):
+        with pytest.raises(KeyLoadError):
+            signer.sign(b"a.b")
+    away.start()
+    assert signer.sign(b"a.b")
+
+
+def test_a_token_that_does_not_answer_is_waited_for_as_long_as_is_allowed(softhsm: SoftHsm, away: Served) -> None:
+    key = held_key.open_key(EC, softhsm.pin.encode, 0.5)
+    signer = HeldSigner(key, "ES256")
+    away.signal_children(signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            with pytest.raises(SigningError, match=r"did not answer within 0\.5 s"):
+                signer.sign(b"a.b")
+    finally:
+        away.signal_children(signal.SIGCONT)
+    assert HeldSigner(held_key.open_key(EC, softhsm.pin.encode, 30), "ES256").sign(b"a.b")
+
+
+def test_a_forked_process_leaves_the_connection_of_its_parent_alone(softhsm: SoftHsm, away: Served) -> None:
+    signer = _signer(softhsm)
+    assert _in_child(lambda: signer.sign(b"a.b")) == 0
+    assert signer.sign(b"a.b")
 
 
 # --- forks ---
