@@ -73,6 +73,14 @@ def test_the_members_of_keys_are_these(cli: Cli, rsa_pem: Path) -> None:
     assert {*matched, *matched["keys"][0], *matched["others"][0]} <= _members("key match -o json")
 
 
+def test_the_members_of_key_sets_are_these(cli: Cli, ec_pem: Path) -> None:
+    built = cli("jwks", "build", ec_pem).stdout
+    (key,) = json.loads(built)["keys"]
+    assert _members("jwks build") <= {*key} < {*_members("jwks build"), "crv", "x", "y"}
+    checked = json.loads(cli("jwks", "check", "-", "-o", "json", stdin=built.encode()).stdout)
+    assert {*checked, *checked["keys"][0]} == _members("jwks check -o json")
+
+
 def test_the_members_of_the_cache_and_of_decode_are_these(cli: Cli, ask: list[str], issuer: Issuer) -> None:
     token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."
     decoded = json.loads(cli("decode", "-q", "--full", token).stdout)

@@ -22,7 +22,7 @@ from banno_creds.rules.findings import Rule
 from banno_creds.sandbox import Client, Sandbox
 from banno_creds.sandbox.users import DEFAULT_PASSWORD, DEFAULT_USERS, INSTITUTION_ZERO
 from tests.conftest import write_private
-from tests.docs.scripts import VARYING, WEB_CLIENT, needs_jq, needs_sh, run_login, run_script
+from tests.docs.scripts import VARYING, WEB_CLIENT, needs_sh, run_login, run_script
 from tests.person import Person, Visit, free_port
 
 if TYPE_CHECKING:
@@ -254,7 +254,6 @@ def test_the_key_pair_of_the_decision_is_made(tmp_path: Path) -> None:
 
 
 @needs_sh
-@needs_jq
 def test_the_jwk_set_has_the_key_that_signs(tmp_path: Path, rsa_key: PrivateKey) -> None:
     write_private(tmp_path / "private.pem", rsa_key.pem())
     done = run_script(tmp_path, JWKS, {})

@@ -47,7 +47,7 @@ def test_a_leaked_key_is_named_loudly() -> None:
     judged = judge_key_set(jwks({**public_jwk(mine("ec").public), "d": "c2VjcmV0"}), "jwks.json")
     (leak,) = [each for each in judged.findings if each.rule == Rule.REGISTRATION_PRIVATE_KEY]
     assert judged.leaks
-    assert "THIS KEY IS LEAKED" in leak.received
+    assert leak.received.startswith("THIS KEY IS LEAKED: the private member d (not shown)")
     assert mine("ec").public.thumbprint() in leak.received
     assert leak.fix.startswith("replace this key now")
 
@@ -82,6 +82,11 @@ def test_a_key_is_in_the_set_or_not() -> None:
     (missing,) = judge_presence(judged, mine("ec").public, "other.pem")
     assert (missing.rule, missing.verdict) == (Rule.REGISTRATION_KEY_MISMATCH, Verdict.FAIL)
     assert mine("ec").public.thumbprint() in missing.received
+
+
+def test_of_a_text_that_is_no_set_nothing_can_be_told() -> None:
+    (finding,) = judge_presence(judge_key_set(b"<html>", "jwks.json"), mine("rsa").public, "mine.pem")
+    assert (finding.verdict, finding.reason) == (Verdict.UNKNOWN, "the set cannot be read")
 
 
 def test_a_key_that_is_there_and_cannot_be_used_is_a_fault() -> None:

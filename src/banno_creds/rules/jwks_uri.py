@@ -68,17 +68,17 @@ def judge_address(url: str) -> Finding:
 def kept_for(headers: Mapping[str, str], now: float) -> int | None:
     """Return for how many seconds caches may keep an answer (RFC 9111 section 4.2.1); None if no header says it.
 
-    The longest of what the headers allow counts: a provider that has a cache of its own may read another one than a
-    cache in between.
+    The longest time that any header names counts, for readers differ: node-oidc-provider takes the longer one of
+    max-age and Expires, and does not know no-store; caches on the way obey s-maxage.
     """
     directives = _directives(headers)
+    named = [int(directives[name]) for name in ("max-age", "s-maxage") if directives.get(name, "").isdecimal()]
     if "no-store" in directives or "no-cache" in directives:
-        return 0
-    allowed = [int(directives[name]) for name in ("max-age", "s-maxage") if directives.get(name, "").isdecimal()]
-    if "expires" in headers and not allowed:
+        named.append(0)
+    if "expires" in headers:
         expires, made = http_date(headers["expires"]), http_date(headers.get("date", ""))
-        allowed.append(0 if expires is None else max(0, int(expires - (now if made is None else made))))
-    return max(allowed, default=None)
+        named.append(0 if expires is None else max(0, int(expires - (now if made is None else made))))
+    return max(named, default=None)
 
 
 def judge_answer(answer: Answer, now: float) -> Iterator[Finding]:

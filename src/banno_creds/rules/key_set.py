@@ -19,9 +19,9 @@ from banno_creds.jose.key_set import private_members, thumbprint_of
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
 from banno_creds.jose.public_keys import read_public_keys
 from banno_creds.rules.findings import Finding, Rule, Verdict
-from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
+from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed, unknown
 from banno_creds.rules.shown import shown
-from banno_creds.text import setting
+from banno_creds.text import printable, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +44,7 @@ _CURVES = {"EC": ("P-256", "P-384", "P-521"), "OKP": ("Ed25519", "X25519")}
 _BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}
 _BUILD = "write it anew: banno-creds jwks build KEY"
 _WHOLE = "the provider refuses the whole set"
+_LARGER = f"take it out of the set, and sign with a key of {LEAST_RSA_BITS} bits or more: banno-creds keygen"
 _TAKES = f"RSA of {LEAST_RSA_BITS} bits or more, or EC P-256"
 
 
@@ -70,11 +71,12 @@ class PublishedKey(NamedTuple):
 
 
 class JudgedSet(NamedTuple):
-    """A set, and all that was found about it."""
+    """A set, and all that was found about it; ``is_unreadable`` says that it is no set at all."""
 
     origin: str
     keys: tuple[PublishedKey, ...]
     findings: tuple[Finding, ...]
+    is_unreadable: bool = False
 
     @property
     def leaks(self) -> bool:
@@ -92,12 +94,25 @@ def judge_key_set(content: bytes, origin: str) -> JudgedSet:
     findings = list(_judge_text(content))
     members = _members(content)
     if not isinstance(members, dict) or not isinstance(members.get("keys"), list):
-        return JudgedSet(origin, (), tuple(findings))
+        return JudgedSet(origin, (), tuple(findings), is_unreadable=True)
     entries = members["keys"]
     keys = tuple(judge_jwk(jwk, f"key {number}") for number, jwk in enumerate(entries[:MOST_KEYS], 1))
     findings += [finding for key in keys for finding in _with_verdicts(key, keys)]
     findings += _judge_all(keys, len(entries), len(content))
     return JudgedSet(origin, keys, tuple(findings))
+
+
+def faults_beside(content: bytes) -> tuple[Finding, ...]:
+    """Return the faults of a registered JWK Set that `registration` does not look for; of what is none, nothing."""
+    found = [finding for finding in judge_key_set(content, "").findings if finding.verdict is not Verdict.PASS]
+    firsts = {finding.rule: finding for finding in reversed(found) if finding.rule in _BESIDE}
+    return tuple(
+        finding._replace(looks_at="registered key", received=f"{finding.looks_at} has {finding.received}")
+        for finding in firsts.values()
+    )
+
+
+_BESIDE = (Rule.JWKS_KEY_MALFORMED, Rule.JWKS_KEY_REPEATED, Rule.JWKS_X5C)
 
 
 def judge_presence(judged_set: JudgedSet, key: PublicKey, place: str, name: str = "your key") -> tuple[Finding, ...]:
@@ -109,6 +124,9 @@ def judge_presence(judged_set: JudgedSet, key: PublicKey, place: str, name: str 
         place: the key's file or URI.
         name: how findings call the key.
     """
+    if judged_set.is_unreadable:
+        outcome = unknown("the set cannot be read")
+        return (judged(Rule.REGISTRATION_KEY_MISMATCH, name, outcome),)
     thumbprint = key.thumbprint()
     found = [each for each in judged_set.keys if each.thumbprint == thumbprint]
     if not found:
@@ -245,7 +263,11 @@ def judge_jwk(jwk: object, name: str) -> PublishedKey:
         return PublishedKey(name, None, shown(jwk), None, usable=False, findings=(finding,))
     native = public_key_of(jwk)
     kid = jwk.get("kid") if isinstance(jwk.get("kid"), str) else None
-    findings = [judged(rule, name, outcome) for rule, outcome in _faults_of_jwk(jwk, native)]
+    named = "" if kid is None else f", kid {shown(kid)}"
+    findings = [
+        judged(rule, name, outcome._replace(received=outcome.received + named))
+        for rule, outcome in _faults_of_jwk(jwk, native)
+    ]
     ignored = "" if findings else _ignored(jwk)
     usable = not ignored and all(finding.verdict is not Verdict.FAIL for finding in findings)
     return PublishedKey(name, kid, _described(jwk, native), thumbprint_of(jwk), usable, tuple(findings), ignored)
@@ -266,18 +288,16 @@ def _faults_of_jwk(jwk: Mapping[str, Any], native: object) -> Iterator[tuple[Rul
     yield from ((Rule.JWKS_KEY_MALFORMED, outcome) for outcome in numbers)
     bits = getattr(native, "key_size", 0) if jwk["kty"] == "RSA" else 0
     if 0 < bits < LEAST_RSA_BITS or bits > der.MOST_RSA_BITS:
-        yield Rule.REGISTRATION_KEY_SIZE, failed(f"RSA with {bits} bits", _TAKES)
+        yield Rule.REGISTRATION_KEY_SIZE, failed(f"RSA with {bits} bits", _TAKES, _LARGER)
     yield from ((Rule.REGISTRATION_KEY_TYPE, outcome) for outcome in _faults_of_purpose(jwk))
     if "x5c" in jwk and native is not None and (outcome := _fault_of_certificate(jwk["x5c"], native)) is not None:
         yield Rule.JWKS_X5C, outcome
 
 
 def _leaked(jwk: Mapping[str, Any], private: Sequence[str]) -> Outcome:
-    named = f" (kid {shown(jwk['kid'])})" if isinstance(jwk.get("kid"), str) else ""
+    received = f"THIS KEY IS LEAKED: the private member{'s' * (len(private) > 1)} {', '.join(private)} (not shown)"
     if jwk.get("kty") == "oct":
-        received = f"a symmetric key{named}, which is a secret as a whole: THIS SECRET IS LEAKED"
-    else:
-        received = f"the private members {', '.join(private)}{named}, not shown: THIS KEY IS LEAKED"
+        received = "THIS KEY IS LEAKED: a symmetric key, which is a secret as a whole (not shown)"
     return failed(
         received,
         f"public members alone; {_WHOLE}",
@@ -322,9 +342,9 @@ def _ignored(jwk: Mapping[str, Any]) -> str:
     """Return why a provider that verifies by PS256, RS256 and ES256 passes a key over; empty if it does not."""
     kty, crv = jwk.get("kty"), jwk.get("crv")
     if kty == "EC" and crv != "P-256":
-        return f"on the curve {shown(crv)}"
+        return f"on the curve {printable(crv, 40)}"
     if kty not in ("RSA", "EC"):
-        return f"of the type {shown(kty)}" + (f", {shown(crv)}" if isinstance(crv, str) else "")
+        return f"of the type {printable(kty, 40)}" + (f", {printable(crv, 40)}" if isinstance(crv, str) else "")
     return "for encryption (use enc)" if jwk.get("use") == "enc" else ""
 
 
@@ -401,9 +421,7 @@ def _described(jwk: Mapping[str, Any], native: object) -> str:
     kty = jwk.get("kty")
     if kty == "RSA" and native is not None:
         return f"RSA {getattr(native, 'key_size', '')}"
-    return (
-        " ".join(str(shown(each)).strip('"') for each in (kty, jwk.get("crv")) if isinstance(each, str)) or "no key"
-    )
+    return " ".join(printable(each, 40) for each in (kty, jwk.get("crv")) if isinstance(each, str)) or "no key"
 
 
 # --- All keys -------------------------------------------------------------------------------------------------------

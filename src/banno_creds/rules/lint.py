@@ -147,6 +147,8 @@ def load_registration(registered: str, timeout: float, ca_bundle: Path | None, r
         ConfigurationError: the file cannot be read.
         NetworkError: it cannot be fetched.
     """
+    from banno_creds.rules.key_set import faults_beside
     from banno_creds.rules.registration import read_registration
 
-    return read_registration(read_registered(registered, timeout, ca_bundle, run), registered)
+    content = read_registered(registered, timeout, ca_bundle, run)
+    return read_registration(content, registered).beside(faults_beside(content))

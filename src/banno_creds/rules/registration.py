@@ -16,7 +16,7 @@ from banno_creds.jose.jwks import VerificationKey, public_key_of
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
 from banno_creds.jose.public_keys import Found, NoPublicKeyError, read_public_keys
 from banno_creds.jose.verify import made_by, wrong_form
-from banno_creds.rules.findings import Finding, Rule
+from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.rules.known import RegisteredKey
 from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
 from banno_creds.rules.shown import shown
@@ -47,6 +47,12 @@ class Registration(NamedTuple):
     fingerprints: Mapping[str, str]
     findings: tuple[Finding, ...]
     is_set: bool | None = None
+
+    def beside(self, more: tuple[Finding, ...]) -> Registration:
+        """Return it with further findings; the first of a rule counts."""
+        known = {finding.rule for finding in self.findings if finding.verdict is not Verdict.PASS}
+        further = tuple(finding for finding in more if finding.rule not in known)
+        return self._replace(findings=(*self.findings, *further))
 
 
 class _Read(NamedTuple):
