@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from banno_creds.jose.encoding import base64url
 from banno_creds.jose.key_set import public_jwk
+from banno_creds.sandbox import Sandbox
 from tests.conftest import write_private
 from tests.rules.odd_sets import certificate, jwk_of, jwks, mine
 from tests.servers.loopback import Says
@@ -286,6 +287,18 @@ def test_an_untrusted_server_is_told_with_its_chain(cli: Cli, tmp_path: Path, he
         assert "network.tls.untrusted" in done.stdout
         assert "intermediate certificates" in done.stdout
         assert cli("jwks", "check", f"{host.origin}/jwks.json", "--ca-bundle", authority.file).code == 0
+
+
+def test_the_sandboxs_own_set_is_taken(cli: Cli) -> None:
+    with Sandbox([], log=lambda _: None) as sandbox:
+        done = cli("jwks", "check", f"{sandbox.issuer}/jwks", "-o", "json")
+    assert done.code == 0
+    found = json.loads(done.stdout)
+    assert all(key["usable"] for key in found["keys"])
+    assert {each["rule"] for each in found["findings"] if each["verdict"] == "warn"} == {
+        "jwks.address",
+        "jwks.caching",
+    }
 
 
 def test_what_a_server_sends_is_never_obeyed(cli: Cli, server: ScriptedServer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +14,11 @@ from banno_creds.jose.keys import generate
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Rule, Verdict
 from banno_creds.rules.key_set import MOST_BYTES, MOST_KEYS, judge_key_set, judge_presence
+from banno_creds.rules.lint import load_registration
 from tests.rules.odd_sets import ODD, ed25519_jwk, jwk_of, jwks, mine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.once
 
@@ -130,6 +134,31 @@ def test_any_set_is_judged(members: list[Any]) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_judged(content: bytes) -> None:
     assert judge_key_set(content, "jwks.json").findings
+
+
+@pytest.mark.parametrize("name", ["kid is a number", "zero in front of n", "x5c of another key", "as it should be"])
+def test_a_registered_set_is_judged_by_the_same_rules(name: str, tmp_path: Path) -> None:
+    odd = ODD[name]
+    file = tmp_path / "jwks.json"
+    file.write_bytes(odd.make(mine(odd.key)))
+    found = {str(each.rule): str(each.verdict) for each in load_registration(str(file), 1, None).findings}
+    assert {rule: verdict for rule, verdict in found.items() if rule.startswith("jwks.")} == {
+        rule: verdict for rule, verdict in odd.faults.items() if rule != "jwks.empty"
+    }
+
+
+def test_a_registered_key_that_is_no_set_is_judged_as_before(tmp_path: Path) -> None:
+    file = tmp_path / "public.pem"
+    file.write_bytes(mine("rsa").public.pem())
+    assert not [each for each in load_registration(str(file), 1, None).findings if each.rule.startswith("jwks.")]
+
+
+def test_what_a_provider_like_the_vendors_publishes_has_no_fault() -> None:
+    """As login.jackhenry.com and other servers of oidc-provider write their own keys."""
+    rsa = {"kty": "RSA", "use": "sig", "kid": "K3Yx", "e": "AQAB", "n": mine("rsa").public.jwk()["n"]}
+    ec = {"kty": "EC", "use": "sig", "kid": "b2qP", **mine("ec").public.jwk(), "alg": "ES256"}
+    judged = judge_key_set(jwks({**rsa, "alg": "PS256"}, ec, ed25519_jwk()), "jwks")
+    assert {each.verdict for each in judged.findings} == {Verdict.PASS}
 
 
 def test_the_limits_in_the_text_are_those_of_the_code() -> None:
