@@ -513,9 +513,23 @@ def test_the_lowest_limit_counts(place: Path, cli: Cli, old: Path) -> None:
     assert "--key-max-age '400' is no duration\n    Next: write it as 400d, 57w or 36h" in wrong.stderr
 
 
-def test_a_file_whose_time_lies_ahead_tells_no_age(place: Path, cli: Cli, old: Path, how: How) -> None:
-    how.clock = lambda: 1_000_000_000
-    assert "age         not known: by the time of its file, 20" in cli("key", "show", old).stdout
+@pytest.mark.parametrize(("time", "words"), [(4_000_000_000, "which lies ahead"), (1, "which is no key's")])
+def test_a_time_that_is_no_keys_tells_no_age(
+    place: Path, cli: Cli, old: Path, how: How, server: ScriptedServer, time: int, words: str
+) -> None:
+    now = how.clock()
+    how.clock = lambda: now
+    os.utime(old, (time, time))
+    config = _config(place, 'key_max_age = "1d"', f'token_endpoint = "{server.url}token"')
+    done = cli("key", "show", old)
+    assert "age         not known: by the time of its file, " in done.stdout
+    assert words in done.stdout
+    [found] = _shown(cli("key", "show", "-o", "json", "--config", config, old))
+    [profile] = json.loads(cli("profile", "list", "-o", "json", "--config", config).stdout)["profiles"]
+    assert (found["age_days"], found["too_old"]) == (profile["key_age_days"], profile["key_too_old"]) == (None, False)
+    doctor = cli("doctor", "--profile", "a", "--config", config, "--offline")
+    assert "?   age             cannot tell: by the time of its file, " in doctor.stdout
+    assert "older" not in cli("sign-jwt", "--profile", "a", "--config", config).stderr
 
 
 def test_what_a_rotation_noted_is_older_than_a_copied_file(

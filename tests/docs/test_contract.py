@@ -66,7 +66,7 @@ def test_the_members_of_keys_are_these(cli: Cli, rsa_pem: Path) -> None:
     shown = json.loads(cli("key", "show", "-o", "json", rsa_pem, "nowhere").stdout)
     told = {*shown, *shown["keys"][0], *shown["keys"][0]["file"], *shown["failed"][0]} | set(Certificate._fields)
     assert told <= _members("key show -o json")
-    assert _members("key show -o json") - told <= {"jwk", "held", "holder"}  # words for a member's value
+    assert _members("key show -o json") - told <= {"jwk", "held", "holder", "rotation"}  # words for a member's value
     public = rsa_pem.parent / "public.json"
     public.write_text(json.dumps(generate("ec").public.jwk()))
     matched = json.loads(cli("key", "match", "-o", "json", "--registered", public, rsa_pem).stdout)

@@ -306,7 +306,8 @@ class _Shown:
 
         facts, key = self.facts, self.facts.key
         report.part(Part(_title(facts)))
-        report.fact("is", ", ".join(words for words in (KINDS[key.kind], key.form) if words))
+        words, form = KINDS[key.kind], "" if "jwk" in key.kind else f", {key.form}"
+        report.fact("is", f"{words}{form}")
         if key.description:
             taken = "" if key.native is None or key.public else ", a type or size that the provider does not take"
             report.fact("type", key.description + taken)
@@ -321,8 +322,10 @@ class _Shown:
         if facts.file is not None and facts.file.rights is not None:
             of = f", of {facts.file.owner}" if facts.file.owner else ""
             report.fact("file", f"{facts.file.rights}{of}")
-        if self.age.received:
-            report.fact("age", spelled(self.age.received))
+        if key.fault is not None:
+            report.fact("fault", spelled(key.fault.marked.message))
+        if said := self.age.received or self.age.reason:
+            report.fact("age", spelled(said))
         if self._compare is not None:
             report.fact("compare", self._compare, copied=True)
         for finding in self._warnings():
@@ -352,6 +355,7 @@ class _Shown:
         certificate = None if key.certificate is None else key.certificate._asdict()
         file = facts.file
         since = facts.since
+        age = None if since is None else since.age(self._now)
         return {
             **_identity(facts),
             "kind": key.kind,
@@ -365,7 +369,7 @@ class _Shown:
             else {"rights": file.rights, "owner": file.owner or None, "modified": int(file.modified)},
             "there_since": None if since is None else int(since.at),
             "there_since_by": None if since is None else since.source,
-            "age_days": None if since is None else max(0, int((self._now - since.at) // 86400)),
+            "age_days": None if age is None else int(age // 86400),
             "too_old": self.age.verdict == "warn",
             "compare": self._compare,
             "may_leave": [message for message, _ in facts.exits],

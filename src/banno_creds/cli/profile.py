@@ -23,6 +23,7 @@ from banno_creds.text import printable, spelled
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from banno_creds.client_authentication.private_key import Since
     from banno_creds.profiles.lookup import Summary
     from banno_creds.rules.findings import Finding, Part
 
@@ -196,24 +197,30 @@ def list_(context: click.Context, /, config: str | None, output: str) -> None:
         report.verbatim(command_on(listing.file, "add NAME --client-id ID --private-key FILE"))
 
 
-def _age(profile: Summary, now: float) -> Finding | None:
-    """Judge the age of a profile's key, by the time of its file alone; None if its key is in no file."""
-    if profile.key_modified is None:
-        return None
+def _since(profile: Summary) -> Since | None:
+    """Return since when a profile's key is there, by the time of its file alone; None if it is in no file."""
     from banno_creds.client_authentication.private_key import Since
+
+    return None if profile.key_modified is None else Since(profile.key_modified, "file")
+
+
+def _age(profile: Summary, now: float) -> Finding | None:
+    """Judge the age of a profile's key."""
     from banno_creds.rules.key_age import judge_age
 
-    return judge_age(Since(profile.key_modified, "file"), now, profile.key_max_age)
+    since = _since(profile)
+    return None if since is None else judge_age(since, now, profile.key_max_age)
 
 
 def _members(profile: Summary, now: float) -> dict[str, Any]:
-    members, age, since = profile._asdict(), _age(profile, now), profile.key_modified
+    members, finding, since = profile._asdict(), _age(profile, now), _since(profile)
     del members["key_modified"]
+    age = None if since is None else since.age(now)
     return {
         **members,
-        "key_there_since": None if since is None else int(since),
-        "key_age_days": None if since is None else max(0, int((now - since) // 86400)),
-        "key_too_old": age is not None and age.verdict == "warn",
+        "key_there_since": None if since is None else int(since.at),
+        "key_age_days": None if age is None else int(age // 86400),
+        "key_too_old": finding is not None and finding.verdict == "warn",
     }
 
 
@@ -225,7 +232,7 @@ def _part(profile: Summary, now: float) -> Part:
     lines = {
         "client ID": profile.client_id,
         "key": profile.private_key,
-        "age": None if age is None or too_old else age.received,
+        "age": None if age is None or too_old else age.received or age.reason,
         "secret": profile.client_secret_file and f"in {profile.client_secret_file}",
         "issuer": profile.issuer,
         "endpoint": profile.token_endpoint,

@@ -31,6 +31,9 @@ class KeyRead(NamedTuple):
         return "KeyRead()"
 
 
+_EARLIEST = 946_684_800  # the year 2000: archives, images and stores that can be made again set files to 1970 or 1980
+
+
 class Since(NamedTuple):
     """An instant, in seconds since the epoch, at which a key was there already; it may be older.
 
@@ -43,7 +46,11 @@ class Since(NamedTuple):
 
     def or_since(self, other: Since | None) -> Since:
         """Return the earlier one of two."""
-        return other if other is not None and other.at < self.at else self
+        return other if other is not None and _EARLIEST <= other.at < self.at else self
+
+    def age(self, now: float) -> float | None:
+        """Return the key's age in seconds; None if the instant can be none of a key's."""
+        return now - self.at if _EARLIEST <= self.at <= now else None
 
     def told(self, now: float) -> str:
         """Return the key's age in words."""
@@ -55,10 +62,13 @@ class Since(NamedTuple):
             "holder": "as its holder says",
             "rotation": "by the journal of rotations",
         }[self.source]
-        if self.at > now:
-            return f"not known: {by}, {utc(self.at)}, which lies ahead"
+        age = self.age(now)
+        if age is None:
+            return f"not known: {by}, {utc(self.at)}, " + (
+                "which lies ahead" if self.at > now else "which is no key's"
+            )
         more = "" if self.source == "holder" else " or more"
-        return f"{duration(now - self.at)}{more}, {by} ({utc(self.at)[:10]})"
+        return f"{duration(age)}{more}, {by} ({utc(self.at)[:10]})"
 
 
 def since_when(source: KeySource, key: PrivateKey | HeldKey | None = None) -> Since | None:
@@ -101,7 +111,8 @@ def _warn_of_age(config: ClientConfig, limit: str, key: PrivateKey | HeldKey, ru
     from banno_creds.config import check_duration
 
     since, now = since_when(config.private_key, key), run.clock()
-    if since is not None and now - since.at > check_duration("key_max_age", limit):
+    age = None if since is None else since.age(now)
+    if since is not None and age is not None and age > check_duration("key_max_age", limit):
         message = f"the private key {key.origin} is older than {limit} ({setting('key_max_age')}): {since.told(now)}"
         run.warn(message, "plan a new key: banno-creds explain key.age")
 

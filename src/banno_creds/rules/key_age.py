@@ -22,9 +22,12 @@ def judge_age(since: Since | None, now: float, limit: str | None) -> Finding:
         now: the time, in seconds since the epoch.
         limit: how old it may get, such as ``400d``; None if nobody set a limit.
     """
+    age = None if since is None else since.age(now)
     if since is None:
         outcome = passed() if limit is None else unknown("no file and no holder tells it")
-    elif limit is not None and now - since.at > check_duration("key_max_age", limit):
+    elif limit is not None and age is None:
+        outcome = unknown(since.told(now).removeprefix("not known: "))
+    elif limit is not None and age is not None and age > check_duration("key_max_age", limit):
         outcome = odd(since.told(now), f"{limit} at the most ({setting('key_max_age')})")
     else:
         outcome = passed(since.told(now))
