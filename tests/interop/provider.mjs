@@ -2,8 +2,9 @@
 //
 // stdin   first {"clients": [client metadata, …], "port": 0}, with "people": {login: {password, claims}} where people
 //         are to sign in, "require_par": true where nobody may ask without RFC 9126, and "client_auth_methods" where
-//         not all are to be taken; then any number of {"mark": "text"}, and of {"register": client metadata} for a
-//         client that comes later; its end is the order to stop
+//         not all are to be taken; then any number of {"mark": "text"}, of {"register": client metadata} for a
+//         client that comes later, and of {"later": seconds, "mark": "text"}, which sets its clock forward; its end is
+//         the order to stop
 // stdout  {"ready": true, …}, then a line for each token request, and for each step of a person's login; a mark is
 //         given back in its place among them, a client when it is known
 // stderr  everything else
@@ -279,8 +280,12 @@ server.on('request', (request, response) => {
 });
 
 emit({ ready: true, issuer, token_endpoint: `${issuer}/token`, port: actualPort });
+const now = Date.now;
+let ahead = 0; // of the clock, in seconds
+Date.now = () => now() + ahead * 1000;
 for await (const line of { [Symbol.asyncIterator]: () => lines }) {
-  const { mark, register } = JSON.parse(line);
+  const { mark, register, later = 0 } = JSON.parse(line);
+  ahead += later;
   if (register) {
     await provider.Client.adapter.upsert(register.client_id, register);
     emit({ event: 'registered', client_id: register.client_id });

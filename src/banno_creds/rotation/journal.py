@@ -7,7 +7,7 @@ seen decides, and only the waiting begins anew.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from json import dumps
@@ -112,16 +112,8 @@ class Journal:
                 raise ConfigurationError(
                     f"the rotation cannot be locked: {own_files.words(failure)}", hint=_ANOTHER_FOLDER
                 ) from None
-            self._sweep()
+            own_files.remove_unfinished(self.path)
             yield
-
-    def _sweep(self) -> None:
-        """Remove what a process that was killed left unfinished."""
-        mine = os.path.basename(self.path) + "."
-        with suppress(OSError):
-            for name in os.listdir(self._folder):
-                if name.startswith(mine) and name.endswith(own_files.UNFINISHED):
-                    os.unlink(os.path.join(self._folder, name))
 
     def read(self) -> list[Record]:
         """Return all rotations; of a journal that is broken, or of another version, none: it is as if lost.

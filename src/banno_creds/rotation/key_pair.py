@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _DATED = re.compile(r"(.+?)-(\d{4}-\d\d-\d\d)(?:-(\d+))?")
 _ARCHIVED = "-archived-"
-_TEMPORARY = re.compile(r"\.\d+\.[0-9a-f]+" + re.escape(own_files.UNFINISHED))
 
 
 class Opened(NamedTuple):
@@ -82,17 +81,31 @@ def new_place(old: str, date: str) -> str:
     return str(next(place for name in names if not os.path.lexists(place := path.with_name(name))))
 
 
-def siblings(place: str) -> Iterator[tuple[str, bool]]:
-    """Yield the key files beside one that a rotation may have made or replaced, and whether each is newer by name."""
+class Sibling(NamedTuple):
+    """A key's file beside another one of the same name but for its date: an earlier or a later key of a rotation."""
+
+    place: str
+    is_newer: bool
+    is_archived: bool
+
+
+def siblings(place: str) -> Iterator[Sibling]:
+    """Yield the key files beside one that a rotation has made or replaced, the latest last."""
     path = Path(place)
     if is_key_uri(place):
         return
     base, order = _order(path.stem)
     with suppress(OSError):
-        for other in sorted(path.parent.iterdir()):
-            other_base, other_order = _order(other.stem)
-            if other_base == base and other_order != order and other.suffix in (path.suffix, ".pem"):
-                yield str(other), other_order > order
+        for other in sorted(path.parent.iterdir(), key=lambda each: _order(each.stem)):
+            stem, archived, _ = other.stem.partition(_ARCHIVED)
+            other_base, other_order = _order(stem)
+            if other != path and other_base == base and other.suffix in (path.suffix, ".pem"):
+                yield Sibling(str(other), not archived and other_order > order, bool(archived))
+
+
+def is_dated(place: str) -> bool:
+    """Return whether a key's file has the name of one that a rotation has made."""
+    return not is_key_uri(place) and _DATED.fullmatch(Path(place).stem) is not None
 
 
 def _order(stem: str) -> tuple[str, tuple[str, int]]:
@@ -125,15 +138,6 @@ def make_file(old: Opened, place: str) -> None:
                 failure, "check that you may write in that folder; or make a key elsewhere, and name it: --new-key"
             ),
         ) from None
-
-
-def sweep(place: str) -> None:
-    """Remove what a run that was killed left beside a new key's file: no key that anything has used."""
-    folder, name = os.path.split(place)
-    with suppress(OSError):
-        for other in os.listdir(folder or "."):
-            if other.startswith(name) and _TEMPORARY.fullmatch(other[len(name) :]):
-                os.unlink(os.path.join(folder, other))
 
 
 def make_held(old: str, name: str, passphrase: Passphrase, timeout: float, by_hand: str) -> str:

@@ -65,7 +65,7 @@ def write_to_bank(subject: Subject, run: Run, *, is_compromised: bool) -> Letter
 def _newer(old: key_pair.Opened, subject: Subject) -> str | None:
     """Return the key beside the old one that an earlier run has made."""
     config = subject.first.config
-    for place, is_newer in key_pair.siblings(old.place):
+    for place, is_newer, _ in key_pair.siblings(old.place):
         try:
             if is_newer and key_pair.open_key(place, config.passphrase, config.timeout):
                 return place

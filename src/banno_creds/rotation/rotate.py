@@ -15,6 +15,7 @@ from banno_creds.rotation.journal import Record
 from banno_creds.rotation.plan import ENDS, Facts, Has, Step, next_step
 from banno_creds.rotation.published import Named
 from banno_creds.rotation.subject import as_written, check_registration, raw_profiles, users_of
+from banno_creds.storage import own_files
 from banno_creds.times import utc
 
 if TYPE_CHECKING:
@@ -137,6 +138,19 @@ class _Rotation:
             self._record.refused = self._record.went_back = None
         if wish.is_compromised:
             self._record.is_compromised = True
+        self._take_new_key()
+
+    def _take_new_key(self) -> None:
+        """Take the new key that was named, in the place of one that is not used yet."""
+        place, record = self._subject.new_key, self._record
+        if place is None or record.new is None or _same(place, record.new_place):
+            return
+        if not self._wish.again or record.ended is not None or self._is_switched():
+            raise ConfigurationError(
+                f"a rotation is under way, and its new key is {record.new_place}",
+                hint="go on without --new-key; or before that key is used, take the other one: --again --new-key …",
+            )
+        record.new_place = None
 
     # --- Which rotation ---
 
@@ -177,11 +191,10 @@ class _Rotation:
                     hint="put the key back; or give that rotation up, and begin another one: --again",
                 )
             record.ended = self._run.clock()
-        if not self._wish.again:
-            for record in reversed(mine):
-                if record.new and key_pair.public_key(record.new).thumbprint() == thumbprint:
-                    return record
-        found = self._recovered()
+        ended = [each for each in mine if each.new and key_pair.public_key(each.new).thumbprint() == thumbprint]
+        if ended and not self._wish.again and not self._wish.is_compromised:
+            return ended[-1]
+        found = None if ended else self._recovered()
         if found is None and not may_begin:
             raise ConfigurationError("there is no rotation of this key to go back from", hint="see: --status")
         self._check_together()
@@ -203,28 +216,33 @@ class _Rotation:
     def _recovered(self) -> Record | None:
         """Find a rotation whose journal is lost, by the files beside the key and by the set."""
         first = self._subject.first
-        key_set = published.read_set(self._file)
-        for place, is_newer in reversed(list(key_pair.siblings(self._current.place))):
+        current, key_set = self._current.key.public, published.read_set(self._file)
+        for place, is_newer, is_archived in reversed(list(key_pair.siblings(self._current.place))):
+            if not is_newer and not key_pair.is_dated(self._current.place):
+                continue
+            if is_archived and (self._wish.again or self._wish.is_compromised):
+                continue
             try:
-                opened = key_pair.open_key(place, first.config.passphrase, first.config.timeout)
+                key = key_pair.open_key(place, first.config.passphrase, first.config.timeout).key.public
             except KeyLoadError:
                 continue
-            key = opened.key.public
-            is_published = key_set.find(key) is not None
-            if key.thumbprint() == self._current.key.public.thumbprint() or not (is_newer or is_published):
+            jwk = key_set.find(key)
+            # An older key's file that is neither in the set nor archived may be anything.
+            if key.thumbprint() == current.thumbprint() or not (is_newer or is_archived or jwk):
                 continue
             record = self._begun()
             if is_newer:
                 record.new_place, record.new = place, dict(key.jwk())
                 return record
-            written = {name: as_written(member, place) for name, member in self._by_name().items()}
-            kid = (key_set.find(key) or {}).get("kid")
             record.old = dict(key.jwk())
-            record.new_place, record.new = self._current.place, dict(self._current.key.public.jwk())
-            for name, settings in record.old_settings.items():
-                settings["private_key"] = written[name]
-                if settings.get("kid", "thumbprint") != "thumbprint" and isinstance(kid, str):
-                    settings["kid"] = kid
+            record.new_place, record.new = self._current.place, dict(current.jwk())
+            if is_archived:
+                record.archived, record.archives = record.began, [place]
+            for member in self._subject.members:
+                settings = record.old_settings[member.name]
+                settings["private_key"] = as_written(member, place)
+                if settings.get("kid", "thumbprint") != "thumbprint" and jwk and isinstance(jwk.get("kid"), str):
+                    settings["kid"] = jwk["kid"]
             return record
         return None
 
@@ -319,6 +337,8 @@ class _Rotation:
     def go_on(self) -> Outcome:
         """Do all steps that are due."""
         did: list[Step] = []
+        if self._record.new_place is not None and not is_key_uri(self._record.new_place):
+            own_files.remove_unfinished(self._record.new_place)
         while True:
             facts = self.facts()
             step = next_step(facts)
@@ -406,10 +426,8 @@ class _Rotation:
                 record.new_place = key_pair.new_place(old.place, record.name)
             self._save()
         place = record.new_place
-        if not is_key_uri(place):
-            key_pair.sweep(place)
-            if not os.path.lexists(place) and self._subject.new_key is None:
-                key_pair.make_file(old, place)
+        if not is_key_uri(place) and not os.path.lexists(place) and self._subject.new_key is None:
+            key_pair.make_file(old, place)
         opened = key_pair.open_key(place, first.config.passphrase, first.config.timeout)
         self._check_new(opened)
         if lost is not None and lost.thumbprint() != opened.key.public.thumbprint():

@@ -100,4 +100,6 @@ def locked(target: str) -> Iterator[None]:
             if failure.filename is not None:
                 raise
             # The file system has no locks; two people seldom change the file at the same moment.
+        else:
+            own_files.remove_unfinished(target)
         yield

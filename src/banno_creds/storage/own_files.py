@@ -281,6 +281,20 @@ def temporary_name(path: str | os.PathLike[str]) -> str:
     return f"{os.fspath(path)}.{os.getpid()}.{os.urandom(_RANDOM_BYTES).hex()}{UNFINISHED}"
 
 
+def remove_unfinished(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left of a file that they were writing; the caller has the lock for writing it."""
+    folder, name = os.path.split(os.fspath(path))
+    try:
+        for file in os.listdir(folder or os.curdir):
+            pid, _, rest = file.removeprefix(f"{name}.").partition(".")
+            random = rest.removesuffix(UNFINISHED)
+            is_left = file.startswith(f"{name}.") and rest.endswith(UNFINISHED)
+            if is_left and pid.isascii() and pid.isdigit() and _is_hexadecimal(random, 2 * _RANDOM_BYTES):
+                _remove(os.path.join(folder, file))
+    except OSError:
+        pass  # it is in nobody's way
+
+
 # --- Reading and writing --------------------------------------------------------------------------------------------
 
 
