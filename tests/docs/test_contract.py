@@ -14,6 +14,7 @@ from banno_creds import errors
 from banno_creds.cli.forms import FORMS
 from banno_creds.jose.any_key import Certificate
 from banno_creds.jose.keys import generate
+from banno_creds.rotation.plan import Step
 from banno_creds.rules.diagnosis import Diagnosis
 from tests.conftest import CLIENT_ID
 
@@ -99,6 +100,21 @@ def test_the_members_of_explain_are_these(cli: Cli) -> None:
     everything = json.loads(cli("explain", "-o", "json").stdout)
     several = json.loads(cli("explain", "401 client authentication failed", "-o", "json").stdout)
     assert {*one, *several, *everything} == _members("explain ID -o json")
+
+
+def test_the_members_and_the_steps_of_rotate_are_these(cli: Cli, tmp_path: Path, ec_pem: Path) -> None:
+    settings = {"registration": "jwks-uri", "jwks-file": tmp_path / "jwks.json", "jwks-uri": "http://127.0.0.1:9/j"}
+    options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    config = ("--config", tmp_path / "config.toml")
+    assert cli("profile", "add", "a", "--client-id", CLIENT_ID, "--private-key", ec_pem, *options, *config).code == 0
+    env = {"BANNO_CREDS_STATE_DIR": str(tmp_path / "state")}
+    said = json.loads(cli("rotate", "--profile", "a", "--dry-run", "-o", "json", *config, env=env).stdout)
+    assert {*said, *said["old_key"]} | {"old", "new"} == _members("rotate -o json")
+    assert cli("rotate", "--profile", "a", *config, env=env).code == 5
+    status = json.loads(cli("rotate", "--status", "-o", "json", *config, env=env).stdout)
+    assert {*status, *status["rotations"][0]} == _members("rotate --status -o json")
+    steps = PAGE.partition("The steps that `rotate` names are ")[2].partition(".")[0]
+    assert set(re.findall(r"`([a-z-]+)`", steps)) == set(Step)
 
 
 def test_the_members_of_a_diagnosis_are_these() -> None:

@@ -16,6 +16,7 @@ from banno_creds.rotation.plan import ENDS, Facts, Has, Step, next_step
 from banno_creds.rotation.published import Named
 from banno_creds.rotation.subject import as_written, check_registration, raw_profiles, users_of
 from banno_creds.storage import own_files
+from banno_creds.storage.edited import locked
 from banno_creds.times import utc
 
 if TYPE_CHECKING:
@@ -337,8 +338,7 @@ class _Rotation:
     def go_on(self) -> Outcome:
         """Do all steps that are due."""
         did: list[Step] = []
-        if self._record.new_place is not None and not is_key_uri(self._record.new_place):
-            own_files.remove_unfinished(self._record.new_place)
+        self._remove_unfinished()
         while True:
             facts = self.facts()
             step = next_step(facts)
@@ -353,6 +353,17 @@ class _Rotation:
             if step is not Step.LOOK:
                 did.append(step)
                 self._run.emit(step)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a run that was killed left beside the files: nothing that anything uses."""
+        place = self._record.new_place
+        if place is not None and not is_key_uri(place):
+            own_files.remove_unfinished(place)
+        for path in (self._subject.file, str(self._file)):
+            file = os.path.realpath(path)
+            if os.path.isdir(os.path.dirname(file)):
+                with locked(file):  # who gets the lock does that
+                    pass
 
     def next(self) -> Outcome:
         """Return what is next; the URL is looked at, and nothing else is done."""

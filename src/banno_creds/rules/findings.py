@@ -32,6 +32,10 @@ class Rule(StrEnum):
     REGISTRATION_KID_REPEATED = "registration.kid.repeated"
     REGISTRATION_FORM = "registration.form"
     REGISTRATION_UNREACHABLE = "registration.unreachable"
+    # The change of a key.
+    ROTATION_PEM = "rotation.pem"
+    ROTATION_TOGETHER = "rotation.together"
+    ROTATION_BACK = "rotation.back"
     # A JWK Set that is published for the bank.
     JWKS_MALFORMED = "jwks.malformed"
     JWKS_EMPTY = "jwks.empty"
