@@ -132,8 +132,9 @@ def test_ci_runs_the_smoke_list_on_windows() -> None:
 
 
 def test_every_command_is_in_the_readme_and_no_other() -> None:
-    named = set(re.findall(r"^\| `banno-creds ([\w-]+)`", README, re.MULTILINE))
-    assert named == set(COMMANDS)
+    rows = re.findall(r"^\| (`banno-creds [^|]*)\|", README, re.MULTILINE)
+    named = re.findall(r"`banno-creds ([\w-]+)`", " ".join(rows))
+    assert sorted(named) == sorted(COMMANDS)
 
 
 def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
