@@ -289,17 +289,39 @@ def test_what_is_no_key_is_named_and_the_others_are_shown(
 
 
 @pytest.mark.parametrize("argument", ["pem", "split", "jwk"])
-@pytest.mark.parametrize("command", ["show", "match"])
+@pytest.mark.parametrize("command", ["key show", "key match", "jwks build"])
 def test_a_private_key_as_an_argument_is_refused_and_not_shown(
     cli: Cli, rsa_key: keys.PrivateKey, command: str, argument: str
 ) -> None:
     texts = {"pem": rsa_key.pem().decode(), "jwk": json.dumps(_private_jwk(rsa_key)), "split": rsa_key.pem().decode()}
     typed = texts[argument].split() if argument == "split" else [texts[argument]]
     end = ["--"] if argument != "jwk" else []
-    done = cli("key", command, *(["--registered", os.devnull] if command == "match" else []), *end, *typed)
+    registered = ["--registered", os.devnull] if command == "key match" else []
+    done = cli(*command.split(), *registered, *end, *typed)
     assert done.code == 2
     assert "looks like a private key (not shown here)" in done.stderr
     assert texts[argument][100:140] not in done.stdout + done.stderr
+
+
+@needs_sh
+def test_a_pipe_is_read_and_odd_names_do_no_harm(place: Path, cli: Cli, rsa_key: keys.PrivateKey) -> None:
+    out, into = os.pipe()
+    with os.fdopen(out), os.fdopen(into, "wb") as stream:
+        stream.write(rsa_key.pem())
+        stream.close()
+        [found] = _shown(cli("key", "show", "-o", "json", f"/dev/fd/{out}"))
+    assert (found["file"], found["there_since"], found["fingerprint"]) == (None, None, rsa_key.public.fingerprint())
+    assert (
+        found["compare"] == "banno-creds key show -o pem - | openssl pkey -pubin -outform DER | openssl dgst -sha256"
+    )
+    for name in ("-k.pem", "--only", "a'b $(touch x).pem", "ключ.pem"):
+        write_private(place / name, rsa_key.pem())
+        [found] = _shown(cli("key", "show", "-o", "json", "--", name))
+        assert _digest(found["compare"]) == found["sha256"]
+    assert not (place / "x").exists()
+    write_private(place / "a\x1b[2J.pem", rsa_key.pem())
+    done = cli("key", "show", "a\x1b[2J.pem")
+    assert (done.code, "compare" in done.stdout, "\x1b" in done.stdout) == (0, False, False)
 
 
 def test_a_pin_in_a_uri_is_refused_and_not_shown(cli: Cli) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from banno_creds.cli.groups import Group
-from banno_creds.cli.inputs import Argument, StandardInput, check_file_or_url, expand, passphrase
+from banno_creds.cli.inputs import Argument, KeyArgument, StandardInput, check_file_or_url, expand, passphrase
 from banno_creds.cli.options import network_options
 from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option, spelling
 from banno_creds.cli.report import Report, check_stdout, write_result
@@ -79,7 +79,7 @@ def _keys_argument(
     attributes = {"nargs": -1, "required": True, "shell_complete": complete_file, **attributes}
 
     def declare(function: F, _: object = None, /) -> F:
-        return click.argument(name, cls=Argument, says=says, metavar=metavar, **attributes)(function)
+        return click.argument(name, cls=KeyArgument, says=says, metavar=metavar, **attributes)(function)
 
     return declare
 

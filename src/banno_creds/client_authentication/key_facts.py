@@ -50,17 +50,19 @@ class KeyFacts(NamedTuple):
 
     def compare(self, passphrase_file: str | None = None) -> str | None:
         """Return the command line by which OpenSSL prints the key's SHA-256; None if there is none."""
-        if self.key.native is None and self.key.openssl is None:
+        if (self.key.native is None and self.key.openssl is None) or not self.place.isprintable():
             return None
         digest = " | openssl dgst -sha256"
-        if self.key.openssl is None or self.file is None:
+        is_pipe = self.file is not None and self.file.modified is None  # which has gone when somebody runs the line
+        place = STDIN if is_pipe else self.place
+        if self.key.openssl is None or self.file is None or is_pipe:
             only = [] if self.number is None else ["--only", self.key.fingerprint() or ""]
-            end = ["--"] if self.place.startswith("-") and self.place != STDIN else []
-            show = join(["banno-creds", "key", "show", "-o", "pem", *only, *end, self.place])
+            end = ["--"] if place.startswith("-") and place != STDIN else []
+            show = join(["banno-creds", "key", "show", "-o", "pem", *only, *end, place])
             return f"{show} | openssl pkey -pubin -outform DER{digest}"
         before, after = self.key.openssl
         secret = join(["-passin", f"file:{passphrase_file}"]) + " " if passphrase_file and self.is_encrypted else ""
-        return f"openssl {before.removesuffix('-in')}{secret}-in {join([self.place])}{after}{digest}"
+        return f"openssl {before.removesuffix('-in')}{secret}-in {join([place])}{after}{digest}"
 
     @property
     def is_encrypted(self) -> bool:
