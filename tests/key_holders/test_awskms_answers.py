@@ -101,7 +101,7 @@ def test_what_is_no_signature_is_never_used(
 ) -> None:
     kms.key = rsa_key if kind == "rsa" else ec_key
     kms.dress = lambda _: wrong
-    assert "does not verify" in _fails(SigningError)
+    assert ("does not verify" if wrong else "gave no Signature") in _fails(SigningError)
 
 
 def test_numbers_too_large_for_the_curve_are_no_signature(kms: Kms, ec_key: keys.PrivateKey) -> None:
@@ -343,3 +343,14 @@ def test_whether_there_is_such_a_key_must_be_known(kms: Kms) -> None:
     with pytest.raises(KeyLoadError, match="AccessDenied"):
         _make()
     assert [operation for operation, _ in kms.asked] == ["GetPublicKey"] * 2
+
+
+def test_a_key_is_asked_for_once_if_the_answer_does_not_come(kms: Kms, aws: pytest.MonkeyPatch) -> None:
+    """A second attempt would make a second key."""
+    kms.says = {
+        "GetPublicKey": _finding([kms.answer_public(), says_fault("NotFoundException")]),
+        "CreateKey": lambda: Says(200, b"{", content_length=100),
+    }
+    with pytest.raises(KeyLoadError):
+        _make()
+    assert [operation for operation, _ in kms.asked] == ["GetPublicKey", "GetPublicKey", "CreateKey"]

@@ -53,7 +53,7 @@ def open_key(uri: str, *, passphrase: Callable[[], bytes | None], timeout: float
     """Ask KMS for the public half of a key; see `protocol.OpenKey`."""
     del passphrase  # the SDK finds its credentials by itself
     kms = _Kms(uri, timeout)
-    found = _Found.of(kms.call("get_public_key", KeyId=kms.key_id), uri)
+    found = kms.public_half()
     algorithms = tuple(alg for alg, name in ALGORITHMS.items() if name in found.algorithms)
     return KmsKey(found.public_key, algorithms, found.arn, kms)
 
@@ -64,13 +64,13 @@ def make_key(uri: str, *, name: str, passphrase: Callable[[], bytes | None], tim
     The new key gets KMS's default policy, by which IAM policies of the account decide who may use it.
     """
     del passphrase
-    kms = _Kms(uri, timeout)
-    old = _Found.of(kms.call("get_public_key", KeyId=kms.key_id), uri)
+    kms = _Kms(uri, timeout, attempts=1)  # after a time-out, a second attempt would make a second key
+    old = kms.public_half()
     alias = f"alias/{name}"
     arn = kms.find(alias)
     if arn is None:
-        made = kms.call("create_key", KeySpec=old.spec, KeyUsage="SIGN_VERIFY", Description=f"banno-creds: {name}")
-        arn = made["KeyMetadata"]["Arn"]
+        how = {"KeySpec": old.spec, "KeyUsage": "SIGN_VERIFY", "Description": f"banno-creds: {name}"}
+        arn = kms.call("create_key", "KeyMetadata", **how)["KeyMetadata"]["Arn"]
         try:
             kms.call("create_alias", AliasName=alias, TargetKeyId=arn)
         except KeyLoadError as failure:
@@ -97,10 +97,8 @@ class KmsKey:
         """Have KMS sign the hash of the signing input: whole, it takes no more than 4096 bytes."""
         digest = hashlib.sha256(signing_input).digest()
         # By the ARN that came with the public half: an alias may belong to another key by now.
-        answer = self.kms.call(
-            "sign", KeyId=self.arn, Message=digest, MessageType="DIGEST", SigningAlgorithm=ALGORITHMS[alg]
-        )
-        signature: bytes = answer["Signature"]
+        how = {"MessageType": "DIGEST", "SigningAlgorithm": ALGORITHMS[alg]}
+        signature: bytes = self.kms.call("sign", "Signature", KeyId=self.arn, Message=digest, **how)["Signature"]
         if alg == "ES256":
             # What is no DER is passed on as it is: it is said to be wrong where it is verified.
             with suppress(ValueError, OverflowError):
@@ -116,39 +114,21 @@ class _Found(NamedTuple):
     spec: str
     algorithms: tuple[str, ...]
 
-    @classmethod
-    def of(cls, answer: dict[str, Any], uri: str) -> _Found:
-        """Check the answer to GetPublicKey."""
-        spec, usage = (printable(answer.get(name, "nothing"), 60) for name in ("KeySpec", "KeyUsage"))
-        if spec not in _SPECS or usage != "SIGN_VERIFY":
-            raise KeyLoadError(
-                f"{uri} is a key of the type {spec} for {usage}; the provider takes signatures of "
-                "RSA (PS256, RS256) and EC P-256 (ES256)",
-                hint="make one with: aws kms create-key --key-usage SIGN_VERIFY --key-spec RSA_2048",
-            )
-        try:
-            return cls(answer["KeyId"], answer["PublicKey"], spec, tuple(answer["SigningAlgorithms"]))
-        except KeyError as missing:
-            raise KeyLoadError(
-                f"what answers for AWS KMS gave no {missing} of {uri}",
-                hint="look at AWS_ENDPOINT_URL_KMS and AWS_ENDPOINT_URL: they may name another server",
-            ) from None
-
 
 class _Kms:
     """A client of KMS for one key. It is its own: sessions of the SDK are not for several threads."""
 
-    def __init__(self, uri: str, timeout: float) -> None:
+    def __init__(self, uri: str, timeout: float, attempts: int = _ATTEMPTS) -> None:
         self.uri = uri
         self.key_id = uri.partition(":")[2]
         arn = _ARN.fullmatch(self.key_id)
         if not self.key_id or (arn is None and self.key_id.startswith(("arn:", "/"))):
             raise KeyLoadError(f"{uri} names no key of AWS KMS", hint=_FORMS)
-        each = timeout / _ATTEMPTS
+        each = timeout / attempts
         config = Config(
             connect_timeout=each,
             read_timeout=each,
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": attempts},
         )
         with _quiet(), self._errors("open", KeyLoadError):
             session = botocore.session.get_session()
@@ -159,20 +139,38 @@ class _Kms:
             self._credentials = session.get_credentials()
             self._client = session.create_client("kms", region_name=region, config=config)
 
-    def call(self, operation: str, **members: object) -> dict[str, Any]:
-        """Send one request.
+    def call(self, operation: str, *wanted: str, **members: object) -> dict[str, Any]:
+        """Send one request, and return an answer that has all members that are wanted.
 
         Raises:
             KeyLoadError, SigningError: KMS refused it, or does not answer.
         """
-        with _quiet(), self._errors(operation, SigningError if operation == "sign" else KeyLoadError):
+        kind = SigningError if operation == "sign" else KeyLoadError
+        with _quiet(), self._errors(operation, kind):
             answer: dict[str, Any] = getattr(self._client, operation)(**members)
-            return answer
+        for missing in (each for each in wanted if not answer.get(each)):
+            raise kind(
+                f"what answers for AWS KMS gave no {missing} of {self.uri}",
+                hint="look at AWS_ENDPOINT_URL_KMS and AWS_ENDPOINT_URL: they may name another server",
+            )
+        return answer
+
+    def public_half(self) -> _Found:
+        """Return the key if it can sign for us."""
+        answer = self.call("get_public_key", "KeySpec", "KeyUsage", "KeyId", "PublicKey", KeyId=self.key_id)
+        spec, usage = (printable(answer[name], 60) for name in ("KeySpec", "KeyUsage"))
+        if spec not in _SPECS or usage != "SIGN_VERIFY":
+            raise KeyLoadError(
+                f"{self.uri} is a key of the type {spec} for {usage}; the provider takes signatures of "
+                "RSA (PS256, RS256) and EC P-256 (ES256)",
+                hint="make one with: aws kms create-key --key-usage SIGN_VERIFY --key-spec RSA_2048",
+            )
+        return _Found(answer["KeyId"], answer["PublicKey"], spec, tuple(answer.get("SigningAlgorithms", ())))
 
     def find(self, alias: str) -> str | None:
         """Return the ARN of the key that has an alias; None if there is none."""
         try:
-            arn: str = self.call("get_public_key", KeyId=alias)["KeyId"]
+            arn: str = self.call("get_public_key", "KeyId", KeyId=alias)["KeyId"]
         except KeyLoadError as failure:
             if isinstance(failure.__cause__, botocore_errors.ClientError) and _code(failure.__cause__) == _MISSING:
                 return None
