@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +78,21 @@ def test_threads_open_keys_and_sign_at_once(ministack: MiniStack) -> None:
     shared = _open(uri)
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(lambda number: _signs(shared if number % 2 else _open(uri)), range(8)))
+
+
+@pytest.mark.posix("processes fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_forks_does_not_share_its_connection(ministack: MiniStack) -> None:
+    signer = _open(f"awskms:{ministack.key('ECC_NIST_P256')}")
+    children = []
+    for _ in range(3):
+        if (child := os.fork()) == 0:
+            with suppress(BaseException):
+                os._exit(0 if all(_signs(signer) for _ in range(20)) else 1)
+            os._exit(1)
+        children.append(child)
+    assert all(_signs(signer) for _ in range(20))
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
 
 
 def test_an_alias_that_moves_after_the_key_was_opened_changes_nothing(ministack: MiniStack) -> None:

@@ -124,20 +124,26 @@ class _Kms:
         arn = _ARN.fullmatch(self.key_id)
         if not self.key_id or (arn is None and self.key_id.startswith(("arn:", "/"))):
             raise KeyLoadError(f"{uri} names no key of AWS KMS", hint=_FORMS)
-        each = timeout / attempts
-        config = Config(
-            connect_timeout=each,
-            read_timeout=each,
-            retries={"mode": "standard", "total_max_attempts": attempts},
-        )
+        self._region = arn[1] if arn else None
+        self._each, self._attempts = timeout / attempts, attempts
         with _quiet(), self._errors("open", KeyLoadError):
-            session = botocore.session.get_session()
-            # The SDKs for other languages read AWS_REGION, and this one does not.
-            region = arn[1] if arn else session.get_config_variable("region") or os.environ.get("AWS_REGION")
-            if not region:
-                raise botocore_errors.NoRegionError
-            self._credentials = session.get_credentials()
-            self._client = session.create_client("kms", region_name=region, config=config)
+            self._connect()
+
+    def _connect(self) -> None:
+        """Make the client. A process that was forked needs its own: two cannot share a connection."""
+        config = Config(
+            connect_timeout=self._each,
+            read_timeout=self._each,
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
+        )
+        session = botocore.session.get_session()
+        # The SDKs for other languages read AWS_REGION, and this one does not.
+        region = self._region or session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        if not region:
+            raise botocore_errors.NoRegionError
+        self._credentials = session.get_credentials()
+        self._client = session.create_client("kms", region_name=region, config=config)
+        self._process = os.getpid()
 
     def call(self, operation: str, *wanted: str, **members: object) -> dict[str, Any]:
         """Send one request, and return an answer that has all members that are wanted.
@@ -147,6 +153,8 @@ class _Kms:
         """
         kind = SigningError if operation == "sign" else KeyLoadError
         with _quiet(), self._errors(operation, kind):
+            if self._process != os.getpid():
+                self._connect()
             answer: dict[str, Any] = getattr(self._client, operation)(**members)
         for missing in (each for each in wanted if not answer.get(each)):
             raise kind(
