@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.key_holders.granted import Granted
     from tests.key_holders.softhsm import SoftHsm
 
+pytestmark = pytest.mark.posix("SoftHSM is a library of Linux here")
+
 RSA = "pkcs11:token=banno;object=signing"
 EC = "pkcs11:token=banno;object=signing-ec"
 LOCKED, LAST, LOW = 0x40000, 0x20000, 0x10000
@@ -201,7 +203,7 @@ def test_a_public_key_of_the_same_id_and_another_label_does_not_confuse(
 
 
 @pytest.mark.parametrize("form", ["wrapped", "bare", "bits"])
-def test_the_point_of_an_ec_key_may_be_wrapped_or_not(form: str) -> None:
+def test_the_point_of_an_ec_key_may_be_wrapped_or_not(has_softhsm: None, form: str) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
     from pkcs11 import Attribute
 

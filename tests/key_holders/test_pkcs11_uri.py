@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from banno_creds.errors import KeyLoadError
 from banno_creds.key_holders.pkcs11_uri import parse
 
+pytestmark = pytest.mark.posix("the absolute paths are those of POSIX")
+
 
 def test_an_example_of_the_rfc_is_taken_apart() -> None:
     # Section 3, with type=private in the place of a certificate.

@@ -9,13 +9,11 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from banno_creds.errors import KeyLoadError, PassphraseError, SigningError
-from banno_creds.jose import unusable_key
 from banno_creds.key_holders.pkcs11_uri import KeyUri, parse, percent
 from banno_creds.text import printable, quoted, setting
 
@@ -278,6 +276,8 @@ class Pkcs11Key:
         kind = attribute_of(key, Attribute.KEY_TYPE)
         if not isinstance(kind, KeyType) or kind not in _OF_TYPE:
             name = kind.name if isinstance(kind, KeyType) else "unknown"
+            from banno_creds.jose import unusable_key
+
             raise unusable_key.wrong_type(name, self._uri.short).but(hint=_ANOTHER)
         if not hasattr(key, "sign"):
             raise KeyLoadError(
@@ -453,6 +453,8 @@ def _rsa_of(thing: pkcs11.Object) -> rsa.RSAPublicKey | None:
 def _ec_of(thing: pkcs11.Object, origin: str) -> ec.EllipticCurvePublicKey | None:
     parameters, point = (attribute_of(thing, name) for name in (Attribute.EC_PARAMS, Attribute.EC_POINT))
     if isinstance(parameters, bytes) and parameters[:1] == b"\x06" and parameters != _P256:
+        from banno_creds.jose import unusable_key
+
         raise unusable_key.wrong_curve("another curve than P-256", origin).but(hint=_ANOTHER)
     if not isinstance(point, bytes):
         return None
@@ -467,6 +469,8 @@ def _ec_of(thing: pkcs11.Object, origin: str) -> ec.EllipticCurvePublicKey | Non
 
 
 def _certified(certificate: pkcs11.Object) -> object:
+    from cryptography import x509  # it takes a third of the time that all of this takes to start
+
     content = attribute_of(certificate, Attribute.VALUE)
     try:
         return x509.load_der_x509_certificate(content).public_key() if isinstance(content, bytes) else None

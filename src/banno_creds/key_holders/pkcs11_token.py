@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, RLock, Thread
@@ -20,7 +19,6 @@ from pkcs11.attributes import AttributeMapper
 
 from banno_creds.config import PIN_VARIABLE, TypedSecret
 from banno_creds.errors import ConfigurationError, KeyLoadError, PassphraseError
-from banno_creds.storage.secret_files import read_private_file, secret_line
 from banno_creds.text import printable, quoted, setting
 
 if TYPE_CHECKING:
@@ -94,20 +92,23 @@ class Module:
             self._last.join(timeout)
             if self._last.is_alive():
                 raise NotAnsweringError
-        outcome: Future[T] = Future()
+        made: list[T] = []
+        failures: list[BaseException] = []
 
         def call() -> None:
             try:
-                outcome.set_result(work())
+                made.append(work())
             except BaseException as failure:  # noqa: BLE001 - it is raised where it is waited for
-                outcome.set_exception(failure)
+                failures.append(failure)
 
         self._last = Thread(target=call, name="banno-creds PKCS #11", daemon=True)
         self._last.start()
-        try:
-            return outcome.result(timeout)
-        except TimeoutError:
-            raise NotAnsweringError from None
+        self._last.join(timeout)
+        if failures:
+            raise failures.pop()
+        if not made:
+            raise NotAnsweringError
+        return made[0]
 
     def library(self) -> lib:
         """Load the module, or initialise it again in a process that was forked (PKCS #11 section 5.4).
@@ -366,6 +367,8 @@ class Pin:
         return (token.label, token.serial, token.manufacturer_id, token.model, digest)
 
     def _read(self, path: str) -> bytes:
+        from banno_creds.storage.secret_files import read_private_file, secret_line
+
         file = read_private_file(Path(path), what="PIN file", error=PassphraseError)
         self.warnings = file.warnings
         try:

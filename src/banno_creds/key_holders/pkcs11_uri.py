@@ -95,6 +95,8 @@ class KeyUri:
         if source is None:
             return None
         path = re.sub(r"^file:(//(localhost)?(?=/))?", "", os.fsdecode(source), flags=re.IGNORECASE)
+        if os.name == "nt":
+            path = re.sub(r"^/(?=[A-Za-z]:)", "", path)  # of file:///C:/…
         if path.startswith("|"):
             raise KeyLoadError(
                 "the URI's pin-source is a command, and no command is run for a PIN",
