@@ -369,9 +369,15 @@ def plugged_in(scheme: str) -> list[EntryPoint]:
 
 
 def has_pin(text: str) -> bool:
-    """Return whether a text has a PIN in it, as the URI of a PKCS #11 token may (RFC 7512 section 2.4)."""
+    """Return whether a text has a PIN in it, as the URI of a PKCS #11 token may (RFC 7512 section 2.4).
+
+    A ``pin-source`` that is no absolute path is taken for one, too: somebody wrote the PIN in the place of its file.
+    """
     # A pattern takes long to compile, and most texts have no such word.
-    return "value" in text.lower() and re.search(r"pin(?:-|%2d)value\s*=", text, re.IGNORECASE) is not None
+    if "pin-" not in (lower := text.lower()) and "pin%2d" not in lower:
+        return False
+    source = r"source\s*=(?!/|%2f|\||%7c|file:|[a-z]:[/\\]|[a-z]%3a)"
+    return re.search(rf"pin(?:-|%2d)(?:value\s*=|{source})", lower) is not None
 
 
 def check_key_uri(uri: str) -> str:
@@ -382,8 +388,8 @@ def check_key_uri(uri: str) -> str:
     """
     if has_pin(uri):
         raise ConfigurationError(
-            "the URI of the private key has a PIN in it (pin-value; not shown here)",
-            hint=f"put the PIN into a file, and name it with {setting('passphrase_file')}, or pin-source in the URI",
+            "the URI of the private key has a PIN in it, as pin-value or pin-source (not shown here)",
+            hint=f"put the PIN into a file, named by {setting('passphrase_file')}, or by pin-source=/PATH in the URI",
         )
     if not uri.isprintable():
         raise ConfigurationError(

@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a registration that is unknown": (_config(registration="jwks"), ("registration is none of pem, jwks-uri",)),
     "a PIN in a URI": (
         lambda: KeySource.at("pkcs11:object=a?pin-value=1234"),
-        ("has a PIN in it", "passphrase_file, or pin-source"),
+        ("has a PIN in it", "passphrase_file, or by pin-source=/PATH"),
     ),
     "a URI with a line end": (lambda: KeySource.at("vault:a/b\n"), ("control character",)),
     "no endpoint at all": (_config(token_endpoint=None), ("token_endpoint", "issuer")),

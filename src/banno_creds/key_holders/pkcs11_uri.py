@@ -104,7 +104,7 @@ class KeyUri:
             )
         if not Path(path).is_absolute() or path.startswith("//") or "\0" in path:
             raise KeyLoadError(
-                f"the URI's pin-source is {printable(path, 100)}, which is no absolute path of a file",
+                "the URI's pin-source is no absolute path of a file (not shown: it might be the PIN)",
                 hint="name the file as pin-source=/PATH/TO/PIN or pin-source=file:/PATH/TO/PIN",
             )
         return path
