@@ -218,7 +218,7 @@ class _Look:
 
     def at(self, place: str) -> Iterator[KeyFacts]:
         """Yield what is known of each key in a place; a fault is reported."""
-        from banno_creds.client_authentication.private_key import Since
+        from banno_creds.client_authentication.key_age import Since
 
         try:
             for facts in self._facts(place):

@@ -23,7 +23,7 @@ from banno_creds.text import printable, spelled
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.client_authentication.private_key import Since
+    from banno_creds.client_authentication.key_age import Since
     from banno_creds.profiles.lookup import Summary
     from banno_creds.rules.findings import Finding, Part
 
@@ -199,7 +199,7 @@ def list_(context: click.Context, /, config: str | None, output: str) -> None:
 
 def _since(profile: Summary) -> Since | None:
     """Return since when a profile's key is there, by the time of its file alone; None if it is in no file."""
-    from banno_creds.client_authentication.private_key import Since
+    from banno_creds.client_authentication.key_age import Since
 
     return None if profile.key_modified is None else Since(profile.key_modified, "file")
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.client_authentication.private_key import Since, load_key, since_when
+from banno_creds.client_authentication.key_age import Since, since_when
+from banno_creds.client_authentication.private_key import load_key
 from banno_creds.config import DEFAULT_TIMEOUT, KeySource, is_key_uri
 from banno_creds.errors import BannoCredsError
 from banno_creds.jose.any_key import AnyKey, read_any_keys

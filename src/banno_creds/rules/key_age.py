@@ -10,7 +10,7 @@ from banno_creds.rules.outcomes import judged, odd, passed, unknown
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from banno_creds.client_authentication.private_key import Since
+    from banno_creds.client_authentication.key_age import Since
     from banno_creds.rules.findings import Finding
 
 

@@ -10,7 +10,7 @@ import re
 import signal
 import stat
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -69,7 +69,6 @@ def read_file(path: Path, *, most: int = MOST_BYTES, error: type[BannoCredsError
     return _read(path, most, error, lambda *_: None)[0]
 
 
-@dataclass(frozen=True, slots=True)
 class SeenFile:
     """A file with a key as it was found: its content, who may read it, and when its content last changed.
 
@@ -77,11 +76,13 @@ class SeenFile:
     ``owner`` is empty where ``rights`` names it. ``modified`` is in seconds since the epoch.
     """
 
-    content: bytes = field(repr=False)
-    others: Others
-    rights: str | None = None
-    owner: str = ""
-    modified: float | None = None
+    __slots__ = ("content", "modified", "others", "owner", "rights")  # no dataclass: each costs every command's start
+
+    def __init__(
+        self, others: Others, rights: str | None = None, owner: str = "", modified: float | None = None
+    ) -> None:
+        self.content = b""
+        self.others, self.rights, self.owner, self.modified = others, rights, owner, modified
 
 
 def look_at_file(path: Path) -> SeenFile:
@@ -91,13 +92,14 @@ def look_at_file(path: Path) -> SeenFile:
         KeyLoadError: it is missing, a directory, not readable or too large.
     """
     content, seen = _read(path, MOST_BYTES, KeyLoadError, _look)
-    return replace(seen, content=content)
+    seen.content = content
+    return seen
 
 
 def _look(path: str, descriptor: int) -> SeenFile:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        return SeenFile(b"", Others())
+        return SeenFile(Others())
     owner = ""
     if sys.platform != "win32":
         import pwd
@@ -106,7 +108,7 @@ def _look(path: str, descriptor: int) -> SeenFile:
             owner = printable(pwd.getpwuid(status.st_uid).pw_name)
         except KeyError:  # as in a container
             owner = str(status.st_uid)
-    return SeenFile(b"", who_else(path, descriptor), described(descriptor), owner, status.st_mtime)
+    return SeenFile(who_else(path, descriptor), described(descriptor), owner, status.st_mtime)
 
 
 def as_utf8(content: bytes) -> bytes:
