@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from banno_creds.jose.encoding import base64url
@@ -14,6 +16,7 @@ from banno_creds.jose.key_set import public_jwk
 from banno_creds.sandbox import Sandbox
 from tests.conftest import write_private
 from tests.rules.odd_sets import certificate, jwk_of, jwks, mine
+from tests.servers.files import FileServer
 from tests.servers.loopback import Says
 from tests.servers.tls import make_authority
 
@@ -277,8 +280,6 @@ def test_a_set_that_cannot_be_fetched_is_of_the_network(cli: Cli, server: Script
 
 
 def test_an_untrusted_server_is_told_with_its_chain(cli: Cli, tmp_path: Path, here: Path) -> None:
-    from tests.servers.files import FileServer
-
     authority = make_authority(tmp_path / "authority")
     with FileServer(authority.context("localhost")) as host:
         host.documents["/jwks.json"] = (here / "jwks.json").read_bytes()
@@ -287,6 +288,31 @@ def test_an_untrusted_server_is_told_with_its_chain(cli: Cli, tmp_path: Path, he
         assert "network.tls.untrusted" in done.stdout
         assert "intermediate certificates" in done.stdout
         assert cli("jwks", "check", f"{host.origin}/jwks.json", "--ca-bundle", authority.file).code == 0
+
+
+def test_a_chain_without_its_intermediate_is_told(cli: Cli, here: Path) -> None:
+    ca = trustme.CA()
+    issued = ca.create_child_ca().issue_cert("localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf = here / "leaf.pem"
+    leaf.write_bytes(issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes())
+    context.load_cert_chain(leaf)
+    ca.cert_pem.write_to_path(here / "ca.pem")
+    with FileServer(context) as host:
+        host.documents["/jwks.json"] = (here / "jwks.json").read_bytes()
+        done = cli("jwks", "check", f"{host.origin}/jwks.json", "--ca-bundle", here / "ca.pem")
+    assert done.code == 5
+    assert "network.tls.untrusted" in done.stdout
+    assert "have it send the intermediate certificates" in done.stdout
+
+
+def test_a_passphrase_that_is_wrong_is_nowhere(cli: Cli, here: Path, rsa_key: keys.PrivateKey) -> None:
+    write_private(here / "locked.pem", rsa_key.pem(PASSPHRASE))
+    write_private(here / "passphrase", b"battery staple\n")
+    for command in (("build",), ("add", "jwks.json"), ("remove", "jwks.json"), ("check", "jwks.json")):
+        done = cli("jwks", *command, "locked.pem", "--passphrase-file", "passphrase")
+        assert (done.code, done.stdout) == (3, "")
+        assert "battery" not in done.stderr
 
 
 def test_the_sandboxs_own_set_is_taken(cli: Cli) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from banno_creds.cli.groups import Group
-from banno_creds.cli.inputs import Argument, KeyArgument, StandardInput, check_file_or_url, expand, passphrase
+from banno_creds.cli.inputs import Argument, KeyArgument, StandardInput, can_ask, check_file_or_url, expand, passphrase
 from banno_creds.cli.options import network_options
 from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option, spelling
 from banno_creds.cli.report import Report, check_stdout, write_result
@@ -329,6 +329,8 @@ def _read_keys(
         ask = passphrase(values["passphrase_file"], stdin, pin=place.lower().startswith("pkcs11:"))
         if values["passphrase_file"] is not None:
             ask = asked = asked or ask  # standard input is read once
+        elif len(places) > 1:
+            ask = _naming(place, ask)
         for key in _keys_at(place, stdin, ask, values):
             alg = values.get("alg")
             if alg is not None and not _fits(alg, key):
@@ -338,6 +340,17 @@ def _read_keys(
                 )
             found.setdefault(key.public.thumbprint(), key._replace(alg=alg or key.alg))
     return list(found.values())
+
+
+def _naming(place: str, ask: Callable[[], bytes | None]) -> Callable[[], bytes | None]:
+    """Say for which of several keys somebody is asked."""
+
+    def ask_for_it() -> bytes | None:
+        if can_ask():
+            Report().note(f"{printable(place, 200)}:")
+        return ask()
+
+    return ask_for_it
 
 
 def _fits(alg: str, key: _Key) -> bool:
