@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from banno_creds.cli.groups import Group
-from banno_creds.cli.inputs import Argument, KeyArgument, StandardInput, can_ask, check_file_or_url, expand, passphrase
+from banno_creds.cli.inputs import (
+    Argument,
+    KeyArgument,
+    StandardInput,
+    can_ask,
+    check_file_or_url,
+    expand,
+    passphrase,
+)
 from banno_creds.cli.options import network_options
 from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option, spelling
 from banno_creds.cli.report import Report, check_stdout, write_result
