@@ -69,6 +69,7 @@ REFUSED: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "a passphrase that is a text": (_config(passphrase="a"), ("passphrase has",)),
     "params that are no pairs": (_config(params=("a", "b")), ("params has",)),
     "claims that are no JSON": (_config(claims={"a": b""}), ("claims cannot be JSON",)),
+    "a key's age that is no duration": (_config(key_max_age="long"), ("key_max_age 'long' is no duration", "d")),
     "a lifetime of 0": (_config(lifetime=0), ("lifetime must be", "leave lifetime out")),
     "a timeout of 0": (_config(timeout=0), ("timeout must be", "leave timeout out")),
     "a scope that is one text": (_config(scope="openid"), ('scope=("…",)',)),
