@@ -29,6 +29,8 @@ def open_key(uri, *, passphrase, timeout):
 
 
 class Key:
+    {members}
+
     def __init__(self, key):
         self._key, self.public_key, self.algorithms = key, key.public_key, key.algorithms
 
@@ -44,8 +46,15 @@ def package(
 ) -> Callable[..., str]:
     """Return a function that installs a package whose code does more than it should; it returns a URI for it."""
 
-    def make(loading: str = "", opening: str = "pass", signing: str = "pass", *, scheme: str = "bankkey") -> str:
-        code = _FORWARDS.format(module="toykeys", loading=loading, opening=opening, signing=signing)
+    def make(
+        loading: str = "",
+        opening: str = "pass",
+        signing: str = "pass",
+        *,
+        members: str = "pass",
+        scheme: str = "bankkey",
+    ) -> str:
+        code = _FORWARDS.format(module="toykeys", loading=loading, opening=opening, signing=signing, members=members)
         install("bankkeys", code, scheme)
         monkeypatch.delitem(sys.modules, "bankkeys", raising=False)
         return f"bankkey:{toy_ec.partition(':')[2]}"
@@ -94,6 +103,18 @@ def test_a_package_that_does_not_keep_the_protocol_is_an_error_of_the_key(
     assert words in caught.value.message
     assert caught.value.hint
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "odd", ["7", "'text'", "[7]", "[('one',)]", "[(1, 2)]", "property(lambda self: 1 / 0)", "{}"]
+)
+def test_odd_members_that_may_be_left_out_count_as_left_out(package: Callable[..., str], cli: Cli, odd: str) -> None:
+    uri = package(members=f"warnings = exits = created = holder = {odd}")
+    for words in (["sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key"], ["key", "show"]):
+        done = cli(*words, uri)
+        assert (done.code, done.stderr) == (0, ""), words
+    done = cli("doctor", "--offline", "--client-id", CLIENT_ID, "--private-key", uri)
+    assert done.code == 0, done.stdout + done.stderr
 
 
 def test_a_package_that_ends_the_program_while_it_signs_does_not(package: Callable[..., str]) -> None:

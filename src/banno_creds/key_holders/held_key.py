@@ -60,17 +60,18 @@ class HeldKey:
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
         """A message and a hint for each thing that its holder warns about."""
-        return tuple(getattr(self.signing_key, "warnings", ()))
+        return self._pairs("warnings")
 
     @property
     def holder(self) -> str:
         """Who signs, in words."""
-        return printable(getattr(self.signing_key, "holder", "its holder"), _MOST_CHARACTERS)
+        holder = self._told("holder")
+        return printable(holder, _MOST_CHARACTERS) if isinstance(holder, str) and holder else "its holder"
 
     @property
     def exits(self) -> tuple[tuple[str, str], ...]:
         """A message and a hint for each way in which the private half may leave its holder."""
-        return tuple(getattr(self.signing_key, "exits", ()))
+        return self._pairs("exits")
 
     @property
     def type(self) -> Literal["RSA", "EC"]:
@@ -85,13 +86,26 @@ class HeldKey:
     @property
     def created(self) -> float | None:
         """When it was made, in seconds since the epoch, if its holder tells that."""
-        created = getattr(self.signing_key, "created", None)
+        created = self._told("created")
         return float(created) if isinstance(created, int | float) and 0 < created < LAST_INSTANT else None
 
     @property
     def description(self) -> str:
         """``RSA 2048`` or ``EC P-256``."""
         return self.public.description
+
+    def _told(self, name: str) -> object:
+        """Return a member that may be left out; one that fails counts as left out."""
+        try:
+            return getattr(self.signing_key, name, None)
+        except Exception:  # noqa: BLE001 - another package's code
+            return None
+
+    def _pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        found = self._told(name)
+        pairs = found if isinstance(found, tuple | list) else ()
+        whole = [each for each in pairs if isinstance(each, tuple | list) and [*map(type, each)] == [str, str]]
+        return tuple((message, hint) for message, hint in whole)
 
 
 @dataclass(frozen=True, slots=True)
