@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_private_key
 
-from banno_creds.jose.der import MOST_RSA_BITS
 from banno_creds.jose.encoding import base64url
 
 if TYPE_CHECKING:
@@ -202,6 +201,8 @@ def accepted(native: object, origin: str) -> PublicKey:
     Raises:
         KeyLoadError: the provider does not accept it.
     """
+    from banno_creds.jose.der import MOST_RSA_BITS  # to sign with a key file needs nothing of it
+
     if isinstance(native, RSAPublicKey):
         exponent = native.public_numbers().e
         if LEAST_RSA_BITS <= native.key_size <= MOST_RSA_BITS and exponent >= _LEAST_RSA_EXPONENT:
