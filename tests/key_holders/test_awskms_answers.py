@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import sys
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
@@ -270,7 +271,7 @@ sso_role_name = signer
     ("settings", "said"),
     [
         (_SSO, "sign in"),
-        ("[default]\ncredential_process = false", "sign in"),
+        (f'[default]\ncredential_process = "{sys.executable}" -c "raise SystemExit(1)"', "sign in"),
         ("[default", "aws configure list"),
         ("[default]\nrole_arn = arn:aws:iam::111122223333:role/r\nsource_profile = gone", "aws configure list"),
     ],
