@@ -11,6 +11,7 @@ import pytest
 from banno_creds.jose import keys
 from banno_creds.rotation.subject import DAY
 from tests.conftest import CLIENT_ID, has_mode, write_private
+from tests.rotation.conftest import BEGIN
 
 if TYPE_CHECKING:
     from tests.rotation.conftest import Desk
@@ -76,6 +77,17 @@ def test_the_next_rotation_is_begun_only_if_it_is_asked_for(desk: Desk) -> None:
     desk.later(DAY)
     assert desk.step()["did"] == ["try-key", "switch"]
     assert desk.settings()["private_key"] == "private-2027-12-31.pem"
+
+
+def test_the_next_rotation_begins_by_itself_when_the_key_is_older_than_the_profile_allows(desk: Desk) -> None:
+    desk.config.write_text("")
+    desk.profile("garden", key_max_age="400d")
+    desk.to_the_switch()
+    desk.to_the_end()
+    desk.now = BEGIN + 400 * DAY
+    assert desk.step()["step"] == "done"
+    desk.later(1)
+    assert desk.step()["did"] == ["make-key", "write-set"]
 
 
 def test_a_key_that_is_refused_changes_nothing_and_is_not_tried_again_by_itself(desk: Desk) -> None:
@@ -430,7 +442,8 @@ def test_the_line_in_the_letter_gives_the_fingerprint(desk: Desk) -> None:
     letter = desk.run("--letter", "-").stdout
     new = desk.key("private-2026-11-18.pem")
     (desk.folder / "public.pem").write_bytes(new.public.pem())
-    line = next(line for line in letter.splitlines() if "openssl" in line)
+    line = " ".join(line for line in letter.splitlines() if "openssl" in line)
+    assert max(map(len, letter.splitlines())) < 80
     done = subprocess.run(["sh", "-c", line], cwd=desk.folder, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() in letter
 

@@ -13,21 +13,22 @@ import click
 from banno_creds.cli.inputs import StandardInput, expand, passphrase
 from banno_creds.cli.options import CONFIG, PROFILE_VARIABLE, rotation_options
 from banno_creds.cli.parameters import Choice, Command, complete_file, complete_profile, option
-from banno_creds.cli.report import write_result
+from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.settings import report_for, run_for
 from banno_creds.config import ClientConfig, absolute, check_duration, check_url, find_config_file, is_key_uri
 from banno_creds.errors import ConfigurationError
 from banno_creds.shells import join
 from banno_creds.storage import own_files
+from banno_creds.text import printable
 from banno_creds.times import until, utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.cli.report import Report
     from banno_creds.rotation.journal import Journal, Record
     from banno_creds.rotation.rotate import Outcome
     from banno_creds.rotation.subject import Member, Subject
+    from banno_creds.rules.findings import Part
     from banno_creds.steps import Run
 
 
@@ -312,7 +313,6 @@ def _next(outcome: Outcome, subject: Subject) -> str:
     """Say what is next, or what it waits for."""
     from banno_creds.rotation.plan import Step
 
-    rotate = join(["banno-creds", "rotate", *(f"--profile={name}" for name in outcome.record.profiles)])
     missing = " and ".join(f"the {name} key" for name in outcome.missing)
     words = {
         Step.MAKE_KEY: "make a new key",
@@ -326,8 +326,8 @@ def _next(outcome: Outcome, subject: Subject) -> str:
         Step.WAIT_FOR_CACHES: "caches may still have the set without the new key",
         Step.KEEP_OLD: "the old key stays in the set for programs that have a copy of it",
         Step.STILL_USED: f"other profiles use the old key: {', '.join(outcome.others)}",
-        Step.WENT_BACK: f"nothing, since you went back to the old key; to go on: {rotate} --again",
-        Step.REFUSED: "nothing, since the server refused the new key; to try again: --again",
+        Step.WENT_BACK: "nothing: it was stopped by --back, and goes on with --again",
+        Step.REFUSED: "nothing: the server refused the new key; --again tries again",
         Step.DONE: "nothing: it is done",
     }
     return words[outcome.step]
@@ -342,7 +342,7 @@ def _show(outcome: Outcome, subject: Subject, run: Run, values: Mapping[str, Any
     if values["output"] == "json":
         write_result(dumps(members))
         return
-    write_result("\n".join([*_lines(members, run), f"{'next':<9}  {_next(outcome, subject)}"]))
+    Report().part(_part(members, run, f"{'next':<7}  {printable(_next(outcome, subject))}"))
 
 
 def _members_of(record: Record) -> dict[str, Any]:
@@ -363,16 +363,20 @@ def _members_of(record: Record) -> dict[str, Any]:
     return {"profiles": record.profiles, **keys, **times, "compromised": record.is_compromised}
 
 
-def _lines(members: Mapping[str, Any], run: Run) -> list[str]:
-    lines = [f"{'profiles':<9}  {', '.join(members['profiles'])}"]
+def _part(members: Mapping[str, Any], run: Run, *more: str) -> Part:
+    """Return a rotation as lines for people."""
+    from banno_creds.rules.findings import Part
+
+    lines = []
     for name in ("old_key", "new_key"):
-        key = members[name]
-        if key:
-            lines.append(f"{name.replace('_', ' '):<9}  {', '.join(key['places'])} · {key['fingerprint']}")
-    lines.append(f"{'step':<9}  {members['step']}")
+        if key := members[name]:
+            title = name.replace("_", " ")
+            lines += [f"{title:<7}  {printable(place)}" for place in key["places"]]
+            lines.append(f"{'':<7}  {key['type']}, {key['fingerprint']}")
+    lines.append(f"{'step':<7}  {members['step']}")
     if members["until"] is not None:
-        lines.append(f"{'until':<9}  {utc(members['until'])}, {until(members['until'], run.clock())}")
-    return lines
+        lines.append(f"{'until':<7}  {utc(members['until'])}, {until(members['until'], run.clock())}")
+    return Part(", ".join(members["profiles"]), notes=(*lines, *more))
 
 
 def _show_status(journal: Journal, names: tuple[str, ...], values: Mapping[str, Any], run: Run) -> None:
@@ -381,6 +385,8 @@ def _show_status(journal: Journal, names: tuple[str, ...], values: Mapping[str, 
     if values["output"] == "json":
         write_result(dumps({"rotations": found}))
     elif found:
-        write_result("\n\n".join("\n".join(_lines(members, run)) for members in found))
+        report = Report()
+        for members in found:
+            report.part(_part(members, run))
     else:
-        write_result("no rotation" + (f" of {', '.join(names)}" if names else ""))
+        Report().note("There is no rotation" + (f" of {', '.join(names)}." if names else "."))

@@ -79,19 +79,20 @@ def to_bank_of_set(clients: Mapping[str, str], old: PublicKey, new: PublicKey, u
     return _letter(
         "A private key of ours may be known to others",
         f"""\
-The private key below may be known to others since {_date(datetime.fromtimestamp(now, UTC))} or before. We have
-replaced it in our JWK Set, and sign with the new key:
+The old private key below may be known to others since {_date(datetime.fromtimestamp(now, UTC))} or
+before. We have replaced it in our JWK Set, and sign with the new key:
 
 {_facts(clients, old, new)}
 JWKS URI         {url}
 
 Please
 
-1. have the identity provider fetch our JWK Set again now, if that can be done: until it has,
-   whoever has the old key gets tokens;
-2. revoke the access tokens that were issued to these clients: each is good for 10 minutes;
-3. look through the log for requests of these clients that were not ours, and tell us the times and
-   the IP addresses.
+1. have the identity provider fetch our JWK Set again now, if that can be
+   done: until it has, whoever has the old key gets tokens;
+2. revoke the access tokens that were issued to these clients: each is good
+   for 10 minutes;
+3. look through the log for requests of these clients that were not ours, and
+   tell us the times and the IP addresses.
 
 Nothing is to be changed in Users & Groups: the client IDs and the JWKS URI stay.
 """,
@@ -101,11 +102,13 @@ Nothing is to be changed in Users & Groups: the client IDs and the JWKS URI stay
 def _pem(clients: Mapping[str, str], old: PublicKey, new: PublicKey, date: datetime, *, is_compromised: bool) -> str:
     by = date if is_compromised else date + timedelta(days=DAYS)
     why = (
-        "For cause: the old private key may be known to others. Please do this today, and revoke the access\n"
-        "tokens that were issued to the clients. Until it is done, whoever has the old key gets tokens."
+        "For cause: the old private key may be known to others. Please do this today,\n"
+        "and revoke the access tokens that were issued to the clients. Until it is\n"
+        "done, whoever has the old key gets tokens."
         if is_compromised
-        else f"Please do this by {_date(by)}. We sign with the old key until you tell us that it is done:\n"
-        "from that moment the old key is refused, so please agree on the hour with us."
+        else f"Please do this by {_date(by)}. We sign with the old key until you tell us\n"
+        "that it is done: from that moment the old key is refused, so please agree on\n"
+        "the hour with us."
     )
     title = "Please replace our public key" + (" today: the old one is compromised" if is_compromised else "")
     return _letter(
@@ -119,20 +122,24 @@ Please replace the public key of our external application:
 
 In Users & Groups:
 
-1. open the external application with the client ID above (type Service account, Signed JWT);
-2. replace all of its public key by the block below, the lines BEGIN and END included;
+1. open the external application with the client ID above (type Service
+   account, Signed JWT);
+2. replace all of its public key by the block below, the lines BEGIN and END
+   included;
 3. leave the rest as it is: the associated user, the scopes, the client ID;
 4. save, and tell us the time.
 
 {new.pem().decode("ascii")}
-To make sure that it came to you unchanged, compare the fingerprint of the file you paste from:
+To make sure that it came to you unchanged, compare the fingerprint of the
+file that you paste from:
 
-    openssl pkey -pubin -in public.pem -outform DER | openssl dgst -sha256 -binary | openssl base64
+    openssl pkey -pubin -in public.pem -outform DER |
+        openssl dgst -sha256 -binary | openssl base64
 
 It has to be {new.fingerprint().removeprefix("SHA256:")}=
 
-If the application can be given a JWKS URI instead of a public key, please tell us: the next change
-then needs nothing from you.
+If the application can be given a JWKS URI instead of a public key, please
+tell us: the next change then needs nothing from you.
 """,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import KeySource, is_key_uri
+from banno_creds.config import KeySource, check_duration, is_key_uri
 from banno_creds.errors import ConfigurationError, KeyLoadError, RefusedError
 from banno_creds.profiles.settings import resolved
 from banno_creds.rotation import key_pair, published
@@ -193,7 +193,7 @@ class _Rotation:
                 )
             record.ended = self._run.clock()
         ended = [each for each in mine if each.new and key_pair.public_key(each.new).thumbprint() == thumbprint]
-        if ended and not self._wish.again and not self._wish.is_compromised:
+        if ended and not self._wish.again and not self._wish.is_compromised and not self._is_due(ended[-1]):
             return ended[-1]
         found = None if ended else self._recovered()
         if found is None and not may_begin:
@@ -202,6 +202,12 @@ class _Rotation:
         record = found or self._begun()
         self._records.append(record)
         return record
+
+    def _is_due(self, last: Record) -> bool:
+        """Return whether the key of the last rotation is older than a profile allows."""
+        limits = [member.config.key_max_age for member in self._subject.members]
+        age = self._run.clock() - last.began
+        return any(limit is not None and age > check_duration("key_max_age", limit) for limit in limits)
 
     def _begun(self) -> Record:
         now = self._run.clock()
@@ -511,8 +517,12 @@ class _Rotation:
         if self._by_name()[name].config.kid not in (None, "thumbprint"):
             words += ["--kid", "thumbprint"]
         return failure.but(
-            hint=f"find out why: {join([*words, '--registered', self._url])}; then try again: --again",
-            more=(f"Nothing has changed: {', '.join(self._record.profiles)} and all others go on with the old key.",),
+            message=failure.marked.message.replace("refused the client", "refused the new key", 1),
+            hint=f"find out why: {join([*words, '--registered', self._url])}",
+            more=(
+                f"Nothing has changed: {', '.join(self._record.profiles)} and all others go on with the old key.",
+                "Nothing more is asked for with the new key, until you say --again.",
+            ),
             doctor_can_tell=False,
         )
 
