@@ -62,6 +62,10 @@ def test_a_rotation_from_its_beginning_to_its_end(desk: Desk) -> None:
     assert desk.step()["step"] == "done"
     assert desk.token().code == 0
     assert desk.bank.refused == []
+    [journal] = (desk.folder / "state").glob("*.rotation")
+    said = journal.read_text() + desk.set.read_text() + "".join(result.stdout + result.stderr for result in desk.said)
+    for key in (old, new):
+        assert not [line for line in key.pem().decode().splitlines()[1:-1] if line[:40] in said]
     comment, *_ = desk.config.read_text().splitlines()
     assert comment == "# Of garden."
 
