@@ -28,7 +28,8 @@ class FileServer(LoopbackServer):
         if document is None:
             return Says(404)
         if isinstance(document, bytes):
-            return Says(body=document)
+            # Without the last one the doctor warns: a set should say how long it may be kept.
+            return Says(body=document, headers={"content-type": "application/json", "cache-control": "max-age=3600"})
         if document.startswith("http"):
             return Says(303, headers={"location": document})
         return Says(body=document.encode(), headers={"content-type": "text/html"})
