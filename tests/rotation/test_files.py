@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from json import dumps
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +20,6 @@ from banno_creds.rotation.published import Named
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import Lock
 from tests.conftest import has_mode, write_private
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.once
 
@@ -51,10 +50,10 @@ def test_the_keys_beside_one_are_told_apart_by_their_dates(tmp_path: Path) -> No
     for name in (*reversed(later), "private.pem", "private-archived-abc.pem", "other-2026-11-18.pem", "private.txt"):
         (tmp_path / name).touch()
     found = list(key_pair.siblings(str(tmp_path / "private.pem")))
-    assert [os.path.basename(each.place) for each in found if each.is_newer] == later
-    assert [os.path.basename(each.place) for each in found if each.is_archived] == ["private-archived-abc.pem"]
+    assert [Path(each.place).name for each in found if each.is_newer] == later
+    assert [Path(each.place).name for each in found if each.is_archived] == ["private-archived-abc.pem"]
     newer = [each for each in key_pair.siblings(str(tmp_path / later[1])) if each.is_newer]
-    assert [os.path.basename(each.place) for each in newer] == later[2:]
+    assert [Path(each.place).name for each in newer] == later[2:]
 
 
 def test_a_new_key_is_as_large_as_the_old_one(tmp_path: Path) -> None:
@@ -144,11 +143,9 @@ def test_one_process_at_a_time_changes_keys(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [{"profiles": "garden"}, {"old": None}, {"old_settings": []}, {"granted": None}])
 def test_a_journal_of_another_kind_is_as_if_lost(tmp_path: Path, odd: dict[str, Any]) -> None:
-    from json import dumps
-
     tmp_path.chmod(0o700)
     journal = Journal(str(tmp_path), str(tmp_path / "config.toml"))
-    write_private(tmp_path / os.path.basename(journal.path), dumps({"rotations": [asdict(record(1)) | odd]}).encode())
+    write_private(Path(journal.path), dumps({"rotations": [asdict(record(1)) | odd]}).encode())
     assert journal.read() == []
     assert journal.was_unreadable
 

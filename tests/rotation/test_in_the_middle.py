@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from banno_creds.jose import keys
+import pytest
+
 from banno_creds.rotation.subject import DAY
 from tests.conftest import write_private
 from tests.servers.set_bank import SetBank
 
 if TYPE_CHECKING:
+    from banno_creds.jose import keys
     from tests.rotation.conftest import Desk
+
+pytestmark = pytest.mark.once
 
 NEW = "private-2026-11-18.pem"
 BOTH = ("garden", "granite")
