@@ -317,6 +317,16 @@ def without(text: str, secrets: Iterable[Secret]) -> str:
     return text
 
 
+def harmless(failure: BaseException | None, secrets: Iterable[Secret]) -> BaseException | None:
+    """Return an exception, to be the cause of another; None if its traceback, with all before it, echoes a secret."""
+    if failure is None:
+        return None
+    from traceback import format_exception
+
+    shown = "".join(format_exception(failure))
+    return failure if without(shown, secrets) == shown else None
+
+
 def _views(text: str) -> list[tuple[str, str]]:
     """Return a text as it is and unescaped, each also without what is neither letter nor digit."""
     plain = unescaped(text)

@@ -7,6 +7,7 @@ import logging
 import socket
 import sys
 from base64 import b64decode
+from traceback import format_exception
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,7 +66,8 @@ def _fails(error: type[BannoCredsError] = KeyLoadError, alg: str | None = None, 
     failure = caught.value
     said = "\n".join((failure.message, *failure.details, failure.hint or ""))
     assert (failure.exit_code, bool(failure.hint)) == (3, True)
-    assert not any(secret in said + repr(vars(failure)) for secret in SECRETS.values())
+    shown = "".join(format_exception(failure))
+    assert not any(secret in said + repr(vars(failure)) + shown for secret in SECRETS.values())
     assert said.replace("\n", "").isprintable()
     assert len(said) < 1000
     return said

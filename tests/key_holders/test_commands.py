@@ -9,6 +9,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from traceback import format_exception
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -249,7 +250,8 @@ def test_from_python_the_pin_is_in_no_error_and_no_repr(pinned: Callable[[str], 
     )
     with pytest.raises(Exception, match="its words repeat the passphrase") as caught:
         TokenSource(config, on_disk=False).token()
-    assert "470815" not in f"{caught.value!r} {caught.value} {config!r}"
+    shown = "".join(format_exception(caught.value))
+    assert "470815" not in f"{caught.value!r} {caught.value} {config!r} {shown}"
 
 
 def test_a_wrong_pin_is_asked_for_once(cli: Cli, toy_rsa: str, monkeypatch: pytest.MonkeyPatch) -> None:

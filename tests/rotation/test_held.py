@@ -113,6 +113,21 @@ def test_where_a_holder_makes_no_key_it_says_how_to_go_on(desk: Desk, monkeypatc
     assert desk.kids()[1] == new.public.thumbprint()
 
 
+def test_what_a_holder_says_to_do_is_not_replaced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses = """
+
+def make_key(uri, *, name, passphrase, timeout):
+    from banno_creds.errors import KeyLoadError
+
+    raise KeyLoadError("the shelf is locked", hint="log in to the shelf again")
+"""
+    install(desk, _SHELF + refuses, monkeypatch)
+    refused = desk.run()
+    assert refused.code == 3
+    assert "log in to the shelf again" in refused.stderr
+    assert "--new-key URI" in refused.stderr
+
+
 def test_a_holder_that_made_a_key_before_the_run_was_cut_off_is_not_asked_for_another(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from banno_creds.errors import KeyLoadError, SigningError
-from banno_creds.secrecy import Secret
+from banno_creds.secrecy import Secret, harmless
 from banno_creds.text import printable
 
 try:
@@ -180,7 +180,8 @@ class _Kms:
         try:
             arn: str = self.call("get_public_key", "KeyId", KeyId=alias)["KeyId"]
         except KeyLoadError as failure:
-            if isinstance(failure.__cause__, botocore_errors.ClientError) and _code(failure.__cause__) == _MISSING:
+            said = failure.__context__
+            if isinstance(said, botocore_errors.ClientError) and _code(said) == _MISSING:
                 return None
             raise
         return arn
@@ -191,13 +192,14 @@ class _Kms:
         try:
             yield
         except (botocore_errors.ClientError, botocore_errors.BotoCoreError) as failure:
-            hint = _hint(failure, operation).format(key=self.key_id)
-            if not isinstance(failure, botocore_errors.ClientError):
-                said = printable(failure, _MOST_WORDS)
-                raise kind(f"the AWS SDK cannot ask for {self.uri}: {said}", hint=hint) from failure
-            said = printable(failure.response.get("Error", {}).get("Message") or "no words", _MOST_WORDS)
-            error = kind(f"AWS KMS did not {_DOING[operation]} {self.uri}: {_code(failure)}: {said}", hint=hint)
-            raise error.without(self._secrets()) from failure
+            secrets = self._secrets()
+            if isinstance(failure, botocore_errors.ClientError):
+                said = printable(failure.response.get("Error", {}).get("Message") or "no words", _MOST_WORDS)
+                message = f"AWS KMS did not {_DOING[operation]} {self.uri}: {_code(failure)}: {said}"
+            else:
+                message = f"the AWS SDK cannot ask for {self.uri}: {printable(failure, _MOST_WORDS)}"
+            error = kind(message, hint=_hint(failure, operation).format(key=self.key_id))
+            raise error.without(secrets) from harmless(failure, secrets)
 
     def _secrets(self) -> list[Secret]:
         """Return what AWS repeats where it finds a signature wrong: the session's token is among what is signed."""
@@ -283,17 +285,20 @@ def _hint(failure: Exception, operation: str) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what botocore logs in this thread out of a program's log: for debugging, it logs the session's token."""
-    mine = threading.get_ident()
-
-    def of_others(record: logging.LogRecord) -> bool:
-        return record.thread != mine
-
-    every = logging.root.manager.loggerDict.copy().items()
-    loggers = [each for name, each in every if name.startswith("botocore") and isinstance(each, logging.Logger)]
-    for each in loggers:
-        each.addFilter(of_others)
+    # The filter stays: to take it away while another thread goes through a logger's filters would hide one from it.
+    for name, each in logging.root.manager.loggerDict.copy().items():
+        if name.startswith("botocore") and isinstance(each, logging.Logger):
+            each.addFilter(_is_heard)
+    before, _asking.now = getattr(_asking, "now", False), True
     try:
         yield
     finally:
-        for each in loggers:
-            each.removeFilter(of_others)
+        _asking.now = before
+
+
+_asking = threading.local()
+
+
+def _is_heard(_: logging.LogRecord) -> bool:
+    """Let a record pass if this thread is not asking KMS; botocore logs in the thread that asks."""
+    return not getattr(_asking, "now", False)

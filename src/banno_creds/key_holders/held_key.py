@@ -16,7 +16,7 @@ from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
 from banno_creds.jose.keys import accepted
 from banno_creds.key_holders.place import scheme_of
 from banno_creds.key_holders.wrong_signature import explain, verifies
-from banno_creds.secrecy import Secret, without
+from banno_creds.secrecy import Secret, harmless, without
 from banno_creds.text import printable
 from banno_creds.times import LAST_INSTANT
 
@@ -278,16 +278,17 @@ def _calling(origin: str, kind: Callable[..., BannoCredsError], secrets: Sequenc
     except MemoryError:
         raise
     except BannoCredsError as failure:
-        raise failure.without(secrets) from failure.__cause__
-    except (Exception, SystemExit) as failure:
+        raise failure.without(secrets) from harmless(failure.__cause__, secrets)
+    except (Exception, SystemExit) as failure:  # noqa: BLE001 - `harmless` may leave it out as the cause
         _pass_on_the_end(failure)
         words = _words_of(failure)
-        if without(words, secrets) != words:
+        said = printable(failure)  # more of it than is shown: the cut may be in the middle of a secret
+        if without(said, secrets) != said:
             words = f"{type(failure).__name__} (its words repeat the passphrase, and are left out)"
         raise kind(
             f"the holder of {origin} failed: {words}",
             hint="look at its own log; BANNO_CREDS_DEBUG=1 shows where it failed",
-        ) from failure
+        ) from harmless(failure, secrets)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.private_key import load_key
 from banno_creds.config import KeySource, is_key_uri
-from banno_creds.errors import BannoCredsError, KeyLoadError, OutputError
+from banno_creds.errors import BannoCredsError, KeyLoadError, OutputError, PassphraseError
 from banno_creds.jose.keys import PrivateKey, PublicKey, generate
 from banno_creds.storage import own_files
 
@@ -144,14 +144,17 @@ def make_held(old: str, name: str, passphrase: Passphrase, timeout: float, by_ha
     """Have the holder of a key make a new one, and return its URI; ``by_hand`` is the command for a key made there.
 
     Raises:
-        KeyLoadError: the holder makes none.
+        KeyLoadError: the holder makes none; its own next step stays, with ``by_hand`` as a further line.
+        PassphraseError: the PIN is missing or wrong.
     """
     from banno_creds.key_holders.held_key import make_key
 
     try:
         return make_key(old, name, passphrase, timeout)
     except KeyLoadError as failure:
-        raise failure.but(hint=f"make a key at its holder yourself, and name it: {by_hand}") from None
+        if isinstance(failure, PassphraseError):
+            raise
+        raise failure.but(more=[f"or make the key there yourself, and name it: {by_hand}"]) from None
 
 
 # --- The archive ----------------------------------------------------------------------------------------------------
