@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from banno_creds.jose import keys
+from banno_creds.profiles import edits
 from banno_creds.rotation.subject import DAY
 from tests.conftest import CLIENT_ID, has_mode, write_private
 from tests.rotation.conftest import BEGIN
@@ -129,6 +132,22 @@ def test_back_to_the_old_key_while_the_published_set_has_it(desk: Desk) -> None:
     assert "has the old key no more" in refused.stderr
 
 
+def test_going_back_that_is_cut_off_does_not_go_forward_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.to_the_switch()
+    with monkeypatch.context() as cut_off:
+        change = edits.change_profiles
+
+        def changes(*args: Any) -> None:
+            change(*args)
+            raise OSError("the machine is switched off")
+
+        cut_off.setattr(edits, "change_profiles", changes)
+        assert desk.run("--back").code == 1
+    assert desk.settings()["private_key"] == "private.pem"
+    assert desk.step()["step"] == "went-back"
+    assert desk.settings()["private_key"] == "private.pem"
+
+
 def test_status_looks_at_nothing(desk: Desk) -> None:
     assert json.loads(desk.run("--status", "-o", "json").stdout) == {"rotations": []}
     desk.step()
@@ -142,6 +161,15 @@ def test_a_dry_run_changes_nothing(desk: Desk) -> None:
     before = {path.name: path.read_bytes() for path in desk.folder.iterdir()}
     assert desk.step("--dry-run")["step"] == "make-key"
     assert {path.name: path.read_bytes() for path in desk.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("other", ["--back", "--letter=letter.txt", "--status"])
+def test_a_dry_run_is_not_mixed_with_what_changes_something(desk: Desk, other: str) -> None:
+    desk.to_the_switch()
+    before = {path.name: path.read_bytes() for path in desk.folder.iterdir() if path.is_file()}
+    refused = desk.run("--dry-run", other)
+    assert (refused.code, "exclude each other" in refused.stderr) == (2, True)
+    assert {path.name: path.read_bytes() for path in desk.folder.iterdir() if path.is_file()} == before
 
 
 # --- Several profiles ---
@@ -319,6 +347,13 @@ def test_the_wait_is_as_long_as_caches_may_keep_the_old_set(desk: Desk) -> None:
     assert desk.step()["did"] == ["try-key", "switch"]
 
 
+def test_an_expires_without_a_date_counts_from_now(desk: Desk) -> None:
+    desk.bank.headers = {"expires": format_datetime(datetime.fromtimestamp(desk.now + 3 * DAY, UTC), usegmt=True)}
+    desk.step()
+    desk.publish()
+    assert desk.step()["until"] == desk.now + 3 * DAY
+
+
 def test_the_wait_begins_anew_if_the_set_loses_a_key(desk: Desk) -> None:
     before = desk.bank.published
     desk.step()
@@ -416,6 +451,30 @@ def test_a_journal_of_another_version_is_left_alone_and_a_broken_one_is_lost(des
     assert desk.settings()["private_key"] == "private.pem"
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"both_since": "soon"},
+        {"old": {}},
+        {"old": []},
+        {"old_settings": {"garden": {}}},
+        {"profiles": "garden"},
+        {"granted": {"garden": "yes"}},
+        {"granted": [1]},
+        {"archives": [1]},
+        {"began": None},
+    ],
+)
+def test_a_journal_with_a_broken_member_is_lost_too(desk: Desk, broken: dict[str, Any]) -> None:
+    desk.to_the_switch()
+    [journal] = (desk.folder / "state").glob("*.rotation")
+    members = json.loads(journal.read_text())
+    members["rotations"][0] |= broken
+    journal.write_text(json.dumps(members))
+    lost = desk.run()
+    assert (lost.code, "is taken for lost" in lost.stderr) == (0, True)
+
+
 # --- Letters ---
 
 
@@ -467,6 +526,9 @@ def test_a_compromised_key_leaves_first(desk: Desk) -> None:
     letter = (desk.folder / "letter.txt").read_text()
     assert desk.bank.jwks_uri in letter
     assert "revoke the access tokens" in letter
+    again = desk.run("--compromised", "--letter", desk.folder / "letter.txt")
+    assert (again.code, "is there already" in again.stderr) == (0, True)
+    assert (desk.folder / "letter.txt").read_text() == letter
     desk.later(60)
     assert desk.token().code == 0
     assert not desk.bank.knows(old)

@@ -49,6 +49,7 @@ GOOD = {"content-type": "application/jwk-set+json", "cache-control": "max-age=36
         ({"cache-control": "max-age=-5"}, None),
         ({"cache-control": "max-age"}, None),
         ({"cache-control": "max-age=99999999999999999999"}, 999999999),
+        ({"cache-control": "max-age=000000003600"}, 3600),
         ({"expires": "Sat, 21 Nov 2026 17:00:00 GMT"}, 3600),
         ({"expires": "Sat, 21 Nov 2026 17:00:00 GMT", "date": "Sat, 21 Nov 2026 16:59:00 GMT"}, 60),
         ({"expires": "Sat, 21 Nov 2026 15:00:00 GMT"}, 0),

@@ -121,11 +121,10 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
     With a public key that was pasted at the bank, only the bank can change it: --letter makes the new key, and writes
     what to ask for.
     """
-    exclusive = [name for name in ("back", "compromised", "status", "again") if values[name]]
-    if len(exclusive) > 1:
-        raise ConfigurationError(
-            f"{' and '.join(f'--{name}' for name in exclusive)} exclude each other", hint="leave one of them"
-        )
+    for exclusive in _EXCLUSIVE:
+        given = [f"--{name.replace('_', '-')}" for name in exclusive if values[name]]
+        if len(given) > 1:
+            raise ConfigurationError(f"{' and '.join(given)} exclude each other", hint="leave one of them")
     values |= {"show_secrets": False}
     report = report_for(values)
     run = run_for(context, report)
@@ -158,6 +157,9 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
     if outcome.record.is_compromised and outcome.record.new is not None:
         _write_letter_of_set(subject, outcome, run, report, values)
     _show(outcome, subject, run, values)
+
+
+_EXCLUSIVE = (("back", "compromised", "status", "again"), ("back", "letter", "status", "dry_run"))
 
 
 # --- What is rotated ------------------------------------------------------------------------------------------------
@@ -270,7 +272,9 @@ def _write_letter_of_set(
     text = to_bank_of_set(
         clients, public_key(record.old), public_key(record.new or {}), str(subject.jwks_uri), run.clock()
     )
-    if values["letter"] is not None:
+    if values["letter"] is not None and values["letter"] != "-" and os.path.lexists(expand(values["letter"])):
+        report.note(f"The letter is there already: {values['letter']}")
+    elif values["letter"] is not None:
         _put(text, values["letter"])
     else:
         report.note("Write to the bank: --letter FILE, with the same command line, writes the letter.")

@@ -142,7 +142,7 @@ class Journal:
             )
         try:
             return [_record(each) for each in members["rotations"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             self.was_unreadable = True
             return []
 
@@ -166,7 +166,7 @@ class Journal:
         """Write all rotations, whole or not at all.
 
         Raises:
-            ConfigurationError: the system does not let us write; nothing was changed.
+            ConfigurationError: the system does not let us write; the journal is as it was.
         """
         finished = [record for record in records if record.ended is not None][-_MOST_FINISHED:]
         kept = [asdict(record) for record in records if record.ended is None or record in finished]
@@ -175,15 +175,28 @@ class Journal:
             own_files.sync_folder(self._folder)
         except OSError as failure:
             raise ConfigurationError(
-                f"the journal of rotations cannot be written: {own_files.words(failure)}; nothing was changed",
+                f"the journal of rotations cannot be written: {own_files.words(failure)}",
                 hint=own_files.hint_for(failure, _ANOTHER_FOLDER),
             ) from None
 
 
+_TIMES = ("began", "until", "looked", "both_since", "cached", "refused", "switched", "went_back", "archived", "ended")
+_TEXTS = ("name", "new_place", "doing", "step", "refused_profile")
+
+
 def _record(members: Mapping[str, Any]) -> Record:
+    """Return a rotation of the journal; ValueError, TypeError or KeyError if it is broken."""
     known = {each.name for each in fields(Record)}
     record = Record(**{name: value for name, value in members.items() if name in known})
-    for name, kind in (("profiles", list), ("old", dict), ("old_settings", dict), ("name", str), ("granted", dict)):
-        if not isinstance(getattr(record, name), kind):
-            raise TypeError(name)
+    numbers = [*(getattr(record, name) for name in _TIMES), *record.granted.values()]
+    texts = [*(getattr(record, name) for name in _TEXTS), *record.profiles, *record.archives]
+    texts += [text for settings in record.old_settings.values() for text in settings.values()]
+    are_whole = (
+        all(type(number) in (int, float, type(None)) for number in numbers)
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all("private_key" in record.old_settings[name] for name in record.profiles)
+        and all(thumbprint_of(jwk) is not None for jwk in (record.old, record.new) if jwk is not None)
+    )
+    if not are_whole or record.began is None or not isinstance(record.profiles, list):
+        raise ValueError("a member is broken")
     return record

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.errors import ConfigurationError, UnusableAnswerError
 from banno_creds.http.client import HttpClient
 from banno_creds.jose.key_set import KeySet, read_key_set
 from banno_creds.rotation.plan import Has
+from banno_creds.rules.jwks_uri import PROVIDERS_OWN, kept_for
 from banno_creds.storage import own_files
 from banno_creds.storage.edited import cannot_write, change_file
 from banno_creds.storage.secret_files import PUBLIC_MODE, check_file_name, read_file
 from banno_creds.text import printable
-from banno_creds.times import http_date
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from banno_creds.http.exchange import Answer
     from banno_creds.jose.keys import PublicKey
 
-LEAST_CACHED = 60
-"""The seconds for which node-oidc-provider keeps a client's set, whatever its headers say."""
-_MOST_SECONDS = 10**9
 _NOT_THERE = (404, 410)
 
 
@@ -89,8 +86,13 @@ def write_set(file: Path, *, add: tuple[Named, ...] = (), remove: tuple[PublicKe
         raise ConfigurationError(f"there is no folder {file.parent}", hint="make it first, or name another file")
     with cannot_write(str(file)):
         temporary = own_files.temporary_name(file)
-        own_files.write_new(temporary, changed(KeySet(origin=str(file))).text().encode(), PUBLIC_MODE)
-        own_files.rename_to_free(temporary, str(file))
+        try:
+            own_files.write_new(temporary, changed(KeySet(origin=str(file))).text().encode(), PUBLIC_MODE)
+            own_files.rename_to_free(temporary, str(file))
+        except OSError:
+            with suppress(OSError):
+                own_files.remove(temporary)
+            raise
         own_files.sync_folder(file.parent)
 
 
@@ -107,7 +109,7 @@ def _check_kid(key_set: KeySet, named: Named) -> None:
     )
 
 
-def look(url: str, config: ClientConfig) -> Seen:
+def look(url: str, config: ClientConfig, now: float) -> Seen:
     """Fetch the set from its URL, as the server does; one that is not there yet is empty.
 
     Raises:
@@ -116,7 +118,7 @@ def look(url: str, config: ClientConfig) -> Seen:
     with HttpClient(config.timeout, config.ca_bundle) as http:
         answer = http.get(url)
     if answer.status in _NOT_THERE:
-        return Seen(KeySet(origin=url), cached_for(answer))
+        return Seen(KeySet(origin=url), cached_for(answer, now))
     if answer.status != 200:
         raise UnusableAnswerError(
             f"{url} does not send a JWK Set: {answer.status} {answer.reason}",
@@ -124,24 +126,15 @@ def look(url: str, config: ClientConfig) -> Seen:
             rule="registration.unreachable",
         )
     try:
-        return Seen(read_key_set(answer.content, url), cached_for(answer))
+        return Seen(read_key_set(answer.content, url), cached_for(answer, now))
     except ConfigurationError as failure:
         raise UnusableAnswerError(failure.message, hint=f"look at it: banno-creds jwks check {url}") from None
 
 
-def cached_for(answer: Answer) -> float:
+def cached_for(answer: Answer, now: float) -> float:
     """Return for how many seconds caches may keep an answer after it was replaced (RFC 9111 section 4.2.1).
 
     A shared cache on the way may give it out until it is stale, and the server keeps it from then on: twice the time.
     """
-    directives = answer.headers.get("cache-control", "")
-    ages = [
-        min(int(age), _MOST_SECONDS) for age in re.findall(r"\b(?:s-maxage|max-age)\s*=\s*\"?(\d{1,18})", directives)
-    ]
-    expires = http_date(answer.headers.get("expires", ""))
-    date = http_date(answer.headers.get("date", ""))
-    if expires is not None and date is not None:
-        ages.append(min(int(max(0, expires - date)), _MOST_SECONDS))
-    longest = max(ages, default=0)
     is_shared = "age" in answer.headers or "via" in answer.headers or "x-cache" in answer.headers
-    return max(LEAST_CACHED, longest * (2 if is_shared else 1))
+    return max(PROVIDERS_OWN, (kept_for(answer.headers, now) or 0) * (2 if is_shared else 1))

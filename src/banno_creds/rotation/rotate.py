@@ -474,8 +474,8 @@ class _Rotation:
         self._published = None
 
     def _look(self) -> None:
-        seen = published.look(self._url, self._subject.first.config)
         record, now = self._record, self._run.clock()
+        seen = published.look(self._url, self._subject.first.config, now)
         new = self._new()
         is_switched = self._is_switched()
         old = Named(self._old, None) if is_switched else self._named(self._old, is_old=True)
@@ -564,8 +564,8 @@ class _Rotation:
         """Use the old key again, if the published set has it."""
         from banno_creds.profiles.edits import change_profiles
 
-        record = self._record
-        if self._is_switched():
+        record, is_switched = self._record, self._is_switched()
+        if is_switched:
             self._look()
             old = self._named(self._old, is_old=True)
             if self._published is None or not self._published.old or record.ended is not None:
@@ -582,6 +582,10 @@ class _Rotation:
             new = self._new()
             assert new is not None  # noqa: S101 - the profiles use it
             published.write_set(self._file, add=(old, self._named(new, is_old=False)))
+        # Before the profiles change: if this is cut off in between, the next run does not switch them again.
+        record.went_back, record.switched, record.granted = self._run.clock(), None, {}
+        self._save()
+        if is_switched:
             change_profiles(
                 {
                     name: (settings, () if "kid" in settings else tuple(_has_kid(self._by_name()[name])))
@@ -589,7 +593,6 @@ class _Rotation:
                 },
                 self._subject.file,
             )
-        record.went_back, record.switched, record.granted = self._run.clock(), None, {}
         return self._ended(Step.WENT_BACK, self.facts(), [])
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PROVIDERS_OWN = 60
 """How long node-oidc-provider keeps a set at the least, in seconds, whatever the headers say."""
 _LONGEST = 24 * 3600
+_MOST_SECONDS = 999_999_999  # 31 years
 _SECONDS = 2.5  # so long node-oidc-provider waits for a set
 _TYPES = ("application/json", "application/jwk-set+json")
 _SEND = "have the server send Content-Type: application/jwk-set+json"
@@ -72,7 +73,8 @@ def kept_for(headers: Mapping[str, str], now: float) -> int | None:
     max-age and Expires, and does not know no-store; caches on the way obey s-maxage.
     """
     directives = _directives(headers)
-    named = [int(directives[name]) for name in ("max-age", "s-maxage") if directives.get(name, "").isdecimal()]
+    ages = [directives[name] for name in ("max-age", "s-maxage") if directives.get(name, "").isdecimal()]
+    named = [min(int(age), _MOST_SECONDS) for age in ages]
     if "no-store" in directives or "no-cache" in directives:
         named.append(0)
     if "expires" in headers:
@@ -156,5 +158,5 @@ def _directives(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the directives of Cache-Control (RFC 9111 section 5.2); of one that is repeated, the first."""
     found: dict[str, str] = {}
     for name, value in re.findall(r"([\w-]+)(?:\s*=\s*\"?([^\",;\s]*)\"?)?", headers.get("cache-control", "")[:2000]):
-        found.setdefault(name.lower(), value[:9])
+        found.setdefault(name.lower(), value[:18])
     return found
