@@ -167,6 +167,8 @@ def test_a_key_is_added_once(cli: Cli, here: Path, rsa_key: keys.PrivateKey, ec_
     after = (here / "jwks.json").read_bytes()
     assert json.loads(after) == {"keys": [public_jwk(rsa_key.public, "PS256"), public_jwk(ec_key.public, "ES256")]}
     assert cli("jwks", "add", "jwks.json", "ec.pem", "-q").stderr == ""
+    by_pipe = cli("jwks", "add", "jwks.json", "-", "ec.pem", stdin=rsa_key.public.pem())
+    assert by_pipe.stderr.splitlines()[-1].split() == ["banno-creds", "jwks", "check", "URL", "ec.pem"]
     assert (here / "jwks.json").read_bytes() == after
 
 
@@ -252,6 +254,7 @@ def test_what_a_set_built_here_has_passes_at_an_address(cli: Cli, here: Path, se
         (b"{}", (), 4, "jwks.malformed"),
         (jwks(), (), 4, "jwks.empty"),
         (jwks(jwk_of(mine("ec"))), ("rsa.pem",), 4, "a key is not in the set: registration.key.mismatch"),
+        (jwks(jwk_of(mine("ec"))), ("ec.pem", "rsa.pem"), 4, "a key is not in the set: registration.key.mismatch"),
         (jwks(jwk_of(mine("ec"), d="c2VjcmV0")), (), 3, "LEAKED"),
         (jwks({"kty": "oct", "k": "c2VjcmV0"}), ("rsa.pem",), 3, "LEAKED"),
     ],

@@ -55,4 +55,4 @@ def test_a_wrong_pin_is_tried_once_for_all_keys(softhsm: SoftHsm, cli: Cli, monk
     done = cli("key", "show", *uris)
     assert done.code == 3
     assert "wrong-canary" not in done.stdout + done.stderr
-    assert f"{uris[1]} was not tried: a token has just refused a PIN" in done.stderr.replace("\n    ", " ")
+    assert f"{uris[1]} was not tried: a PIN has just been wrong" in done.stderr.replace("\n    ", " ")

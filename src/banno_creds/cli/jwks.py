@@ -22,7 +22,7 @@ from banno_creds.cli.options import network_options
 from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option, spelling
 from banno_creds.cli.report import Report, check_stdout, write_result
 from banno_creds.cli.settings import run_for
-from banno_creds.config import ALGORITHMS, KeySource, check_url, is_key_uri, is_url
+from banno_creds.config import ALGORITHMS, DEFAULT_TIMEOUT, KeySource, check_url, is_key_uri, is_url
 from banno_creds.errors import ConfigurationError, KeyLoadError, NetworkError, RefusedError
 from banno_creds.shells import join
 from banno_creds.text import printable
@@ -152,7 +152,7 @@ def add(context: click.Context, /, file: str, keys: tuple[str, ...], **values: A
 
     _change(file, change)
     write_result("\n".join(said))
-    _say_what_is_next([key.place for key in found], values)
+    _say_what_is_next([place for place in keys if place != "-"], values)
 
 
 @command.command("remove", cls=Command, short_help="Remove keys from a set in a file.")
@@ -292,12 +292,15 @@ def _failure(place: str, failed: Sequence[Finding], judged: JudgedSet) -> BannoC
             "enough",
             rule="registration.private_key",
         )
+    from banno_creds.rules.findings import Rule
+
     first = failed[0]
     others = "" if len(failed) == 1 else f", the first of {len(failed)} faults"
     hint = f"{first.fix}; more: banno-creds explain {first.rule}"
     if first.rule.startswith(("network.", "registration.unreachable")):
         return NetworkError(f"the set cannot be fetched: {first.rule}{others}", hint=hint)
-    what = "a key is not in the set" if first.looks_at == "your key" else "a provider would trip over this set"
+    is_of_a_key = first.rule == Rule.REGISTRATION_KEY_MISMATCH
+    what = "a key is not in the set" if is_of_a_key else "a provider would trip over this set"
     return RefusedError(f"{what}: {first.rule}{others}", error=None, status=0, hint=hint)
 
 
@@ -376,7 +379,7 @@ def _keys_at(
     from banno_creds.storage.secret_files import read_file
 
     if is_key_uri(place):
-        held = load_key(KeySource.at(place), ask)
+        held = load_key(KeySource.at(place), ask, timeout=values.get("timeout", DEFAULT_TIMEOUT))
         yield _Key(place, held.public, _only(held.algorithms or (), held.type))
         return
     if place == "-":

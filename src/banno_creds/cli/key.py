@@ -107,7 +107,7 @@ def show(context: click.Context, /, places: tuple[str, ...], only: str | None, o
         if only is None or only in (facts.key.kid, facts.key.thumbprint(), facts.key.fingerprint())
     ]
     if only is not None and not shown and not look.failures:
-        look.fail(", ".join(places), KeyLoadError(f"no key there has the kid, thumbprint or fingerprint {only}"))
+        look.fail(", ".join(places), _no_such_key(only))
     if output == "pem":
         pem = "".join(each.facts.key.pem() for each in shown if each.facts.key.native is not None)
         if pem:
@@ -173,10 +173,20 @@ def match(context: click.Context, /, places: tuple[str, ...], registered: str, o
     look.end(KeyLoadError.exit_code if compared.missing else 0)
 
 
+def _no_such_key(only: str) -> KeyLoadError:
+    return KeyLoadError(
+        f"no key there has the kid, thumbprint or fingerprint {printable(only, 200)}",
+        hint="look at them all: leave --only out",
+    )
+
+
 def _none_registered(registration: Registration) -> BannoCredsError:
     fault = next((finding for finding in registration.findings if finding.verdict == "fail"), None)
     if fault is None:
-        return ConfigurationError(f"{registration.origin} holds no key that the bank could use")
+        return ConfigurationError(
+            f"{registration.origin} holds no key that the bank could use",
+            hint="give the PEM that was pasted into Users & Groups, or the JWKS URI",
+        )
     return ConfigurationError(f"{registration.origin}: {fault.received}", hint=fault.fix, rule=fault.rule)
 
 
@@ -250,8 +260,8 @@ class _Look:
         is_token = uri.lower().startswith("pkcs11:")
         if is_token and self._wrong_pin:
             raise KeyLoadError(
-                f"{uri} was not tried: a token has just refused a PIN, and tokens lock after a few wrong ones",
-                hint="correct the PIN, and show this key alone",
+                f"{uri} was not tried: a PIN has just been wrong or missing, and tokens lock after a few wrong ones",
+                hint="give the right PIN, and show this key alone",
             )
         ask = passphrase(self._values["passphrase_file"], self._stdin, pin=is_token)
         try:

@@ -197,6 +197,6 @@ def _record(members: Mapping[str, Any]) -> Record:
         and all("private_key" in record.old_settings[name] for name in record.profiles)
         and all(thumbprint_of(jwk) is not None for jwk in (record.old, record.new) if jwk is not None)
     )
-    if not are_whole or record.began is None or not isinstance(record.profiles, list):
+    if not are_whole or members["began"] is None or not isinstance(members["profiles"], list):
         raise ValueError("a member is broken")
     return record
