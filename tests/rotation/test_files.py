@@ -96,7 +96,8 @@ def test_a_key_of_another_type_in_a_journal_is_none() -> None:
 
 
 def record(began: float, **members: Any) -> Record:
-    return Record(["garden"], dict(OLD.public.jwk()), {"garden": {"private_key": "private.pem"}}, "2026-11-18", began, **members)
+    settings = {"garden": {"private_key": "private.pem"}}
+    return Record(["garden"], dict(OLD.public.jwk()), settings, "2026-11-18", began, **members)
 
 
 def test_a_journal_keeps_what_is_under_way_and_the_latest_that_ended(tmp_path: Path) -> None:

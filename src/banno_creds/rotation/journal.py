@@ -195,7 +195,7 @@ def _record(members: Mapping[str, Any]) -> Record:
         all(type(number) in (int, float, type(None)) for number in numbers)
         and all(text is None or isinstance(text, str) for text in texts)
         and all("private_key" in record.old_settings[name] for name in record.profiles)
-        and all(thumbprint_of(jwk) is not None for jwk in (record.old, record.new) if jwk is not None)
+        and all(thumbprint_of(jwk) is not None for jwk in (record.old, record.new or record.old))
     )
     if not are_whole or members["began"] is None or not isinstance(members["profiles"], list):
         raise ValueError("a member is broken")
