@@ -463,6 +463,8 @@ def test_a_journal_of_another_version_is_left_alone_and_a_broken_one_is_lost(des
         {"granted": [1]},
         {"archives": [1]},
         {"began": None},
+        {"cached": None},
+        {"granted": {"garden": None}},
     ],
 )
 def test_a_journal_with_a_broken_member_is_lost_too(desk: Desk, broken: dict[str, Any]) -> None:

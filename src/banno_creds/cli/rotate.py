@@ -140,7 +140,8 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
     if values["letter"] is not None and not _is_of_a_set(subject):
         _write_letter(subject, run, report, values)
         return
-    from banno_creds.rotation.rotate import Wish, go_back, preview, rotate
+    from banno_creds.rotation.plan import Wish
+    from banno_creds.rotation.rotate import go_back, preview, rotate
 
     wish = Wish(
         again=values["again"],

@@ -9,6 +9,7 @@ Room for other wings:
 Rooms for these:
 
 - `plan`: the next step, from what is seen. Nothing in it looks or acts;
+- `under_way`: which rotation is under way, by the journal or by the files;
 - `subject`: the profiles that change their key together, and their settings;
 - `key_pair`: the new key beside the old one, the files of both, the archive;
 - `published`: the set that you publish: the file that is written here, and what its URL says;

@@ -188,15 +188,16 @@ def _record(members: Mapping[str, Any]) -> Record:
     """Return a rotation of the journal; ValueError, TypeError or KeyError if it is broken."""
     known = {each.name for each in fields(Record)}
     record = Record(**{name: value for name, value in members.items() if name in known})
-    numbers = [*(getattr(record, name) for name in _TIMES), *record.granted.values()]
+    numbers = [getattr(record, name) for name in _TIMES]
     texts = [*(getattr(record, name) for name in _TEXTS), *record.profiles, *record.archives]
     texts += [text for settings in record.old_settings.values() for text in settings.values()]
     are_whole = (
         all(type(number) in (int, float, type(None)) for number in numbers)
+        and all(type(number) in (int, float) for number in (record.began, record.cached, *record.granted.values()))
         and all(text is None or isinstance(text, str) for text in texts)
         and all("private_key" in record.old_settings[name] for name in record.profiles)
         and all(thumbprint_of(jwk) is not None for jwk in (record.old, record.new or record.old))
     )
-    if not are_whole or members["began"] is None or not isinstance(members["profiles"], list):
+    if not are_whole or not isinstance(members["profiles"], list):
         raise ValueError("a member is broken")
     return record

@@ -35,6 +35,22 @@ ENDS = frozenset(
 """The steps after which a run ends: nothing can be done now."""
 
 
+class Wish(NamedTuple):
+    """How a rotation is to go on.
+
+    Attributes:
+        again: after a refusal or after going back, go on; after the end, begin another one.
+        at_once: do not wait for caches before the new key is tried.
+        is_compromised: the old key leaves first.
+        partial: leave other profiles with the same key as they are.
+    """
+
+    again: bool = False
+    at_once: bool = False
+    is_compromised: bool = False
+    partial: bool = False
+
+
 class Has(NamedTuple):
     """Which of the two keys a set has, each under the ``kid`` that is sent with it."""
 

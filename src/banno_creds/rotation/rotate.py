@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import KeySource, check_duration, is_key_uri
-from banno_creds.errors import ConfigurationError, KeyLoadError, RefusedError
+from banno_creds.config import KeySource, is_key_uri
+from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.profiles.settings import resolved
 from banno_creds.rotation import key_pair, published
-from banno_creds.rotation.journal import Record
-from banno_creds.rotation.plan import ENDS, Facts, Has, Step, next_step
+from banno_creds.rotation.plan import ENDS, Facts, Has, Step, Wish, next_step
 from banno_creds.rotation.published import Named
-from banno_creds.rotation.subject import as_written, check_registration, raw_profiles, users_of
+from banno_creds.rotation.subject import as_options, as_written, check_registration, raw_profiles, users_of
+from banno_creds.rotation.under_way import Search, open_current
 from banno_creds.storage import own_files
 from banno_creds.storage.edited import locked
 from banno_creds.times import utc
@@ -25,26 +24,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from banno_creds.jose.keys import PublicKey
-    from banno_creds.rotation.journal import Journal
+    from banno_creds.rotation.journal import Journal, Record
     from banno_creds.rotation.key_pair import Opened
     from banno_creds.rotation.subject import Member, Subject
     from banno_creds.steps import Run
-
-
-class Wish(NamedTuple):
-    """How a rotation is to go on.
-
-    Attributes:
-        again: after a refusal or after going back, go on; after the end, begin another one.
-        at_once: do not wait for caches before the new key is tried.
-        is_compromised: the old key leaves first.
-        partial: leave other profiles with the same key as they are.
-    """
-
-    again: bool = False
-    at_once: bool = False
-    is_compromised: bool = False
-    partial: bool = False
 
 
 class Outcome(NamedTuple):
@@ -132,8 +115,9 @@ class _Rotation:
                 f"the journal of rotations {journal.path} is broken, and is taken for lost",
                 "no key is lost: what is seen decides, and the waiting begins anew",
             )
-        self._current = self._open_current()
-        self._record = self._find(may_begin=may_begin)
+        self._current = open_current(subject)
+        search = Search(subject, self._file, wish, run, self._current)
+        self._record = search.record(self._records, may_begin=may_begin)
         self._old = key_pair.public_key(self._record.old)
         if wish.again:
             self._record.refused = self._record.went_back = None
@@ -153,121 +137,8 @@ class _Rotation:
             )
         record.new_place = None
 
-    # --- Which rotation ---
-
-    def _open_current(self) -> Opened:
-        """Open the key that the profiles use; it has to be one for all."""
-        first, *others = self._subject.members
-        timeout = first.config.timeout
-        opened = key_pair.open_key(first.place, first.config.passphrase, timeout)
-        for other in others:
-            if other.place != first.place and not key_pair.same_key(
-                other.place, opened.key.public, other.config.passphrase, timeout
-            ):
-                raise ConfigurationError(
-                    f"the profiles {first.name} and {other.name} have different keys",
-                    hint="rotate each by itself; profiles with the same key are rotated together",
-                )
-        return opened
-
-    def _find(self, *, may_begin: bool) -> Record:
-        """Return the rotation that is under way, or begin one."""
-        names = set(self._subject.names)
-        mine = [record for record in self._records if names & set(record.profiles)]
-        thumbprint = self._current.key.public.thumbprint()
-        for record in mine:
-            if record.ended is not None:
-                continue
-            if set(record.profiles) != names:
-                raise ConfigurationError(
-                    f"a rotation of {', '.join(record.profiles)} is under way",
-                    hint="name the same profiles: banno-creds rotate " + _options(record.profiles),
-                )
-            known = [key_pair.public_key(jwk).thumbprint() for jwk in (record.old, record.new) if jwk]
-            if thumbprint in known:
-                return record
-            if not self._wish.again:
-                raise ConfigurationError(
-                    f"a rotation is under way, and {self._current.place} is neither its old key nor its new one",
-                    hint="put the key back; or give that rotation up, and begin another one: --again",
-                )
-            record.ended = self._run.clock()
-        ended = [each for each in mine if each.new and key_pair.public_key(each.new).thumbprint() == thumbprint]
-        if ended and not self._wish.again and not self._wish.is_compromised and not self._is_due(ended[-1]):
-            return ended[-1]
-        found = None if ended else self._recovered()
-        if found is None and not may_begin:
-            raise ConfigurationError("there is no rotation of this key to go back from", hint="see: --status")
-        self._check_together()
-        record = found or self._begun()
-        self._records.append(record)
-        return record
-
-    def _is_due(self, last: Record) -> bool:
-        """Return whether the key of the last rotation is older than a profile allows."""
-        limits = [member.config.key_max_age for member in self._subject.members]
-        age = self._run.clock() - last.began
-        return any(limit is not None and age > check_duration("key_max_age", limit) for limit in limits)
-
-    def _begun(self) -> Record:
-        now = self._run.clock()
-        members = self._subject.members
-        return Record(
-            profiles=self._subject.names,
-            old=dict(self._current.key.public.jwk()),
-            old_settings={member.name: _settings_of_key(member.settings) for member in members},
-            name=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d"),
-            began=now,
-        )
-
-    def _recovered(self) -> Record | None:
-        """Find a rotation whose journal is lost, by the files beside the key and by the set."""
-        first = self._subject.first
-        current, key_set = self._current.key.public, published.read_set(self._file)
-        for place, is_newer, is_archived in reversed(list(key_pair.siblings(self._current.place))):
-            if not is_newer and not key_pair.is_dated(self._current.place):
-                continue
-            if is_archived and (self._wish.again or self._wish.is_compromised):
-                continue
-            try:
-                key = key_pair.open_key(place, first.config.passphrase, first.config.timeout).key.public
-            except KeyLoadError:
-                continue
-            jwk = key_set.find(key)
-            # An older key's file that is neither in the set nor archived may be anything.
-            if key.thumbprint() == current.thumbprint() or not (is_newer or is_archived or jwk):
-                continue
-            record = self._begun()
-            if is_newer:
-                record.new_place, record.new = place, dict(key.jwk())
-                return record
-            record.old = dict(key.jwk())
-            record.new_place, record.new = self._current.place, dict(current.jwk())
-            if is_archived:
-                record.archived, record.archives = record.began, [place]
-            for member in self._subject.members:
-                settings = record.old_settings[member.name]
-                settings["private_key"] = as_written(member, place)
-                if settings.get("kid", "thumbprint") != "thumbprint" and jwk and isinstance(jwk.get("kid"), str):
-                    settings["kid"] = jwk["kid"]
-            return record
-        return None
-
     def _by_name(self) -> dict[str, Member]:
         return {member.name: member for member in self._subject.members}
-
-    def _check_together(self) -> None:
-        """Refuse to leave out a profile with the same key, unless that was asked for."""
-        names = self._subject.names
-        users = users_of(self._subject.file, self._current.key.public, [self._current.place])
-        others = [name for name in users if name not in names]
-        if others and not (self._wish.partial and not self._wish.is_compromised):
-            verb = "uses" if len(others) == 1 else "use"
-            raise ConfigurationError(
-                f"{', '.join(others[:5])}{' and others' if len(others) > 5 else ''} {verb} the same key",
-                hint="rotate them together: banno-creds rotate " + _options([*names, *others]),
-                rule="rotation.together",
-            )
 
     # --- What is seen ---
 
@@ -428,7 +299,7 @@ class _Rotation:
         record, first = self._record, self._subject.first
         old = self._current
         lost = self._new()
-        by_hand = f"banno-creds rotate {_options(record.profiles)} --new-key " + (
+        by_hand = f"banno-creds rotate {as_options(record.profiles)} --new-key " + (
             "URI" if is_key_uri(old.place) else "FILE"
         )
         if record.new_place is None or self._subject.new_key is not None:
@@ -598,14 +469,6 @@ class _Rotation:
 
 def _has_kid(member: Member) -> list[str]:
     return ["kid"] if "kid" in member.settings else []
-
-
-def _settings_of_key(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(settings[name]) for name in ("private_key", "kid") if name in settings}
-
-
-def _options(names: list[str]) -> str:
-    return " ".join(f"--profile {name}" for name in names)
 
 
 def _same(place: str | None, other: str | None) -> bool:

@@ -14,7 +14,7 @@ from banno_creds.rotation.key_pair import open_key
 from banno_creds.rotation.published import Named
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from banno_creds.config import ClientConfig
@@ -76,13 +76,18 @@ class Subject(NamedTuple):
         return self.members[0]
 
 
+def as_options(names: Iterable[str]) -> str:
+    """Return profiles as the command line names them."""
+    return " ".join(f"--profile {name}" for name in names)
+
+
 def check_registration(subject: Subject) -> tuple[Path, str]:
     """Return the set's file and its URL.
 
     Raises:
         ConfigurationError: the bank has a PEM, or it is not known where the set is.
     """
-    names = " ".join(f"--profile {name}" for name in subject.names)
+    names = as_options(subject.names)
     for member in subject.members:
         if member.settings.get("registration") == "pem" or not (subject.jwks_file or subject.jwks_uri):
             raise ConfigurationError(
