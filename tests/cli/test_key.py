@@ -324,8 +324,10 @@ def test_a_pipe_is_read_and_odd_names_do_no_harm(place: Path, cli: Cli, rsa_key:
     assert (done.code, "compare" in done.stdout, "\x1b" in done.stdout) == (0, False, False)
 
 
-def test_a_pin_in_a_uri_is_refused_and_not_shown(cli: Cli) -> None:
-    done = cli("key", "show", "pkcs11:token=a;object=b?pin-value=84319")
+@pytest.mark.parametrize("pin", ["pin-value=84319", "pin-source=84319", "pin%2Dvalue=84319"])
+@pytest.mark.parametrize("words", [("show",), ("match", "--registered", "public.pem")])
+def test_a_pin_in_a_uri_is_refused_and_not_shown(cli: Cli, words: tuple[str, ...], pin: str) -> None:
+    done = cli("key", *words, "-o", "json", f"pkcs11:token=a;object=b?{pin}")
     assert (done.code, done.stdout) == (2, "")
     assert "84319" not in done.stderr
 

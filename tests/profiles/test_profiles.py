@@ -1308,3 +1308,4 @@ def test_the_documentation_is_true(process: Cli, tmp_path: Path, rsa_pem: Path, 
 def test_the_documentation_names_every_setting() -> None:
     named = set(re.findall(r"`(\w+)`", DOCS))
     assert set(profile_settings.SETTINGS) <= named
+    assert len(set(profile_settings.SETTINGS)) == len(profile_settings.SETTINGS)

@@ -20,6 +20,7 @@ from banno_creds.config import (
     KeySource,
     TypedSecret,
     check_key_uri,
+    has_pin,
     is_key_uri,
     is_url,
 )
@@ -91,7 +92,7 @@ class KeyArgument(Argument):
 
             raise key_as_argument("an argument")
         for place in places:
-            if "pin-value" in place.lower():
+            if has_pin(place):
                 check_key_uri(place)
         return super().process_value(ctx, value)
 

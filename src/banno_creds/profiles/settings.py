@@ -43,15 +43,7 @@ PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
 FILES = (*PATHS, "jwks_file")
 """The settings that are paths; the last one may name a file that is made later."""
 SETTINGS = (
-    *(
-        "client_id",
-        "private_key",
-        "passphrase_file",
-        "key_max_age",
-        "client_secret_file",
-        "client_auth",
-        "client_id_in_body",
-    ),
+    *("client_id", "private_key", "passphrase_file", "client_secret_file", "client_auth", "client_id_in_body"),
     *("key_max_age", "registration", "jwks_file", "jwks_uri", "rotation_wait", "rotation_keep"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
