@@ -173,3 +173,13 @@ def test_a_letter_replaces_no_file(desk: Desk) -> None:
     letter = write_private(desk.folder / "letter.txt", b"mine")
     assert desk.run("--letter", letter).code != 0
     assert letter.read_bytes() == b"mine"
+
+
+def test_a_letter_asks_for_no_older_key(desk: Desk, ec_key: keys.PrivateKey) -> None:
+    write_private(desk.folder / "private-2026-01-31.pem", ec_key.pem())
+    older = desk.key("private.pem").public.fingerprint()
+    desk.config.write_text("")
+    desk.profile("garden", registration="pem", private_key="private-2026-01-31.pem")
+    letter = desk.run("--letter", "-").stdout
+    assert desk.key(NEW).public.fingerprint() in letter
+    assert older not in letter
