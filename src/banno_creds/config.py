@@ -128,7 +128,6 @@ class KeySource:
             ConfigurationError: the URI has a secret in it.
         """
         if isinstance(place, str) and is_key_uri(place):
-            check_key_uri(place)  # before it becomes a name that messages show
             return cls(place, uri=place)
         return cls.file(place)
 

@@ -15,7 +15,7 @@ import pytest
 from banno_creds import ClientConfig, KeySource
 from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
-from banno_creds.key_holders.awskms import make_key
+from banno_creds.key_holders.awskms import _Kms, make_key
 from tests.conftest import CLIENT_ID, write_private
 from tests.servers.kms import ARN, Kms, says_amz, says_fault
 from tests.servers.loopback import Says
@@ -210,6 +210,13 @@ def test_a_kms_that_does_not_answer_is_waited_for_no_longer_than_the_timeout(aws
         said = _fails(timeout=0.6)
     assert "Read timeout" in said
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_all_attempts_share_the_time_that_is_allowed(aws: pytest.MonkeyPatch, attempts: int) -> None:
+    config = _Kms(URI, 30, attempts)._client.meta.config
+    assert config.read_timeout * config.retries["total_max_attempts"] == 30
+    assert config.connect_timeout == config.read_timeout
 
 
 def test_nobody_listens(aws: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import jwt
 import pytest
 
-from banno_creds import ClientConfig, KeySource, TokenSource
+from banno_creds import ClientConfig, KeySource, TokenSource, recall
 from banno_creds.client_authentication.private_key import load_key, load_signer
 from banno_creds.errors import ConfigurationError, KeyLoadError, SigningError
+from banno_creds.key_holders.place import name_of
 from tests.conftest import CLIENT_ID
 
 if TYPE_CHECKING:
@@ -181,3 +182,36 @@ def test_the_registration_decides_if_a_kid_is_sent(
     words = ["sign-jwt", "--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--registration", registration]
     header = jwt.get_unverified_header(cli(*words, *more).stdout.strip())
     assert header.get("kid") == (ec_key.public.thumbprint() if sent == "thumbprint" else sent)
+
+
+# What the holders' own programs and SDKs read, and this one: each decides which key the same URI means.
+DECIDING = [
+    "BANNO_CREDS_PKCS11_MODULE",
+    "SSH_AUTH_SOCK",
+    "VAULT_ADDR",
+    "VAULT_AGENT_ADDR",
+    "VAULT_NAMESPACE",
+    "BAO_ADDR",
+    "BAO_AGENT_ADDR",
+    "BAO_NAMESPACE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_KMS",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+]
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_no_token_of_one_holder_is_given_for_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name that the cache has for the key, and by that of the answer to a repeated command line."""
+    names = []
+    for value in ("one", "another"):
+        monkeypatch.setenv(name, value)
+        names.append((name_of("vault:transit/banno"), recall._name(["token"])))
+    assert names[0][0] != names[1][0]
+    assert names[0][1] != names[1][1]
+    assert name_of("vault:transit/other") != names[1][0]

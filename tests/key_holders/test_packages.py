@@ -160,6 +160,18 @@ def test_the_words_of_a_holder_do_not_repeat_the_passphrase(package: Callable[..
     assert "sesame" not in f"{caught.value} {caught.value.details} {caught.value.hint}"
 
 
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, KeyLoadError])
+def test_what_a_programs_own_function_raises_is_not_the_holders(
+    package: Callable[..., str], error: type[Exception]
+) -> None:
+    def ask() -> bytes:
+        raise error("the vault of the program is closed")
+
+    config = ClientConfig(CLIENT_ID, KeySource.at(package(opening="passphrase()")), passphrase=ask)
+    with pytest.raises(error, match=r"^the vault of the program is closed$"):
+        load_signer(config)
+
+
 @pytest.mark.parametrize("scheme", ["bankkey", "BankKey"])
 @pytest.mark.parametrize("written", ["bankkey", "BANKKEY"])
 def test_the_case_of_a_scheme_does_not_count(package: Callable[..., str], scheme: str, written: str) -> None:

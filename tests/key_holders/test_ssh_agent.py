@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -342,6 +343,29 @@ def test_an_agent_that_says_nothing_is_waited_for_no_longer_than_the_timeout(
 ) -> None:
     talking(ec_key, lambda _: None)
     assert "did not answer within" in _fails("ssh-agent:banno", SigningError, timeout=seconds)
+
+
+@patient(0.3, 3)
+def test_an_answer_that_comes_in_drops_is_waited_for_no_longer_either(
+    no_agent: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    def drops() -> Iterator[bytes]:
+        for number in packed(b"x" * 16):
+            yield bytes([number])
+            time.sleep(seconds / 5)
+
+    place = tmp_path / f"agent-{seconds}"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
+    with Agent(place, lambda _: drops()):
+        assert "did not answer within" in _fails("ssh-agent:banno", timeout=seconds)
+
+
+def test_a_key_that_is_listed_twice_is_one_key(
+    no_agent: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ec_key: keys.PrivateKey
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    with Agent(tmp_path / "agent", lambda _: packed(listing(*[(_blob(ec_key), b"banno")] * 2))):
+        assert _open("ssh-agent:banno").key.public.spki() == ec_key.public.spki()
 
 
 # --- A pipe of Windows: a raw terminal stands for it, which is opened by its name too, and goes both ways -----------

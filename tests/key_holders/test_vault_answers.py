@@ -59,8 +59,14 @@ def test_the_token_goes_in_its_header_and_nothing_else_is_asked_for(transit: Tra
         ("POST", "/v1/transit/sign/banno/sha2-256"),
     ]
     assert {each.headers["x-vault-token"] for each in transit.requests} == {TOKEN}
+    assert {each.headers["x-vault-request"] for each in transit.requests} == {"true"}  # which an agent may want
     asked = json.loads(transit.requests[1].body)
     assert (asked["key_version"], asked["prehashed"], asked["salt_length"]) == (1, False, "hash")
+
+
+def test_without_tls_there_is_no_certificate_to_skip(transit: Transit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_SKIP_VERIFY", "true")
+    assert _sign()
 
 
 @pytest.mark.parametrize(

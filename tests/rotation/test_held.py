@@ -93,10 +93,14 @@ def test_a_key_at_a_holder_is_followed_by_a_new_one_there(desk: Desk, monkeypatc
     desk.step()
     assert desk.settings()["private_key"] == f"shelf:{made}"
     assert desk.token().code == 0
+    both = desk.bank.published
     ended = desk.to_the_end()
     assert (ended["step"], ended["old_key"]["places"]) == ("done", [f"shelf:{shelf / 'old'}"])
     assert sorted(path.name for path in shelf.iterdir()) == sorted([made.name, "old"])  # it stays there
     assert desk.bank.refused == []
+    desk.bank.published = both  # somebody has published an old file
+    assert "has the old key no more" in desk.run("--back").stderr
+    assert desk.settings()["private_key"] == f"shelf:{made}"
     assert "1234" not in "".join(result.stdout + result.stderr for result in desk.said)
     assert not [path.name for path in desk.folder.glob("private*")]
 
@@ -141,3 +145,13 @@ def test_a_holder_that_made_a_key_before_the_run_was_cut_off_is_not_asked_for_an
     desk.step()
     assert len(list(shelf.iterdir())) == 2
     assert len(desk.kids()) == 2
+
+
+def test_a_pin_in_the_uri_that_a_holder_returns_is_kept_nowhere(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (_SHELF + _MAKES).replace('return f"shelf:{place}"', 'return f"shelf:{place}?pin-value=1234"')
+    install(desk, code, monkeypatch)
+    refused = desk.run()
+    assert refused.code == 2
+    assert "has a PIN in it" in " ".join(refused.stderr.split())
+    kept = "".join(path.read_text() for path in (desk.folder / "state").iterdir())
+    assert "1234" not in kept + refused.stderr

@@ -48,6 +48,14 @@ def test_profiles_that_send_different_kids_are_not_rotated_together(desk: Desk) 
     assert len(desk.kids()) == 1
 
 
+def test_profiles_of_different_sets_are_not_rotated_together(desk: Desk) -> None:
+    desk.profile("granite", client_id="granite", jwks_file="other.json")
+    refused = desk.run(profiles=BOTH)
+    assert refused.code == 2
+    assert "--jwks-file" in refused.stderr
+    assert desk.step("--jwks-file", desk.set, profiles=BOTH)["step"] == "publish"
+
+
 def test_a_compromised_key_is_left_to_nobody(desk: Desk) -> None:
     desk.profile("granite", client_id="granite")
     refused = desk.run("--compromised", "--partial")

@@ -13,7 +13,7 @@ from banno_creds.jose.key_set import KeySet, public_jwk
 from banno_creds.jose.keys import generate
 from banno_creds.rules.explanations import EXPLANATIONS
 from banno_creds.rules.findings import Rule, Verdict
-from banno_creds.rules.key_set import MOST_BYTES, MOST_KEYS, judge_key_set, judge_presence
+from banno_creds.rules.key_set import MOST_BYTES, MOST_KEYS, judge_jwk, judge_key_set, judge_presence
 from banno_creds.rules.lint import load_registration
 from tests.rules.odd_sets import ODD, ed25519_jwk, jwk_of, jwks, mine
 
@@ -112,6 +112,16 @@ def test_a_leaked_key_is_found_by_its_private_half_too() -> None:
     judged = judge_key_set(jwks(jwk_of(mine("rsa"), d="c2VjcmV0")), "jwks.json")
     (finding,) = judge_presence(judged, mine("rsa").public, "mine.pem")
     assert finding.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("operations", [["sign"], ["verify", "sign"], ["verify", "verify"], [], "verify", None, [1]])
+def test_a_key_that_is_not_to_verify_alone_is_a_fault(operations: object) -> None:
+    judged = judge_jwk(jwk_of(mine("rsa"), key_ops=operations), "key 1")
+    assert [(each.rule, each.verdict) for each in judged.findings] == [
+        (Rule.REGISTRATION_KEY_TYPE, Verdict.FAIL),
+    ]
+    assert not judged.usable
+    assert judge_jwk(jwk_of(mine("rsa"), key_ops=["verify"]), "key 1").usable
 
 
 JSON = st.recursive(

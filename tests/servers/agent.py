@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -32,10 +32,11 @@ class Agent:
 
     Attributes:
         asked: the messages that it was sent.
-        says: makes the bytes to send of a message; None sends nothing until the end.
+        says: makes the bytes to send of a message, in pieces if they are to come slowly; None sends nothing until the
+            end.
     """
 
-    def __init__(self, place: Path, says: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, place: Path, says: Callable[[bytes], bytes | Iterator[bytes] | None]) -> None:
         self.place, self.says = place, says
         self.asked: list[bytes] = []
         self._closing = threading.Event()
@@ -57,7 +58,8 @@ class Agent:
                     if answer is None:
                         self._closing.wait(20)
                     else:
-                        connection.sendall(answer)
+                        for piece in [answer] if isinstance(answer, bytes) else answer:
+                            connection.sendall(piece)
 
     def __enter__(self) -> Self:
         self._thread.start()

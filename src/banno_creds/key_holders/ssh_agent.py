@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _LIST, _LISTED, _SIGN, _SIGNED, _FAILED = 11, 12, 13, 14, 5
 _RSA_SHA2_256 = 2  # the flag
 _MOST_BYTES = 256 * 1024  # as in OpenSSH
-_MOST_KEYS = 2048  # as in OpenSSH
 _MOST_SHOWN = 10
 _MOST_CHARACTERS = 80
 # By the type of the key: the form of the signature to expect.
@@ -142,7 +141,7 @@ def _identities(answer: bytes) -> list[_Identity]:
     if len(answer) < 4:
         raise _unreadable(KeyLoadError)
     try:
-        for _ in range(min(number, _MOST_KEYS)):
+        for _ in range(number):
             blob, rest = _string(rest)
             comment, rest = _string(rest)
             found[blob] = _Identity.of(blob, comment)
