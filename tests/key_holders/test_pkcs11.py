@@ -103,6 +103,15 @@ def test_a_label_that_two_keys_have_names_their_ids(session: Any, opened: Callab
     assert opened(f"{RSA};id=%FE%00").type == "EC"
 
 
+def test_keys_that_no_id_tells_apart_want_one(session: Any, opened: Callable[..., HeldKey]) -> None:
+    for _ in range(2):
+        make_key(session, "secp256r1", "twins", b"\x41")
+    with pytest.raises(KeyLoadError, match="names 2 private keys") as caught:
+        opened("pkcs11:token=banno;object=twins")
+    assert "an id of its own" in str(caught.value.hint)
+    assert "id=%41" not in str(caught.value.hint)
+
+
 def test_a_key_that_is_not_there_names_those_that_are(session: Any, opened: Callable[..., HeldKey]) -> None:
     with pytest.raises(KeyLoadError) as caught:
         opened("pkcs11:token=banno;object=other")

@@ -172,6 +172,18 @@ def test_a_dry_run_is_not_mixed_with_what_changes_something(desk: Desk, other: s
     assert {path.name: path.read_bytes() for path in desk.folder.iterdir() if path.is_file()} == before
 
 
+def test_a_url_that_does_not_answer_is_of_the_network_and_the_next_run_goes_on(desk: Desk) -> None:
+    desk.step()
+    desk.publish()
+    config = desk.config.read_text()
+    desk.config.write_text(config.replace(desk.bank.jwks_uri, "http://127.0.0.1:1/jwks.json"))
+    lost = desk.run()
+    assert (lost.code, lost.stdout) == (5, "")
+    assert desk.settings()["private_key"] == "private.pem"
+    desk.config.write_text(config)
+    assert desk.step()["step"] == "wait-for-caches"
+
+
 # --- Several profiles ---
 
 

@@ -390,11 +390,15 @@ _ANOTHER = "name another key of this token, or have it make one: RSA of 2048 bit
 
 
 def _twice(found: list[pkcs11.Object], what: str) -> KeyLoadError:
-    named = [f"id={percent(_id_of(key)) or '(none)'}" for key in found[:_MOST_NAMED]]
-    more = len(found) - len(named)
+    ids = [_id_of(key) for key in found]
+    named = [f"id={percent(key_id)}" for key_id in dict.fromkeys(ids) if key_id and ids.count(key_id) == 1]
+    more = len(named) - _MOST_NAMED
     return KeyLoadError(
         f"{what} names {len(found)} private keys of the token",
-        hint=f"add one of these to the URI: {', '.join(named)}" + (f" and {more} more" if more else ""),
+        hint=f"add one of these to the URI: {', '.join(named[:_MOST_NAMED])}"
+        + (f" and {more} more" if more > 0 else "")
+        if named
+        else "have the token's own tool give each an id of its own (CKA_ID): they have none that tells them apart",
     )
 
 
