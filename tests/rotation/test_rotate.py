@@ -427,17 +427,22 @@ def test_a_file_with_a_private_key_in_it_is_not_changed(desk: Desk) -> None:
 
 
 def test_without_a_registration_or_a_set_it_says_what_is_missing(desk: Desk) -> None:
-    for settings, words in {
-        ("registration", None): "does not say that the bank has a JWKS URI",
-        ("registration", "pem"): "as PEM, and only the bank can replace that",
-        ("jwks_file", None): "file of the JWK Set is not known",
-        ("jwks_uri", None): "URL that the JWK Set is published at is not known",
-    }.items():
+    no_set = {"jwks_file": None, "jwks_uri": None}
+    for settings, *words in (
+        ({"registration": None}, "does not say that the bank has a JWKS URI", "--letter FILE"),
+        ({"registration": None, **no_set}, "does not say that the bank has a JWKS URI", "--letter FILE"),
+        ({"registration": "pem"}, "as PEM, and only the bank can replace that", "--letter FILE"),
+        ({"registration": "pem", **no_set}, "as PEM, and only the bank can replace that", "--letter FILE"),
+        ({"jwks_file": None}, "file of the JWK Set is not known", "set garden --jwks-file FILE"),
+        ({"jwks_uri": None}, "URL that the JWK Set is published at is not known", "set garden --jwks-uri URL"),
+        (no_set, "are not known", "set garden --jwks-file FILE --jwks-uri URL"),
+    ):
         desk.config.write_text("")
-        desk.profile("garden", **{settings[0]: settings[1]})
+        desk.profile("garden", **settings)
         result = desk.run()
         assert result.code == 2
-        assert words in " ".join(result.stderr.split())
+        for each in words:
+            assert each in " ".join(result.stderr.split())
     assert [path.name for path in desk.folder.glob("private*")] == ["private.pem"]
 
 

@@ -89,7 +89,7 @@ def check_registration(subject: Subject) -> tuple[Path, str]:
     """
     names = as_options(subject.names)
     for member in subject.members:
-        if member.settings.get("registration") == "pem" or not (subject.jwks_file or subject.jwks_uri):
+        if member.settings.get("registration") == "pem":
             raise ConfigurationError(
                 f"the bank has the key of profile {member.name} as PEM, and only the bank can replace that: "
                 "allow 60 to 90 days",
@@ -101,13 +101,21 @@ def check_registration(subject: Subject) -> tuple[Path, str]:
                 f"profile {member.name} does not say that the bank has a JWKS URI, so that no key ID is sent, and "
                 "of two keys the server might try the wrong one",
                 hint=f"if it has: banno-creds profile set {member.name} --registration jwks-uri",
+                details=(
+                    f"If it has a pasted PEM, only the bank can change it: banno-creds rotate {names} --letter FILE",
+                ),
                 rule="rotation.pem",
             )
     if subject.jwks_file is None or subject.jwks_uri is None:
-        missing = "file of the JWK Set" if subject.jwks_file is None else "URL that the JWK Set is published at"
-        option = "--jwks-file FILE" if subject.jwks_file is None else "--jwks-uri URL"
+        missing = {
+            "--jwks-file FILE": None if subject.jwks_file else "the file of the JWK Set",
+            "--jwks-uri URL": None if subject.jwks_uri else "the URL that the JWK Set is published at",
+        }
+        words = [each for each in missing.values() if each is not None]
+        options = " ".join(option for option, each in missing.items() if each is not None)
         raise ConfigurationError(
-            f"the {missing} is not known", hint=f"banno-creds profile set {subject.first.name} {option}"
+            f"{' and '.join(words)} {'is' if len(words) == 1 else 'are'} not known",
+            hint=f"banno-creds profile set {subject.first.name} {options}",
         )
     return subject.jwks_file, subject.jwks_uri
 
