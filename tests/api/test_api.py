@@ -1384,6 +1384,34 @@ def test_the_whole_may_take_longer(bank: Api, ec_pem: Path, seconds: float) -> N
     assert (bank.asked[-1].body, b"".join(came)) == (bytes(600), b"x" * 6)
 
 
+@pytest.mark.usefixtures("granted")
+def test_the_time_stands_still_while_a_piece_is_read_however_soon_that_begins(
+    bank: Api, ec_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine, the thread of the request may be at the body before the one that waits goes on."""
+    sent, reading, start = threading.Event(), threading.Event(), threading.Thread.start
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if sent.is_set():
+                reading.set()
+                threading.Event().wait(2)
+            return super().read(size)
+
+    def start_and_let_it_come_first(thread: threading.Thread) -> None:
+        start(thread)
+        if threading.current_thread() is threading.main_thread():
+            sent.set()
+            reading.wait(10)
+
+    bank.says(Reply(200, b"done"))
+    request = make_request("/a", base=bank.base, content=Content(Slow(bytes(600)), "slow"))
+    came: list[bytes] = []
+    monkeypatch.setattr(threading.Thread, "start", start_and_let_it_come_first)
+    api.call(ClientCredentials(configuration(bank, ec_pem, 1.5)), request, write=came.append)
+    assert b"".join(came) == b"done"
+
+
 def test_an_answer_that_begins_as_the_time_ends_is_closed(bank: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     real = exchange.Exchange._break_off
 

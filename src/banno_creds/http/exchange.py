@@ -394,6 +394,7 @@ class Exchange(Generic[T]):
 
         OutOfTimeError if the time is over, NetworkError if the system starts no thread.
         """
+        self._noticed = time.monotonic()  # before the thread starts, which may stop this time at once
         try:
             # Ctrl-C may come while it starts, and the request be on its way.
             try:
@@ -401,7 +402,6 @@ class Exchange(Generic[T]):
             except RuntimeError:
                 self._done.set()
                 raise no_thread() from None
-            self._noticed = time.monotonic()
             while (left := self._noticed + seconds - time.monotonic()) > 0:
                 # Not join: when Ctrl-C interrupts it, Python 3.11 and 3.12 believe that the thread has ended.
                 if self._done.wait(min(left, seconds, _SLICE_SECONDS)):
