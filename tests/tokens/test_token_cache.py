@@ -196,7 +196,8 @@ def test_every_part_of_a_configuration_is_a_part_of_the_request_or_changes_no_to
     parts = {field.name for field in fields(Request)}
     settings = {field.name for field in fields(ClientConfig)}
     assert parts - settings == {"key", "way"}
-    assert settings - parts == {"private_key", "passphrase", "timeout", "allow_other_aud", "registration"}
+    decides_none = {"private_key", "passphrase", "timeout", "allow_other_aud", "registration", "key_max_age"}
+    assert settings - parts == decides_none
 
 
 def test_the_registration_decides_the_kid_and_nothing_else() -> None:
