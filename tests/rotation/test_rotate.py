@@ -13,6 +13,7 @@ import pytest
 from banno_creds.jose import keys
 from banno_creds.profiles import edits
 from banno_creds.rotation.subject import DAY
+from banno_creds.shells import quote
 from tests.conftest import CLIENT_ID, has_mode, write_private
 from tests.rotation.conftest import BEGIN
 
@@ -441,7 +442,7 @@ def test_without_a_registration_or_a_set_it_says_what_is_missing(desk: Desk) -> 
         desk.profile("garden", **settings)
         result = desk.run()
         assert result.code == 2
-        for each in words:
+        for each in (*words, f"--config {quote(str(desk.config))}"):  # which is not the user's own
             assert each in " ".join(result.stderr.split())
     assert [path.name for path in desk.folder.glob("private*")] == ["private.pem"]
 

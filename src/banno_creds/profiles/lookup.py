@@ -182,12 +182,12 @@ def profile_names(config: Location | None = None) -> list[str]:
 # --- Errors ---------------------------------------------------------------------------------------------------------
 
 
-def command_on(file: str | None, words: str) -> str:
+def command_on(file: str | None, words: str, command: str = "profile") -> str:
     """Return a line ``banno-creds profile …`` for a hint; it names the file unless that is the user's own."""
     from banno_creds.shells import quote
 
     named = "" if file is None or file == find_config_file(None) else f" --config {quote(file)}"
-    return f"banno-creds profile {words}{named}"
+    return f"banno-creds {command} {words}{named}"
 
 
 def no_file_for(name: str | None, file: str | None) -> ConfigurationError:

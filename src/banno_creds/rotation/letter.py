@@ -49,7 +49,7 @@ def write_to_bank(subject: Subject, run: Run, *, is_compromised: bool) -> Letter
     place, is_new = subject.new_key, False
     if place is None and is_key_uri(old.place):
         name = f"banno-{date:%Y-%m-%d}-{old.key.public.thumbprint()[:8]}"
-        by_hand = f"banno-creds rotate --profile {first.name} --letter FILE --new-key URI"
+        by_hand = subject.command(subject.names, "--letter FILE --new-key URI")
         place = key_pair.make_held(old.place, name, first.config.passphrase, first.config.timeout, by_hand)
         is_new = True
     elif place is None:

@@ -6,13 +6,13 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import KeySource, is_key_uri
+from banno_creds.config import KeySource, find_config_file, is_key_uri
 from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.profiles.settings import resolved
 from banno_creds.rotation import key_pair, published
 from banno_creds.rotation.plan import ENDS, Facts, Has, Step, Wish, next_step
 from banno_creds.rotation.published import Named
-from banno_creds.rotation.subject import as_options, as_written, check_registration, raw_profiles, users_of
+from banno_creds.rotation.subject import as_written, check_registration, raw_profiles, users_of
 from banno_creds.rotation.under_way import Search, open_current
 from banno_creds.storage import own_files
 from banno_creds.storage.edited import locked
@@ -299,9 +299,7 @@ class _Rotation:
         record, first = self._record, self._subject.first
         old = self._current
         lost = self._new()
-        by_hand = f"banno-creds rotate {as_options(record.profiles)} --new-key " + (
-            "URI" if is_key_uri(old.place) else "FILE"
-        )
+        by_hand = self._subject.command(record.profiles, f"--new-key {'URI' if is_key_uri(old.place) else 'FILE'}")
         if record.new_place is None or self._subject.new_key is not None:
             record.new_place = self._subject.new_key
             if record.new_place is None and is_key_uri(old.place):
@@ -387,9 +385,11 @@ class _Rotation:
         words = ["banno-creds", "doctor", "--profile", name, "--private-key", str(self._record.new_place)]
         if self._by_name()[name].config.kid not in (None, "thumbprint"):
             words += ["--kid", "thumbprint"]
+        file = self._subject.file
+        config = [] if file == find_config_file(None) else ["--config", file]
         return failure.but(
             message=failure.marked.message.replace("refused the client", "refused the new key", 1),
-            hint=f"find out why: {join([*words, '--registered', self._url])}",
+            hint=f"find out why: {join([*words, '--registered', self._url, *config])}",
             more=(
                 f"Nothing has changed: {', '.join(self._record.profiles)} and all others go on with the old key.",
                 "Nothing more is asked for with the new key, until you say --again.",

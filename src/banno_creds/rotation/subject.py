@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from banno_creds.config import is_key_uri
 from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.profiles.file import read
+from banno_creds.profiles.lookup import command_on
 from banno_creds.profiles.settings import find_fault, resolved
 from banno_creds.rotation.key_pair import open_key
 from banno_creds.rotation.published import Named
+from banno_creds.shells import quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -65,6 +67,11 @@ class Subject(NamedTuple):
     keep: int = DEFAULT_KEEP
     new_key: str | None = None
 
+    def command(self, names: Iterable[str], more: str = "") -> str:
+        """Return a line ``banno-creds rotate …`` about some profiles, for a hint."""
+        options = " ".join(f"--profile {quote(name)}" for name in names)
+        return command_on(self.file, f"{options} {more}".rstrip(), "rotate")
+
     @property
     def names(self) -> list[str]:
         """The names of the profiles."""
@@ -76,34 +83,27 @@ class Subject(NamedTuple):
         return self.members[0]
 
 
-def as_options(names: Iterable[str]) -> str:
-    """Return profiles as the command line names them."""
-    return " ".join(f"--profile {name}" for name in names)
-
-
 def check_registration(subject: Subject) -> tuple[Path, str]:
     """Return the set's file and its URL.
 
     Raises:
         ConfigurationError: the bank has a PEM, or it is not known where the set is.
     """
-    names = as_options(subject.names)
+    letter = subject.command(subject.names, "--letter FILE")
     for member in subject.members:
         if member.settings.get("registration") == "pem":
             raise ConfigurationError(
                 f"the bank has the key of profile {member.name} as PEM, and only the bank can replace that: "
                 "allow 60 to 90 days",
-                hint=f"make a new key, and the letter to the administrator: banno-creds rotate {names} --letter FILE",
+                hint=f"make a new key, and the letter to the administrator: {letter}",
                 rule="rotation.pem",
             )
         if member.settings.get("registration") != "jwks-uri":
             raise ConfigurationError(
                 f"profile {member.name} does not say that the bank has a JWKS URI, so that no key ID is sent, and "
                 "of two keys the server might try the wrong one",
-                hint=f"if it has: banno-creds profile set {member.name} --registration jwks-uri",
-                details=(
-                    f"If it has a pasted PEM, only the bank can change it: banno-creds rotate {names} --letter FILE",
-                ),
+                hint=f"if it has: {command_on(subject.file, f'set {quote(member.name)} --registration jwks-uri')}",
+                details=(f"If it has a pasted PEM, only the bank can change it: {letter}",),
                 rule="rotation.pem",
             )
     if subject.jwks_file is None or subject.jwks_uri is None:
@@ -115,7 +115,7 @@ def check_registration(subject: Subject) -> tuple[Path, str]:
         options = " ".join(option for option, each in missing.items() if each is not None)
         raise ConfigurationError(
             f"{' and '.join(words)} {'is' if len(words) == 1 else 'are'} not known",
-            hint=f"banno-creds profile set {subject.first.name} {options}",
+            hint=command_on(subject.file, f"set {quote(subject.first.name)} {options}"),
         )
     return subject.jwks_file, subject.jwks_uri
 

@@ -9,7 +9,7 @@ from banno_creds.config import check_duration
 from banno_creds.errors import ConfigurationError, KeyLoadError
 from banno_creds.rotation import key_pair, published
 from banno_creds.rotation.journal import Record
-from banno_creds.rotation.subject import as_options, as_written, users_of
+from banno_creds.rotation.subject import as_written, users_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ class Search(NamedTuple):
             if set(record.profiles) != names:
                 raise ConfigurationError(
                     f"a rotation of {', '.join(record.profiles)} is under way",
-                    hint="name the same profiles: banno-creds rotate " + as_options(record.profiles),
+                    hint=f"name the same profiles: {self.subject.command(record.profiles)}",
                 )
             known = [key_pair.public_key(jwk).thumbprint() for jwk in (record.old, record.new) if jwk]
             if thumbprint in known:
@@ -160,7 +160,7 @@ class Search(NamedTuple):
             verb = "uses" if len(others) == 1 else "use"
             raise ConfigurationError(
                 f"{', '.join(others[:5])}{' and others' if len(others) > 5 else ''} {verb} the same key",
-                hint="rotate them together: banno-creds rotate " + as_options([*names, *others]),
+                hint=f"rotate them together: {self.subject.command([*names, *others])}",
                 rule="rotation.together",
             )
 
