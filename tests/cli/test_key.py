@@ -182,6 +182,14 @@ def test_where_openssl_tells_another_form_of_a_key_it_is_given_ours(
         assert _digest(each["compare"]) == each["sha256"], each["compare"]
 
 
+def test_of_a_long_line_openssl_is_given_our_form(place: Path, cli: Cli, ec_key: keys.PrivateKey) -> None:
+    """OpenSSL 1.1 does not read it, and that of the tests may."""
+    begin, *lines, end = ec_key.public.pem().decode().split("\n")[:-1]
+    (place / "long.pem").write_text("\n".join([begin, "".join(lines), end, ""]))
+    [found] = _shown(cli("key", "show", "-o", "json", "long.pem"))
+    assert found["compare"].startswith("banno-creds key show -o pem long.pem |")
+
+
 @needs_sh
 @pytest.mark.once
 def test_each_key_of_a_set_has_a_line_of_its_own(
@@ -369,6 +377,12 @@ def test_the_file_is_told_and_its_readers_are_warned_of(place: Path, cli: Cli, r
     assert "public.pem" not in done.stderr
     [found] = _shown(cli("key", "show", "-o", "json", "a.pem"))
     assert found["file"]["rights"] == "mode 0644"
+    shared = place / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    write_private(shared / "c.pem", rsa_key.pem())
+    said = " ".join(cli("key", "show", "shared/c.pem").stderr.split())
+    assert "can put another file in the place of" in said
 
 
 @pytest.fixture
@@ -404,6 +418,9 @@ def test_the_profiles_are_found_by_file_and_by_fingerprint(
     done = cli(*asked, "locked.pem", "other.pem")
     locked, other = _shown(done, 3)
     assert (locked["profiles"], other["profiles"]) == (["locked"], [])
+    write_private(place / "unknown.pem", ec_key.pem(PASSPHRASE))
+    [unknown] = _shown(cli(*asked, "unknown.pem"), 3)
+    assert unknown["profiles"] == []
     assert locked["fingerprint"] is None
     assert "is encrypted, and no passphrase was given" in locked["fault"]
     assert locked["compare"] == "openssl pkey -in locked.pem -pubout -outform DER | openssl dgst -sha256"
@@ -430,7 +447,9 @@ def test_each_file_of_the_profiles_is_read_once(
     place: Path, cli: Cli, rsa_key: keys.PrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_private(place / "rsa.pem", rsa_key.pem())
-    text = "".join(f'[profiles.p{n}]\nclient_id = "a"\nprivate_key = "rsa.pem"\n' for n in range(300))
+    os.link(place / "rsa.pem", place / "same.pem")
+    names = ["same.pem", *["rsa.pem"] * 299]
+    text = "".join(f'[profiles.p{n}]\nclient_id = "a"\nprivate_key = "{name}"\n' for n, name in enumerate(names))
     write_private(place / "config.toml", text.encode())
     read: list[object] = []
 
@@ -472,6 +491,22 @@ def test_standard_input_and_several_at_once(cli: Cli, rsa_key: keys.PrivateKey, 
     assert "banno-creds key show -o pem - | openssl pkey" in text
 
 
+def test_no_more_is_read_than_any_key_has(place: Path, cli: Cli, ec_key: keys.PrivateKey) -> None:
+    large = cli("key", "show", "-", stdin=json.dumps(ec_key.public.jwk()).encode() + b"\n" * 1024 * 1024)
+    assert large.code == 3
+    assert "larger than 1024 KiB" in large.stderr
+    many = b"".join(keys.generate("ec").public.pem() for _ in range(101))
+    assert len(_shown(cli("key", "show", "-o", "json", "-", stdin=many))) == 100
+
+
+def test_the_line_for_a_file_that_looks_like_an_option_is_whole(
+    place: Path, cli: Cli, ec_key: keys.PrivateKey
+) -> None:
+    (place / "-x.json").write_text(json.dumps(ec_key.public.jwk()))
+    [found] = _shown(cli("key", "show", "-o", "json", "--", "-x.json"))
+    assert "banno-creds key show -o pem -- -x.json |" in found["compare"]
+
+
 def test_a_set_at_a_url(cli: Cli, server: ScriptedServer, rsa_key: keys.PrivateKey) -> None:
     server.says(Says(body=json.dumps({"keys": [rsa_key.public.jwk() | {"kid": "a"}]}).encode()))
     [found] = _shown(cli("key", "show", "-o", "json", server.url))
@@ -488,6 +523,7 @@ def test_what_is_not_fetched_is_an_error_of_the_network_and_the_worst_code_count
     done = cli("key", "show", "-o", "json", "nowhere", server.url, rsa_pem)
     assert len(_shown(done, 5)) == 1
     assert [each["exit_code"] for each in json.loads(done.stdout)["failed"]] == [3, 5]
+    assert cli("key", "show", server.url, "nowhere").code == 5
     assert cli("key", "show", "http://example.com/jwks.json").code == 2
 
 

@@ -219,6 +219,19 @@ def test_all_attempts_share_the_time_that_is_allowed(aws: pytest.MonkeyPatch, at
     assert config.connect_timeout == config.read_timeout
 
 
+def test_a_forked_process_makes_one_connection_of_its_own(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = _Kms(URI, 20)
+    parents = opened._client
+    opened.public_half()
+    assert opened._client is parents
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    opened.public_half()
+    own = opened._client
+    assert own is not parents
+    opened.public_half()
+    assert opened._client is own
+
+
 def test_nobody_listens(aws: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

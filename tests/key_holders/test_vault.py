@@ -352,6 +352,7 @@ def test_an_imported_key_may_have_a_copy(openbao: OpenBao, ec_key: keys.PrivateK
     assert signer.key.public == ec_key.public
     assert isinstance(signer.key, HeldKey)
     assert "who made it may have a copy" in signer.key.exits[0][0]
+    assert signer.key.created is None  # when it came here says nothing of its age
 
 
 def test_a_key_that_vault_rotates_by_itself_is_a_warning_unless_its_version_is_named(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from banno_creds.jose import keys
@@ -66,7 +67,7 @@ def install(desk: Desk, code: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[banno_creds.signers]\nshelf = shelf:open_key\n")
     monkeypatch.syspath_prepend(str(place))
-    monkeypatch.delitem(__import__("sys").modules, "shelf", raising=False)
+    monkeypatch.delitem(sys.modules, "shelf", raising=False)
     shelf = desk.folder / "shelf"
     shelf.mkdir()
     (desk.folder / "private.pem").rename(shelf / "old")
@@ -155,3 +156,21 @@ def test_a_pin_in_the_uri_that_a_holder_returns_is_kept_nowhere(desk: Desk, monk
     assert "has a PIN in it" in " ".join(refused.stderr.split())
     kept = "".join(path.read_text() for path in (desk.folder / "state").iterdir())
     assert "1234" not in kept + refused.stderr
+
+
+def test_who_else_uses_the_key_is_found_without_opening_other_held_keys(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their tokens would be given no PIN, or a wrong one."""
+    opens = "\n    return Key"
+    code = (
+        (_SHELF + _MAKES)
+        .replace(opens, f"\n    opened.append(uri){opens}")
+        .replace('    assert passphrase() == b"1234"\n', "")
+    )
+    shelf = install(desk, f"opened = []\n{code}", monkeypatch)
+    desk.profile("granite", client_id="granite", private_key=f"shelf:{shelf / 'another'}")
+    assert desk.step()["step"] == "publish"
+    opened = sys.modules["shelf"].opened
+    assert f"shelf:{shelf / 'old'}" in opened
+    assert f"shelf:{shelf / 'another'}" not in opened
