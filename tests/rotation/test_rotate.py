@@ -414,6 +414,20 @@ def test_a_clock_that_was_set_back_makes_the_wait_longer_and_never_shorter(desk:
     assert desk.step()["until"] == desk.now + DAY
 
 
+def test_after_the_clock_was_set_back_by_years_a_rotation_waits_once_more_and_no_longer(desk: Desk) -> None:
+    desk.step()
+    desk.publish()
+    desk.step()
+    desk.later(-3000 * DAY)
+    desk.step()
+    desk.later(DAY)
+    assert desk.step()["did"] == ["try-key", "switch"]
+    desk.later(-1000 * DAY)
+    assert desk.step()["step"] == "keep-old"
+    desk.later(7 * DAY)
+    assert desk.step()["did"] == ["remove-old"]
+
+
 def test_a_file_with_a_private_key_in_it_is_not_changed(desk: Desk) -> None:
     members = json.loads(desk.set.read_bytes())
     members["keys"][0]["d"] = "AAAA"

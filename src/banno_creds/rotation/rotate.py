@@ -187,6 +187,10 @@ class _Rotation:
         is_switched = self._is_switched()
         if is_switched and record.switched is None:
             record.switched = now  # a run was killed before it could write that, or the journal is lost
+        # The clock was set back: the wait begins anew, once, and not with each run.
+        record.both_since, record.switched = (
+            None if since is None else min(since, now) for since in (record.both_since, record.switched)
+        )
         new = self._new()
         old = Named(self._old, None) if is_switched else self._named(self._old, is_old=True)
         named = None if new is None else self._named(new, is_old=False)
