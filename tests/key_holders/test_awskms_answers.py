@@ -15,6 +15,7 @@ import pytest
 from banno_creds import ClientConfig, KeySource
 from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
+from banno_creds.key_holders import awskms
 from banno_creds.key_holders.awskms import _Kms, make_key
 from tests.conftest import CLIENT_ID, write_private
 from tests.servers.kms import ARN, Kms, says_amz, says_fault
@@ -230,6 +231,22 @@ def test_a_forked_process_makes_one_connection_of_its_own(kms: Kms, monkeypatch:
     assert own is not parents
     opened.public_half()
     assert opened._client is own
+
+
+def test_an_answer_that_never_ends_is_waited_for_no_longer_than_the_timeout(
+    aws: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awskms, "_PAUSES", 0)
+
+    def trickle(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not server.closing.wait(0.05):
+            connection.sendall(b" ")
+
+    with RawServer(trickle) as server:
+        aws.setenv("AWS_ENDPOINT_URL_KMS", f"http://127.0.0.1:{server.port}")
+        said = _fails(timeout=0.6)
+    assert "no whole answer of AWS KMS for awskms:alias/banno within 0.6 s" in said
 
 
 def test_nobody_listens(aws: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from banno_creds.errors import KeyLoadError, SigningError
+from banno_creds.errors import KeyLoadError, SigningError, no_thread
 from banno_creds.secrecy import Secret, harmless
 from banno_creds.text import printable
 
@@ -34,7 +34,7 @@ except ModuleNotFoundError as _missing:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 ALGORITHMS = {
     "PS256": "RSASSA_PSS_SHA_256",
@@ -44,6 +44,7 @@ ALGORITHMS = {
 _SPECS = ("RSA_2048", "RSA_3072", "RSA_4096", "ECC_NIST_P256")
 # A busy KMS (throttling) is asked again; all attempts share the time that a request may take.
 _ATTEMPTS = 3
+_PAUSES = 4  # seconds: those of the SDK between attempts, so that it tells of its own time-outs, in more words
 _MOST_WORDS = 300
 _ARN = re.compile(r"arn:aws[a-z-]*:kms:([a-z0-9-]+):([0-9]{12}):(?:key|alias)/.+")
 _FORMS = "write awskms:alias/NAME, awskms:KEY-ID, or awskms: and an ARN"
@@ -125,15 +126,18 @@ class _Kms:
         if not self.key_id or (arn is None and self.key_id.startswith(("arn:", "/"))):
             raise KeyLoadError(f"{uri} names no key of AWS KMS", hint=_FORMS)
         self._region = arn[1] if arn else None
-        self._each, self._attempts = timeout / attempts, attempts
+        self._timeout, self._attempts = timeout, attempts
         with _quiet(), self._errors("open", KeyLoadError):
             self._connect()
+            # Here, not while a request is timed: somebody may be asked for the code of a second factor.
+            if self._credentials is not None:
+                self._credentials.get_frozen_credentials()
 
     def _connect(self) -> None:
         """Make the client. A process that was forked needs its own: two cannot share a connection."""
         config = Config(
-            connect_timeout=self._each,
-            read_timeout=self._each,
+            connect_timeout=self._timeout / self._attempts,
+            read_timeout=self._timeout / self._attempts,
             retries={"mode": "standard", "total_max_attempts": self._attempts},
         )
         session = botocore.session.get_session()
@@ -152,16 +156,39 @@ class _Kms:
             KeyLoadError, SigningError: KMS refused it, or does not answer.
         """
         kind = SigningError if operation == "sign" else KeyLoadError
-        with _quiet(), self._errors(operation, kind):
-            if self._process != os.getpid():
-                self._connect()
-            answer: dict[str, Any] = getattr(self._client, operation)(**members)
+        with self._errors(operation, kind):
+            answer = self._answer(operation, members, kind)
         for missing in (each for each in wanted if not answer.get(each)):
             raise kind(
                 f"what answers for AWS KMS gave no {missing} of {self.uri}",
                 hint="look at AWS_ENDPOINT_URL_KMS and AWS_ENDPOINT_URL: they may name another server",
             )
         return answer
+
+    def _answer(self, operation: str, members: Mapping[str, object], kind: type[KeyLoadError | SigningError]) -> Any:
+        """Send one request within the timeout, which the SDK has for each piece of an answer, not for all of it."""
+        ended: list[object] = []
+
+        def ask() -> None:
+            try:
+                with _quiet():
+                    if self._process != os.getpid():
+                        self._connect()
+                    ended.append(getattr(self._client, operation)(**members))
+            except BaseException as failure:  # noqa: BLE001 - it is raised again
+                ended.append(failure)
+
+        thread = threading.Thread(target=ask, name="banno-creds AWS KMS", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            raise no_thread() from None
+        thread.join(self._timeout + _PAUSES)
+        if not ended:
+            raise kind(f"there was no whole answer of AWS KMS for {self.uri} within {self._timeout:g} s", hint=_NETWORK)
+        if isinstance(ended[0], BaseException):
+            raise ended[0]
+        return ended[0]
 
     def public_half(self) -> _Found:
         """Return the key if it can sign for us."""
