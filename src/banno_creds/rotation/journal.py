@@ -19,6 +19,7 @@ from banno_creds.jose.key_set import thumbprint_of
 from banno_creds.steps import awaiting
 from banno_creds.storage import own_files
 from banno_creds.storage.lock import BusyError, Lock
+from banno_creds.times import LAST_INSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,24 +181,31 @@ class Journal:
             ) from None
 
 
-_TIMES = ("began", "until", "looked", "both_since", "cached", "refused", "switched", "went_back", "archived", "ended")
-_TEXTS = ("name", "new_place", "doing", "step", "refused_profile")
-
-
 def _record(members: Mapping[str, Any]) -> Record:
-    """Return a rotation of the journal; ValueError, TypeError or KeyError if it is broken."""
-    known = {each.name for each in fields(Record)}
-    record = Record(**{name: value for name, value in members.items() if name in known})
-    numbers = [getattr(record, name) for name in _TIMES]
-    texts = [*(getattr(record, name) for name in _TEXTS), *record.profiles, *record.archives]
-    texts += [text for settings in record.old_settings.values() for text in settings.values()]
-    are_whole = (
-        all(type(number) in (int, float, type(None)) for number in numbers)
-        and all(type(number) in (int, float) for number in (record.began, record.cached, *record.granted.values()))
-        and all(text is None or isinstance(text, str) for text in texts)
-        and all("private_key" in record.old_settings[name] for name in record.profiles)
-        and all(thumbprint_of(jwk) is not None for jwk in (record.old, record.new or record.old))
-    )
-    if not are_whole or not isinstance(members["profiles"], list):
-        raise ValueError("a member is broken")
+    """Return a rotation as it was written; ValueError, KeyError or TypeError if it is none that `Journal.write` wrote."""
+    from banno_creds.rotation.key_pair import public_key
+
+    known = {each.name: each.type for each in fields(Record)}
+    record = Record(**{name: value for name, value in dict(members).items() if name in known})
+    for name, kind in known.items():
+        if not _is(str(kind), getattr(record, name)):
+            raise TypeError(name)
+    for jwk in filter(None, (record.old, record.new)):
+        public_key(jwk)
+    if not record.old or any("private_key" not in record.old_settings[name] for name in record.profiles):
+        raise ValueError("no old key")
     return record
+
+
+def _is(kind: str, value: object) -> bool:
+    """Return whether a value out of JSON is of the type that a field of `Record` names."""
+    if kind.endswith(" | None"):
+        return value is None or _is(kind.removesuffix(" | None"), value)
+    if kind.startswith("dict[str, "):
+        inner = kind.removeprefix("dict[str, ").removesuffix("]")
+        return isinstance(value, dict) and (inner == "Any" or all(_is(inner, each) for each in value.values()))
+    if kind == "list[str]":
+        return isinstance(value, list) and all(_is("str", each) for each in value)
+    if kind == "float":
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LAST_INSTANT
+    return isinstance(value, bool) if kind == "bool" else isinstance(value, str) and "\0" not in value
