@@ -13,7 +13,6 @@ from banno_creds import ClientConfig, KeySource, TokenSource, recall
 from banno_creds.client_authentication.private_key import load_key, load_signer
 from banno_creds.errors import ConfigurationError, KeyLoadError, SigningError
 from banno_creds.key_holders.place import name_of
-from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID
 
 if TYPE_CHECKING:
@@ -165,29 +164,6 @@ def test_a_token_comes_from_the_cache_without_the_holder(
     assert len(issuer.forms) == 1
 
 
-@pytest.mark.parametrize(
-    "variable",
-    [
-        *("VAULT_ADDR", "VAULT_NAMESPACE", "SSH_AUTH_SOCK", "BANNO_CREDS_PKCS11_MODULE", "SOFTHSM2_CONF"),
-        *("AWS_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
-    ],
-)
-def test_what_decides_which_key_a_uri_means_decides_which_token_is_kept(
-    variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An alias of AWS KMS has another key in another account, and softhsm has other tokens by another file."""
-    client = ClientCredentials(ClientConfig(CLIENT_ID, KeySource.at("awskms:alias/banno")))
-
-    def names() -> tuple[str | None, str]:
-        return client.entry_name(), recall._name(["token"])  # noqa: SLF001 - the answer's file
-
-    monkeypatch.setenv(variable, "one")
-    one = names()
-    monkeypatch.setenv(variable, "two")
-    two = names()
-    assert (one[0] == two[0], one[1] == two[1]) == (False, False)
-
-
 def test_the_doctor_has_the_holder_sign(cli: Cli, toy_rsa: str) -> None:
     words = ["doctor", "--client-id", CLIENT_ID, "--offline", "--private-key"]
     assert "its holder signs, and keeps it" in cli(*words, toy_rsa).stderr + cli(*words, toy_rsa).stdout
@@ -226,6 +202,15 @@ DECIDING = [
     "AWS_DEFAULT_PROFILE",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
+    # In another account, an alias is another key's.
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    # By another file of its own, a PKCS #11 module has other tokens.
+    "SOFTHSM2_CONF",
+    "OPENSC_CONF",
 ]
 
 
