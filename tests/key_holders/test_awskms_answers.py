@@ -246,7 +246,7 @@ def test_an_answer_that_never_ends_is_waited_for_no_longer_than_the_timeout(
     with RawServer(trickle) as server:
         aws.setenv("AWS_ENDPOINT_URL_KMS", f"http://127.0.0.1:{server.port}")
         said = _fails(timeout=0.6)
-    assert "no whole answer of AWS KMS for awskms:alias/banno within 0.6 s" in said
+    assert "no whole answer of AWS KMS for awskms:alias/banno came within 0.6 s" in said
 
 
 def test_nobody_listens(aws: pytest.MonkeyPatch) -> None:

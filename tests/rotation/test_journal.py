@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,6 @@ import pytest
 from banno_creds.rotation.journal import Journal, Record
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from banno_creds.jose import keys
 
 
@@ -58,11 +57,9 @@ def test_a_rotation_is_read_as_it_was_written(journal: Journal) -> None:
     ],
     ids=repr,
 )
-def test_what_no_rotation_would_have_written_is_taken_for_lost(journal: Journal, other: dict[str, Any] | None) -> None:
-    with open(journal.path, "r+", encoding="utf-8") as file:
-        members = json.load(file)
-        members["rotations"] = [members["rotations"][0] | other if other is not None else 5]
-        file.seek(0)
-        file.truncate()
-        json.dump(members, file)
+def test_what_no_rotation_would_write_is_taken_for_lost(journal: Journal, other: dict[str, Any] | None) -> None:
+    file = Path(journal.path)
+    members = json.loads(file.read_bytes())
+    members["rotations"] = [members["rotations"][0] | other if other is not None else 5]
+    file.write_text(json.dumps(members))
     assert (journal.read(), journal.was_unreadable) == ([], True)

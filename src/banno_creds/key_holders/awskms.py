@@ -185,7 +185,7 @@ class _Kms:
             raise no_thread() from None
         thread.join(self._timeout + _PAUSES)
         if not ended:
-            raise kind(f"there was no whole answer of AWS KMS for {self.uri} within {self._timeout:g} s", hint=_NETWORK)
+            raise kind(f"no whole answer of AWS KMS for {self.uri} came within {self._timeout:g} s", hint=_NETWORK)
         if isinstance(ended[0], BaseException):
             raise ended[0]
         return ended[0]

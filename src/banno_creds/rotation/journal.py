@@ -182,7 +182,7 @@ class Journal:
 
 
 def _record(members: Mapping[str, Any]) -> Record:
-    """Return a rotation as it was written; ValueError, KeyError or TypeError if it is none that `Journal.write` wrote."""
+    """Return a rotation as it was written; ValueError, KeyError or TypeError if it was not written by `Journal`."""
     from banno_creds.rotation.key_pair import public_key
 
     known = {each.name: each.type for each in fields(Record)}
