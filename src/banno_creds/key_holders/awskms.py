@@ -157,7 +157,7 @@ class _Kms:
         """
         kind = SigningError if operation == "sign" else KeyLoadError
         with self._errors(operation, kind):
-            answer = self._answer(operation, members, kind)
+            answer: dict[str, Any] = self._answer(operation, members, kind)
         for missing in (each for each in wanted if not answer.get(each)):
             raise kind(
                 f"what answers for AWS KMS gave no {missing} of {self.uri}",
