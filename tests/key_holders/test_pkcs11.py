@@ -503,6 +503,29 @@ def test_a_key_is_made_beside_another_once(
         held_key.make_key(uri, "signing" if uri == RSA else "signing-ec", softhsm.pin.encode, 30)
 
 
+def test_no_key_is_made_where_the_uri_would_then_name_two(
+    session: Any, softhsm: SoftHsm, opened: Callable[..., HeldKey]
+) -> None:
+    from pkcs11 import Attribute
+
+    [other] = [key for key in session.get_objects({Attribute.LABEL: "signing-ec"}) if hasattr(key, "sign")]
+    other.destroy()
+    key = opened("pkcs11:token=banno")
+    with pytest.raises(KeyLoadError, match="beside a new key it would name two") as caught:
+        held_key.make_key("pkcs11:token=banno", "another", softhsm.pin.encode, 30)
+    named = str(caught.value.hint).partition("--private-key ")[2]
+    assert named == "'pkcs11:token=banno;object=signing;id=%01'"
+    assert opened(named.strip("'")).public == key.public
+    assert opened("pkcs11:token=banno").public == key.public
+
+
+def test_keys_of_other_labels_are_told_apart_by_them(opened: Callable[..., HeldKey]) -> None:
+    with pytest.raises(KeyLoadError, match="names 2 private keys") as caught:
+        opened("pkcs11:token=banno")  # as a shell leaves it that takes the ; for its own
+    assert "object=signing" in str(caught.value.hint)
+    assert "object=signing-ec" in str(caught.value.hint)
+
+
 def test_a_token_that_makes_no_key_says_so(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
     import pkcs11
 

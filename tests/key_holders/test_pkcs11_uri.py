@@ -43,6 +43,10 @@ def test_an_unknown_attribute_of_the_query_is_ignored() -> None:
     ("uri", "words"),
     [
         ("pkcs11:x-vendor=1;object=a", "it has x-vendor, which is no attribute of RFC 7512"),
+        ("pkcs11:object=a;module-path=/m.so", "module-path stands before the ?"),
+        ("pkcs11:token=a;label=b", "it has label, which RFC 7512 calls object"),
+        ("pkcs11:token=a,object=b", "object follows ,"),
+        ("pkcs11:token=a&object=b", "object follows &"),
         ("pkcs11:object=a;object=b", "it has object twice"),
         ("pkcs11:object=a?pin-source=/a&pin-source=/b", "it has pin-source twice"),
         ("pkcs11:object=%4", "% without two hexadecimal digits"),

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import quote
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from banno_creds.errors import KeyLoadError, PassphraseError, SigningError
 from banno_creds.key_holders.pkcs11_uri import KeyUri, parse, percent
+from banno_creds.shells import join
 from banno_creds.text import printable, quoted, setting
 
 try:
@@ -160,6 +162,13 @@ class Pkcs11Key:
         label = name.encode()
         with self._used(KeyLoadError):
             there = self._again(lambda: self._labelled(label))
+            if not self._uri.path.keys() & {"object", "id"}:
+                # With a second key it would name two, and nobody could sign with either.
+                own = self._uri.of(self._label, self._run(lambda: _id_of(self._found().key)))
+                raise KeyLoadError(
+                    f"{self._uri.short} names the key by its token alone, and beside a new key it would name two",
+                    hint=f"name it by its label too, in each profile: --private-key {join([own])}",
+                )
             if self._label == label:
                 raise KeyLoadError(
                     f"the key of {self._uri.short} is called {quoted(name)} itself", hint="choose another name"
@@ -299,7 +308,10 @@ class Pkcs11Key:
 
     def _not_found(self, token: pkcs11.Token, session: pkcs11.Session) -> KeyLoadError:
         keys = _objects(session, ObjectClass.PRIVATE_KEY, {})
-        there = [quoted(printable(_label_of(key).decode("utf-8", "replace"), 40)) for key in keys]
+        there = [
+            f"{quoted(printable(_label_of(key).decode('utf-8', 'replace'), 40))} (id={percent(_id_of(key))})"
+            for key in keys
+        ]
         more = len(there) - _MOST_NAMED
         names = ", ".join(there[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         return KeyLoadError(
@@ -390,8 +402,11 @@ _ANOTHER = "name another key of this token, or have it make one: RSA of 2048 bit
 
 
 def _twice(found: list[pkcs11.Object], what: str) -> KeyLoadError:
-    ids = [_id_of(key) for key in found]
-    named = [f"id={percent(key_id)}" for key_id in dict.fromkeys(ids) if key_id and ids.count(key_id) == 1]
+    ids, labels = [_id_of(key) for key in found], [_label_of(key) for key in found]
+    if all(labels) and len({*labels}) == len(labels):
+        named = [f"object={quote(label, safe='')}" for label in labels]
+    else:
+        named = [f"id={percent(key_id)}" for key_id in dict.fromkeys(ids) if key_id and ids.count(key_id) == 1]
     more = len(named) - _MOST_NAMED
     return KeyLoadError(
         f"{what} names {len(found)} private keys of the token",

@@ -111,9 +111,10 @@ class KeyUri:
 
     def of(self, label: bytes, key_id: bytes) -> str:
         """Return the URI of another key on the same token."""
-        path = dict(self.path) | {"object": label}
-        parts = [f"{name}={quote(value, safe=_PLAIN)}" for name, value in path.items() if name != "id"]
-        parts.append(f"id={percent(key_id)}")
+        path = {name: value for name, value in self.path.items() if name not in ("object", "id")}
+        parts = [f"{name}={quote(value, safe=_PLAIN)}" for name, value in path.items()]
+        parts += [f"object={quote(label, safe=_PLAIN)}"] if label else []
+        parts += [f"id={percent(key_id)}"] if key_id else []
         query = "&".join(f"{name}={quote(value, safe=_PLAIN + '/')}" for name, value in self.query.items())
         return "pkcs11:" + ";".join(parts) + (f"?{query}" if query else "")
 
@@ -140,10 +141,7 @@ def parse(uri: str) -> KeyUri:
     named = _attributes(path, ";", known=_PATH)
     unknown = [name for name in named if name not in _PATH]
     if unknown:
-        raise _wrong(
-            f"it has {printable(unknown[0], 40)}, which is no attribute of RFC 7512",
-            "leave it out, or correct its name",
-        )
+        raise _wrong(*_of_unknown(unknown[0]))
     if named.get("type", b"private") != b"private":
         raise _wrong(
             f"it names a {printable(_text(named['type']), 40)}, and a private key signs",
@@ -152,6 +150,16 @@ def parse(uri: str) -> KeyUri:
     if "slot-id" in named and not re.fullmatch(rb"[0-9]{1,20}", named["slot-id"]):
         raise _wrong("its slot-id is no number", "write it in decimal digits, or name the token by token=LABEL")
     return KeyUri(uri, named, {n: v for n, v in _attributes(query, "&", known=_QUERY).items() if n in _QUERY})
+
+
+def _of_unknown(name: str) -> tuple[str, str]:
+    """Return what is wrong with an attribute of the path that is not known, and what was meant."""
+    if name in _QUERY:
+        return f"{name} stands before the ?", f"write it behind the key: pkcs11:token=LABEL;object=LABEL?{name}=…"
+    if name in ("label", "slot"):
+        known = {"label": "object", "slot": "slot-id"}[name]
+        return f"it has {name}, which RFC 7512 calls {known}", f"write {known}= for {name}="
+    return f"it has {printable(name, 40)}, which is no attribute of RFC 7512", "leave it out, or correct its name"
 
 
 def _attributes(text: str, separator: str, known: tuple[str, ...]) -> dict[str, bytes]:
@@ -166,6 +174,9 @@ def _attributes(text: str, separator: str, known: tuple[str, ...]) -> dict[str, 
             raise _wrong(f"its {name} has % without two hexadecimal digits", "write %25 for the character %")
         if name in found and name in known:
             raise _wrong(f"it has {name} twice")
+        joined = re.search(rf"[,&]({'|'.join(_PATH)})=", value) if separator == ";" else None
+        if joined:
+            raise _wrong(f"{joined[1]} follows {joined[0][0]}", "write ; between attributes, and quote the URI: '…'")
         found[name] = unquote_to_bytes(value)
     return found
 
