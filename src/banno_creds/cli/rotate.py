@@ -19,16 +19,14 @@ from banno_creds.config import ClientConfig, absolute, check_duration, check_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.shells import join
 from banno_creds.storage import own_files
-from banno_creds.text import printable
 from banno_creds.times import until, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from banno_creds.rotation.journal import Journal, Record
     from banno_creds.rotation.rotate import Outcome
     from banno_creds.rotation.subject import Member, Subject
-    from banno_creds.rules.findings import Part
     from banno_creds.steps import Run
 
 
@@ -133,7 +131,7 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
     variable = os.environ.get(PROFILE_VARIABLE)
     names = tuple(dict.fromkeys(profiles)) or ((variable,) if variable else ())
     if values["status"]:
-        _show_status(journal, names, values, run)
+        _show_status(journal, names, config, values, run)
         return
     subject = _subject(names, file, config, values)
     run = run._replace(emit=lambda step: _tell(step, subject, report))
@@ -157,6 +155,8 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
         outcome = rotate(subject, journal, wish, run)
     if outcome.record.is_compromised and outcome.record.new is not None:
         _write_letter_of_set(subject, outcome, run, report, values)
+    elif values["letter"] is not None:
+        report.note("No letter was written: the bank fetches the new key from the JWKS URI by itself.")
     _show(outcome, subject, run, values)
 
 
@@ -314,28 +314,34 @@ def _tell(step: Any, subject: Subject, report: Report) -> None:
         report.note(_DONE[step], *lines)
 
 
-def _next(outcome: Outcome, subject: Subject) -> str:
-    """Say what is next, or what it waits for."""
-    from banno_creds.rotation.plan import Step
-
-    missing = " and ".join(f"the {name} key" for name in outcome.missing)
+def _next(
+    step: str | None, file: object, url: object, missing: Sequence[str] | None = None, others: Sequence[str] = ()
+) -> str:
+    """Say what is next: what banno-creds would do, or what it waits for and what you have to do."""
+    there = ""
+    if missing is not None:
+        lacks = " and ".join(f"the {name} key" for name in missing)
+        there = f", which has not got {lacks}" if lacks else ", which still has the old key"
+    by_itself = "nothing until then:"
     words = {
-        Step.MAKE_KEY: "make a new key",
-        Step.WRITE_SET: f"write {subject.jwks_file}",
-        Step.TRY_KEY: "ask for one token with the new key",
-        Step.SWITCH: "have the profiles use the new key",
-        Step.REMOVE_OLD: f"take the old key out of {subject.jwks_file}",
-        Step.ARCHIVE: "give the old key's file its archive name",
-        Step.PUBLISH: f"publish {subject.jwks_file} at {subject.jwks_uri}"
-        + (f", which has not got {missing}" if missing else ""),
-        Step.WAIT_FOR_CACHES: "caches may still have the set without the new key",
-        Step.KEEP_OLD: "the old key stays in the set for programs that have a copy of it",
-        Step.STILL_USED: f"other profiles use the old key: {', '.join(outcome.others)}",
-        Step.WENT_BACK: "nothing: it was stopped by --back, and goes on with --again",
-        Step.REFUSED: "nothing: the server refused the new key; --again tries again",
-        Step.DONE: "nothing: it is done",
+        "make-key": "make a new key",
+        "write-set": f"write {file}",
+        "look-at-url": f"look at {url}",
+        "try-key": "ask for one token with the new key",
+        "switch": "have the profiles use the new key",
+        "remove-old": f"take the old key out of {file}",
+        "archive": "give the old key's file its archive name",
+        "publish": f"publish {file} at {url}{there}; then run this again",
+        "wait-for-caches": f"{by_itself} caches may still have the set without the new key; then run this again",
+        "keep-old": f"{by_itself} programs may have a copy of the old key, so the set keeps it; then run this again",
+        "still-used": "have these profiles use another key, too: "
+        + (", ".join(others) or "those that use the old one")
+        + "; then run this again",
+        "went-back": "nothing: it was stopped by --back, and goes on with --again",
+        "refused": "nothing: the server refused the new key; --again tries again",
+        "done": "nothing: it is done",
     }
-    return words[outcome.step]
+    return words.get(step or "", "run this again")
 
 
 def _show(outcome: Outcome, subject: Subject, run: Run, values: Mapping[str, Any]) -> None:
@@ -347,7 +353,8 @@ def _show(outcome: Outcome, subject: Subject, run: Run, values: Mapping[str, Any
     if values["output"] == "json":
         write_result(dumps(members))
         return
-    Report().part(_part(members, run, f"{'next':<7}  {printable(_next(outcome, subject))}"))
+    words = _next(outcome.step, subject.jwks_file, subject.jwks_uri, outcome.missing, outcome.others)
+    _put_rotation(Report(), members, run, words)
 
 
 def _members_of(record: Record) -> dict[str, Any]:
@@ -368,30 +375,37 @@ def _members_of(record: Record) -> dict[str, Any]:
     return {"profiles": record.profiles, **keys, **times, "compromised": record.is_compromised}
 
 
-def _part(members: Mapping[str, Any], run: Run, *more: str) -> Part:
-    """Return a rotation as lines for people."""
+def _put_rotation(report: Report, members: Mapping[str, Any], run: Run, words: str) -> None:
+    """Show a rotation to people."""
     from banno_creds.rules.findings import Part
 
-    lines = []
+    report.part(Part(", ".join(members["profiles"])))
     for name in ("old_key", "new_key"):
         if key := members[name]:
-            title = name.replace("_", " ")
-            lines += [f"{title:<7}  {printable(place)}" for place in key["places"]]
-            lines.append(f"{'':<7}  {key['type']}, {key['fingerprint']}")
-    lines.append(f"{'step':<7}  {members['step']}")
+            for place in key["places"]:
+                report.fact(name.replace("_", " "), place, copied=True)
+            report.fact("type", key["type"])
+            report.fact("fingerprint", key["fingerprint"], copied=True)
+    report.fact("step", members["step"] or "begun, and cut off")
     if members["until"] is not None:
-        lines.append(f"{'until':<7}  {utc(members['until'])}, {until(members['until'], run.clock())}")
-    return Part(", ".join(members["profiles"]), notes=(*lines, *more))
+        report.fact("until", f"{utc(members['until'])}, {until(members['until'], run.clock())}")
+    report.fact("next", words)
 
 
-def _show_status(journal: Journal, names: tuple[str, ...], values: Mapping[str, Any], run: Run) -> None:
+def _show_status(
+    journal: Journal, names: tuple[str, ...], config: str | None, values: Mapping[str, Any], run: Run
+) -> None:
+    from banno_creds.profiles.lookup import find_profile
+
     records = [record for record in journal.read() if not names or set(names) & set(record.profiles)]
+    for name in set(names).difference(*(record.profiles for record in records)):
+        find_profile(name, config)  # a name that is misspelled is no rotation that is done
     found = [{**_members_of(record), "step": record.step, "until": record.until} for record in records]
     if values["output"] == "json":
         write_result(dumps({"rotations": found}))
     elif found:
         report = Report()
         for members in found:
-            report.part(_part(members, run))
+            _put_rotation(report, members, run, _next(members["step"], "the file of the set", "its URL"))
     else:
         Report().note("There is no rotation" + (f" of {', '.join(names)}." if names else "."))

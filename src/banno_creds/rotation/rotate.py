@@ -277,9 +277,9 @@ class _Rotation:
         until = {Step.WAIT_FOR_CACHES: facts.caches_until, Step.KEEP_OLD: facts.keep_until}.get(step)
         users = users_of(self._subject.file, self._old, self._old_places())
         others = tuple(name for name in users if name not in self._record.profiles)
-        missing = (
-            () if facts.published is None else tuple(n for n, there in facts.published._asdict().items() if not there)
-        )
+        wanted = ("new",) if facts.is_switched or self._record.is_compromised else ("old", "new")
+        has = facts.published
+        missing = () if has is None else tuple(name for name in wanted if not getattr(has, name))
         return Outcome(self._record, step, tuple(did), until, others, missing)
 
     def _save(self) -> None:

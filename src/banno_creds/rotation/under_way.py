@@ -83,6 +83,10 @@ class Search(NamedTuple):
                 )
             known = [key_pair.public_key(jwk).thumbprint() for jwk in (record.old, record.new) if jwk]
             if thumbprint in known:
+                if thumbprint == known[0]:
+                    # The file may have been moved, and the URI been made clearer.
+                    for member in self.subject.members:
+                        record.old_settings[member.name]["private_key"] = str(member.settings["private_key"])
                 return record
             if not self.wish.again:
                 raise ConfigurationError(
@@ -95,7 +99,10 @@ class Search(NamedTuple):
             return ended[-1]
         found = None if ended else self._recovered()
         if found is None and not may_begin:
-            raise ConfigurationError("there is no rotation of this key to go back from", hint="see: --status")
+            raise ConfigurationError(
+                "there is no rotation of this key to go back from",
+                hint="look which there are: banno-creds rotate --status",
+            )
         self._check_together()
         record = found or self._begun()
         records.append(record)
