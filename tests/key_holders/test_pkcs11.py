@@ -360,6 +360,33 @@ def test_a_person_may_use_the_last_try(softhsm: SoftHsm, opened: Callable[..., H
     assert _signs(opened(pin=TypedSecret(softhsm.pin.encode())))
 
 
+def test_nobody_is_asked_for_a_pin_that_the_reader_takes(
+    softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import pkcs11
+
+    from banno_creds.key_holders import pkcs11_token
+
+    softhsm.set_flags(0x100)  # CKF_PROTECTED_AUTHENTICATION_PATH
+    given: list[object] = []
+
+    def login(token: Any, pin: object, mapper: Any) -> Any:
+        given.append(pin)
+        return token.open(user_pin=softhsm.pin, attribute_mapper=mapper)
+
+    def asked() -> bytes:
+        raise AssertionError("somebody is asked")
+
+    monkeypatch.setattr(pkcs11_token, "attempt_login", login)
+    assert _signs(held_key.open_key(RSA, asked, 30))
+    assert given == [pkcs11.types.PROTECTED_AUTH]
+    monkeypatch.setattr(pkcs11_token, "_modules", {})
+    library().reinitialize()
+    pin = write_private(tmp_path / "pin", softhsm.pin.encode())
+    assert _signs(held_key.open_key(f"{RSA}?pin-source={pin}", asked, 30))
+    assert given[1:] == [softhsm.pin]
+
+
 @pytest.mark.parametrize("name", ["PinLocked", "PinExpired", "UserPinNotInitialized", "DeviceMemory"])
 def test_what_a_login_says_is_said(
     softhsm: SoftHsm, opened: Callable[..., HeldKey], monkeypatch: pytest.MonkeyPatch, name: str
@@ -382,6 +409,35 @@ def test_what_a_login_says_is_said(
         opened()
     assert words[name] in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize(("flags", "tries"), [(0, 4), (LOW, 1), (LOCKED, 1)])
+def test_a_login_that_failed_is_tried_again_only_if_the_token_counted_no_wrong_pin(
+    softhsm: SoftHsm,
+    opened: Callable[..., HeldKey],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: int,
+    tries: int,
+    typed: bool,
+) -> None:
+    import pkcs11
+
+    from banno_creds.key_holders import pkcs11_token
+
+    tried: list[object] = []
+
+    def fails(_: object, pin: object, __: object) -> None:
+        tried.append(pin)
+        softhsm.set_flags(flags)
+        raise pkcs11.GeneralError
+
+    monkeypatch.setattr(pkcs11_token, "attempt_login", fails)
+    words = {0: "failed: GeneralError", LOW: "was given a wrong PIN", LOCKED: "is locked"}
+    pin = softhsm.pin.encode()
+    with pytest.raises(KeyLoadError, match=words[flags]):
+        opened(pin=TypedSecret(pin) if typed else pin)
+    assert len(tried) == tries
 
 
 @pytest.mark.parametrize("pin", [None, b""])

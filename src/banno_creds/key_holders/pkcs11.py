@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -56,6 +57,8 @@ _MOST_OBJECTS = 1000
 _MOST_NAMED = 6
 _ID_BYTES = 16
 _GENERATION = 300  # seconds; a smart card takes a minute and more for a large RSA key
+# Seconds before a module is initialised again: SoftHSM fails, or misses a token, while another process logs in.
+_PAUSES = (0.05, 0.1, 0.2)
 _P256 = bytes.fromhex("06082a8648ce3d030107")
 # DigestInfo of SHA-256 (RFC 8017 section 9.2), for a token that signs a hash which it did not make.
 _DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
@@ -202,7 +205,7 @@ class Pkcs11Key:
 
     def _again(self, work: Callable[[], T]) -> T:
         """Do something with the token; again in a new session, and after that by the module initialised again."""
-        begun_anew = session_anew = False
+        begun_anew, session_anew = 0, False
         while True:
             try:
                 return work()
@@ -210,11 +213,14 @@ class Pkcs11Key:
                 self._end()
                 # The last is what is said if somebody else in this process ended the module.
                 broken = isinstance(failure, BROKEN) or "not initialized" in str(failure)
-                if begun_anew or not (broken or (isinstance(failure, ENDED) and not session_anew)):
+                ended = isinstance(failure, ENDED) and not (session_anew or begun_anew)
+                if not ended and not (broken and begun_anew < len(_PAUSES)):
                     raise
+                session_anew = True
                 if broken:
+                    time.sleep(_PAUSES[begun_anew])
                     self._module.begin_anew()
-                begun_anew, session_anew = broken, True
+                    begun_anew += 1
 
     def _run(self, work: Callable[[], T]) -> T:
         return self._module.run(work, self._timeout)
@@ -227,12 +233,18 @@ class Pkcs11Key:
 
     def _token(self) -> pkcs11.Token:
         """Return the token, with its flags as they are now."""
-        try:
-            return self._run(lambda: find_token(self._module.library(), self._uri))
-        except KeyLoadError:
-            if not self._module.sessions:
-                self._module.begin_anew()  # some modules look for tokens only once
-            raise
+
+        def find() -> pkcs11.Token:
+            return find_token(self._module.library(), self._uri)
+
+        for pause in _PAUSES:
+            try:
+                return self._run(find)
+            except KeyLoadError:
+                time.sleep(pause)
+                if not self._module.sessions:  # they would end
+                    self._module.begin_anew()  # some modules look for tokens only once
+        return self._run(find)
 
     def _look(self) -> _InUse:
         """Find the key in the token's session."""

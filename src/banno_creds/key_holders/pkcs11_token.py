@@ -10,8 +10,9 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock, RLock, Thread
-from typing import TYPE_CHECKING, TypeVar
+from queue import SimpleQueue
+from threading import Event, Lock, RLock, Thread
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import pkcs11
 from pkcs11 import Attribute, PKCS11Error, TokenFlag
@@ -75,7 +76,8 @@ class Module:
         self._library: lib | None = None
         self._parents: lib | None = None  # kept: without it, the module would be unloaded
         self._ended = False
-        self._last: Thread | None = None
+        self._works: SimpleQueue[_Call] | None = None
+        self._last: _Call | None = None
 
     def __str__(self) -> str:
         library = self._library
@@ -83,32 +85,27 @@ class Module:
         return printable(f"{self.path} {words or ''}", 200)
 
     def run(self, work: Callable[[], T], timeout: float | None) -> T:
-        """Do something with the module in a thread of its own: one that hangs in C would keep Ctrl-C waiting.
+        """Do something with the module, in the thread that it has: one that hangs in C would keep Ctrl-C waiting.
+
+        A thread for each call would not do. OpenSSL, which modules use, cleans up when a thread ends, behind a lock:
+        a process that is forked at that moment has this lock held for ever.
 
         Raises:
             NotAnsweringError: it takes longer than ``timeout``, or what was begun before still does.
         """
-        if self._last is not None:
-            self._last.join(timeout)
-            if self._last.is_alive():
-                raise NotAnsweringError
-        made: list[T] = []
-        failures: list[BaseException] = []
-
-        def call() -> None:
-            try:
-                made.append(work())
-            except BaseException as failure:  # noqa: BLE001 - it is raised where it is waited for
-                failures.append(failure)
-
-        self._last = Thread(target=call, name="banno-creds PKCS #11", daemon=True)
-        self._last.start()
-        self._last.join(timeout)
-        if failures:
-            raise failures.pop()
-        if not made:
+        if self._last is not None and not self._last.done.wait(timeout):
+            raise NotAnsweringError  # and it is not begun later, when nobody waits for it
+        if self._works is None:
+            self._works = SimpleQueue()
+            Thread(target=_serve, args=(self._works,), name="banno-creds PKCS #11", daemon=True).start()
+        call = _Call(work)
+        self._works.put(call)
+        self._last = call
+        if not call.done.wait(timeout):
             raise NotAnsweringError
-        return made[0]
+        if call.failure is not None:
+            raise call.failure
+        return cast("T", call.result)
 
     def library(self) -> lib:
         """Load the module, or initialise it again in a process that was forked (PKCS #11 section 5.4).
@@ -178,8 +175,29 @@ class Module:
 
     def forked(self) -> None:
         """Forget what the parent's threads hold, which are not in this process."""
-        self.lock, self._last, self._parents = RLock(), None, self._library
+        self.lock, self._works, self._last, self._parents = RLock(), None, None, self._library
         self.begin_anew()
+
+
+class _Call:
+    """Something to do with a module, and what came of it."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work = work
+        self.done = Event()
+        self.result: object = None
+        self.failure: BaseException | None = None
+
+
+def _serve(works: SimpleQueue[_Call]) -> None:
+    while True:
+        call = works.get()
+        try:
+            call.result = call.work()
+        except BaseException as failure:  # noqa: BLE001 - it is raised where it is waited for
+            call.failure = failure
+        call.done.set()
+        del call  # its work may have a PIN in it
 
 
 _modules: dict[str, Module] = {}
@@ -228,7 +246,7 @@ def find_token(library: lib, uri: KeyUri) -> pkcs11.Token:
     """
     here: list[pkcs11.Token] = []
     for slot in library.get_slots(token_present=True):
-        with suppress(pkcs11.TokenNotPresent, pkcs11.TokenNotRecognised):
+        with suppress(PKCS11Error):  # empty, or of a reader that is none of ours
             here.append(slot.get_token())
     # SoftHSM always has an empty one, for the next token to make.
     here = [token for token in here if token.label or token.flags & TokenFlag.TOKEN_INITIALIZED]
@@ -322,10 +340,15 @@ class Pin:
         self._text: str | None = None
         self._asked = False
         self._typed = False
+        self.in_doubt = False  # a login failed for another reason, or for one that was not told
         self.warnings: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return "Pin()"
+
+    def is_for_reader(self, token: pkcs11.Token) -> bool:
+        """Return whether a person types the PIN on the keys of the token's reader: nobody is asked for it here."""
+        return self._file is None and bool(token.flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH)
 
     def get(self, token: pkcs11.Token) -> str | None:
         """Return the PIN, None if there is none.
@@ -337,6 +360,8 @@ class Pin:
         label = quoted(printable(token.label, 32))
         if flags & TokenFlag.USER_PIN_LOCKED:
             raise _locked(label)
+        if self.is_for_reader(token):
+            return None
         if not self._asked:
             secret = self._passphrase() if self._file is None else self._read(self._file)
             self._asked, self._typed = True, isinstance(secret, TypedSecret)
@@ -350,7 +375,7 @@ class Pin:
             raise PassphraseError(
                 f"the token {label} refused this PIN before, and it is not tried again", hint="correct the PIN"
             )
-        if flags & _TRIED_WRONGLY and not self._typed:
+        if flags & _TRIED_WRONGLY and (self.in_doubt or not self._typed):
             left = "one more locks it" if flags & TokenFlag.USER_PIN_FINAL_TRY else "a few lock it"
             raise PassphraseError(
                 f"the token {label} was given a wrong PIN ({left}), so none from a file or variable is tried",
@@ -397,17 +422,21 @@ def open_session(module: Module, token: pkcs11.Token, pin: Pin, timeout: float) 
         return module.run(anonymous, timeout)
     secret: object = pin.get(token)
     limit: float | None = timeout
-    label = quoted(printable(token.label, 32))
-    if secret is None:
-        if not token.flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH:
-            raise PassphraseError(
-                f"the token {label} wants a PIN",
-                hint=f"name a file with it by {setting('passphrase_file')}, or by ?pin-source=/PATH in the URI; or "
-                f"set {PIN_VARIABLE}; at a terminal you are asked",
-            )
-        secret, limit = pkcs11.types.PROTECTED_AUTH, None  # on the reader's own keys, which takes a person's time
+    if pin.is_for_reader(token):
+        secret, limit = pkcs11.types.PROTECTED_AUTH, None  # it takes a person's time
+    elif secret is None:
+        raise PassphraseError(
+            f"the token {quoted(printable(token.label, 32))} wants a PIN",
+            hint=f"name a file with it by {setting('passphrase_file')}, or by ?pin-source=/PATH in the URI; or "
+            f"set {PIN_VARIABLE}; at a terminal you are asked",
+        )
     try:
         return module.run(lambda: attempt_login(token, secret, mapper), limit)
+    except BROKEN:
+        # SoftHSM says so if another process logs in at the same moment. Before the PIN is given again, `Pin.get`
+        # looks if the token counted it as a wrong one.
+        pin.in_doubt = True
+        raise
     except pkcs11.UserAlreadyLoggedIn:  # by the program that this is a part of
         return module.run(anonymous, timeout)
     except _GONE:
