@@ -14,7 +14,7 @@ from banno_creds.client_authentication.private_key import load_signer
 from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import RefusedError
 from banno_creds.jose import keys
-from banno_creds.secrecy import Secret, without
+from banno_creds.secrecy import Secret, harmless, without
 from banno_creds.steps import Run
 from banno_creds.tokens.client_credentials import ClientCredentials, sign_jwt
 
@@ -367,3 +367,21 @@ def test_explain_does_not_repeat_what_it_does_not_know(cli: Cli) -> None:
         result = cli("explain", mistaken)
         assert result.code == 2
         _assert_silent(result.stdout + result.stderr, _secrets_of(key, key.pem()))
+
+
+def test_an_exception_that_repeats_a_secret_or_comes_of_one_that_does_is_no_cause() -> None:
+    secrets = [Secret("correct-horse-4711", "the PIN")]
+
+    def raised(first: str, second: str, *, hidden: bool = False) -> Exception:
+        outer = ValueError(second)
+        outer.__context__, outer.__suppress_context__ = RuntimeError(first), hidden
+        return outer
+
+    assert harmless(None, secrets) is None
+    harm_free = raised("the box is gone", "no answer")
+    assert harmless(harm_free, secrets) is harm_free
+    assert harmless(raised("login correct-horse-4711", "no answer"), secrets) is None
+    assert harmless(raised("the box is gone", "login correct-horse-4711"), secrets) is None
+    assert harmless(raised("the box is gone", f"login {b'correct-horse-4711'.hex()}"), secrets) is None
+    shown_alone = raised("login correct-horse-4711", "no answer", hidden=True)
+    assert harmless(shown_alone, secrets) is shown_alone  # a traceback does not show the first
