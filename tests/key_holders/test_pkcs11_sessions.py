@@ -160,7 +160,7 @@ def test_a_session_that_somebody_closed_is_opened_anew(softhsm: SoftHsm, logins:
 
 
 @pytest.mark.parametrize("name", ["SessionHandleInvalid", "DeviceError", "TokenNotPresent", "GeneralError"])
-def test_a_failure_of_the_device_is_met_with_one_new_session(
+def test_a_failure_of_the_device_is_met_with_a_new_session(
     softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     import pkcs11
@@ -183,7 +183,7 @@ def test_a_failure_of_the_device_is_met_with_one_new_session(
     failures = 9
     with pytest.raises(SigningError, match=f"did not sign: {name}"):
         signer.sign(b"a.b")
-    assert failures >= 6  # it gives up
+    assert failures >= 4  # it gives up
     failures = 0
     assert signer.sign(b"a.b")
 
