@@ -12,6 +12,7 @@ import pytest
 
 from banno_creds.jose import keys
 from banno_creds.profiles import edits
+from banno_creds.rotation.rotate import _Rotation
 from banno_creds.rotation.subject import DAY
 from banno_creds.shells import quote
 from tests.conftest import CLIENT_ID, has_mode, write_private
@@ -147,6 +148,48 @@ def test_going_back_that_is_cut_off_does_not_go_forward_again(desk: Desk, monkey
     assert desk.settings()["private_key"] == "private.pem"
     assert desk.step()["step"] == "went-back"
     assert desk.settings()["private_key"] == "private.pem"
+
+
+def test_the_way_back_leads_to_the_old_key_alone(desk: Desk, ec_key: keys.PrivateKey) -> None:
+    """Another key in its file would be one that the published set lacks."""
+    desk.to_the_switch()
+    old = (desk.folder / "private.pem").read_bytes()
+    (desk.folder / "private.pem").write_bytes(ec_key.pem())
+    refused = desk.run("--back")
+    assert (refused.code, desk.token().code) == (2, 0)
+    assert "private.pem is not the old key any more" in " ".join(refused.stderr.split())
+    (desk.folder / "private.pem").write_bytes(old)
+    assert desk.step("--back")["step"] == "went-back"
+
+
+def test_a_profile_is_switched_to_the_key_that_was_tried_alone(
+    desk: Desk, ec_key: keys.PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.step()
+    desk.publish()
+    desk.step()
+    desk.later(DAY)
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(_Rotation, "_switch", lambda _: 1 / 0)
+        assert desk.run().code == 1
+    [new] = desk.folder.glob("private-*.pem")
+    new.write_bytes(ec_key.pem())
+    refused = desk.run()
+    assert (refused.code, desk.settings()["private_key"], desk.token().code) == (2, "private.pem", 0)
+    assert "is not the new key any more" in " ".join(refused.stderr.split())
+
+
+def test_a_set_whose_file_is_gone_is_not_begun_anew(desk: Desk) -> None:
+    """Keys of others that were in it would leave the published set with it."""
+    desk.step()
+    desk.publish()
+    desk.step()
+    desk.set.unlink()
+    refused = desk.run()
+    assert (refused.code, desk.set.exists()) == (2, False)
+    assert f"curl -fo {desk.set} {desk.bank.jwks_uri}" in refused.stderr.replace("\n", "")
+    desk.set.write_bytes(desk.bank.published)
+    assert desk.step()["step"] == "wait-for-caches"
 
 
 def test_status_looks_at_nothing(desk: Desk) -> None:

@@ -14,6 +14,7 @@ from banno_creds.rotation.plan import ENDS, Facts, Has, Step, Wish, next_step
 from banno_creds.rotation.published import Named
 from banno_creds.rotation.subject import as_written, check_registration, raw_profiles, users_of
 from banno_creds.rotation.under_way import Search, open_current
+from banno_creds.shells import join
 from banno_creds.storage import own_files
 from banno_creds.storage.edited import locked
 from banno_creds.times import utc
@@ -338,6 +339,11 @@ class _Rotation:
         new = self._new()
         assert new is not None  # noqa: S101 - it was made
         added = self._named(new, is_old=False)
+        if self._record.looked is not None and not os.path.lexists(self._file):
+            raise ConfigurationError(
+                f"the file of the set {self._file} is gone, and other keys may have been in it",
+                hint=f"put it back, such as by: {join(['curl', '-fo', str(self._file), self._url])}",
+            )
         if self._record.is_compromised:
             published.write_set(self._file, add=(added,), remove=(self._old,))
         elif self._is_switched():
@@ -384,8 +390,6 @@ class _Rotation:
             self._save()
 
     def _refused(self, failure: RefusedError, name: str) -> RefusedError:
-        from banno_creds.shells import join
-
         words = ["banno-creds", "doctor", "--profile", name, "--private-key", str(self._record.new_place)]
         if self._by_name()[name].config.kid not in (None, "thumbprint"):
             words += ["--kid", "thumbprint"]
@@ -407,6 +411,9 @@ class _Rotation:
         record, new = self._record, self._new()
         assert record.new_place is not None  # noqa: S101 - it was made
         assert new is not None  # noqa: S101
+        self._check_is_still(
+            record.new_place, new, "new", "put it back; or take another one: --again --new-key FILE or URI"
+        )
         changes: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {}
         for member in self._subject.members:
             settings: dict[str, Any] = {"private_key": as_written(member, record.new_place)}
@@ -415,6 +422,15 @@ class _Rotation:
             changes[member.name] = (settings, ())
         change_profiles(changes, self._subject.file)
         record.switched = self._run.clock()
+
+    def _check_is_still(self, place: str, key: PublicKey, name: str, hint: str) -> None:
+        """Refuse a place of a key that has another one by now: the published set may lack that one."""
+        config = self._subject.first.config
+        if not key_pair.same_key(place, key, config.passphrase, config.timeout):
+            raise ConfigurationError(
+                f"{place} is not the {name} key any more, or cannot be opened; its thumbprint is {key.thumbprint()}",
+                hint=hint,
+            )
 
     def _remove_old(self) -> None:
         published.write_set(self._file, remove=(self._old,))
@@ -454,6 +470,7 @@ class _Rotation:
                     raise ConfigurationError(
                         f"the old key's file {place} is not there", hint="put it back, from its archive name"
                     )
+                self._check_is_still(place, self._old, "old", "put it back, or change the key again: --again")
             new = self._new()
             assert new is not None  # noqa: S101 - the profiles use it
             published.write_set(self._file, add=(old, self._named(new, is_old=False)))
