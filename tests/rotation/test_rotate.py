@@ -188,7 +188,7 @@ def test_a_set_whose_file_is_gone_is_not_begun_anew(desk: Desk) -> None:
     refused = desk.run()
     assert (refused.code, desk.set.exists()) == (2, False)
     assert f"curl -fo {desk.set} {desk.bank.jwks_uri}" in refused.stderr.replace("\n", "")
-    desk.set.write_bytes(desk.bank.published)
+    desk.set.write_bytes(desk.bank.published or b"")
     assert desk.step()["step"] == "wait-for-caches"
 
 
