@@ -15,7 +15,7 @@ from banno_creds.jose import keys
 from banno_creds.rotation.plan import Step
 from banno_creds.rotation.subject import DAY, DEFAULT_KEEP, DEFAULT_WAIT
 from tests.conftest import CLIENT_ID, write_private
-from tests.docs.scripts import needs_sh, run_script
+from tests.docs.scripts import needs_jq, needs_sh, run_script
 from tests.servers.set_bank import SetBank
 
 if TYPE_CHECKING:
@@ -95,11 +95,24 @@ def test_the_line_for_cron_changes_the_set_and_publishes_it(reader: Reader) -> N
     reader.types(block("sh").splitlines()[0])
     times, _, command = block("text").partition("  ")
     assert re.fullmatch(r"\d+ \d+ \* \* \*", times)
-    reader.bank.published = b'{"keys": []}'
+    reader.bank.published = (reader.folder / "jwks.json").read_bytes()
     assert reader.types(command) == ""
     assert len(json.loads(reader.bank.published)["keys"]) == 2
     assert reader.types(command) == ""
     assert reader.step() == Step.WAIT_FOR_CACHES
+
+
+@needs_jq
+@needs_sh
+def test_a_line_tells_which_rotations_wait_for_somebody(reader: Reader) -> None:
+    reader.types(block("sh").splitlines()[0])
+    reader.bank.published = (reader.folder / "jwks.json").read_bytes()
+    assert reader.types(block("sh", 1)) == ""
+    reader.types("banno-creds rotate --profile garden")
+    assert reader.types(block("sh", 1)) == "garden: publish\n"
+    reader.bank.published = (reader.folder / "jwks.json").read_bytes()
+    reader.types("banno-creds rotate --profile garden")
+    assert reader.types(block("sh", 1)) == ""
 
 
 @needs_sh

@@ -108,3 +108,22 @@ def test_the_way_back_leads_to_where_the_old_key_was_moved(desk: Desk) -> None:
     assert desk.step()["step"] == "keep-old"
     assert desk.run("--back").code == 0
     assert desk.settings()["private_key"] == moved.name
+
+
+def test_a_set_without_the_key_in_use_is_a_warning_that_cron_mails(desk: Desk) -> None:
+    desk.step()
+    desk.bank.published = b'{"keys": []}'
+    done = desk.run("--quiet")
+    assert done.code == 0
+    assert "has not got the key that the profiles sign with" in done.stderr
+    assert f"publish {desk.set} there now" in done.stderr
+
+
+def test_after_the_switch_it_is_the_new_key_that_must_not_be_missed(desk: Desk) -> None:
+    before = desk.bank.published
+    assert desk.to_the_switch()["step"] == "keep-old"
+    assert desk.said[-1].stderr.count("sign with") == 0
+    desk.later(7 * DAY)
+    desk.step()
+    desk.bank.published = before
+    assert "has not got the key that the profiles sign with" in desk.run("--quiet").stderr

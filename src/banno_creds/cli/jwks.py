@@ -192,7 +192,7 @@ def remove(context: click.Context, /, *, file: str, which: tuple[str, ...], allo
         if not key_set.keys and not allow_empty:
             raise ConfigurationError(
                 f"{file} would have no key left; nothing was changed",
-                hint="add the new key first: banno-creds jwks add; or say --allow-empty",
+                hint="add the new key first: banno-creds jwks add FILE KEY; or say --allow-empty",
             )
         return key_set
 
@@ -347,7 +347,7 @@ def _read_keys(
             if alg is not None and not _fits(alg, key):
                 raise ConfigurationError(
                     f"{alg} does not fit {key.place}, {key.public.description}",
-                    hint="leave --alg out, or add this key by itself: banno-creds jwks add",
+                    hint="leave --alg out, or add this key by itself: banno-creds jwks add FILE KEY",
                 )
             found.setdefault(key.public.thumbprint(), key._replace(alg=alg or key.alg))
     return list(found.values())

@@ -175,8 +175,9 @@ class _Named:
         found = _KEY.fullmatch(uri)
         if found is None or not {".", ".."}.isdisjoint(found["mount"].split("/")):
             raise KeyLoadError(
-                f"{printable(uri, 200)} names no key of Vault: vault:MOUNT/KEY, or vault:MOUNT/KEY?version=N, does",
-                hint="write it such as vault:transit/banno; letters, digits, _ . and - are in a key's name",
+                f"{printable(uri, 200)} names no key of Vault: the mount and the key are needed",
+                hint="write vault:MOUNT/KEY or vault:MOUNT/KEY?version=N, such as vault:transit/banno; letters, "
+                "digits, _ . and - are in a key's name",
             )
         return cls(found["mount"], found["name"], int(found["version"]) if found["version"] else None)
 

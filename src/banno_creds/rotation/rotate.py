@@ -363,6 +363,13 @@ class _Rotation:
         if not is_switched:
             since = now if record.both_since is None else record.both_since
             record.both_since = since if all(self._published) else None
+        has_key_in_use = self._published.new if is_switched else self._published.old or record.is_compromised
+        if not has_key_in_use:
+            self._run.warn(
+                f"the set at {self._url} has not got the key that the profiles sign with, so the server may refuse "
+                "them",
+                f"publish {self._file} there now",
+            )
 
     def _try_key(self) -> None:
         """Ask for one token for each profile, with the new key; it is not kept."""

@@ -133,7 +133,7 @@ def judge_presence(judged_set: JudgedSet, key: PublicKey, place: str, name: str 
         outcome = failed(
             f"{place}, {key.description}, thumbprint {thumbprint}, is not in it",
             "this key in the set",
-            "add it (banno-creds jwks add), publish the set, and wait until no cache keeps the old one",
+            "add it (banno-creds jwks add FILE KEY), publish the set, and wait until no cache keeps the old one",
         )
         return (judged(Rule.REGISTRATION_KEY_MISMATCH, name, outcome),)
     one = next((each for each in found if each.usable), found[0])
@@ -444,7 +444,9 @@ def _judge_all(keys: Sequence[PublishedKey], count: int, size: int) -> Iterator[
     """Judge the keys together."""
     usable = [key for key in keys if key.usable]
     if not keys:
-        outcome = failed("no key at all", "one key at least", "add the key that you sign with: banno-creds jwks add")
+        outcome = failed(
+            "no key at all", "one key at least", "add the key that you sign with: banno-creds jwks add FILE KEY"
+        )
         yield judged(Rule.JWKS_EMPTY, "keys", outcome)
     elif not usable:
         outcome = failed(f"{_counted(len(keys))}, none of which can verify an assertion", _TAKES)
