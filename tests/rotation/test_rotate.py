@@ -548,8 +548,9 @@ def test_a_journal_with_a_broken_member_is_lost_too(desk: Desk, broken: dict[str
     members = json.loads(journal.read_text())
     members["rotations"][0] |= broken
     journal.write_text(json.dumps(members))
-    lost = desk.run()
-    assert (lost.code, "is taken for lost" in lost.stderr) == (0, True)
+    for how in (["--status"], []):
+        lost = desk.run(*how)
+        assert (lost.code, "is taken for lost" in lost.stderr) == (0, True)
 
 
 # --- Letters ---

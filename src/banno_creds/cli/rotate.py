@@ -398,6 +398,7 @@ def _show_status(
     from banno_creds.profiles.lookup import find_profile
 
     records = [record for record in journal.read() if not names or set(names) & set(record.profiles)]
+    journal.warn_if_lost(run)
     for name in set(names).difference(*(record.profiles for record in records)):
         find_profile(name, config)  # a name that is misspelled is no rotation that is done
     found = [{**_members_of(record), "step": record.step, "until": record.until} for record in records]

@@ -24,6 +24,8 @@ from banno_creds.times import LAST_INSTANT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from banno_creds.steps import Run
+
 _VERSION = 1
 _PATIENCE = 60  # seconds to wait for another process that changes keys of the same file
 _MOST_FINISHED = 50  # that are kept, for `--status`
@@ -146,6 +148,14 @@ class Journal:
         except (ValueError, KeyError, TypeError, AttributeError):
             self.was_unreadable = True
             return []
+
+    def warn_if_lost(self, run: Run) -> None:
+        """Warn if the journal was there when it was read, and was broken."""
+        if self.was_unreadable:
+            run.warn(
+                f"the journal of rotations {self.path} is broken, and is taken for lost",
+                "no key is lost: what is seen decides, and the waiting begins anew",
+            )
 
     def known_since(self) -> dict[str, float]:
         """Return, by the thumbprints of keys, when each was there already, in seconds since the epoch.

@@ -111,11 +111,7 @@ class _Rotation:
         self._run = run
         self._published: Has | None = None
         self._records = journal.read()
-        if journal.was_unreadable:
-            run.warn(
-                f"the journal of rotations {journal.path} is broken, and is taken for lost",
-                "no key is lost: what is seen decides, and the waiting begins anew",
-            )
+        journal.warn_if_lost(run)
         self._current = open_current(subject)
         search = Search(subject, self._file, wish, run, self._current)
         self._record = search.record(self._records, may_begin=may_begin)
