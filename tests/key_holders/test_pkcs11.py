@@ -280,6 +280,7 @@ def test_a_key_that_may_leave_its_token_is_a_finding(session: Any, softhsm: Soft
     assert "signs, and keeps it" in " ".join(kept.stdout.split())
     free = cli(*words, "pkcs11:object=free")
     assert "can be taken out of its token (CKA_EXTRACTABLE is true)" in " ".join(free.stdout.split())
+    assert "CKA_NEVER_EXTRACTABLE" not in free.stdout  # which follows from it
 
 
 def test_a_key_that_wants_the_pin_each_time_gets_it(session: Any, opened: Callable[..., HeldKey]) -> None:
@@ -580,6 +581,29 @@ def test_keys_of_other_labels_are_told_apart_by_them(opened: Callable[..., HeldK
         opened("pkcs11:token=banno")  # as a shell leaves it that takes the ; for its own
     assert "object=signing" in str(caught.value.hint)
     assert "object=signing-ec" in str(caught.value.hint)
+
+
+def test_a_new_key_may_take_longer_than_a_request(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
+    from banno_creds.key_holders.pkcs11_token import Module
+
+    allowed, run = [], Module.run
+
+    def timed(module: Module, work: Callable[[], Any], timeout: float | None) -> Any:
+        allowed.append(timeout)
+        return run(module, work, timeout)
+
+    monkeypatch.setattr(Module, "run", timed)
+    monkeypatch.setattr("banno_creds.key_holders.pkcs11._generate", lambda *_: None)
+    held_key.make_key(EC, "slow", softhsm.pin.encode, 30)
+    assert set(allowed) == {30, 300}
+    assert allowed[-1] == 300
+
+
+def test_a_new_key_whose_name_two_keys_have_is_none(session: Any, softhsm: SoftHsm) -> None:
+    for key_id in (b"\x31", b"\x32"):
+        make_key(session, "secp256r1", "double", key_id)
+    with pytest.raises(KeyLoadError, match="the name 'double' names 2 private keys"):
+        held_key.make_key(EC, "double", softhsm.pin.encode, 30)
 
 
 def test_a_token_that_makes_no_key_says_so(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:

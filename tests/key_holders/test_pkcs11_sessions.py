@@ -289,6 +289,29 @@ def _sign_in_process(pin: str) -> int:
     return len(HeldSigner(key, "ES256").sign(b"a.b"))
 
 
+def test_a_module_that_hangs_does_not_keep_its_program_from_forking(
+    has_softhsm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from banno_creds.key_holders import pkcs11_token
+
+    waited: list[float] = []
+
+    class Busy:
+        def acquire(self, timeout: float = -1) -> bool:
+            waited.append(timeout)
+            return False
+
+        def release(self) -> None:
+            raise RuntimeError
+
+    module = pkcs11_token.Module("/module.so")
+    monkeypatch.setattr(module, "lock", Busy())
+    monkeypatch.setattr(pkcs11_token, "_modules", {module.path: module})
+    pkcs11_token._before_fork()
+    pkcs11_token._after_fork()
+    assert waited == [5]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing_signs(softhsm: SoftHsm, method: str) -> None:
     _signer(softhsm).sign(b"a.b")

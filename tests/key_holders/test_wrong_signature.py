@@ -65,7 +65,7 @@ def test_what_is_hashed_twice_is_named_in_each_form() -> None:
     assert "it hashes twice" in str(explain(RSA.public.native, "PS256", MESSAGE, pss, "the key"))
 
 
-@pytest.mark.parametrize("signature", [b"", b"\0", b"\0" * 64, b"\xff" * 64, b"0" * 256, by_ec()[:-1]])
+@pytest.mark.parametrize("signature", [b"", b"\0", b"\0" * 64, b"\xff" * 64, b"0" * 256, b"x" * 63])
 def test_what_is_no_signature_is_no_fault_of_its_form(signature: bytes) -> None:
     for key, alg in ((EC.public.native, "ES256"), (RSA.public.native, "PS256"), (RSA.public.native, "RS256")):
         assert not verifies(key, alg, MESSAGE, signature)
