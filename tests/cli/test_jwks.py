@@ -172,6 +172,25 @@ def test_a_key_is_added_once(cli: Cli, here: Path, rsa_key: keys.PrivateKey, ec_
     assert (here / "jwks.json").read_bytes() == after
 
 
+def test_a_set_that_needs_no_change_keeps_each_byte(cli: Cli, here: Path, rsa_key: keys.PrivateKey) -> None:
+    odd = json.dumps({"keys": [public_jwk(rsa_key.public)]}, indent=3).replace("[", "[  ").encode()
+    (here / "jwks.json").write_bytes(odd)
+    assert cli("jwks", "add", "jwks.json", "rsa.pem").code == 0
+    assert (here / "jwks.json").read_bytes() == odd
+
+
+@pytest.mark.parametrize("place", ["-", "https://keys.bank.example/jwks.json"])
+def test_only_a_file_is_changed(cli: Cli, here: Path, place: str) -> None:
+    refused = cli("jwks", "add", place, "ec.pem")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "name the file that you publish" in refused.stderr
+
+
+def test_a_key_that_is_given_twice_is_looked_for_once(cli: Cli, here: Path) -> None:
+    told = json.loads(cli("jwks", "check", "jwks.json", "rsa.pem", "rsa.pem", "-o", "json").stdout)
+    assert [each["looks_at"] for each in told["findings"] if "your" in each["looks_at"]] == ["your key"]
+
+
 def test_a_key_is_removed_by_its_file_or_its_kid(cli: Cli, here: Path, rsa_key: keys.PrivateKey) -> None:
     before = (here / "jwks.json").read_bytes()
     for which in ("ec.pem", mine("ec").public.thumbprint()):
