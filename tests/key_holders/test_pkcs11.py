@@ -501,6 +501,16 @@ def test_a_file_that_is_no_module_is_said(
     assert str(file) in caught.value.message
 
 
+@pytest.mark.posix("modes")
+def test_a_module_that_everybody_can_write_is_told_no_pin(opened: Callable[..., HeldKey], tmp_path: Path) -> None:
+    file = tmp_path / "module.so"
+    file.write_bytes(b"hello")
+    file.chmod(0o666)
+    with pytest.raises(KeyLoadError, match="everybody can write the PKCS #11 module") as caught:
+        opened(f"{RSA}?module-path={file}")
+    assert f"chmod o-w {file}" in str(caught.value.hint)
+
+
 def test_a_library_that_is_no_module_is_said(opened: Callable[..., HeldKey]) -> None:
     import _ctypes
 

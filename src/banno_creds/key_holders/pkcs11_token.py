@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +21,8 @@ from pkcs11.attributes import AttributeMapper
 
 from banno_creds.config import PIN_VARIABLE, TypedSecret
 from banno_creds.errors import ConfigurationError, KeyLoadError, PassphraseError
+from banno_creds.shells import join
+from banno_creds.storage.own_files import MODES_MEAN_SOMETHING
 from banno_creds.text import printable, quoted, setting
 
 if TYPE_CHECKING:
@@ -121,6 +124,12 @@ class Module:
         return self._library
 
     def _loaded(self) -> lib:
+        with suppress(OSError):
+            if MODES_MEAN_SOMETHING and Path(self.path).stat().st_mode & stat.S_IWOTH:
+                raise KeyLoadError(
+                    f"everybody can write the PKCS #11 module {printable(self.path, 200)}, which is told the PIN",
+                    hint=f"install it again if it may have been changed; then: {join(['chmod', 'o-w', self.path])}",
+                )
         try:
             return pkcs11.lib(self.path)
         except (PKCS11Error, OSError) as failure:
