@@ -601,7 +601,12 @@ def test_what_a_rotation_noted_is_older_than_a_copied_file(
     monkeypatch.setenv("BANNO_CREDS_STATE_DIR", str(state))
     journal = Journal(str(state), str(config))
     record = Record(
-        ["a"], keys.generate("ec").public.jwk(), {}, "new", now - 99 * DAY, new=dict(rsa_key.public.jwk())
+        ["a"],
+        keys.generate("ec").public.jwk(),
+        {"a": {"private_key": "old.pem"}},
+        "new",
+        now - 99 * DAY,
+        new=dict(rsa_key.public.jwk()),
     )
     with journal.locked(lambda _: None):
         journal.write([record])

@@ -122,7 +122,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     """Return a function that installs a package with one module and an entry point, for this process and others."""
     place = tmp_path / "site-packages"
     place.mkdir()
-    monkeypatch.syspath_prepend(str(place))
+    # Not by syspath_prepend: it calls a method that another package's finder lacks (importlib_metadata).
+    monkeypatch.setattr(sys, "path", [str(place), *sys.path])
     monkeypatch.setenv("PYTHONPATH", str(place))
 
     def put(module: str, code: str, scheme: str) -> Path:

@@ -279,6 +279,7 @@ def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -
 
 def scheme_in(path: str) -> str:
     """Return what would be the scheme if a missing file's path were a URI in a folder; empty if there is none."""
+    path = os.path.splitdrive(path)[1]
     name = re.split(r"[/\\]", path.partition(":")[0])[-1] if ":" in path else ""
     return name if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", name) else ""
 
