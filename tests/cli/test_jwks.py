@@ -301,6 +301,7 @@ def test_a_set_that_cannot_be_fetched_is_of_the_network(cli: Cli, server: Script
     assert cli("jwks", "check", str(tmp_path / "none.json")).code == 2
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 def test_an_untrusted_server_is_told_with_its_chain(cli: Cli, tmp_path: Path, here: Path) -> None:
     authority = make_authority(tmp_path / "authority")
     with FileServer(authority.context("localhost")) as host:
@@ -312,6 +313,7 @@ def test_an_untrusted_server_is_told_with_its_chain(cli: Cli, tmp_path: Path, he
         assert cli("jwks", "check", f"{host.origin}/jwks.json", "--ca-bundle", authority.file).code == 0
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 def test_a_chain_without_its_intermediate_is_told(cli: Cli, here: Path) -> None:
     ca = trustme.CA()
     issued = ca.create_child_ca().issue_cert("localhost")

@@ -66,7 +66,7 @@ def install(desk: Desk, code: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     (place / "shelf.py").write_text(code)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[banno_creds.signers]\nshelf = shelf:open_key\n")
-    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setattr(sys, "path", [str(place), *sys.path])
     monkeypatch.delitem(sys.modules, "shelf", raising=False)
     shelf = desk.folder / "shelf"
     shelf.mkdir()
