@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from banno_creds.rotation.subject import DAY
 from tests.conftest import write_private
+from tests.docs.scripts import needs_jq, needs_sh, run_script
 from tests.terminal import at_terminal
 
 if TYPE_CHECKING:
@@ -127,3 +129,23 @@ def test_after_the_switch_it_is_the_new_key_that_must_not_be_missed(desk: Desk) 
     desk.step()
     desk.bank.published = before
     assert "has not got the key that the profiles sign with" in desk.run("--quiet").stderr
+
+
+@needs_jq
+@needs_sh
+def test_hundreds_of_profiles_are_named_by_a_line_that_works(desk: Desk) -> None:
+    for number in range(299):
+        desk.profile(f"p{number}")
+    refused = desk.run()
+    assert refused.code == 2
+    line = " ".join(refused.stderr.partition("rotate them together: ")[2].partition("More:")[0].split())
+    assert "(shortened)" not in line
+    (desk.folder / "bin").mkdir()
+    program = desk.folder / "bin" / "banno-creds"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m banno_creds "$@"\n')
+    program.chmod(0o755)
+    done = run_script(desk.folder, f"{line} --dry-run -o json", desk.env)
+    assert done.returncode == 0, done.stdout
+    assert len(json.loads(done.stdout)["profiles"]) == 300
+    shown = desk.cli("key", "show", desk.folder / "private.pem", "--config", desk.config).stdout
+    assert "and 280 more (-o json has all)" in " ".join(shown.split())

@@ -56,6 +56,9 @@ def _output(name: str, forms: list[str], says: str) -> Declaration:
     )
 
 
+_MOST_NAMED = 20
+
+
 @click.group("key", cls=Group)
 def command() -> None:
     """Tell which key it is, who uses it, and whether the bank has it.
@@ -328,7 +331,7 @@ class _Shown:
         if key.certificate is not None:
             report.fact("subject", key.certificate.subject or "(empty)")
             report.fact("valid", f"{utc(key.certificate.not_before)} to {utc(key.certificate.not_after)}")
-        report.fact("used by", f"profile {', '.join(facts.profiles)}" if facts.profiles else "no profile")
+        report.fact("used by", _users(facts.profiles) or "no profile")
         if facts.file is not None and facts.file.rights is not None:
             of = f", of {facts.file.owner}" if facts.file.owner else ""
             report.fact("file", f"{facts.file.rights}{of}")
@@ -418,7 +421,7 @@ class _Compared:
             self._ids(report, facts)
         for facts in self._others:
             report.part(Part(f"{self._title(facts)}: none of these keys"))
-            report.fact("used by", f"profile {', '.join(facts.profiles)}" if facts.profiles else "no profile here")
+            report.fact("used by", _users(facts.profiles) or "no profile here")
             self._ids(report, facts)
 
     def _title(self, facts: KeyFacts) -> str:
@@ -473,3 +476,10 @@ def _identity(facts: KeyFacts) -> dict[str, Any]:
         "thumbprint": key.thumbprint(),
         "kid": key.kid,
     }
+
+
+def _users(profiles: tuple[str, ...] | list[str]) -> str:
+    """Name the profiles that use a key; of very many the first ones, JSON has all."""
+    more = len(profiles) - _MOST_NAMED
+    names = ", ".join(profiles[:_MOST_NAMED]) + (f" and {more} more (-o json has all)" if more > 0 else "")
+    return f"profile {names}" if names else ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DAY = 24 * 3600
 DEFAULT_WAIT = DAY  # nobody has said how often the provider fetches the set again
 DEFAULT_KEEP = 7 * DAY
+_MOST_NAMED = 20
 
 
 class Member(NamedTuple):
@@ -68,8 +69,12 @@ class Subject(NamedTuple):
     new_key: str | None = None
 
     def command(self, names: Iterable[str], more: str = "") -> str:
-        """Return a line ``banno-creds rotate …`` about some profiles, for a hint."""
-        options = " ".join(f"--profile {quote(name)}" for name in names)
+        """Return a line ``banno-creds rotate …`` about some profiles, which use the key in use, for a hint."""
+        named = [f"--profile {quote(name)}" for name in names]
+        options = " ".join(named)
+        if len(named) > _MOST_NAMED:  # nobody types them, and a message is cut
+            users = command_on(self.file, f"show {quote(self.first.place)} -o json", "key")
+            options = f"""$({users} | jq -r '.keys[0].profiles[] | "--profile " + .')"""
         return command_on(self.file, f"{options} {more}".rstrip(), "rotate")
 
     @property
