@@ -609,3 +609,9 @@ def test_what_cannot_be_seen_in_a_passphrase_is_named(rsa_key: keys.PrivateKey, 
 def test_several_keys_in_one_document_are_not_chosen_from(known: dict[str, keys.PrivateKey]) -> None:
     with pytest.raises(KeyLoadError, match="holds 2 private keys"):
         load_private_key(in_json({name: key.pem().decode() for name, key in known.items()}), "here")
+
+
+def test_a_secret_may_have_the_letters_kty_in_it(rsa_key: keys.PrivateKey) -> None:
+    """The base64 of one key of a hundred has them somewhere."""
+    secret = {"kind": "Secret", "metadata": {"name": "kty-keys"}, "data": {"k": b64encode(rsa_key.pem()).decode()}}
+    assert load_private_key(json.dumps(secret).encode(), "here").public == rsa_key.public

@@ -75,7 +75,8 @@ class Block(NamedTuple):
 def undress(content: bytes) -> bytes:
     """Return the PEM, DER or JSON in a content; where there is none, the content as it can be read best."""
     text = _plain(content)
-    if text.startswith(b"{") and b"kty" not in text:  # no JWK: what a secret store prints
+    # No JWK: what a secret store prints, whose base64 may have the letters kty in it.
+    if text.startswith(b"{") and not re.search(rb"kty\\*[\"']", text):
         text = _unpacked(text) or text
     for _ in range(_MOST_LAYERS):
         if looks_like_key(text):
