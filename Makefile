@@ -25,7 +25,7 @@ help: ## this list
 demo: $(VENV)/.for-demo ## the main job, step by step, against a local authorization server
 	@$(BIN)/banno-creds demo
 
-test: needs $(VENV)/.for-test interop ## the whole test suite, with coverage: some 5 minutes, more on a busy machine
+test: needs $(VENV)/.for-test interop ## the whole test suite, with coverage: some 9 minutes, more on a busy machine
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(PYTEST_ARGS)
 
 # In an environment of its own. `.ci/run` chooses the tests that use each package; without PYTEST_ARGS it is all of them.

@@ -75,7 +75,7 @@ def described() -> str:
     """Return the list for people."""
     gone = missing()
     lines = [
-        "The tests take some 5 minutes on two idle cores, and up to half an hour on a busy machine; the first time,",
+        "The tests take some 9 minutes on two idle cores, and up to half an hour on a busy machine; the first time,",
         "3 minutes more to install what they need from PyPI and npm. They take free ports. Besides Python they use:",
     ]
     for need in NEEDS:
