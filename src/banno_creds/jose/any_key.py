@@ -19,7 +19,6 @@ from banno_creds.jose.jwks import public_key_of
 from banno_creds.jose.key_set import private_members
 from banno_creds.jose.keys import LEAST_RSA_BITS, PublicKey
 from banno_creds.jose.public_keys import NoPublicKeyError, is_private_block, key_in, read_public_keys
-from banno_creds.storage.secret_files import MOST_BYTES
 from banno_creds.text import printable
 
 if TYPE_CHECKING:
@@ -140,10 +139,9 @@ def read_any_keys(content: bytes, origin: str, passphrase: Passphrase) -> list[A
     Raises:
         KeyLoadError: there is no key, or a damaged one; the message says what is there instead.
     """
-    if len(content) > MOST_BYTES:
-        raise KeyLoadError(
-            f"{origin} is larger than {MOST_BYTES // 1024} KiB", hint="check that it is the file you mean"
-        )
+    from banno_creds.jose.private_keys import check_size
+
+    check_size(content, origin)
     text = undress(content)
     if text.startswith(b"{"):
         return _jwks(text, origin)

@@ -66,12 +66,17 @@ class Opened(NamedTuple):
         return "Opened()"
 
 
-def read_private_key(content: bytes, origin: str, passphrase: Passphrase, *, thorough: bool) -> Opened:
-    """Read a private key; see `keys.load_private_key`."""
+def check_size(content: bytes, origin: str) -> None:
+    """Refuse a content that is larger than any key; KeyLoadError."""
     if len(content) > MOST_BYTES:
         raise KeyLoadError(
             f"{origin} is larger than {MOST_BYTES // 1024} KiB", hint="check that it is the file you mean"
         )
+
+
+def read_private_key(content: bytes, origin: str, passphrase: Passphrase, *, thorough: bool) -> Opened:
+    """Read a private key; see `keys.load_private_key`."""
+    check_size(content, origin)
     text = undress(content)
     if text.startswith(b"{"):
         return _from_jwk(text, origin)
