@@ -6,6 +6,7 @@ As a program it is a browser for `$BROWSER`: it opens the address that it is giv
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import secrets
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 REDIRECTS = 20
-# Outside the range from which an operating system takes ports for whoever asks for any.
+# Below the ports that an operating system gives to any socket that asks for one: another process may get such a port
+# between the moment when it was found free and the moment when the server listens there.
 FIRST_PORT = 21_000
-PORTS_OF_A_PROCESS = 10
+PORTS_OF_A_PROCESS = 20
+_CALLS = itertools.count()
 
 
 class Person(NamedTuple):
@@ -78,9 +81,10 @@ def _is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port for a redirect URI, which is registered before anybody listens there; no other process takes it."""
-    first = FIRST_PORT + os.getpid() % 1000 * PORTS_OF_A_PROCESS
-    return next(port for port in range(first, first + PORTS_OF_A_PROCESS) if _is_free(port))
+    """A port for a server that starts later, or for a redirect URI. Each call gives another one of this process."""
+    first = FIRST_PORT + os.getpid() % 500 * PORTS_OF_A_PROCESS
+    turn = (first + next(_CALLS) % PORTS_OF_A_PROCESS for _ in range(PORTS_OF_A_PROCESS))
+    return next(port for port in turn if _is_free(port))
 
 
 # --- forms ---

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from json import loads
@@ -128,9 +127,7 @@ def test_the_quickstarts_keep_the_token_set_for_its_owner(desk: Desk, proof: str
 @needs_sh
 def test_the_sandbox_stands_in_for_a_bank(desk: Desk) -> None:
     (desk.folder / "private.pem").unlink()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     sandbox = {
         "BANNO_CREDS_SANDBOX_PORT": port,
         "BANNO_CREDS_SANDBOX_REDIRECT_URI": desk.environment["BANNO_CREDS_REDIRECT_URI"],

@@ -22,7 +22,7 @@ from jwt.algorithms import RSAAlgorithm
 from tests.person import Person, free_port
 
 from .conftest import LoginClient, Registration, base64url, new_private_key, public_jwk, public_pem, write_private_key
-from .started import port_of_its_own, started
+from .started import started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ def _api(issuer: str) -> httpx.Client:
 @contextmanager
 def running_glewlwyd(folder: Path) -> Iterator[Glewlwyd]:
     """Start it with a database of its own, and register its clients and the one person."""
-    port = port_of_its_own()
+    port = free_port()
     origin = f"http://127.0.0.1:{port}"
     issuer = f"{origin}/api/oidc"
     database, settings, log = folder / "glewlwyd.db", folder / "glewlwyd.conf", folder / "glewlwyd.log"

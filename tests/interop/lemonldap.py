@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.person import Person, Visit, free_port
 
 from .conftest import LoginClient, base64url, new_private_key, public_pem
-from .started import port_of_its_own, started
+from .started import started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Lemonldap:
 @contextmanager
 def running_lemonldap(folder: Path) -> Iterator[Lemonldap]:
     """Start it with its one client registered."""
-    port = port_of_its_own()
+    port = free_port()
     issuer = f"http://127.0.0.1:{port}"
     redirect_uri = f"http://localhost:{free_port()}/auth/cb"
     secret = folder / "login.secret"

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .conftest import START_TIMEOUT
@@ -14,13 +14,6 @@ from .conftest import START_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-
-def port_of_its_own() -> int:
-    """A port that nobody has."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

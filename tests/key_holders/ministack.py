@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 
-from tests.interop.started import port_of_its_own, started
+from tests.interop.started import started
+from tests.person import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +50,7 @@ class MiniStack:
 @contextmanager
 def running_ministack(folder: Path) -> Iterator[MiniStack]:
     """Run one until the end of the block."""
-    port = port_of_its_own()
+    port = free_port()
     # By itself it listens on all addresses, and on a fixed port for another service.
     own = {
         "BIND_HOST": "127.0.0.1",

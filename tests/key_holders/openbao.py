@@ -11,7 +11,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tests.interop.conftest import START_TIMEOUT
-from tests.interop.started import port_of_its_own, started
+from tests.interop.started import started
+from tests.person import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,7 +89,7 @@ def running_openbao(
     folder: Path, authority: Authority | None = None, mounts: Sequence[str] = MOUNTS
 ) -> Iterator[OpenBao]:
     """Run one until the end of the block."""
-    port, secure_port, root = port_of_its_own(), port_of_its_own(), secrets.token_hex(16)
+    port, secure_port, root = free_port(), free_port(), secrets.token_hex(16)
     settings = "disable_clustering = true\n"
     if authority is not None:
         certificate = authority.ca.issue_cert("127.0.0.1")

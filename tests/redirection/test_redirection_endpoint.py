@@ -26,6 +26,7 @@ from banno_creds.redirection import listeners, loopback_server, pages
 from banno_creds.redirection.certificate import LocalhostCertificate, localhost_certificate
 from banno_creds.redirection.endpoint import RedirectionEndpoint, parse_redirect_uri
 from banno_creds.redirection.loopback_server import Answer, Request
+from tests.person import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -54,19 +55,6 @@ def _nothing_is_printed_or_logged(
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> LocalhostCertificate:
     return localhost_certificate(str(tmp_path_factory.mktemp("state") / "banno-creds"))
-
-
-def free_port() -> int:
-    """A port that is free on both addresses."""
-    while True:
-        with socket.socket() as one, socket.socket(socket.AF_INET6) as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            try:
-                other.bind(("::1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Reply(NamedTuple):

@@ -20,6 +20,7 @@ import pytest
 from banno_creds.sandbox import DEFAULT_USERS, read_clients, read_users
 from banno_creds.sandbox.faults import FAULTS
 from tests.conftest import CLIENT_ID
+from tests.person import free_port
 from tests.servers.sandbox_process import running_sandbox
 
 if TYPE_CHECKING:
@@ -244,12 +245,9 @@ def _blocks(language: str) -> list[str]:
     return [text for found, text in BLOCKS if found == language]
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
+    return free_port()
 
 
 def _run(folder: Path, port: int, script: str) -> subprocess.CompletedProcess[str]:
