@@ -44,6 +44,7 @@ LEMONLDAP = Need(
 )
 SOFTHSM = Need(("softhsm2-util",), "softhsm2 opensc", "keys on a PKCS #11 token", ("/usr/bin/pkcs11-tool",))
 P11_KIT = Need(("p11-kit",), "p11-kit p11-kit-modules", "a PKCS #11 token in another process")
+REDIS = Need(("redis-server",), "redis-server", "a cache that machines share")
 
 
 NEEDS = (
@@ -63,6 +64,7 @@ NEEDS = (
     LEMONLDAP,
     SOFTHSM,
     P11_KIT,
+    REDIS,
 )
 
 

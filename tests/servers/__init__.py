@@ -11,6 +11,7 @@ Rooms:
     files: `FileServer` serves documents by path.
     raw: `RawServer` says exact bytes, over TLS if it is asked to; `Proxy` stands before one.
     kms: `Kms` has one key, and answers as AWS KMS does, or as it is told.
+    redis: `Redis` is a real one, `Sentinel` watches two, `Between` is a proxy that spoils their answers.
     agent: `Agent` answers as an ssh-agent would not.
     tls: `Authority` issues certificates.
 """
