@@ -17,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -219,12 +220,20 @@ class Nursery:
     def prepare(self) -> None:
         """Wait until as many as a test starts at once are ready."""
 
-    def start(self, *args: str, out: Path, err: Path) -> Process:
-        """Start the command line in the current folder and environment, with its outputs in files."""
+    def start(self, *args: str, out: Path, err: Path, env: Mapping[str, str] | None = None) -> Process:
+        """Start the command line in the current folder and environment, with its outputs in files.
+
+        Args:
+            args: the command line.
+            out: the file of its standard output.
+            err: the file of its standard error.
+            env: variables that are added to the environment.
+        """
         for path in (out, err):
             path.touch()
         folder = os.getcwd()  # noqa: PTH109
-        return self._run({"args": args, "out": str(out), "err": str(err), "env": _environment(), "folder": folder})
+        environment = {**_environment(), **(env or {})}
+        return self._run({"args": args, "out": str(out), "err": str(err), "env": environment, "folder": folder})
 
     def _run(self, order: dict[str, Any]) -> Process:
         raise NotImplementedError

@@ -19,13 +19,15 @@ from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, Result
 from tests.patience import patient
 from tests.processes import KILLED
+from tests.runs import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Cli
-    from tests.processes import Nursery, Process
+    from tests.processes import Nursery
+    from tests.runs import Runs
     from tests.servers.issuer import Issuer
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
@@ -34,51 +36,10 @@ pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
 MANY, SOME, KILLS = (5, 5, 8) if sys.platform == "win32" else (50, 8, 60)
 
 
-class Runs:
-    """Processes that run the command line; what they say goes to files, so that none waits for a reader."""
-
-    def __init__(self, nursery: Nursery, folder: Path) -> None:
-        folder.mkdir()
-        self._nursery, self._folder = nursery, folder
-        self.processes: list[Process] = []
-
-    def start(self, *args: str) -> Process:
-        number = len(self.processes)
-        process = self._nursery.start(*args, out=self.said(number, "out"), err=self.said(number, "err"))
-        self.processes.append(process)
-        return process
-
-    def said(self, number: int, stream: str) -> Path:
-        return self._folder / f"{number}.{stream}"
-
-    def results(self) -> list[Result]:
-        return [
-            Result(process.wait(), *(self.said(number, stream).read_text("utf-8") for stream in ("out", "err")))
-            for number, process in enumerate(self.processes)
-        ]
-
-    def wait_until_all_wait_but_one(self) -> None:
-        """Each says with ``-v`` that it waits for another."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            numbers = range(len(self.processes))
-            waiting = sum(
-                "  Waiting\n" in self.said(number, "err").read_text("utf-8", "replace") for number in numbers
-            )
-            if waiting == len(self.processes) - 1:
-                return
-            time.sleep(0.02)
-        raise AssertionError("they do not wait")
-
-
 @pytest.fixture
 def runs(nursery: Nursery, tmp_path: Path) -> Iterator[Runs]:
-    runs = Runs(nursery, tmp_path / "said")
-    nursery.prepare()
-    yield runs
-    for process in runs.processes:
-        process.kill()
-        process.wait()
+    with running(nursery, tmp_path / "said") as runs:
+        yield runs
 
 
 # --- all at once ----------------------------------------------------------------------------------------------------
