@@ -747,7 +747,7 @@ def test_a_syntax_error_has_a_hint_that_fits(cli: Cli, line: str, end: str, hint
         (b"[profiles.a]\n[profiles.a]\n", "is not valid TOML: Cannot declare ('profiles', 'a') twice (at line 2"),
         (b"[profiles.a]\nkid = " + b"[" * 100_000, "is nested too deep"),
         (b"\n\xff\xfe", ", line 2, is not UTF-8 text"),
-        (b"#" * (1024 * 1024 + 1), "is larger than 1024 KiB"),
+        (b"#" * (16 * 1024 * 1024 + 1), "is larger than 16 MiB"),
     ],
     ids=["value", "path", "twice", "nested", "encoding", "large"],
 )

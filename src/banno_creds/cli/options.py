@@ -378,6 +378,15 @@ _LOGIN = (
         help="How long ago the person may have signed in; 0 to sign in again.",
     ),
 )
+TAG = option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    section="Profiles",
+    help="Only profiles with this tag; given twice, those with both.",
+    setting_help="A tag to choose profiles by, such as nightly; it is added to those that are there. Repeatable.",
+)
 _API_BASE = option("--api-base", metavar="URL", section="API", help="The API's scheme, host and port.")
 _SHOW_SECRETS = option(
     "--show-secrets", is_flag=True, section="Output", help="Show the whole assertion and token in the steps."
@@ -481,7 +490,7 @@ def lint_options(function: F) -> F:
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, KEY_MAX_AGE, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_ROTATION, *_REQUEST, _MIN_TTL, AS, _REDIRECT_URI, _PROMPT, _API_BASE)
+    settings = (*client, *_ROTATION, *_REQUEST, _MIN_TTL, AS, _REDIRECT_URI, _PROMPT, _API_BASE, TAG)
     return _add(function, *settings, cls=Setting)
 
 

@@ -119,27 +119,40 @@ def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
     shell_complete=_complete_setting,
     help="Take a setting out of the profile, such as kid. Repeatable.",
 )
+@click.option(
+    "--untag", cls=Option, multiple=True, metavar="TAG", section="Profile", help="Take a tag away. Repeatable."
+)
 @click.pass_context
-def set_(context: click.Context, /, name: str, config: str | None, *, unset: tuple[str, ...], **values: Any) -> None:
+def set_(
+    context: click.Context,
+    /,
+    name: str,
+    config: str | None,
+    *,
+    unset: tuple[str, ...],
+    untag: tuple[str, ...],
+    **values: Any,
+) -> None:
     """Change settings of a profile; all others, and your comments, stay as they are.
 
-    A setting is replaced as a whole, so --scope names all scopes; --claim and --param add or change one member. As
-    with `add`, only what is typed is written.
+    A setting is replaced as a whole, so --scope names all scopes; --claim, --param and --tag add or change one
+    member. As with `add`, only what is typed is written.
     """
     settings = _settings(context, values)
-    if not settings and not unset:
+    if not settings and not unset and not untag:
         raise ConfigurationError(
             "nothing was given to be changed", hint="add options such as --scope SCOPE, or --unset SETTING"
         )
     from banno_creds.profiles.edits import change_profile
 
     words = [word.lstrip("-").replace("-", "_") for word in unset]
-    names = [{"claim": "claims", "param": "params"}.get(word, word) for word in words]
-    file, fault = change_profile(name, settings, names, config)
+    names = [{"claim": "claims", "param": "params", "tag": "tags"}.get(word, word) for word in words]
+    file, fault = change_profile(name, settings, names, config, untag=untag)
     _warn_of_missing_files(settings)
     if fault is not None:
         Report().warning(f"the profile cannot be used yet: {fault.message}", fault.hint)
-    changed = [f"changed  {', '.join(settings)}"] if settings else []
+    words = [*settings, *(["tags"] if untag and "tags" not in settings else [])]
+    changed = [f"changed  {', '.join(words)}"] if words else []
     changed += [f"unset    {', '.join(dict.fromkeys(names))}"] if names else []
     write_result("\n".join((f"profile  {name}", *changed, f"file     {file}")))
 
@@ -157,6 +170,8 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, An
                 raise ConfigurationError(f"--{name[:-1]} names the same twice", hint="leave one")
         elif name == "scope":
             settings[name] = list(dict.fromkeys(" ".join(value).split()))
+        elif name == "tags":
+            settings[name] = list(dict.fromkeys(value))
         elif name in FILES:
             settings[name] = _whole(str(value))
         elif name == "timeout":

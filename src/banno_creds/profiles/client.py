@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from banno_creds.config import ENVIRONMENTS, ClientConfig, KeySource
 from banno_creds.errors import ConfigurationError
-from banno_creds.profiles.lookup import find_profile, no_passphrase_file
+from banno_creds.profiles.lookup import find_profile, find_profiles, no_passphrase_file
 from banno_creds.storage.secret_files import read_private_file, secret_line
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from banno_creds.config import Location
+    from banno_creds.profiles.lookup import Profile
 
 
 def _read_passphrase(file: Path) -> bytes:
@@ -34,7 +37,24 @@ def read_client(name: str, file: Location | None) -> ClientConfig:
     """Return a profile's client and request; see `ClientConfig.from_profile`."""
     profile = find_profile(name, file)
     assert profile is not None  # noqa: S101 - it was named
-    settings, missing = profile.settings, "client_id"
+    return _client(profile)
+
+
+def read_clients(
+    names: Iterable[str] | None = None, file: Location | None = None, tags: Collection[str] = ()
+) -> dict[str, ClientConfig | ConfigurationError]:
+    """Return the clients and requests of many profiles, or of each its error; see `lookup.find_profiles`."""
+    found: dict[str, ClientConfig | ConfigurationError] = {}
+    for name, profile in find_profiles(names, file, tags).items():
+        try:
+            found[name] = profile if isinstance(profile, ConfigurationError) else _client(profile)
+        except ConfigurationError as error:
+            found[name] = error
+    return found
+
+
+def _client(profile: Profile) -> ClientConfig:
+    name, settings, missing = profile.name, profile.settings, "client_id"
     if settings.get("as") == "person":
         raise ConfigurationError(
             f"profile {name} wants a person's token (as), and a program gets the client's own",

@@ -70,12 +70,17 @@ def add_profile(
 
 
 def change_profile(
-    name: str, settings: Mapping[str, Any], unset: Collection[str] = (), config: Location | None = None
+    name: str,
+    settings: Mapping[str, Any],
+    unset: Collection[str] = (),
+    config: Location | None = None,
+    *,
+    untag: Collection[str] = (),
 ) -> tuple[str, Fault | None]:
     """Change settings of a profile; all others stay as they are.
 
-    Of a table, such as ``claims``, the members are changed; ``unset`` is taken out first. Return the file's path, and
-    a fault that the profile has still, in a setting that was not changed.
+    Of a table, such as ``claims``, and of ``tags`` the members are changed; ``unset`` and the tags of ``untag`` are
+    taken out first. Return the file's path, and a fault that the profile has still in a setting that was not changed.
 
     Raises:
         ConfigurationError: there is no such profile or setting, a setting is invalid, or contradicts another.
@@ -87,7 +92,7 @@ def change_profile(
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         nonlocal fault
-        text, data, fault = _changed(file, text, data, name, settings, unset)
+        text, data, fault = _changed(file, text, data, name, settings, unset, untag)
         return text, data
 
     _must_be_there(name, config)
@@ -115,7 +120,13 @@ def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[st
 
 
 def _changed(
-    file: str, text: str, data: dict[str, Any], name: str, settings: Mapping[str, Any], unset: Collection[str]
+    file: str,
+    text: str,
+    data: dict[str, Any],
+    name: str,
+    settings: Mapping[str, Any],
+    unset: Collection[str],
+    untag: Collection[str] = (),
 ) -> tuple[str, dict[str, Any], Fault | None]:
     """Change one profile in the file's text and data; also return a fault that it has still."""
     profiles = data.get("profiles", {})
@@ -124,9 +135,12 @@ def _changed(
     before = profiles[name]
     _check_unset(name, unset, before)
     after = {key: value for key, value in before.items() if key not in unset}
+    if untag and "tags" in after:
+        tags = after.pop("tags")
+        kept = [tag for tag in ([tags] if isinstance(tags, str) else tags) if tag not in untag]
+        after |= {"tags": kept} if kept else {}
     for key, value in settings.items():
-        is_table = isinstance(value, dict) and isinstance(after.get(key), dict)
-        after[key] = {**after[key], **value} if is_table else value
+        after[key] = merged(key, after.get(key), value)
     if not after:
         raise ConfigurationError(
             f"profile {name} would have no setting left, nothing was changed",
@@ -141,6 +155,15 @@ def _changed(
         hint = fault.hint if other is None else f"take the other one out in the same step: {setting('unset')} {other}"
         raise ConfigurationError(f"{fault.message}; nothing was changed", hint=hint)
     return _replaced(file, text, name, after), {**data, "profiles": {**profiles, name: after}}, fault
+
+
+def merged(key: str, before: Any, value: Any) -> Any:
+    """Return a setting's value after a change: of a table, and of tags, the members that are not changed stay."""
+    if isinstance(value, dict) and isinstance(before, dict):
+        return {**before, **value}
+    if key == "tags" and isinstance(before, str | list):
+        return list(dict.fromkeys([*([before] if isinstance(before, str) else before), *value]))
+    return value
 
 
 def _check_unset(name: str, unset: Collection[str], before: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Reading ``config.toml``: its text, its outline, and the line of a fault.
 
-Of a large file only the top level and the one profile are parsed (`ConfigFile.load`): with 1,000 profiles tomllib
-needs 40 ms for the whole file, a fifth of a run that asks for a token. A mistake in another profile therefore stops
+Of a large file only the top level and the one profile are parsed (`ConfigFile.load`): with 10,000 profiles tomllib
+needs 330 ms for the whole file, more than a run that asks for a token. A mistake in another profile therefore stops
 nobody.
 """
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from banno_creds.storage.secret_files import Others
 
 _TOP = ("default", "profiles")
-# Far more than thousands of profiles need. The parser takes time in proportion to the size, and to the square of the
-# parts that a key has.
-_MOST_BYTES = 1024 * 1024
+# Far more than 10,000 profiles need. The parser takes time in proportion to the size, and to the square of the parts
+# that a key has.
+_MOST_BYTES = 16 * 1024 * 1024
 _MOST_PARTS = 50
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 
-_HEADER = re.compile(
-    r"\n\[profiles\.(?:([A-Za-z0-9_][A-Za-z0-9_-]*)|\"([A-Za-z0-9._][A-Za-z0-9._-]*)\")(?:\.[A-Za-z0-9_-]+)*\]"
-    r"[ \t]*(?=[\n#]|\Z)"
-)
+_BARE, _IN_QUOTES = "[A-Za-z0-9_][A-Za-z0-9_-]*", "[A-Za-z0-9._][A-Za-z0-9._-]*"
+_BELOW = r"(?:\.[A-Za-z0-9_-]+)*\][ \t]*(?=[\n#]|\Z)"
+_HEADER = re.compile(rf'\n\[profiles\.(?:({_BARE})|"({_IN_QUOTES})"){_BELOW}')
+_OTHER_HEADER = re.compile(rf'\n[ \t]*\[(?!(?<=\n\[)profiles\.(?:{_BARE}|"{_IN_QUOTES}"){_BELOW})')
 
 
 class ConfigFile(NamedTuple):
@@ -53,10 +53,42 @@ class ConfigFile(NamedTuple):
 
     def parse(self) -> dict[str, Any]:
         """Parse the whole file and check its outline, but not the settings in the profiles."""
+        return self._checked(self._parsed(self.text))
+
+    def parse_each(self) -> tuple[str | None, dict[str, dict[str, Any] | ConfigurationError]]:
+        """Parse the whole file; return its default, and its profiles in their order: of a broken one, its error.
+
+        Raises:
+            ConfigurationError: the file has a fault outside the profiles.
+        """
+        try:
+            data = self.parse()
+        except ConfigurationError:
+            parts = split_tables(self.text)
+            if parts is None or not parts[1] or "profiles" in parts[0]:
+                raise
+            data = self._checked(self._parsed(parts[0]))
+            data["profiles"] = {owner: self._parsed_alone(owner) for owner in dict.fromkeys(o for o, _ in parts[1])}
+        return data.get("default"), data.get("profiles", {})
+
+    def _parsed_alone(self, name: str) -> dict[str, Any] | ConfigurationError:
+        """Parse the tables of one profile; return its error if that fails."""
+        text, at = "", 0
+        for start, table in _own_tables(self.text, name):
+            text += "\n" * self.text.count("\n", at, start) + table  # so that a fault has its line
+            at = start + len(table)
+        try:
+            data: dict[str, Any] = self._checked(self._parsed(text))["profiles"][name]
+        except ConfigurationError as error:
+            return error
+        return data
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        """Parse the file's text, or a part of it that has its lines where the file has them."""
         from tomllib import loads
 
         try:
-            data = loads(self.text)
+            data = loads(_bounded(self.path, text))
         except RecursionError:
             raise ConfigurationError(
                 f"{self.path} is nested too deep", hint="check that it is the file you mean"
@@ -64,9 +96,9 @@ class ConfigFile(NamedTuple):
         except ValueError as failure:
             # The one error that is not the parser's is Python's, about a number with thousands of digits.
             words = "a number is too large" if "digits" in str(failure) else str(failure)
-            hint = _remedy(self.text, words)
+            hint = _remedy(text, words)
             raise ConfigurationError(f"{self.path} is not valid TOML: {words}", hint=hint) from None
-        return self._checked(data)
+        return data
 
     def names(self) -> list[str]:
         """Return the names of the profiles in their order; ConfigurationError as by `parse`."""
@@ -158,10 +190,11 @@ def read_text(path: str, *, named: bool, warnings: list[tuple[str, str]] | None 
     (warnings if warnings is not None else []).extend(_warnings_of(path, others))
     if len(content) > _MOST_BYTES:
         raise ConfigurationError(
-            f"{path} is larger than {_MOST_BYTES // 1024} KiB", hint="check that it is the file you mean"
+            f"{path} is larger than {_MOST_BYTES // 1024 // 1024} MiB", hint="check that it is the file you mean"
         )
     try:
-        return _bounded(path, content.decode("utf-8-sig").replace("\r\n", "\n"))
+        text = content.decode("utf-8-sig")
+        return text.replace("\r\n", "\n") if "\r" in text else text
     except UnicodeDecodeError as failure:
         line = content.count(b"\n", 0, failure.start) + 1
         raise ConfigurationError(
@@ -180,13 +213,20 @@ def _read(path: str) -> tuple[bytes, Others]:
 
 def _bounded(path: str, text: str) -> str:
     """Return the text if the parser needs no more time for it than for any settings."""
+    number = _line_of_many_parts(text)
+    if number is not None:
+        raise ConfigurationError(
+            f"{path}, line {number}, has a key of more than {_MOST_PARTS} parts",
+            hint="check that it is the file you mean",
+        )
+    return text
+
+
+def _line_of_many_parts(text: str) -> int | None:
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > _MOST_PARTS and _QUOTED.sub("", line).partition("=")[0].count(".") > _MOST_PARTS:
-            raise ConfigurationError(
-                f"{path}, line {number}, has a key of more than {_MOST_PARTS} parts",
-                hint="check that it is the file you mean",
-            )
-    return text
+            return number
+    return None
 
 
 def _warnings_of(path: str, others: Others) -> tuple[tuple[str, str], ...]:
@@ -219,41 +259,52 @@ def _load_part(text: str, name: str | None) -> dict[str, Any] | None:
     For a valid file the result is the same, as far as that profile is concerned. In an invalid one, a syntax error in
     another profile is found when that profile is used.
     """
-    parts = split_tables(text)
-    if parts is None:
+    first = f"\n{text}".find("\n[")
+    top = text if first < 0 else text[:first]
+    if not _is_plain(text) or _line_of_many_parts(top) is not None:
         return None
     from tomllib import loads
 
-    top, tables = parts
     try:
         data = loads(top)
         wanted = data.get("default") if name is None else name
-        if wanted is None or not tables:
+        if wanted is None or first < 0:
             return data
-        own = [table for owner, table in tables if owner == wanted]
-        return loads(top + "".join(own)) if own else None
+        own = "".join(table for _, table in _own_tables(text, wanted)) if isinstance(wanted, str) else ""
+        return loads(top + own) if own and _line_of_many_parts(own) is None else None
     except (ValueError, RecursionError):
         return None  # parsing the whole file reports the fault with the right line
 
 
-def split_tables(text: str) -> tuple[str, list[tuple[str, str]]] | None:
-    r"""Split a file's text into its top level and its tables.
+def _is_plain(text: str) -> bool:
+    r"""Return whether all headers of the file are those of profiles, and every line that looks like one is one.
 
     A line that starts with [ is a header, unless it is in a string or an array of several lines. There are no such
     strings here. In an array, a line that looks like a profile's header makes the file invalid, because ``profiles``
     is no value. So if every line that starts with [ looks like such a header, these are all headers of the file.
     """
-    lines = f"\n{text}"
-    if '"""' in text or "'''" in text or re.search(r"\n[ \t]+\[", lines):
+    return '"""' not in text and "'''" not in text and _OTHER_HEADER.search(f"\n{text}") is None
+
+
+def split_tables(text: str) -> tuple[str, list[tuple[str, str]]] | None:
+    """Split a file's text into its top level and its tables; None if it is not plain enough, see `_is_plain`."""
+    if not _is_plain(text):
         return None
-    found = list(_HEADER.finditer(lines))
-    if len(found) != lines.count("\n["):
-        return None
+    found = list(_HEADER.finditer(f"\n{text}"))
     starts = [match.start() for match in found] + [len(text)]
     tables = [
         (match[1] or match[2], text[start:end]) for match, (start, end) in zip(found, pairwise(starts), strict=True)
     ]
     return text[: starts[0]], tables
+
+
+def _own_tables(text: str, name: str) -> list[tuple[int, str]]:
+    """Return the tables of one profile in a plain file, each with where it starts: see `_is_plain`."""
+    lines = f"\n{text}"
+    own = re.finditer(rf'\n\[profiles\.(?:{re.escape(name)}|"{re.escape(name)}"){_BELOW}', lines)
+    starts = [match.start() for match in own]
+    ends = [lines.find("\n[", start + 1) for start in starts]
+    return [(start, text[start : None if end < 0 else end]) for start, end in zip(starts, ends, strict=True)]
 
 
 # --- Faults ---------------------------------------------------------------------------------------------------------
@@ -298,7 +349,13 @@ def line_of(text: str, profile: str | None, key: str) -> int | None:
         return None
     table, found = "", []
     wanted = f"profiles.{profile}.{key}" if profile else key
-    for number, line in enumerate(text.split("\n"), 1):
+    own = _own_tables(text, profile) if profile is not None and _is_plain(text) else []
+    lines = [
+        line
+        for start, part in own or [(0, text)]
+        for line in enumerate(part.split("\n"), text.count("\n", 0, start) + 1)
+    ]
+    for number, line in lines:
         bare = line.replace(" ", "").replace("\t", "").replace('"', "").replace("'", "").partition("#")[0]
         if bare.startswith("["):
             table = bare.strip("[]")

@@ -17,7 +17,7 @@ from banno_creds.profiles.settings import PATHS, Fault, find_fault, is_file, res
 from banno_creds.text import setting, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from banno_creds.config import Location
 
@@ -79,13 +79,59 @@ def find_profile(name: str | None, config: Location | None = None) -> Profile | 
     found = _find(name, config)
     if found is None:
         return None
-    file, wanted, settings, default = found
+    return _profile(*found[:3], default=found[3])
+
+
+def find_profiles(
+    names: Iterable[str] | None = None, config: Location | None = None, tags: Collection[str] = ()
+) -> dict[str, Profile | ConfigurationError]:
+    """Look many profiles up at once: the file is read and parsed once.
+
+    Args:
+        names: the profiles' names; None for all, in the file's order.
+        config: the file with the profiles; None for the user's own.
+        tags: only profiles that have all of these tags, and those that cannot be read.
+
+    Returns:
+        The profiles by their names; for one that is not there, or has a fault, its error.
+
+    Raises:
+        ConfigurationError: there is no file, or it has a fault outside the profiles.
+    """
+    file = read(config)
+    if file is None:
+        raise no_file_for(next(iter(names or ()), None), find_config_file(config))
+    default, profiles = file.parse_each()
+    found: dict[str, Profile | ConfigurationError] = {}
+    for name in profiles if names is None else names:
+        try:
+            check_name(name)
+            settings = profiles.get(name)
+            if settings is None:
+                raise unknown_profile(name, file.path, profiles)
+            if isinstance(settings, ConfigurationError):
+                raise settings
+            if has_tags(settings, tags):
+                found[name] = _profile(file, name, settings, default=name == default)
+        except ConfigurationError as error:
+            found[name] = error
+    return found
+
+
+def has_tags(settings: Mapping[str, Any], tags: Collection[str]) -> bool:
+    """Return whether a profile's settings, as the file has them, have all of these tags."""
+    own = settings.get("tags", ())
+    return all(tag == own if isinstance(own, str) else isinstance(own, list) and tag in own for tag in tags)
+
+
+def _profile(file: ConfigFile, name: str, settings: Mapping[str, Any], *, default: bool) -> Profile:
+    """Check a profile's settings."""
     fault = find_fault(settings)
     if fault is not None:
         # Spelled as the file has it: what this command line calls the setting does not matter here.
-        place = file.place_of(fault.setting, wanted)
+        place = file.place_of(fault.setting, name)
         raise ConfigurationError(spelled(fault.message), hint=spelled(fault.hint), details=(place,))
-    return Profile(wanted, file.path, resolved(settings, os.path.dirname(file.path)), default, file.warnings)
+    return Profile(name, file.path, resolved(settings, os.path.dirname(file.path)), default, file.warnings)
 
 
 def show_profile(name: str | None, config: Location | None = None) -> tuple[Profile, Fault | None, str] | None:

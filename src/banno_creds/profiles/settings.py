@@ -37,7 +37,7 @@ from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, setting, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
 FILES = (*PATHS, "jwks_file")
@@ -47,7 +47,7 @@ SETTINGS = (
     *("key_max_age", "registration", "jwks_file", "jwks_uri", "rotation_wait", "rotation_keep"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
-    *("scope", "resource", "params", "min_ttl", "as", "redirect_uri", "prompt", "api_base"),
+    *("scope", "resource", "params", "min_ttl", "as", "redirect_uri", "prompt", "api_base", "tags"),
 )
 """The settings of a profile: the names of the long options, with underscores.
 
@@ -71,6 +71,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "redirect_uri": check_redirect_uri,
     "scope": lambda scope: check_scope(scope if isinstance(scope, list) else scope.split()),
     "api_base": lambda url: check_origin(url, setting("api_base")),
+    "tags": lambda tags: check_tags([tags] if isinstance(tags, str) else tags),
 }
 _CHOICES: Mapping[str, Collection[str]] = {
     "alg": ALGORITHMS,
@@ -95,9 +96,10 @@ _EXAMPLES = {
     "rotation_wait": '"1d"',
     "rotation_keep": '"7d"',
     "private_key": '"private.pem"',
+    "tags": '["core"]',
 }
 _TABLES = ("claims", "params")
-_LISTS = ("scope", "resource", "prompt")
+_LISTS = ("scope", "resource", "prompt", "tags")
 _ENDPOINTS = ("token_endpoint", "issuer", "environment")
 
 # The types of numbers and switches, and their names; every other setting is text. To isinstance, true is a number.
@@ -174,6 +176,16 @@ def find_fault(settings: Mapping[str, Any]) -> Fault | None:
         words = f"{' and '.join(map(setting, given))} exclude each other: only one of them can name the endpoint"
         return Fault(given[1], words, "leave one of them out")
     return None
+
+
+def check_tags(tags: Iterable[str]) -> None:
+    """Check the tags of a profile; ConfigurationError if one could not be typed, or told from two."""
+    for tag in tags:
+        if tag.split() != [tag] or tag.startswith("-") or not tag.isprintable() or "," in tag:
+            raise ConfigurationError(
+                f"{quoted(tag)} cannot be a tag",
+                hint="a tag is one word without a blank or a comma, and does not start with -",
+            )
 
 
 def _holds_key(value: object) -> bool:

@@ -1,0 +1,157 @@
+"""Many profiles at once: read together, chosen by tags, and quick however many there are."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from banno_creds.config import ClientConfig
+from banno_creds.errors import ConfigurationError
+from banno_creds.profiles import client
+from banno_creds.profiles import lookup as profiles
+from tests.profiles.files import own_file, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Cli
+
+MIXED = """\
+default = "b"
+[profiles.a]
+client_id = "1"
+private_key = "keys/a.pem"
+tags = ["core", "night"]
+[profiles.b]
+client_id = "2"
+private_key = "/keys/b.pem"
+tags = "core"
+[profiles.odd]
+kdi = "x"
+tags = ["core"]
+[profiles.person]
+client_id = "3"
+client_secret_file = "secret"
+[profiles.a.claims]
+n = 1
+"""
+
+
+def messages(found: dict[str, Any]) -> dict[str, str | None]:
+    return {name: each.message if isinstance(each, ConfigurationError) else None for name, each in found.items()}
+
+
+def test_many_profiles_are_those_that_are_looked_up_one_by_one() -> None:
+    file = write(MIXED)
+    found = profiles.find_profiles()
+    assert messages(found) == {"a": None, "b": None, "odd": "there is no setting 'kdi'", "person": None}
+    for name in ("a", "b", "person"):
+        assert found[name] == profiles.find_profile(name)
+    odd = found["odd"]
+    assert isinstance(odd, ConfigurationError)
+    assert odd.details == (f"in profile odd of {file}, line 11",)
+
+
+def test_many_profiles_are_given_in_the_order_of_their_names_and_an_unknown_one_is_its_own_error() -> None:
+    write(MIXED)
+    found = profiles.find_profiles(["b", "aa", "-", "a"])
+    assert list(found) == ["b", "aa", "-", "a"]
+    assert messages(found) == {
+        "b": None,
+        "aa": f"there is no profile aa in {own_file()}",
+        "-": "'-' cannot be a profile's name",
+        "a": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tags", "names"),
+    [([], ["a", "b", "odd", "person"]), (["core"], ["a", "b", "odd"]), (["night", "core"], ["a"]), (["cor"], [])],
+)
+def test_profiles_are_chosen_by_all_of_their_tags(tags: list[str], names: list[str]) -> None:
+    write(MIXED)
+    assert list(profiles.find_profiles(tags=tags)) == names
+
+
+def test_a_syntax_error_in_one_profile_is_the_error_of_that_one() -> None:
+    file = write('default = "a"\n[profiles.a]\nkid = "1"\n\n[profiles.b]\nkid = \n[profiles.c]\n[profiles.c]\n')
+    found = profiles.find_profiles()
+    assert messages(found) == {
+        "a": None,
+        "b": f"{file} is not valid TOML: Invalid value (at line 6, column 7)",
+        "c": f"{file} is not valid TOML: Cannot declare ('profiles', 'c') twice (at line 8, column 12)",
+    }
+    # Where the break is between profiles, nobody can say whose it is.
+    write('[profiles.a]\nkid = """\n[profiles.b]\n')
+    with pytest.raises(ConfigurationError, match="is not valid TOML"):
+        profiles.find_profiles()
+    write("kid = 1\n[profiles.a]\nkid = \n")
+    with pytest.raises(ConfigurationError, match="'kid' means nothing there"):
+        profiles.find_profiles()
+
+
+def test_many_clients_are_those_of_their_profiles() -> None:
+    write(MIXED)
+    found = client.read_clients()
+    assert messages(found) == {
+        "a": None,
+        "b": None,
+        "odd": "there is no setting 'kdi'",
+        "person": "profile person has no private_key",
+    }
+    assert found["a"] == ClientConfig.from_profile("a")
+    assert list(client.read_clients(["b"], tags=["night"])) == []
+
+
+def test_without_a_file_there_are_no_profiles() -> None:
+    with pytest.raises(ConfigurationError, match="there is no default profile: there is no file"):
+        profiles.find_profiles()
+
+
+def test_a_thousand_faults_have_their_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("".join(f"[profiles.p{number}]\nx = 1\n" for number in range(1000)))
+    parsed: list[int] = []
+    loads = tomllib.loads
+    monkeypatch.setattr(tomllib, "loads", lambda text: parsed.append(len(text)) or loads(text))
+    found = profiles.find_profiles()
+    assert len(parsed) == 1
+    assert [
+        each.details[0].rpartition(" ")[2] for each in found.values() if isinstance(each, ConfigurationError)
+    ] == [str(2 * number) for number in range(1, 1001)]
+
+
+# --- tags ---------------------------------------------------------------------------------------------------------
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    settings: dict[str, Any] = tomllib.loads(own_file().read_text("utf-8"))["profiles"][name]
+    return settings
+
+
+def test_tags_are_added_and_taken_away(cli: Cli) -> None:
+    assert cli("profile", "add", "a", "--kid", "k", "--tag", "core", "--tag", "core").code == 0
+    assert settings_of("a") == {"kid": "k", "tags": ["core"]}
+    result = cli("profile", "set", "a", "--tag", "night", "--tag", "zürich", "--untag", "core", "--untag", "none")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout == f"profile  a\nchanged  tags\nfile     {own_file()}\n"
+    assert settings_of("a") == {"kid": "k", "tags": ["night", "zürich"]}
+    assert cli("profile", "set", "a", "--untag", "night", "--untag", "zürich").code == 0
+    assert settings_of("a") == {"kid": "k"}
+
+
+@pytest.mark.parametrize("tag", ["", "a b", "a,b", "-x", " a", "a\n", "\u200b"])
+def test_what_is_no_tag_is_refused(cli: Cli, tag: str) -> None:
+    write("[profiles.a]\n")
+    result = cli("profile", "set", "a", f"--tag={tag}")
+    assert (result.code, result.stdout) == (2, "")
+    assert own_file().read_text() == "[profiles.a]\n"
+
+
+def test_a_tag_in_the_file_may_be_one_text(cli: Cli, tmp_path: Path) -> None:
+    write('[profiles.a]\ntags = "core"\n', tmp_path / "c.toml")
+    assert cli("profile", "set", "a", "--config", str(tmp_path / "c.toml"), "--tag", "night").code == 0
+    assert (tmp_path / "c.toml").read_text() == '[profiles.a]\ntags = ["core", "night"]\n'
+    result = cli("profile", "show", "a", "--config", str(tmp_path / "c.toml"))
+    assert result.stdout == '[profiles.a]\ntags = ["core", "night"]\n'
