@@ -33,6 +33,7 @@ LAYERS = (
     ("client_authentication",),
     ("rules",),
     ("tokens", "sandbox"),
+    ("many",),
     ("login", "doctor", "rotation"),
     ("api",),
     ("cli", "__main__"),

@@ -7,6 +7,7 @@ BannoCredsError
 │   └── PassphraseError           3  its passphrase or PIN is missing or wrong
 ├── SigningError                  3  its holder does not sign, or its signature does not verify
 ├── RefusedError                  4  the server understood and said no; never tried again
+├── NotAskedError                 4  not asked, because the server had refused too many in a row
 ├── NetworkError                  5  no usable answer; may work later
 │   ├── TimedOutError             5  … within the time allowed
 │   ├── UntrustedServerError      5  … because TLS could not be trusted
@@ -232,6 +233,12 @@ class RefusedError(BannoCredsError):
         if other.error is not None and (left := without(other.error, secrets)) != other.error:
             other.error, other.rule = left, None
         return other
+
+
+class NotAskedError(BannoCredsError):
+    """The server was not asked: it had refused too many requests in a row, and banks block addresses that fail."""
+
+    exit_code = 4
 
 
 class NetworkError(BannoCredsError):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from typing import TYPE_CHECKING, Self, TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -20,7 +21,8 @@ from banno_creds.http.trust import Trust
 from banno_creds.steps import awaiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -28,6 +30,24 @@ if TYPE_CHECKING:
     from banno_creds.http.exchange import Answer, Secrets, StreamedAnswer
 
 T = TypeVar("T")
+
+
+class Turn(Protocol):
+    """Holds a request back until its turn comes; `many.pacing` has one."""
+
+    def __call__(self, url: str, *, counts: bool = True) -> AbstractContextManager[None]:
+        """Return a context that is entered when a request to this URL may be made, and left when it is over.
+
+        Args:
+            url: where it goes.
+            counts: whether it is a token request, whose refusal or success counts.
+        """
+
+
+def _at_once(url: str, *, counts: bool = True) -> AbstractContextManager[None]:
+    del url, counts
+    return nullcontext()
+
 
 # The time is over: by our clock, or a moment earlier by httpx's.
 _OUT_OF_TIME = (OutOfTimeError, httpx.ReadTimeout, httpx.WriteTimeout)
@@ -42,16 +62,25 @@ class HttpClient:
         timeout: how long everything together may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
         trust: the trusted certificate authorities, if another client has read them.
+        turn: holds each attempt back until its turn comes.
 
     Attributes:
         trust: the trusted certificate authorities.
         sent: the secrets of all requests so far: a later answer may echo them as well.
     """
 
-    def __init__(self, timeout: float, ca_bundle: Path | None = None, *, trust: Trust | None = None) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        ca_bundle: Path | None = None,
+        *,
+        trust: Trust | None = None,
+        turn: Turn | None = None,
+    ) -> None:
         self.trust = trust or Trust(ca_bundle)
         self.sent: Secrets = ()
         self._timeout = timeout
+        self._turn = turn or _at_once
         self._ends = time.monotonic() + timeout
         self._proxies: dict[str, httpx.Proxy | None] = {}
 
@@ -69,6 +98,14 @@ class HttpClient:
     def remaining(self) -> float:
         """Return how much of the time is left, in seconds."""
         return self._ends - time.monotonic()
+
+    @contextmanager
+    def turn(self, url: str, *, counts: bool = True) -> Iterator[None]:
+        """Wait for the turn of a request, which is made inside; see `Turn`. The time allowed stands still."""
+        began = time.monotonic()
+        with self._turn(url, counts=counts):
+            self._ends += time.monotonic() - began
+            yield
 
     def check(self, url: str) -> None:
         """Read the settings that a request needs, before anything is signed for it.

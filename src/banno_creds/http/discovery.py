@@ -63,7 +63,12 @@ def find_endpoint(issuer: str, name: str, http: HttpClient, run: Run) -> str:
         ConfigurationError: see `fetch_metadata` and `endpoint`.
         NetworkError: see there.
     """
-    metadata = persistently(lambda _: fetch_metadata(issuer, http), http, run)
+
+    def one(_: int) -> dict[str, Any]:
+        with http.turn(issuer, counts=False):
+            return fetch_metadata(issuer, http)
+
+    metadata = persistently(one, http, run)
     url = endpoint(metadata, name)
     run.emit(EndpointDiscovered(issuer, name, url))
     return url

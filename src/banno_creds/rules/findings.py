@@ -120,6 +120,7 @@ class Rule(StrEnum):
     NETWORK_TIMEOUT = "network.timeout"
     NETWORK_ANSWER = "network.answer"
     NETWORK_UNAVAILABLE = "network.unavailable"
+    CHECK_GIVEN_UP = "check.given_up"
     DISCOVERY_MISSING = "discovery.missing"
     DISCOVERY_ISSUER = "discovery.issuer"
     DISCOVERY_TOKEN_ENDPOINT = "discovery.token_endpoint"  # noqa: S105 - a rule's id

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from banno_creds.client_authentication.private_key import KeyRead
     from banno_creds.config import ClientConfig, Wanted
-    from banno_creds.http.client import HttpClient
+    from banno_creds.http.client import HttpClient, Turn
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.endpoint import Grant
     from banno_creds.tokens.response import TokenResponse
@@ -42,15 +42,17 @@ class ClientCredentials:
 
     Args:
         config: the client and the request.
+        turn: entered with the URL of each request, before it is signed, and left when its answer was read.
 
     Raises:
         ConfigurationError: the assertion would go to another server, see `config.check_audience`.
     """
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, turn: Turn | None = None) -> None:
         if config.issuer is None:  # else discovery will name the endpoint
             check_audience(config.aud, [config.token_endpoint], allow_other=config.allow_other_aud)
         self.config = config
+        self._turn = turn
 
     @property
     def timeout(self) -> float:
@@ -134,7 +136,7 @@ class ClientCredentials:
         from banno_creds.tokens.response import announce
 
         signer = load_signer(self.config, run, read)
-        with HttpClient(self.config.timeout, self.config.ca_bundle) as http:
+        with HttpClient(self.config.timeout, self.config.ca_bundle, turn=self._turn) as http:
             url = _find_token_endpoint(self.config, http, run)
             http.check(url)
             response = send(url, grant(self.config), SignedJwt(self.config, signer, url), http, run)

@@ -65,7 +65,9 @@ def send(url: str, grant: Grant, authentication: Authentication, http: HttpClien
     def one(number: int) -> TokenResponse:
         answered: list[Sent] = []
         try:
-            return attempt(url, grant, authentication, http, run, answered.append, number)
+            # Its turn comes before it is signed: an assertion must not expire while it waits.
+            with http.turn(url):
+                return attempt(url, grant, authentication, http, run, answered.append, number)
         except RefusedError as refusal:
             if not answered or not isinstance(authentication, SignedJwt):
                 raise

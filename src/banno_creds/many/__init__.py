@@ -1,0 +1,8 @@
+"""Many clients at once: asked for tokens in threads, gently, over shared connections.
+
+Rooms that other wings may import:
+
+- `run`: what became of each of many clients; begin here;
+- `outcome`: what became of one client;
+- `pacing`: how gently a host is asked, and when it is not asked any more.
+"""

@@ -1,0 +1,199 @@
+"""Many clients, each asked for in a thread: what became of them, as it becomes known."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from queue import Empty, SimpleQueue
+from threading import Condition, Thread
+from typing import TYPE_CHECKING, NamedTuple
+
+from banno_creds.config import Wanted
+from banno_creds.errors import BannoCredsError, no_thread
+from banno_creds.many.outcome import Outcome
+from banno_creds.many.pacing import Limits, Pacing, host_of
+from banno_creds.steps import AnswerReceived, Run, TokenRequested, Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from banno_creds.config import ClientConfig
+    from banno_creds.tokens.cache import TokenCache
+    from banno_creds.tokens.response import TokenResponse
+
+_MOST_THREADS = 64
+
+# Windows notices Ctrl-C only between two waits.
+_SLICE_SECONDS = 0.2 if sys.platform == "win32" else None
+
+
+class Client(NamedTuple):
+    """One of many clients.
+
+    Attributes:
+        profile: the name of its profile.
+        config: the client and its request; or what is wrong with the profile.
+        cache: where its token is looked for and kept; None for nowhere.
+    """
+
+    profile: str
+    config: ClientConfig | BannoCredsError
+    cache: TokenCache | None = None
+
+
+def outcomes(
+    clients: Iterable[Client],
+    limits: Limits = Limits(),
+    wanted: Wanted = Wanted(),
+    *,
+    offline: bool = False,
+    run: Run = Run(),
+) -> Iterator[Outcome]:
+    """Get a token for each client; yield what became of each as soon as it is known, in any order.
+
+    To leave it in the middle, close it (`contextlib.closing`): nothing more is asked then, and nothing is waited for.
+
+    Args:
+        clients: the clients.
+        limits: how gently each host is asked.
+        wanted: which token will do; ``force_refresh`` asks the server for each, and keeps its token in the cache.
+        offline: whether to leave the server out: the key is read, and signs once.
+        run: the clock and the pauses. Nobody is told of steps; each client's warnings are in its outcome.
+
+    Raises:
+        ConfigurationError: a limit is out of bounds.
+        NetworkError: the system starts no thread.
+    """
+    pacing = Pacing(limits)
+    everyone = list(clients)
+    found: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+
+    def one(client: Client) -> None:
+        try:
+            found.put(_outcome(client, pacing, wanted, run, offline=offline))
+        except BaseException as bug:  # noqa: BLE001 - raised again where the outcomes are awaited
+            found.put(bug)
+
+    crew = _Crew(everyone, limits.jobs, one)
+    try:
+        crew.start()
+        for _ in everyone:
+            outcome = _next(found)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+    finally:
+        crew.stop()
+        pacing.stop()
+
+
+class _Crew:
+    """The threads that work through the clients: at most so many for a host, so that a slow one delays no other."""
+
+    def __init__(self, clients: list[Client], jobs: int, one: Callable[[Client], None]) -> None:
+        self._one = one
+        self._jobs = jobs
+        self._waiting: dict[str, deque[Client]] = {}
+        for client in clients:
+            self._waiting.setdefault(_host(client), deque()).append(client)
+        self._busy = dict.fromkeys(self._waiting, 0)
+        self._changed = Condition()
+
+    def start(self) -> None:
+        """Start the threads; NetworkError if the system starts none."""
+        count = min(_MOST_THREADS, sum(min(self._jobs, len(waiting)) for waiting in self._waiting.values()))
+        for number in range(count):
+            try:
+                Thread(target=self._work, name=f"banno-creds {number + 1}", daemon=True).start()
+            except RuntimeError:
+                if number == 0:
+                    raise no_thread() from None
+                return  # those that started do all of it
+
+    def stop(self) -> None:
+        """Begin with no further client."""
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            host, client = taken
+            self._one(client)
+            with self._changed:
+                self._busy[host] -= 1
+                self._changed.notify()
+
+    def _take(self) -> tuple[str, Client] | None:
+        """Return the next client of the host with the fewest threads; None if there is nothing left to do."""
+        with self._changed:
+            while self._waiting:
+                host = min(self._waiting, key=self._busy.__getitem__)
+                if self._busy[host] < self._jobs:
+                    client = self._waiting[host].popleft()
+                    self._busy[host] += 1
+                    if not self._waiting[host]:
+                        del self._waiting[host]
+                        self._changed.notify_all()
+                    return host, client
+                self._changed.wait()
+            return None
+
+
+def _host(client: Client) -> str:
+    if isinstance(client.config, BannoCredsError):
+        return ""
+    return host_of(client.config.issuer or client.config.token_endpoint or "")
+
+
+def _next(found: SimpleQueue[Outcome | BaseException]) -> Outcome | BaseException:
+    while True:
+        try:
+            return found.get(timeout=_SLICE_SECONDS)
+        except Empty:
+            continue
+
+
+def _outcome(client: Client, pacing: Pacing, wanted: Wanted, run: Run, *, offline: bool) -> Outcome:
+    """Find out what becomes of one client."""
+    if isinstance(client.config, BannoCredsError):
+        return Outcome(client.profile, client.config)
+    warnings: list[Warned] = []
+    asked, seconds = False, 0.0
+
+    def note(step: object) -> None:
+        nonlocal asked, seconds
+        if isinstance(step, Warned):
+            warnings.append(step)
+        elif isinstance(step, TokenRequested):
+            asked = True
+        elif isinstance(step, AnswerReceived):
+            seconds += step.seconds
+
+    error: BannoCredsError | None = None
+    response: TokenResponse | None = None
+    own = run._replace(emit=note)
+    try:
+        if offline:
+            _sign_once(client.config, own)
+        else:
+            response = _obtain(client, client.config, pacing, wanted, own)
+    except BannoCredsError as failure:
+        error = failure
+    return Outcome(client.profile, error, response, tuple(warnings), asked, seconds)
+
+
+def _obtain(client: Client, config: ClientConfig, pacing: Pacing, wanted: Wanted, run: Run) -> TokenResponse:
+    from banno_creds.tokens.client_credentials import ClientCredentials
+
+    return ClientCredentials(config, pacing.turn).obtain(client.cache, wanted, run)
+
+
+def _sign_once(config: ClientConfig, run: Run) -> None:
+    """Read the key, and have it sign once."""
+    from banno_creds.client_authentication.client_assertion import make_assertion
+    from banno_creds.client_authentication.private_key import load_signer
+    from banno_creds.tokens.client_credentials import ClientCredentials
+
+    ClientCredentials(config)  # checks the audience
+    make_assertion(config, load_signer(config, run), config.token_endpoint or config.issuer or "", run)

@@ -1,0 +1,264 @@
+"""Many clients at once: what became of each, and how gently the server was asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from banno_creds.config import ClientConfig, KeySource, Wanted
+from banno_creds.errors import ConfigurationError, KeyLoadError, NotAskedError, RefusedError, UnavailableError
+from banno_creds.http.client import HttpClient
+from banno_creds.many.pacing import Limits, Pacing
+from banno_creds.many.run import Client, outcomes
+from banno_creds.steps import Run
+from banno_creds.tokens.cache import open_cache
+from tests.servers.loopback import LoopbackServer, Request, Says, says_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+UNPACED = Limits(rate=0)
+
+
+class Many(LoopbackServer):
+    """Grants a token to each client, but for those that it is told to refuse or to be away for.
+
+    Attributes:
+        refused: the client IDs that are refused; None for all.
+        away: the client IDs for which it is not available.
+        arrivals: when each token request came, and from whom.
+        most_under_way: how many requests were answered at once, at most.
+        gate: no request is answered while it is closed (cleared).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] | None = set()
+        self.away: set[str] = set()
+        self.arrivals: list[tuple[float, str]] = []
+        self.under_way = self.most_under_way = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self._lock = threading.Lock()
+
+    def answer(self, request: Request) -> Says:
+        if request.method == "GET":
+            return says_json(issuer=self.origin, token_endpoint=self.url)
+        client_id = request.form["client_id"][0]
+        with self._lock:
+            self.arrivals.append((time.monotonic(), client_id))
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+        time.sleep(0.002)
+        self.gate.wait(30)
+        with self._lock:
+            self.under_way -= 1
+        if self.refused is None or client_id in self.refused:
+            return says_json(401, error="invalid_client", error_description="client authentication failed")
+        if client_id in self.away:
+            return says_json(503)
+        return says_json(access_token=f"token-of-{client_id}", token_type="Bearer", expires_in=600)
+
+
+@pytest.fixture
+def server() -> Iterator[Many]:
+    with Many() as running:
+        yield running
+
+
+def clients_of(server: Many, pem: Path, count: int, **more: str) -> list[Client]:
+    source = KeySource("the key", path=pem)
+    return [
+        Client(
+            f"bank-{number}",
+            ClientConfig(f"c-{number}", source, token_endpoint=server.url, client_id_in_body=True, **more),
+        )
+        for number in range(count)
+    ]
+
+
+def test_each_client_gets_a_token_of_its_own(server: Many, rsa_pem: Path) -> None:
+    found = {outcome.profile: outcome for outcome in outcomes(clients_of(server, rsa_pem, 40), UNPACED)}
+    assert len(found) == 40
+    for number in range(40):
+        outcome = found[f"bank-{number}"]
+        assert outcome.ok
+        assert outcome.asked
+        assert outcome.response is not None
+        assert outcome.response.access_token == f"token-of-c-{number}"
+        assert outcome.exit_code == 0
+    assert server.most_under_way <= 8
+
+
+def test_no_token_is_in_the_repr_of_an_outcome(server: Many, rsa_pem: Path) -> None:
+    assert "token-of" not in repr(list(outcomes(clients_of(server, rsa_pem, 1), UNPACED)))
+
+
+def test_each_failure_is_its_own_clients(server: Many, rsa_pem: Path, tmp_path: Path) -> None:
+    clients = clients_of(server, rsa_pem, 10)
+    server.refused, server.away = {"c-3"}, {"c-4"}
+    fault = ConfigurationError("no client ID")
+    missing = ClientConfig("c-x", KeySource("the key", path=tmp_path / "none.pem"), token_endpoint=server.url)
+    clients += [Client("broken", fault), Client("keyless", missing)]
+    found = {outcome.profile: outcome for outcome in outcomes(clients, UNPACED, run=Run(sleep=lambda _: None))}
+    failed = {name: type(outcome.error) for name, outcome in found.items() if outcome.error is not None}
+    assert failed == {
+        "bank-3": RefusedError,
+        "bank-4": UnavailableError,
+        "broken": ConfigurationError,
+        "keyless": KeyLoadError,
+    }
+    assert found["broken"].error is fault
+    assert (found["keyless"].asked, found["bank-3"].asked) == (False, True)
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 8, 40])
+def test_a_wrong_key_in_all_profiles_costs_five_refusals(server: Many, rsa_pem: Path, jobs: int) -> None:
+    server.refused = None
+    found = list(outcomes(clients_of(server, rsa_pem, 60), Limits(jobs=jobs, rate=0)))
+    assert len(server.arrivals) == 5
+    kinds = [type(outcome.error) for outcome in found]
+    assert (kinds.count(RefusedError), kinds.count(NotAskedError)) == (5, 55)
+    not_asked = next(outcome.error for outcome in found if isinstance(outcome.error, NotAskedError))
+    assert (not_asked.exit_code, not_asked.rule) == (4, "check.given_up")
+    assert "5 requests in a row" in not_asked.message
+
+
+def test_never_giving_up_is_possible(server: Many, rsa_pem: Path) -> None:
+    server.refused = None
+    list(outcomes(clients_of(server, rsa_pem, 12), Limits(rate=0, give_up_after=0)))
+    assert len(server.arrivals) == 12
+
+
+def test_a_success_between_refusals_begins_a_new_row(server: Many, rsa_pem: Path) -> None:
+    clients = clients_of(server, rsa_pem, 40)
+    server.refused = {f"c-{number}" for number in range(40) if number % 4}
+    found = list(outcomes(clients, Limits(jobs=1, rate=0)))
+    assert sum(isinstance(outcome.error, RefusedError) for outcome in found) == 30
+
+
+def test_discovery_is_no_success_between_refusals(server: Many, rsa_pem: Path) -> None:
+    server.refused = None
+    source = KeySource("the key", path=rsa_pem)
+    clients = [
+        Client(f"bank-{number}", ClientConfig(f"c-{number}", source, issuer=server.origin, client_id_in_body=True))
+        for number in range(20)
+    ]
+    list(outcomes(clients, UNPACED))
+    assert len(server.arrivals) == 5
+
+
+def test_requests_are_paced_evenly(server: Many, rsa_pem: Path) -> None:
+    list(outcomes(clients_of(server, rsa_pem, 20), Limits(rate=50)))
+    times = sorted(when for when, _ in server.arrivals)
+    assert times[-1] - times[0] >= 19 / 50 * 0.9  # a busy machine delays the first one as well
+
+
+def test_further_attempts_are_paced_too(server: Many, rsa_pem: Path) -> None:
+    server.away = {"c-0", "c-1"}
+    list(outcomes(clients_of(server, rsa_pem, 2), Limits(rate=50), run=Run(sleep=lambda _: None)))
+    times = sorted(when for when, _ in server.arrivals)
+    assert len(times) == 6
+    assert times[-1] - times[0] >= 5 / 50 * 0.9
+
+
+def test_waiting_for_a_turn_uses_up_no_time_of_the_request() -> None:
+    pacing = Pacing(Limits(rate=20))
+    with pacing.turn("https://bank.test"):
+        pass
+    with HttpClient(0.02, turn=pacing.turn) as http, http.turn("https://bank.test"):  # after 50 ms
+        assert http.remaining() > 0
+
+
+def test_cached_tokens_and_remembered_refusals_ask_nobody_and_count_for_nothing(server: Many, rsa_pem: Path) -> None:
+    cache = open_cache()
+    clients = [client._replace(cache=cache) for client in clients_of(server, rsa_pem, 12)]
+    server.refused = {f"c-{number}" for number in range(4)}
+    list(outcomes(clients, Limits(rate=0, jobs=1)))
+    asked = len(server.arrivals)
+    again = list(outcomes(clients, Limits(rate=0, give_up_after=1)))
+    assert len(server.arrivals) == asked
+    assert sum(isinstance(outcome.error, RefusedError) for outcome in again) == 4
+    assert not any(outcome.asked for outcome in again)
+    list(outcomes(clients[4:], Limits(rate=0), Wanted(force_refresh=True)))
+    assert len(server.arrivals) == asked + 8
+
+
+def test_closing_it_in_the_middle_asks_no_more(server: Many, rsa_pem: Path) -> None:
+    server.gate.clear()
+    running = outcomes([Client("broken", ConfigurationError("x")), *clients_of(server, rsa_pem, 30)], UNPACED)
+    with closing(running):
+        assert next(running).profile == "broken"
+    server.gate.set()
+    assert len(server.arrivals) <= 8
+
+
+def test_a_slow_host_delays_no_other(server: Many, rsa_pem: Path) -> None:
+    with Many() as slow:
+        slow.gate.clear()
+        clients = [*(c._replace(profile=f"slow-{c.profile}") for c in clients_of(slow, rsa_pem, 80))]
+        clients += clients_of(server, rsa_pem, 10)
+        running = outcomes(clients, UNPACED)
+        with closing(running):
+            first = [next(running) for _ in range(10)]
+        assert all(outcome.profile.startswith("bank") for outcome in first)
+        slow.gate.set()
+
+
+def test_offline_reads_the_key_and_asks_nobody(server: Many, rsa_pem: Path, tmp_path: Path) -> None:
+    clients = clients_of(server, rsa_pem, 3)
+    gone = ClientConfig("c-x", KeySource("the key", path=tmp_path / "none.pem"), token_endpoint=server.url)
+    found = {o.profile: o.error for o in outcomes([*clients, Client("gone", gone)], offline=True)}
+    assert type(found.pop("gone")) is KeyLoadError
+    assert set(found.values()) == {None}
+    assert server.arrivals == []
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(jobs=0), Limits(jobs=65), Limits(rate=-1), Limits(rate=float("nan")), Limits(give_up_after=-1)],
+    ids=str,
+)
+def test_limits_out_of_bounds_are_refused(limits: Limits) -> None:
+    with pytest.raises(ConfigurationError):
+        next(outcomes([Client("broken", ConfigurationError("x"))], limits))
+
+
+def test_a_host_that_refused_too_often_is_asked_once_more_after_a_while() -> None:
+    now = [0.0]
+    pacing = Pacing(Limits(rate=0, give_up_after=2), reopens_after=30, clock=lambda: now[0])
+    url = "https://bank.test/token"
+
+    def refuse() -> None:
+        with pacing.turn(url):
+            raise RefusedError("no", error="invalid_client", status=401)
+
+    for _ in range(2):
+        with pytest.raises(RefusedError):
+            refuse()
+    with pytest.raises(NotAskedError), pacing.turn(url):
+        pass
+    now[0] = 31
+    with pytest.raises(RefusedError):
+        refuse()
+    with pytest.raises(NotAskedError), pacing.turn(url):
+        pass
+    now[0] = 62
+    for _ in range(3):
+        with pacing.turn(url):
+            pass
+
+
+def test_hosts_are_told_apart_by_name_and_port() -> None:
+    pacing = Pacing(Limits(rate=0, give_up_after=1))
+    with pytest.raises(RefusedError), pacing.turn("https://bank.test/a"):
+        raise RefusedError("no", error=None, status=401)
+    with pytest.raises(NotAskedError), pacing.turn("https://BANK.test:443/b"):
+        pass
+    with pacing.turn("https://bank.test:8443/a"), pacing.turn("https://other.test/a"):
+        pass
