@@ -71,12 +71,12 @@ def server() -> Iterator[Many]:
         yield running
 
 
-def clients_of(server: Many, pem: Path, count: int, **more: str) -> list[Client]:
+def clients_of(server: Many, pem: Path, count: int) -> list[Client]:
     source = KeySource("the key", path=pem)
     return [
         Client(
             f"bank-{number}",
-            ClientConfig(f"c-{number}", source, token_endpoint=server.url, client_id_in_body=True, **more),
+            ClientConfig(f"c-{number}", source, token_endpoint=server.url, client_id_in_body=True),
         )
         for number in range(count)
     ]

@@ -15,7 +15,7 @@ from banno_creds.many.pacing import Limits, Pacing, host_of
 from banno_creds.steps import AnswerReceived, Run, TokenRequested, Warned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from banno_creds.config import ClientConfig
     from banno_creds.tokens.cache import TokenCache
@@ -48,7 +48,7 @@ def outcomes(
     *,
     offline: bool = False,
     run: Run = Run(),
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Get a token for each client; yield what became of each as soon as it is known, in any order.
 
     To leave it in the middle, close it (`contextlib.closing`): nothing more is asked then, and nothing is waited for.
