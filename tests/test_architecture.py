@@ -27,9 +27,13 @@ HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib", "tomlkit")
 LAYERS = (
     ("errors", "steps", "secrecy", "text", "times", "child", "streams", "windows_programs", "shells"),
     ("storage",),
-    ("config", "recall"),  # one names folders by storage's table, the other reads files as storage does
+    (
+        "config",
+        "recall",
+        "cache_address",
+    ),  # one names folders by storage's table, the other reads files as storage does
     ("jose", "http", "profiles", "redirection"),
-    ("key_holders",),
+    ("key_holders", "shared_cache"),
     ("client_authentication",),
     ("rules",),
     ("tokens", "sandbox"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # In the names of our variables that hold a secret, the path of one, or a value that may be one: a program that has a
 # token needs none of what it was asked for with.
-_TAKEN_OUT = ("PRIVATE_KEY", "PEM", "PASS", "PIN", "SECRET", "CLAIM", "PARAM", "HEADER", "FIELD")
+_TAKEN_OUT = ("PRIVATE_KEY", "PEM", "PASS", "PIN", "SECRET", "CLAIM", "PARAM", "HEADER", "FIELD", "CACHE_URL")
 _OTHERS = ("BANNO_ACCESS_TOKEN", "BANNO_CREDS_KEY")  # of a program that started us; misspelt
 
 _MEMORY = "/proc/self/coredump_filter"  # Linux: which parts of the memory a core dump has

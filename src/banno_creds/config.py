@@ -201,6 +201,11 @@ class ClientConfig:
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
         key_max_age: how old the key may get, such as ``400d``, ``57w`` or ``36h``; an older one is warned of.
         allow_other_aud: whether an assertion may go to another server than the one that ``aud`` names.
+        cache_url: the Redis or Valkey server that many machines share tokens by: ``rediss://…``, ``redis://…`` or
+            ``unix://…``; None for this machine's own cache. It may have the server's password in it.
+        cache_secret_file: a file with the secret that all those machines have, which seals what the server keeps.
+            None for the private key, if that is a file without a passphrase.
+        cache_password_file: a file with the server's password.
 
     Raises:
         ConfigurationError: a value is invalid, or contradicts another.
@@ -226,6 +231,9 @@ class ClientConfig:
     allow_other_aud: bool = False
     registration: str | None = None
     key_max_age: str | None = None
+    cache_url: str | None = field(default=None, repr=False)
+    cache_secret_file: Path | None = None
+    cache_password_file: Path | None = None
 
     @classmethod
     def from_profile(cls, name: str, file: Location | None = None) -> ClientConfig:
@@ -277,6 +285,10 @@ class ClientConfig:
             check_url(self.token_endpoint, "the token endpoint")
         if self.issuer is not None:
             check_url(self.issuer, "the issuer")
+        if self.cache_url is not None:
+            from banno_creds.cache_address import read_cache_url
+
+            read_cache_url(self.cache_url)
 
     def _check_types(self) -> None:
         from collections.abc import Mapping
@@ -288,11 +300,12 @@ class ClientConfig:
             )
         check_callable("passphrase", self.passphrase)
         check_type("client_id", self.client_id, str)
-        for name in ("token_endpoint", "issuer", "alg", "kid", "aud"):
+        for name in ("token_endpoint", "issuer", "alg", "kid", "aud", "cache_url"):
             check_type(name, getattr(self, name), str, None)
         check_type("iat", self.iat, bool)
         check_type("allow_other_aud", self.allow_other_aud, bool)
-        check_path("ca_bundle", self.ca_bundle)
+        for name in ("ca_bundle", "cache_secret_file", "cache_password_file"):
+            check_path(name, getattr(self, name))
         for name in ("scope", "resource", "params"):
             given = getattr(self, name)
             if isinstance(given, str):  # which is a sequence of texts too, a letter each

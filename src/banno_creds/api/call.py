@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from banno_creds.http.client import HttpClient
     from banno_creds.http.exchange import Answer, StreamedAnswer
     from banno_creds.login.refresh_token import SignedIn
-    from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.client_credentials import ClientCredentials
+    from banno_creds.tokens.shared import Cache
 
 MOST_REDIRECTS = 3
 MOST_PAGES = 10_000  # a totalCount may be any number
@@ -52,7 +52,7 @@ Answered = Callable[[AnswerReceived], None]
 def call(
     credentials: ClientCredentials | SignedIn,
     request: ApiRequest,
-    token_cache: TokenCache | None = None,
+    token_cache: Cache | None = None,
     run: Run = Run(),
     *,
     write: Write,

@@ -172,11 +172,7 @@ def command(context: click.Context, /, path: str, **values: Any) -> None:
 
         run = run_for(context, report)._replace(emit=emit)
         request = _request(path, values, report, stack)
-        cache = None
-        if not values["no_cache"]:
-            from banno_creds.tokens.cache import open_cache
-
-            cache = open_cache(run)
+        cache = None if values["no_cache"] else whose.open_cache(run)
         try:
             call(whose, request, cache, run, write=output.write, answered=answered, wanted=wanted(values))
         except RefusedError as failure:

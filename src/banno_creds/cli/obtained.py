@@ -36,14 +36,14 @@ class Obtained(NamedTuple):
 
 def obtain(context: click.Context, values: Mapping[str, Any], report: Report) -> Obtained:
     """Obtain a token as the options say."""
-    from banno_creds.tokens.cache import open_cache
-
     whose, run = credentials(context, values, report), run_for(context, report)
     looked = _look_at_files(context, values, whose) if values["quiet"] and not values["force_refresh"] else None
-    cache = None if values["no_cache"] else open_cache(run)
+    cache = None if values["no_cache"] else whose.open_cache(run)
     response = whose.obtain(cache, wanted(values), run)
-    # A kept answer could not repeat the warning on standard error.
-    if cache is None or looked is None or report.warned or WARNED in context.meta:
+    from banno_creds.tokens.cache import TokenCache
+
+    # A kept answer could not repeat the warning on standard error; and others may change what a shared cache has.
+    if not isinstance(cache, TokenCache) or looked is None or report.warned or WARNED in context.meta:
         return Obtained(response, None)
     return Obtained(response, Recallable(whose, cache, looked, values["min_ttl"]))
 

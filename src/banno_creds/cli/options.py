@@ -330,6 +330,32 @@ _CACHE = (
     ),
     option("--no-cache", is_flag=True, section="Cache", help="Neither read nor write the cache."),
 )
+_SHARED_CACHE = (
+    option(
+        "--cache-url",
+        metavar="URL",
+        section="Cache",
+        help="Share tokens with other machines by a Redis or Valkey server: rediss://HOST, redis://HOST or "
+        "unix:///PATH. Only the variable may have a password in it. See docs/shared-cache.md.",
+        setting_help="A Redis or Valkey server that many machines share tokens by, without a password.",
+    ),
+    option(
+        "--cache-secret-file",
+        metavar="FILE",
+        section="Cache",
+        shell_complete=complete_file,
+        help="A file with the secret that seals what is in the shared cache, the same on all machines.  [default: "
+        "made of the private key, if that is a file without a passphrase]",
+        setting_help="A file with the secret that seals what is in the shared cache.",
+    ),
+    option(
+        "--cache-password-file",
+        metavar="FILE",
+        section="Cache",
+        shell_complete=complete_file,
+        help="A file with the password of the shared cache's server.",
+    ),
+)
 _REDIRECT_URI = option(
     "--redirect-uri",
     metavar="URL",
@@ -468,7 +494,7 @@ def network_options(function: F) -> F:
 
 def cache_options(function: F) -> F:
     """The options of a command that takes a token from the cache if possible; it shows steps on request."""
-    return _add(function, *_PERSONS_CLIENT, AS, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_VERBOSE)
+    return _add(function, *_PERSONS_CLIENT, AS, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_SHARED_CACHE, *_VERBOSE)
 
 
 def login_options(function: F) -> F:
@@ -490,7 +516,7 @@ def lint_options(function: F) -> F:
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, KEY_MAX_AGE, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_ROTATION, *_REQUEST, _MIN_TTL, AS, _REDIRECT_URI, _PROMPT, _API_BASE, TAG)
+    settings = (*client, *_ROTATION, *_REQUEST, _MIN_TTL, *_SHARED_CACHE, AS, _REDIRECT_URI, _PROMPT, _API_BASE, TAG)
     return _add(function, *settings, cls=Setting)
 
 

@@ -38,7 +38,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 # Settings that only mean something together: whoever says one of them says which server, or who the client is.
 _ENDPOINT = ("token_endpoint", "issuer", "environment")
 _PROOF = ("private_key", "client_secret_file")
-_PATHS = (*_PROOF, "passphrase_file", "ca_bundle")
+_PATHS = (*_PROOF, "passphrase_file", "ca_bundle", "cache_secret_file", "cache_password_file")
 
 # From the nearest to the user to the farthest, unless a profile is named on the command line: see `overrules`.
 GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)

@@ -81,7 +81,21 @@ def client_config(
         client_id_in_body=values.get("client_id_in_body", False),
         allow_other_aud=values["allow_other_aud"],
         key_max_age=values["key_max_age"],
+        **_shared_cache(context, values),
     )
+
+
+def _shared_cache(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the shared cache; nothing if there is none, as for most."""
+    url = values.get("cache_url")
+    if not url:
+        return {}
+    if context.get_parameter_source("cache_url") is not ParameterSource.ENVIRONMENT:
+        from banno_creds.cache_address import check_cache_url
+
+        check_cache_url(url)
+    files = {name: values[name] for name in ("cache_secret_file", "cache_password_file")}
+    return {"cache_url": url} | {name: None if file is None else expand(file) for name, file in files.items()}
 
 
 def credentials(context: click.Context, values: Mapping[str, Any], report: Report) -> ClientCredentials | SignedIn:

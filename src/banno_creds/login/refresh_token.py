@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.cache_entry import Request
     from banno_creds.tokens.response import TokenResponse
+    from banno_creds.tokens.shared import Cache
 
 # RFC 6749 appendix A.17: VSCHAR. A token with anything else in it could not be sent back.
 _MOST_CACHES = 20
@@ -74,12 +75,18 @@ class SignedIn:
         """Return the files that a token depends on, besides the login's own."""
         return ()
 
+    def open_cache(self, run: Run = Run()) -> TokenCache | None:
+        """Return where the person's tokens are kept: this machine's cache; see `cache.open_cache`."""
+        from banno_creds.tokens.cache import open_cache
+
+        return open_cache(run)
+
     def entry_name(self) -> str | None:
         """Return the name of the cache's entry for this login; None if nobody is signed in."""
         session = self.store.read()
         return None if session is None else request_of(session, self.client.client_id).name
 
-    def obtain(self, cache: TokenCache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
+    def obtain(self, cache: Cache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
         """Return the person's token response, renewed if necessary, and without the refresh token.
 
         Raises:
@@ -98,13 +105,14 @@ class SignedIn:
             fetched = True
             return _renewed(self, session, wanted, run)
 
-        if cache is not None and cache.folder not in session.caches:
-            cache = self._noted(cache, run)
-        if cache is None:
+        local = None if cache is None else cache.local(run)  # what a person may do is not shared
+        if local is not None and local.folder not in session.caches:
+            local = self._noted(local, run)
+        if local is None:
             response = fetch()
         else:
             request = request_of(session, self.client.client_id)
-            response = cache.obtain(request, fetch, wanted, run, patience=self.timeout)
+            response = local.obtain(request, fetch, wanted, run, patience=self.timeout)
         announce(response, but_offline(session.scope), run)
         if session.can_be_renewed:
             warn_of_a_short_life(response, wanted.min_ttl, run)

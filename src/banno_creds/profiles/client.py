@@ -28,9 +28,10 @@ def _read_passphrase(file: Path) -> bytes:
 
 _SAME = (
     *("client_id", "client_id_in_body", "key_max_age", "registration", "alg", "kid", "aud"),
-    *("lifetime", "iat", "claims", "timeout"),
+    *("lifetime", "iat", "claims", "timeout", "cache_url"),
 )
 _TUPLES = ("scope", "resource")
+_FILES = ("ca_bundle", "cache_secret_file", "cache_password_file")
 
 
 def read_client(name: str, file: Location | None) -> ClientConfig:
@@ -77,8 +78,7 @@ def _client(profile: Profile) -> ClientConfig:
     more |= {key: tuple(" ".join(settings[key]).split()) for key in _TUPLES if key in settings}
     if "params" in settings:
         more["params"] = tuple(settings["params"].items())
-    if "ca_bundle" in settings:
-        more["ca_bundle"] = Path(settings["ca_bundle"])
+    more |= {key: Path(settings[key]) for key in _FILES if key in settings}
     if "passphrase_file" in settings:
         more["passphrase"] = partial(_read_passphrase, Path(settings["passphrase_file"]))
     return ClientConfig(private_key=KeySource.at(settings["private_key"]), **endpoint, **more)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from banno_creds.cache_address import check_cache_url
 from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
@@ -39,7 +40,10 @@ from banno_creds.text import printable, setting, unseen
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-PATHS = ("private_key", "passphrase_file", "client_secret_file", "ca_bundle")
+PATHS = (
+    *("private_key", "passphrase_file", "client_secret_file", "ca_bundle"),
+    *("cache_secret_file", "cache_password_file"),
+)
 FILES = (*PATHS, "jwks_file")
 """The settings that are paths; the last one may name a file that is made later."""
 SETTINGS = (
@@ -47,7 +51,9 @@ SETTINGS = (
     *("key_max_age", "registration", "jwks_file", "jwks_uri", "rotation_wait", "rotation_keep"),
     *("alg", "kid", "aud", "lifetime", "iat", "claims"),
     *("environment", "token_endpoint", "issuer", "timeout", "ca_bundle"),
-    *("scope", "resource", "params", "min_ttl", "as", "redirect_uri", "prompt", "api_base", "tags"),
+    *("scope", "resource", "params", "min_ttl"),
+    *("cache_url", "cache_secret_file", "cache_password_file"),
+    *("as", "redirect_uri", "prompt", "api_base", "tags"),
 )
 """The settings of a profile: the names of the long options, with underscores.
 
@@ -72,6 +78,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "scope": lambda scope: check_scope(scope if isinstance(scope, list) else scope.split()),
     "api_base": lambda url: check_origin(url, setting("api_base")),
     "tags": lambda tags: check_tags([tags] if isinstance(tags, str) else tags),
+    "cache_url": check_cache_url,
 }
 _CHOICES: Mapping[str, Collection[str]] = {
     "alg": ALGORITHMS,
@@ -97,6 +104,7 @@ _EXAMPLES = {
     "rotation_keep": '"7d"',
     "private_key": '"private.pem"',
     "tags": '["core"]',
+    "cache_url": '"rediss://cache.bank.internal"',
 }
 _TABLES = ("claims", "params")
 _LISTS = ("scope", "resource", "prompt", "tags")
@@ -132,6 +140,8 @@ SECRETS: Mapping[str, str] = {
     "access_token": "take it out: banno-creds asks for a token when it needs one",
     "token": "take it out: banno-creds asks for a token when it needs one",
     "secret": "take it out",
+    "cache_password": f"put it {_INTO_A_FILE} {setting('cache_password_file')}",
+    "cache_secret": f"put it {_INTO_A_FILE} {setting('cache_secret_file')}",
 }
 
 

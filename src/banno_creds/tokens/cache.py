@@ -10,29 +10,26 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from banno_creds import recall
-from banno_creds.errors import NetworkError, RefusedError
-from banno_creds.steps import CacheAnswered, CacheSearched, Run, WaitingForAnother, awaiting
+from banno_creds.steps import Run
 from banno_creds.storage import lock, own_files
 from banno_creds.storage.lock import Lock
 from banno_creds.storage.own_files import ENTRY, LOCK, UNFINISHED, OthersHomeError, is_of_the_cache
 from banno_creds.text import setting
-from banno_creds.tokens import cache_entry
-from banno_creds.tokens.cache_entry import REFUSAL_SECONDS, Entry, KeptFailure, KeptToken, Times
+from banno_creds.tokens import cache_entry, search
+from banno_creds.tokens.cache_entry import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from banno_creds.config import Wanted
     from banno_creds.tokens.cache_entry import Request
     from banno_creds.tokens.response import TokenResponse
 
-_CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
-_MOST_HOLDERS = 3  # if so many processes asked and kept no token, the next one will not keep one either
 _STALE = 3600  # seconds; no living process leaves a file unfinished for so long
 
 _GO_ON = f"it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, {setting('no_cache')} uses none"
@@ -48,6 +45,10 @@ class TokenCache:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
+    def local(self, run: Run = Run()) -> TokenCache:  # noqa: ARG002 - as of a shared cache
+        """Return this cache: it is this machine's."""
+        return self
+
     def obtain(
         self,
         request: Request,
@@ -57,71 +58,8 @@ class TokenCache:
         *,
         patience: float,
     ) -> TokenResponse:
-        """Return a kept token, or fetch one; of all who ask at the same time, one fetches for the others.
-
-        Args:
-            request: the token request.
-            fetch: asks the server.
-            wanted: which token will do.
-            run: how the run goes.
-            patience: the seconds to wait for another process before it counts as hung; for all of them together, at
-                most twice that.
-
-        Raises:
-            BannoCredsError: what ``fetch`` raised, here or a moment ago in another process.
-        """
-        search = _Search(self, request, wanted, run)
-        token = search.look()
-        if token is not None:
-            return token
-        with self._turn(search, patience, run) as theirs:
-            if theirs is not None:
-                return theirs
-            began, up, start = run.clock(), own_files.uptime(), time.monotonic()
-            try:
-                token = fetch()
-            except (RefusedError, NetworkError) as failure:
-                search.keep_failure(KeptFailure(Times(began, up, time.monotonic() - start), failure))
-                raise
-            times = Times(began, up, time.monotonic() - start)
-            search.keep_token(KeptToken(times, token, renewal=wanted.not_token is not None))
-            return token
-
-    @contextmanager
-    def _turn(self, search: _Search, patience: float, run: Run) -> Iterator[TokenResponse | None]:
-        """Wait until no other process fetches this token; give the one that another process fetched.
-
-        A lock that one process holds for longer than ``patience`` is taken from it. After twice that time, or after
-        several holders that kept nothing (a full disk), the server is asked without a lock.
-        """
-        with Lock(self.path(search.request.name, LOCK), patience, run.sleep) as lock:
-            with ExitStack() as waiting:
-                token = self._wait(search, lock, patience, run, waiting)
-            yield token
-
-    def _wait(
-        self, search: _Search, lock: Lock, patience: float, run: Run, waiting: ExitStack
-    ) -> TokenResponse | None:
-        """Wait for the lock, or for the token that its holder keeps; None if it is to be fetched here."""
-        while True:
-            try:
-                is_ours = lock.take()
-            except OSError as fault:
-                search.warn(f"the cache cannot be locked: {own_files.words(fault)}")
-                return None
-            # With the lock in hand too: its last holder may have been done a moment ago.
-            token = search.look()
-            if token is not None or is_ours:
-                return token
-            if lock.waited >= 2 * patience or lock.holders > _MOST_HOLDERS:
-                return None
-            if lock.holder is None:
-                run.emit(WaitingForAnother(patience))
-                waiting.enter_context(awaiting("another process that asks for this token"))
-            if lock.remove_if_hung():
-                run.warn(f"a process has been asking for this token for {patience:.0f} s: no longer waiting for it")
-                continue
-            lock.pause()
+        """Return a kept token, or fetch one; see `search.obtain`."""
+        return search.obtain(_Place(self, request.name), request, fetch, wanted, run, patience=patience)
 
     def path(self, name: str, suffix: str) -> str:
         """Return the path of one of a request's files."""
@@ -229,134 +167,32 @@ class TokenCache:
         return entry is not None and (entry.left(now) or 0) > 0
 
 
-class _Search:
-    """One caller's search for one token."""
+class _Place:
+    """Where one request's entry is in the cache's folder."""
 
-    def __init__(self, cache: TokenCache, request: Request, wanted: Wanted, run: Run) -> None:
-        self.request = request
+    def __init__(self, cache: TokenCache, name: str) -> None:
         self._cache = cache
-        self._wanted = wanted
-        self._run = run
-        self._began = run.clock()
-        self._seen: str | None = None
-        self._warned = False
-        self._entry: Entry | None = None
+        self._name = name
 
-    def look(self) -> TokenResponse | None:
-        """Return a token that will do; None to go on waiting, or to fetch one.
+    def look(self) -> tuple[str, Callable[[], Entry | None]]:
+        """Return what changes with the entry, and what reads it."""
+        return own_files.identity(self._cache.path(self._name, ENTRY)), partial(self._cache.read, self._name)
 
-        The file is read only if it changed since the last look.
-        """
-        identity = own_files.identity(self._cache.path(self.request.name, ENTRY))
-        if identity == self._seen:
-            return None
-        first, self._seen = self._seen is None, identity
-        self._entry = None
-        try:
-            self._entry = self._cache.read(self.request.name)
-        except ValueError as fault:
-            message = f"the cache's file {self.request.name[:8]}…{ENTRY} is broken: {fault}"
-            self._run.warn(message, "a fresh token is asked for, and the file is replaced")
-            return None
-        except OSError as fault:
-            self.warn(f"the cache cannot be read: {own_files.words(fault)}")
-            return None
-        token, why_not = self._usable()
-        if token is not None:
-            return token
-        self._raise_failure()
-        if (same := self._renewed()) is not None:
-            return same
-        if first:
-            self._run.emit(CacheSearched(why_not))
-        return None
+    def lock(self, patience: float, sleep: Callable[[float], None]) -> Lock:
+        """Return the lock of the process that asks."""
+        return Lock(self._cache.path(self._name, LOCK), patience, sleep)
 
-    def keep_token(self, token: KeptToken) -> None:
-        """Keep a token in the place of everything before it."""
-        self._keep(token, None)
+    def write(self, entry: Entry) -> None:
+        """Keep an entry."""
+        self._cache.write(self._name, entry)
 
-    def keep_failure(self, failure: KeptFailure) -> None:
-        """Keep a failure beside the token before it, which may still be good."""
-        self._keep(None if self._entry is None else self._entry.token, failure)
+    def broken(self, fault: ValueError) -> str:
+        """Say that the entry is broken."""
+        return f"the cache's file {self._name[:8]}…{ENTRY} is broken: {fault}"
 
-    def _keep(self, token: KeptToken | None, failure: KeptFailure | None) -> None:
-        try:
-            self._cache.write(self.request.name, Entry(self.request.about, token, failure))
-        except OSError as fault:
-            self.warn(f"the cache cannot be written: {own_files.words(fault)}")
-
-    def warn(self, message: str) -> None:
-        """Warn once that the cache is of no use: the next fault has the same cause."""
-        if not self._warned:
-            self._run.warn(message, _GO_ON)
-        self._warned = True
-
-    def _usable(self) -> tuple[TokenResponse | None, str]:
-        """Return the kept token if it will do; if not, why not."""
-        kept = None if self._entry is None else self._entry.token
-        if kept is None:
-            return None, "it holds no token for this request"
-        token = kept.response
-        if token.access_token == self._wanted.not_token:
-            return None, "an API refused the token"
-        now = self._run.clock()
-        left = kept.left(now)
-        if left is None:
-            return None, "the clock was set back, and nobody knows how long the token is good"
-        is_fresh = self._is_fresh(kept.times, now)
-        if token.expires_in is None:
-            # Only for those who waited for it: nobody knows how long it lives.
-            return (token, "") if is_fresh else (None, "nobody knows how long the token is good")
-        if token.expires_in <= 0 and is_fresh:
-            return token, ""  # it had ended when it came: a token of their own would be no better
-        if left <= 0 or (left < self._wanted.min_ttl and not is_fresh):
-            return None, f"the token ends in {left:.0f} s" if left > 0 else "the token has ended"
-        if self._wanted.force_refresh and not is_fresh:
-            return None, "a fresh token was asked for"
-        return self._as_it_is_now(kept, left, now), ""
-
-    def _renewed(self) -> TokenResponse | None:
-        """Return the refused token if it replaced another refused one a moment ago, and has not ended."""
-        if self._entry is None or self._wanted.force_refresh:
-            return None
-        now = self._run.clock()
-        kept = self._entry.renewed(now)
-        if kept is None or kept.response.access_token != self._wanted.not_token:
-            return None
-        if kept.response.expires_in is None:
-            return kept.response
-        left = kept.left(now) or 0
-        return self._as_it_is_now(kept, left, now) if left > 0 else None
-
-    def _as_it_is_now(self, kept: KeptToken, left: float, now: float) -> TokenResponse:
-        """Return a kept token as its server would write it now: callers count ``expires_in`` from now."""
-        token = kept.response
-        age = (token.expires_in or 0) - left
-        self._run.emit(CacheAnswered(int(age), int(left)))
-        raw = {**token.raw, "expires_in": int(left)}
-        return replace(token, requested_at=token.requested_at + round(now - age - kept.times.began), raw=raw)
-
-    def _raise_failure(self) -> None:
-        """Raise the failure that is kept, if it concerns this caller."""
-        if self._entry is None or self._entry.failure is None:
-            return
-        now = self._run.clock()
-        if self._is_fresh(self._entry.failure.times, now):
-            raise self._entry.failure.error
-        refused = self._entry.refused(now)
-        if refused is not None and not self._wanted.force_refresh:
-            error, age = refused[0], int(refused[1])
-            raise error.but(
-                more=(
-                    f"that was {age} s ago; not asked again, for a bank blocks addresses that fail too often",
-                    f"to ask at once: {setting('force_refresh')}; otherwise wait {REFUSAL_SECONDS - age} s",
-                )
-            )
-
-    def _is_fresh(self, times: Times, now: float) -> bool:
-        """Return whether a request began after this call: another request could bring nothing newer."""
-        age = times.age(now)
-        return times.began >= self._began and age is not None and age <= now - self._began + _CLOCKS_DIFFER
+    def fault(self, verb: str, fault: OSError) -> tuple[str, str]:
+        """Say that the cache is of no use."""
+        return f"the cache cannot be {verb}: {own_files.words(fault)}", _GO_ON
 
 
 def open_cache(run: Run = Run()) -> TokenCache | None:

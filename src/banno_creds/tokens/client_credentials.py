@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from banno_creds.client_authentication.private_key import KeyRead
     from banno_creds.config import ClientConfig, Wanted
     from banno_creds.http.client import HttpClient, Turn
-    from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.endpoint import Grant
     from banno_creds.tokens.response import TokenResponse
+    from banno_creds.tokens.shared import Cache
 
 _HINTS = {
     "invalid_client": "find out which of its many reasons it has",
@@ -88,7 +88,23 @@ class ClientCredentials:
 
         return request_of(self.config, read_key(self.config.private_key).content).name
 
-    def obtain(self, cache: TokenCache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
+    def open_cache(self, run: Run = Run()) -> Cache | None:
+        """Return where tokens are kept: the shared cache, if there is one, else this machine's.
+
+        None, with a warning, if there can be none.
+
+        Raises:
+            ConfigurationError: see `shared.open_shared`.
+        """
+        if self.config.cache_url is not None:
+            from banno_creds.tokens.shared import open_shared
+
+            return open_shared(self.config, run)
+        from banno_creds.tokens.cache import open_cache
+
+        return open_cache(run)
+
+    def obtain(self, cache: Cache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
         """Get an access token from the cache, else from the server: once, however many processes ask.
 
         Raises:
@@ -103,6 +119,10 @@ class ClientCredentials:
 
         # The key that names the entry also signs: the file may change a moment later, and a pipe is read only once.
         read = read_key(self.config.private_key)
+        if self.config.cache_url is not None and self.config.cache_secret_file is None:
+            from banno_creds.shared_cache.sealing import check_key
+
+            check_key(read.content, is_held=self.config.private_key.uri is not None)
         fetched = False
 
         def fetch() -> TokenResponse:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from banno_creds.steps import Emit, Step
     from banno_creds.times import Clock
-    from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.response import TokenResponse
+    from banno_creds.tokens.shared import Cache
 
 
 # What a log may show of a step: no claims, no form, no token, because more people read a log than a terminal.
@@ -92,7 +92,7 @@ class TokenSource:
         self._sleep = sleep
         for name in ("emit", "clock", "sleep"):
             check_callable(name, getattr(self, f"_{name}"))
-        self._cache: TokenCache | None = None
+        self._cache: Cache | None = None
         self._held: _Held | None = None
         self._not_again: str | None = None  # a token that an API refused
         self._renewed_at: float | None = None  # when the last such token was replaced
@@ -188,6 +188,8 @@ class TokenSource:
         _load()
         if self._config.private_key.uri is not None:
             _load_held_keys()
+        if self._config.cache_url is not None:
+            _load_shared_cache()
         with self._lock:
             theirs = self._outcome_since(ended, from_server=force_refresh)
             if theirs is not None:
@@ -207,11 +209,11 @@ class TokenSource:
 
     def _obtain(self, *, force_refresh: bool) -> TokenResponse:
         from banno_creds.config import Wanted
-        from banno_creds.tokens.cache import open_cache
         from banno_creds.tokens.client_credentials import ClientCredentials
 
+        credentials = ClientCredentials(self._config)
         if self._on_disk and self._cache is None:
-            self._cache = open_cache(Run(lambda step: self._emit(plain(step, _spell))))
+            self._cache = credentials.open_cache(Run(lambda step: self._emit(plain(step, _spell))))
             self._on_disk = self._cache is not None  # one warning is enough
         self._asked = False
 
@@ -222,7 +224,7 @@ class TokenSource:
 
         wanted = Wanted(self._min_ttl, force_refresh, self._not_again)
         run = Run(note, self._clock, self._sleep)
-        response = ClientCredentials(self._config).obtain(self._cache, wanted, run)
+        response = credentials.obtain(self._cache, wanted, run)
         if self._not_again is not None:
             self._not_again, self._renewed_at = None, self._clock()
         return response
@@ -323,6 +325,12 @@ def _load() -> None:
                 hint="install banno-creds again, and use it in the main interpreter",
             ) from failure
         _loaded = True
+
+
+def _load_shared_cache() -> None:
+    with _importing:
+        import_module("banno_creds.shared_cache.store")
+        import_module("banno_creds.shared_cache.sealing")
 
 
 def _load_held_keys() -> None:

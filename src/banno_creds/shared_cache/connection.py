@@ -1,0 +1,211 @@
+"""One connection to a Redis or Valkey server: commands out, answers in, each within its time.
+
+It speaks RESP 2, which every version of both servers does. Nothing that comes from the server is trusted: answers are
+bounded, and its words are made fit to be shown.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.errors import ConfigurationError
+from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
+from banno_creds.text import printable, setting, system_words
+
+try:
+    import hiredis
+except ImportError:
+    raise ConfigurationError(
+        "a shared cache needs a package that is not installed", hint='pip install "banno-creds[redis]"'
+    ) from None
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from banno_creds.cache_address import CacheAddress
+    from banno_creds.http.trust import Trust
+
+    Command = Sequence[str | bytes | int]
+
+_FIRST = 2.0  # seconds for the name, the connection, TLS and the first answers together
+_ANSWERS = 1.5  # seconds for the answers to one batch of commands
+_MOST_BYTES = 4 * 1024 * 1024  # of the answers to one batch
+
+
+class Connection:
+    """An open connection, which one thread uses at a time.
+
+    Raises:
+        StoreError: the server cannot be reached, or does not let us in.
+    """
+
+    def __init__(self, address: CacheAddress, password: str, trust: Trust | None) -> None:
+        self._reader = hiredis.Reader()
+        self._first_ends: float | None = time.monotonic() + _FIRST
+        try:
+            self._socket = _connect(address, trust, self._first_ends)
+        except ssl.SSLCertVerificationError as failure:
+            raise StoreError(
+                f"its certificate is not trusted: {printable(failure.verify_message, 80)}", "cache.tls"
+            ) from None
+        except ssl.SSLError as failure:
+            raise StoreError(f"TLS failed: {printable(failure.reason or failure, 80)}", "cache.tls") from None
+        except TimeoutError:
+            raise SlowError("no connection in time") from None
+        except (OSError, UnicodeError) as failure:
+            raise StoreError(system_words(failure) if isinstance(failure, OSError) else "no such host") from None
+        # They go out with the first commands: a server may keep them waiting, and most have nothing to say.
+        self._greeting: list[Command] = []
+        if password:
+            self._greeting.append(("AUTH", address.user, password) if address.user else ("AUTH", password))
+        if address.database:
+            self._greeting.append(("SELECT", address.database))
+
+    def close(self) -> None:
+        """Close it."""
+        with suppress(OSError):
+            self._socket.close()
+
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send commands together, and return their answers: bytes, numbers, None, lists, or a `ServerError`.
+
+        Raises:
+            StoreError: not all answers came in time, or one is no answer; the connection must not be used again. Or
+                the server did not let us in.
+        """
+        greeting, self._greeting = self._greeting, []
+        answers = self._exchange([*greeting, *commands])
+        for answer in answers[: len(greeting)]:
+            if isinstance(answer, ServerError):
+                raise answer
+        return answers[len(greeting) :]
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        ends, self._first_ends = self._first_ends or time.monotonic() + _ANSWERS, None
+        answers: list[Any] = []
+        received = 0
+        try:
+            self._wait_until(ends)
+            self._socket.sendall(b"".join(map(_packed, commands)))
+            while len(answers) < len(commands):
+                self._wait_until(ends)
+                piece = self._socket.recv(65536)
+                received += len(piece)
+                if not piece or received > _MOST_BYTES:
+                    break
+                self._reader.feed(piece)
+                while len(answers) < len(commands) and (answer := self._reader.gets()) is not False:
+                    answers.append(_as_error(answer))
+        except TimeoutError:
+            raise SlowError("no answer in time") from None
+        except (hiredis.HiredisError, MemoryError):
+            raise StoreError("what answers there is no Redis or Valkey server", "cache.answer") from None
+        except OSError as failure:
+            raise StoreError(system_words(failure)) from None
+        if received > _MOST_BYTES:
+            raise StoreError("its answer is too large", "cache.answer")
+        if len(answers) < len(commands):
+            raise StoreError("it closed the connection")
+        return answers
+
+    def _wait_until(self, ends: float) -> None:
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+
+
+def _as_error(answer: Any) -> Any:
+    return ServerError(str(answer)) if isinstance(answer, hiredis.ReplyError) else answer
+
+
+def _packed(command: Command) -> bytes:
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+def _connect(address: CacheAddress, trust: Trust | None, ends: float) -> socket.socket:
+    if address.path:
+        return _open_unix(address.path, ends)
+    open_ = _open_tcp(address, ends)
+    try:
+        open_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if trust is None:
+            return open_
+        context = trust.context()
+        if address.certificate:
+            context.load_cert_chain(address.certificate, address.key or None, _no_password)
+        open_.settimeout(max(ends - time.monotonic(), 0.001))
+        return context.wrap_socket(open_, server_hostname=address.host)
+    except BaseException:
+        open_.close()
+        raise
+
+
+def _no_password() -> str:
+    raise ConfigurationError(
+        f"the key that {setting('cache_url')} names by ssl_keyfile is encrypted", hint="name one that is not"
+    )
+
+
+def _open_unix(path: str, ends: float) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise ConfigurationError(
+            f"{setting('cache_url')} names a Unix socket, and this system has none", hint="name a host: rediss://…"
+        )
+    open_ = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        open_.settimeout(max(ends - time.monotonic(), 0.001))
+        open_.connect(path)
+    except BaseException:
+        open_.close()
+        raise
+    return open_
+
+
+def _open_tcp(address: CacheAddress, ends: float) -> socket.socket:
+    """Connect to the first of the host's addresses that answers; the resolver itself knows no time limit."""
+    failure: OSError = TimeoutError()
+    for family, kind, protocol, _, place in _resolve(address.host, address.port, ends):
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        open_ = socket.socket(family, kind, protocol)
+        try:
+            open_.settimeout(left)
+            open_.connect(place)
+        except OSError as fault:
+            open_.close()
+            failure = fault
+        except BaseException:
+            open_.close()
+            raise
+        else:
+            return open_
+    raise failure
+
+
+def _resolve(host: str, port: int, ends: float) -> list[Any]:
+    with suppress(OSError):  # an address needs no resolver
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    found: list[Any] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as failure:
+            found.append(failure)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(max(ends - time.monotonic(), 0))
+    if not found:
+        raise TimeoutError
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return list(found)

@@ -1,0 +1,36 @@
+"""What may be wrong with the server of a shared cache: never fatal, and each with a rule that explains it."""
+
+from __future__ import annotations
+
+from banno_creds.text import printable
+
+
+class StoreError(OSError):
+    """The server cannot be used now, in words that may be shown; ``rule`` is the id of what is wrong with it."""
+
+    def __init__(self, words: str, rule: str = "cache.unreachable") -> None:
+        super().__init__(words)
+        self.words = words
+        self.rule = rule
+
+
+class SlowError(StoreError):
+    """The server did not answer in time."""
+
+
+class ServerError(StoreError):
+    """The server's own answer that it does not do what it was asked for; ``code`` is its first word."""
+
+    def __init__(self, said: str) -> None:
+        self.code = said.partition(" ")[0]
+        super().__init__(printable(said, 200), _RULES.get(self.code, "cache.refused"))
+
+
+# By the first word of the server's answer.
+_RULES = {
+    **dict.fromkeys(("NOAUTH", "WRONGPASS", "DENIED"), "cache.password"),
+    **dict.fromkeys(("NOPERM",), "cache.permission"),
+    **dict.fromkeys(("OOM",), "cache.full"),
+    **dict.fromkeys(("READONLY", "MASTERDOWN", "NOREPLICAS"), "cache.replica"),
+    **dict.fromkeys(("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT"), "cache.cluster"),
+}

@@ -1,0 +1,138 @@
+"""The server of a shared cache: who it is, how we get in, and the connections that are kept to it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.cache_address import read_cache_url
+from banno_creds.errors import ConfigurationError
+from banno_creds.shared_cache.connection import Connection
+from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from banno_creds.shared_cache.connection import Command
+
+_MOST_KEPT = 8  # connections
+_ON_A_PAGE = 500  # names
+
+
+class Store:
+    """A Redis or Valkey server.
+
+    Args:
+        url: see `cache_address.read_cache_url`; it may have the password.
+        password_file: a file with the password; the URL's own comes second.
+        ca_bundle: the certificates to trust, unless the URL names some; None for the operating system's store.
+
+    Attributes:
+        address: the URL's parts.
+        warnings: what is wrong with the password's file, each with what to do.
+
+    Raises:
+        ConfigurationError: the URL cannot be used, or the password's file cannot be read.
+    """
+
+    def __init__(self, url: str, password_file: Path | None = None, ca_bundle: Path | None = None) -> None:
+        self.address = read_cache_url(url)
+        self.warnings: tuple[tuple[str, str], ...] = ()
+        self._password = self.address.password
+        if password_file is not None:
+            from banno_creds.storage.secret_files import read_private_file, secret_line
+
+            file = read_private_file(password_file, what="cache password file", error=ConfigurationError)
+            self._password = secret_line(file.content, "cache password").decode("utf-8", "surrogateescape")
+            self.warnings = file.warnings
+        self._trust = None
+        if self.address.scheme == "rediss":
+            from banno_creds.http.trust import Trust
+
+            own = self.address.authorities
+            self._trust = Trust(Path(own) if own else ca_bundle)
+            self._trust.context()  # a bundle that cannot be read is a mistake, and no fault of the server
+        self._kept: list[Connection] = []
+        self._process = os.getpid()
+
+    @property
+    def shown(self) -> str:
+        """The server's place, for messages."""
+        return self.address.shown
+
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send commands together, and return their answers; one of them may be a `ServerError`.
+
+        The server may have closed a kept connection: then they are sent once more, so they have to be such that it
+        does no harm if they are done twice.
+
+        Raises:
+            StoreError: see `connection.Connection.ask`.
+        """
+        with self._connection() as (connection, is_kept):
+            try:
+                return connection.ask(*commands)
+            except (ServerError, SlowError):
+                raise
+            except StoreError:
+                if not is_kept:
+                    raise
+        self._forget()
+        with self._connection() as (connection, _):
+            return connection.ask(*commands)
+
+    def get(self, *commands: Command) -> list[Any]:
+        """Send commands together, and return their answers; raise the first of them that is an error."""
+        answers = self.ask(*commands)
+        for answer in answers:
+            if isinstance(answer, ServerError):
+                raise answer
+        return answers
+
+    def names(self, pattern: str) -> Iterator[Sequence[bytes]]:
+        """Give the names in the server that match a pattern, some at a time; one may come twice."""
+        cursor = b"0"
+        while True:
+            answer = self.get(("SCAN", cursor, "MATCH", pattern, "COUNT", _ON_A_PAGE))[0]
+            if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], list):
+                raise StoreError("what answers there is no Redis or Valkey server", "cache.answer")
+            cursor, found = answer
+            yield found
+            if cursor == b"0":
+                return
+
+    @contextmanager
+    def _connection(self) -> Iterator[tuple[Connection, bool]]:
+        """Take a kept connection, or make one; keep it if nothing went wrong with it."""
+        if self._process != os.getpid():  # after a fork they are the parent's
+            self._kept, self._process = [], os.getpid()
+        try:
+            connection, is_kept = self._kept.pop(), True
+        except IndexError:
+            connection, is_kept = self._new(), False
+        try:
+            yield connection, is_kept
+        except BaseException:
+            connection.close()
+            raise
+        if len(self._kept) < _MOST_KEPT:
+            self._kept.append(connection)
+        else:
+            connection.close()
+
+    def _new(self) -> Connection:
+        try:
+            return Connection(self.address, self._password, self._trust)
+        except StoreError as failure:
+            # Somebody may have added the authority to the system's file by hand; nothing was sent.
+            if failure.rule != "cache.tls" or self._trust is None or not self._trust.widen():
+                raise
+            return Connection(self.address, self._password, self._trust)
+
+    def _forget(self) -> None:
+        """Close the kept connections: where one was closed, the others are too."""
+        kept, self._kept = self._kept, []
+        for connection in kept:
+            connection.close()

@@ -1,0 +1,379 @@
+"""A cache that many machines share, with the promises of the local one: see `cache` and `shared_cache`.
+
+Ages are counted by the server's clock, so it does not matter that the machines' clocks differ. Whatever is wrong with
+the server is a warning, and the local cache takes its place: a token in hand is never lost.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from banno_creds.shared_cache.faults import ServerError, StoreError
+from banno_creds.steps import Run
+from banno_creds.storage import own_files
+from banno_creds.tokens import cache_entry, search
+from banno_creds.tokens.cache import TokenCache, open_cache
+from banno_creds.tokens.cache_entry import REFUSAL_SECONDS, Entry, KeptFailure, Times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from banno_creds.config import ClientConfig, Wanted
+    from banno_creds.shared_cache.sealing import Seal
+    from banno_creds.shared_cache.store import Store
+    from banno_creds.tokens.cache_entry import Request
+    from banno_creds.tokens.response import TokenResponse
+
+_LOCKED = 10.0  # seconds after which the lock of a killed process is free
+_RENEWED = 3.0  # seconds after which a living one renews it
+_PAUSES = (0.03, 0.25)  # seconds between two looks at first, and at last
+_OUT = 30.0  # seconds for which a server that failed is left alone
+_LONGEST = 7 * 24 * 3600  # seconds for which an entry is kept
+# A machine's clock may differ from that of the machine that kept a token by so much (seconds), or nobody knows which
+# clock is wrong: the server's may have been set back. The token counts as old as any of them says.
+_CLOCKS_DIFFER = 60
+
+# KEYS: the entry, the lock. ARGV: the lock's owner, the value, the milliseconds to keep it for.
+_KEEP = """
+if redis.call('get', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
+redis.call('del', KEYS[2])
+return 1
+"""
+# KEYS: the lock. ARGV: its owner, and the milliseconds to hold it for, or 0 to free it.
+_HOLD = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then return redis.call('del', KEYS[1]) end
+return redis.call('pexpire', KEYS[1], ARGV[2])
+"""
+
+
+class SharedCache:
+    """The tokens in one server, for every client that has the secret.
+
+    Args:
+        store: the server.
+        secret: what names are hashed and values are sealed with; None if each client's private key is to serve.
+        open_local: opens this machine's cache, for when the server fails.
+    """
+
+    def __init__(self, store: Store, secret: bytes | None, open_local: Callable[[Run], TokenCache | None]) -> None:
+        self.store = store
+        self._secret = secret
+        self._open_local = open_local
+        self._seals: dict[bytes, Seal] = {}
+        self._out_until: float | None = None  # since it failed
+
+    def local(self, run: Run = Run()) -> TokenCache | None:
+        """Return this machine's cache: a person's tokens stay here."""
+        return self._open_local(run)
+
+    def obtain(
+        self,
+        request: Request,
+        fetch: Callable[[], TokenResponse],
+        wanted: Wanted,
+        run: Run = Run(),
+        *,
+        patience: float,
+    ) -> TokenResponse:
+        """Return a kept token, or fetch one; see `search.obtain`. If the server fails, the local cache does it."""
+
+        def obtain_here() -> TokenResponse:
+            local = self.local(run)
+            return fetch() if local is None else local.obtain(request, fetch, wanted, run, patience=patience)
+
+        def fetch_in_turn() -> TokenResponse:
+            if place.failure is not None:
+                return obtain_here()
+            with place.held():
+                return fetch()
+
+        if self._out_until is not None and time.monotonic() < self._out_until:
+            return obtain_here()
+        place = _Place(self, request, run)
+        token = search.obtain(place, request, fetch_in_turn, wanted, run, patience=patience)
+        if place.failure is None:
+            self._out_until = None
+        return token
+
+    def seal_of(self, request: Request) -> Seal:
+        """Return the seal of a request: of the secret, else of the private key, of which a request has the hash."""
+        from banno_creds.shared_cache.sealing import Seal
+
+        secret = bytes.fromhex(request.key) if self._secret is None else self._secret
+        if secret not in self._seals:
+            self._seals[secret] = Seal(secret)
+        return self._seals[secret]
+
+    def note_failure(self) -> bool:
+        """Leave the server alone for a while; True if it was all right before, so that somebody must be told."""
+        is_new = self._out_until is None
+        self._out_until = time.monotonic() + _OUT
+        return is_new
+
+
+def open_shared(config: ClientConfig, run: Run = Run()) -> SharedCache:
+    """Return the shared cache of a configuration, which has a ``cache_url``; nothing is sent.
+
+    Raises:
+        ConfigurationError: the URL, a file of it or the secret cannot be used, or an extra is not installed.
+    """
+    from banno_creds.shared_cache.store import Store
+
+    secret = None
+    store = Store(config.cache_url or "", config.cache_password_file, config.ca_bundle)
+    warnings = store.warnings
+    if config.cache_secret_file is not None:
+        from banno_creds.shared_cache.sealing import read_secret
+
+        secret, more = read_secret(config.cache_secret_file)
+        warnings += more
+    for message, hint in warnings:
+        run.warn(message, hint)
+    return SharedCache(store, secret, open_cache)
+
+
+class _Place:
+    """Where one request's entry is in the server; once it failed, nothing is asked of it again."""
+
+    def __init__(self, cache: SharedCache, request: Request, run: Run) -> None:
+        self.failure: OSError | None = None
+        self.owner = os.urandom(16).hex()
+        self._cache = cache
+        self._request = request
+        self._run = run
+        self._seal = cache.seal_of(request)
+        self._name = self._seal.name(request.name)
+        self._lock_name = f"{self._name}:lock"
+        self._is_locked = False
+        self._is_news = True
+
+    # --- As `search.Place` ------------------------------------------------------------------------------------------
+
+    def look(self) -> tuple[str, Callable[[], Entry | None]]:
+        """Return the sealed entry as what changes with it, and what opens it."""
+        sealed, instant = self._ask(("GET", self._name), ("TIME",))
+        if isinstance(sealed, ServerError):
+            if sealed.code != "WRONGTYPE":
+                raise self._failed(sealed)
+            sealed = b""  # somebody put something else there: it is replaced
+        if sealed is None:
+            return "", lambda: None
+        if not isinstance(sealed, bytes):
+            raise self._failed(_no_answer())
+        return "=" + sealed.decode("latin-1"), partial(self._open, sealed, self._seconds(instant), self._run.clock())
+
+    def lock(self, patience: float, sleep: Callable[[float], None]) -> _Turn:
+        """Return the lock of the process that asks, wherever it runs."""
+        del patience  # the server frees the lock of a process that does not renew it
+        return _Turn(self, sleep)
+
+    def write(self, entry: Entry) -> None:
+        """Keep an entry, if the lock is still ours, and free it. Where the server fails, this machine keeps it."""
+        if self.failure is not None:
+            return  # the local cache has it
+        try:
+            self._write(entry)
+        except OSError:
+            local = self._cache.local(self._run.silent())
+            if local is not None:
+                with suppress(OSError):
+                    local.write(self._request.name, entry)
+            raise
+
+    def broken(self, fault: ValueError) -> str:
+        """Say that somebody changed the entry."""
+        return f"what the shared cache {self._cache.store.shown} has for this request is unusable: {fault}"
+
+    def fault(self, verb: str, fault: OSError) -> tuple[str, str] | None:
+        """Say that the server is of no use; None while it is known."""
+        del verb  # the server's own words tell it
+        if not self._is_news:
+            return None
+        words = getattr(fault, "words", None) or own_files.words(fault)
+        message = f"the shared cache {self._cache.store.shown} cannot be used: {words}"
+        return message, "it goes on with this machine's own cache; to find out more: banno-creds doctor"
+
+    # --- The lock ---------------------------------------------------------------------------------------------------
+
+    def take_lock(self) -> tuple[bool, str]:
+        """Take the lock if it is free; return whether it is ours, and whose it is."""
+        taken, owner = self._ask(
+            ("SET", self._lock_name, self.owner, "NX", "PX", int(_LOCKED * 1000)), ("GET", self._lock_name)
+        )
+        if isinstance(owner, ServerError) and owner.code == "WRONGTYPE":
+            self._get(("DEL", self._lock_name))  # no lock of ours
+            owner = b""
+        for answer in (taken, owner):
+            if isinstance(answer, ServerError):
+                raise self._failed(answer)
+        # If the answer to an earlier attempt was lost, it is ours already.
+        self._is_locked = owner == self.owner.encode()
+        return self._is_locked, owner.decode("latin-1") if isinstance(owner, bytes) else ""
+
+    def free_lock(self) -> None:
+        """Free the lock if it is ours; if that fails, it ends by itself."""
+        if self._is_locked and self.failure is None:
+            self._is_locked = False
+            with suppress(OSError):
+                self._get(("EVAL", _HOLD, 1, self._lock_name, self.owner, 0))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Renew the lock while the token is asked for, so that nobody waits long for a killed process."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(_RENEWED):
+                try:
+                    self._cache.store.get(("EVAL", _HOLD, 1, self._lock_name, self.owner, int(_LOCKED * 1000)))
+                except OSError:
+                    return  # what comes next finds that out, too
+
+        thread = threading.Thread(target=renew, daemon=True)
+        try:
+            with suppress(RuntimeError):  # the system starts no further thread
+                thread.start()
+            yield
+        finally:
+            done.set()
+
+    # --- The entry --------------------------------------------------------------------------------------------------
+
+    def _open(self, sealed: bytes, now_there: float, now: float) -> Entry | None:
+        """Open an entry, with the times in it as this machine's clocks have them; ValueError if it is broken."""
+        entry = cache_entry.read(self._request.name, self._seal.open(self._name, sealed))
+        if entry is None:
+            return None
+        started, seconds = own_files.uptime()
+
+        def here(times: Times) -> Times | None:
+            age = now_there - times.began
+            if age < 0:
+                return None  # its clock was set back, and nobody knows how old this is
+            by_clock = now - times.up[1]
+            if by_clock > age + _CLOCKS_DIFFER:
+                age = by_clock
+            return Times(now - age, (started, seconds - age), times.took)
+
+        token = entry.token
+        if token is not None:
+            times = here(token.times)
+            if times is not None:
+                requested_at = round(times.began + token.response.requested_at - token.times.up[1])
+                token = token._replace(times=times, response=replace(token.response, requested_at=requested_at))
+            else:
+                token = None
+        failure = entry.failure
+        if failure is not None:
+            times = here(failure.times)
+            failure = None if times is None else KeptFailure(times, failure.error)
+        return Entry(entry.about, token, failure)
+
+    def _write(self, entry: Entry) -> None:
+        now_there, now = self._seconds(self._get(("TIME",))[0]), self._run.clock()
+
+        def there(times: Times) -> Times | None:
+            age = times.age(now)
+            return None if age is None else Times(now_there - age, ("", times.began), times.took)
+
+        token, failure, left = entry.token, entry.failure, float(REFUSAL_SECONDS)
+        if token is not None:
+            times = there(token.times)
+            left = max(left, token.left(now) or 0.0)
+            token = None if times is None else token._replace(times=times)
+        if failure is not None:
+            times = there(failure.times)
+            failure = None if times is None else KeptFailure(times, failure.error)
+        text = cache_entry.write(self._request.name, Entry(entry.about, token, failure))
+        sealed, kept_for = self._seal.close(self._name, text), int(min(left, _LONGEST) * 1000)
+        if self._is_locked:
+            self._is_locked = False
+            names = (self._name, self._lock_name)
+            self._get(("EVAL", _KEEP, 2, *names, self.owner, sealed, kept_for))
+        else:  # nobody who held the lock kept anything
+            self._get(("SET", self._name, sealed, "PX", kept_for), ("DEL", self._lock_name))
+
+    # --- The server -------------------------------------------------------------------------------------------------
+
+    def _ask(self, *commands: Any) -> list[Any]:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            return self._cache.store.ask(*commands)
+        except OSError as failure:
+            raise self._failed(failure) from None
+
+    def _get(self, *commands: Any) -> list[Any]:
+        answers = self._ask(*commands)
+        for answer in answers:
+            if isinstance(answer, ServerError):
+                raise self._failed(answer)
+        return answers
+
+    def _failed(self, failure: OSError) -> OSError:
+        self.failure = failure
+        self._is_news = self._cache.note_failure()
+        return failure
+
+    def _seconds(self, answer: Any) -> float:
+        """Return the time that the server's clock shows."""
+        try:
+            seconds, microseconds = map(int, answer)
+        except (TypeError, ValueError):
+            raise self._failed(answer if isinstance(answer, ServerError) else _no_answer()) from None
+        return seconds + microseconds / 1_000_000
+
+
+def _no_answer() -> StoreError:
+    return StoreError("what answers there is no Redis or Valkey server", "cache.answer")
+
+
+class _Turn:
+    """The lock of the process that asks, in the server; see `search.Turn`."""
+
+    def __init__(self, place: _Place, sleep: Callable[[float], None]) -> None:
+        self.waited = 0.0
+        self.holder: str | None = None
+        self.holders = 0
+        self._place = place
+        self._sleep = sleep
+        self._pause = _PAUSES[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._place.free_lock()
+
+    def take(self) -> bool:
+        """Take the lock if it is free; False while another process holds it."""
+        is_ours, owner = self._place.take_lock()
+        if not is_ours and owner and owner != self.holder:
+            self.holders += 1
+            self._owner = owner
+        return is_ours
+
+    def pause(self) -> None:
+        """Wait a moment before the next look: longer each time, since many machines may wait."""
+        began = time.monotonic()
+        self._sleep(self._pause)
+        self.waited += min(max(time.monotonic() - began, self._pause), 2 * self._pause)
+        self._pause = min(self._pause * 1.3, _PAUSES[1])
+
+    def remove_if_hung(self) -> bool:
+        """Note the holder. The server frees the lock of one that was killed or paused."""
+        self.holder = getattr(self, "_owner", "")
+        return False
+
+
+if TYPE_CHECKING:
+    Cache = TokenCache | SharedCache
+    """Where tokens are kept."""
