@@ -180,7 +180,8 @@ SIGNATURES = {
     "scope: 'tuple[str, ...]' = ('openid',), resource: 'tuple[str, ...]' = (), "
     "params: 'tuple[tuple[str, str], ...]' = (), timeout: 'float' = 30.0, ca_bundle: 'Path | None' = None, "
     "client_id_in_body: 'bool' = False, allow_other_aud: 'bool' = False, "
-    "registration: 'str | None' = None, key_max_age: 'str | None' = None) -> None",
+    "registration: 'str | None' = None, key_max_age: 'str | None' = None, cache_url: 'str | None' = None, "
+    "cache_secret_file: 'Path | None' = None, cache_password_file: 'Path | None' = None) -> None",
     "KeySource": "(origin: 'str', path: 'Path | None' = None, content: 'bytes | None' = None, "
     "allow_writable: 'bool' = False, uri: 'str | None' = None) -> None",
     "KeySource.at": "(place: 'str | Path') -> 'KeySource'",

@@ -197,6 +197,7 @@ def test_every_part_of_a_configuration_is_a_part_of_the_request_or_changes_no_to
     settings = {field.name for field in fields(ClientConfig)}
     assert parts - settings == {"key", "way"}
     decides_none = {"private_key", "passphrase", "timeout", "allow_other_aud", "registration", "key_max_age"}
+    decides_none |= {"cache_url", "cache_secret_file", "cache_password_file"}
     assert settings - parts == decides_none
 
 

@@ -6,6 +6,7 @@ bounded, and its words are made fit to be shown.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _FIRST = 2.0  # seconds for the name, the connection, TLS and the first answers together
 _ANSWERS = 1.5  # seconds for the answers to one batch of commands
 _MOST_BYTES = 4 * 1024 * 1024  # of the answers to one batch
+_HUGE = re.compile(rb"[*%~>][0-9]{5,}\r")  # the parser would make room for an array of any length at once
 
 
 class Connection:
@@ -66,8 +68,12 @@ class Connection:
         if address.database:
             self._greeting.append(("SELECT", address.database))
 
+    def __del__(self) -> None:
+        if hasattr(self, "_socket"):
+            self.close()
+
     def close(self) -> None:
-        """Close it."""
+        """Close it; one that nobody needs any more closes itself."""
         with suppress(OSError):
             self._socket.close()
 
@@ -88,7 +94,7 @@ class Connection:
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         ends, self._first_ends = self._first_ends or time.monotonic() + _ANSWERS, None
         answers: list[Any] = []
-        received = 0
+        received, last = 0, b""
         try:
             self._wait_until(ends)
             self._socket.sendall(b"".join(map(_packed, commands)))
@@ -96,8 +102,10 @@ class Connection:
                 self._wait_until(ends)
                 piece = self._socket.recv(65536)
                 received += len(piece)
-                if not piece or received > _MOST_BYTES:
+                _check_size(received, last + piece)
+                if not piece:
                     break
+                last = piece[-20:]
                 self._reader.feed(piece)
                 while len(answers) < len(commands) and (answer := self._reader.gets()) is not False:
                     answers.append(_as_error(answer))
@@ -105,10 +113,10 @@ class Connection:
             raise SlowError("no answer in time") from None
         except (hiredis.HiredisError, MemoryError):
             raise StoreError("what answers there is no Redis or Valkey server", "cache.answer") from None
+        except StoreError:
+            raise
         except OSError as failure:
             raise StoreError(system_words(failure)) from None
-        if received > _MOST_BYTES:
-            raise StoreError("its answer is too large", "cache.answer")
         if len(answers) < len(commands):
             raise StoreError("it closed the connection")
         return answers
@@ -118,6 +126,11 @@ class Connection:
         if left <= 0:
             raise TimeoutError
         self._socket.settimeout(left)
+
+
+def _check_size(received: int, said: bytes) -> None:
+    if received > _MOST_BYTES or _HUGE.search(said):
+        raise StoreError("its answer is too large", "cache.answer")
 
 
 def _as_error(answer: Any) -> Any:

@@ -326,7 +326,7 @@ class _Place:
     def _seconds(self, answer: Any) -> float:
         """Return the time that the server's clock shows."""
         try:
-            seconds, microseconds = map(int, answer)
+            seconds, microseconds = map(int, answer if isinstance(answer, list) else ())
         except (TypeError, ValueError):
             raise self._failed(answer if isinstance(answer, ServerError) else _no_answer()) from None
         return seconds + microseconds / 1_000_000

@@ -1,0 +1,282 @@
+"""`token` with a shared cache: which token it gives, what it costs the bank, what it says of a server that fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from banno_creds import ClientConfig, ConfigurationError, KeySource, RefusedError, TokenSource
+from tests.conftest import CLIENT_ID, instead, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from banno_creds.jose import keys
+    from tests.conftest import Cli
+    from tests.servers.issuer import Issuer
+    from tests.servers.redis import Between, Redis
+    from tests.servers.tls import Authority
+
+SECRET = b"not-a-real-secret-not-a-real-secret\n"
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Be on another machine: nothing in this one's cache is there."""
+
+    def be_on(name: str) -> None:
+        monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(tmp_path / f"cache-of-{name}"))
+
+    be_on("a")
+    return be_on
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    return write_private(tmp_path / "cache.secret", SECRET)
+
+
+@pytest.mark.parametrize("way", ["url", "tls_url", "unix_url"])
+def test_machines_share_a_token(
+    cli: Cli,
+    ask: list[str],
+    redis: Redis,
+    issuer: Issuer,
+    machine: Callable[[str], None],
+    authority: Authority,
+    way: str,
+) -> None:
+    url = getattr(redis, way) + (f"?ssl_ca_certs={authority.file}" if way == "tls_url" else "")
+    tokens = []
+    for name in ("a", "b", "c"):
+        machine(name)
+        result = cli(*ask, "--cache-url", url)
+        assert (result.code, result.stderr) == (0, "")
+        tokens.append(result.stdout)
+    assert tokens == ["openid.1\n"] * 3
+    assert len(issuer.forms) == 1
+    assert len(redis.keys()) == 1  # the lock is free
+
+
+def test_shared_token_is_not_kept_on_the_machine(
+    cli: Cli, ask: list[str], redis: Redis, tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    assert cli(*ask, "--cache-url", redis.url).code == 0
+    assert not (tmp_path / "cache-of-a").exists()
+
+
+@pytest.mark.usefixtures("machine")
+def test_redis_learns_nothing_of_what_it_keeps(cli: Cli, ask: list[str], redis: Redis, issuer: Issuer) -> None:
+    assert cli(*ask, "--cache-url", redis.url).stdout == "openid.1\n"
+    kept = redis.dump()
+    for text in ("openid", CLIENT_ID, issuer.url, "127.0.0.1", "access_token", "Bearer"):
+        assert text.encode() not in kept
+    assert 550 < redis("TTL", redis.keys()[0]) <= 600  # no longer than the token is good
+
+
+def test_refusal_is_remembered_by_all_machines(
+    cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, machine: Callable[[str], None]
+) -> None:
+    issuer.refuse()
+    first = cli(*ask, "--cache-url", redis.url)
+    machine("b")
+    second = cli(*ask, "--cache-url", redis.url)
+    assert (first.code, second.code) == (4, 4)
+    assert "that was" in second.stderr
+    assert len(issuer.forms) == 1
+    assert cli(*ask, "--cache-url", redis.url, "--force-refresh").code == 4
+    assert len(issuer.forms) == 2
+
+
+@pytest.mark.usefixtures("machine")
+def test_other_failures_are_for_those_alone_who_waited(
+    cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, pauses: list[float]
+) -> None:
+    issuer.failure = 500, {}
+    assert cli(*ask, "--cache-url", redis.url).code == 5
+    issuer.failure = None
+    assert cli(*ask, "--cache-url", redis.url).stdout.startswith("openid.")
+
+
+@pytest.mark.usefixtures("machine")
+def test_every_request_has_a_token_of_its_own(cli: Cli, ask: list[str], redis: Redis) -> None:
+    assert cli(*ask, "--cache-url", redis.url).stdout == "openid.1\n"
+    assert cli(*ask, "--cache-url", redis.url, "--scope", "other").stdout == "other.2\n"
+    assert cli(*ask, "--cache-url", redis.url).stdout == "openid.1\n"
+    assert cli(*instead(ask, "--client-id", "another"), "--cache-url", redis.url).stdout == "openid.3\n"
+    assert cli(*ask, "--cache-url", redis.url, "--no-cache").stdout == "openid.4\n"
+
+
+@pytest.mark.usefixtures("machine")
+def test_secret_decides_who_shares(cli: Cli, ask: list[str], redis: Redis, secret: Path, tmp_path: Path) -> None:
+    other = write_private(tmp_path / "other.secret", b"of-another-house-of-another-house")
+    asked = [*ask, "--cache-url", redis.url]
+    assert cli(*asked).stdout == "openid.1\n"
+    assert cli(*asked, "--cache-secret-file", secret).stdout == "openid.2\n"
+    assert cli(*asked, "--cache-secret-file", other).stdout == "openid.3\n"
+    assert cli(*asked, "--cache-secret-file", secret).stdout == "openid.2\n"
+    assert len(redis.keys()) == 3
+
+
+@pytest.mark.usefixtures("machine")
+def test_password_comes_from_a_file_or_the_variable(
+    cli: Cli, ask: list[str], redis: Redis, tmp_path: Path, issuer: Issuer
+) -> None:
+    password = redis.user("runner", "~banno-creds:*", "+get", "+set", "+del", "+time", "+eval", "+pexpire")
+    file = write_private(tmp_path / "redis.password", f"{password}\n".encode())
+    with_user = redis.url.replace("//", "//runner@")
+    with_password = redis.url.replace("//", f"//runner:{password}@")
+    given = cli(*ask, "--cache-url", with_user, "--cache-password-file", file)
+    assert (given.stdout, given.stderr) == ("openid.1\n", "")
+    in_variable = cli(*ask, env={"BANNO_CREDS_CACHE_URL": with_password})
+    assert (in_variable.stdout, in_variable.stderr) == ("openid.1\n", "")
+    refused = cli(*ask, "--cache-url", with_password)
+    assert refused.code == 2
+    assert password not in refused.stderr
+    assert "--cache-password-file" in refused.stderr
+    assert len(issuer.forms) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_wrong_password_is_a_warning(cli: Cli, ask: list[str], redis: Redis) -> None:
+    redis("CONFIG", "SET", "requirepass", "not-a-real-password")
+    try:
+        result = cli(*ask, env={"BANNO_CREDS_CACHE_URL": redis.url.replace("//", "//:wrong-one@")})
+        missing = cli(*ask, env={"BANNO_CREDS_CACHE_URL": redis.url})
+    finally:
+        from tests.servers.redis import asked
+
+        asked(redis.port, "CONFIG", "SET", "requirepass", "", password="not-a-real-password")
+    assert (result.code, result.stdout) == (0, "openid.1\n")
+    assert "WRONGPASS" in result.stderr
+    assert "wrong-one" not in result.stderr
+    assert (missing.code, missing.stdout) == (0, "openid.1\n")  # this machine's cache
+    assert "NOAUTH" in missing.stderr
+
+
+def test_server_that_is_gone_is_a_warning_and_this_machines_cache(
+    cli: Cli, ask: list[str], issuer: Issuer, machine: Callable[[str], None], tmp_path: Path
+) -> None:
+    url = f"unix://{tmp_path}/nobody"
+    for _ in range(2):
+        result = cli(*ask, "--cache-url", url)
+        assert result.stdout == "openid.1\n"
+        assert result.stderr.count("cannot be used") == 1
+        assert url in result.stderr
+    machine("b")
+    assert cli(*ask, "--cache-url", url).stdout == "openid.2\n"
+    issuer.refuse()
+    assert cli(*ask, "--cache-url", url, "--force-refresh").code == 4
+    assert len(issuer.forms) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 100, b"*1000000000\r\n", b"$999999999999\r\nx"),
+        *(
+            b"+OK\r\n" * 1000,
+            b":1\r\n:2\r\n:3\r\n:4\r\n",
+            b"-ERR \x1b[31mred\r\n" * 9,
+            b"*-1\r\n" * 9,
+            b"$-1\r\n" * 9,
+        ),
+        *(b"$3\r\nabc\r\n" * 9, b"*2\r\n$1\r\nx\r\n$1\r\ny\r\n" * 9),
+    ],
+    ids=range(12),
+)
+@pytest.mark.usefixtures("machine", "pauses")
+def test_server_that_answers_nonsense_is_a_warning(
+    cli: Cli, ask: list[str], redis: Redis, between: Between, answer: bytes
+) -> None:
+    if answer:
+        between.says(answer)
+    else:
+        between.spoil = lambda _: None
+    result = cli(*ask, "--cache-url", between.url)
+    assert (result.code, result.stdout) == (0, "openid.1\n")
+    assert result.stderr.count("cannot be used") == 1
+    assert "\x1b" not in result.stderr
+    assert redis.keys() == [] or len(redis.keys()) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_token_is_kept_here_if_the_server_fails_after_the_bank_was_asked(
+    cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, between: Between
+) -> None:
+    issuer.gate.clear()
+
+    def spoil(said: bytes) -> bytes | None:
+        return None if issuer.forms else said
+
+    between.spoil = spoil
+    issuer.gate.set()
+    assert cli(*ask, "--cache-url", between.url).stdout == "openid.1\n"
+    again = cli(*ask, "--cache-url", between.url)
+    assert again.stdout == "openid.1\n"
+    assert len(issuer.forms) == 1
+
+
+@pytest.mark.parametrize("change", ["", "x", "flip", "list", "swap"])
+@pytest.mark.usefixtures("machine")
+def test_value_that_somebody_changed_is_never_given(
+    cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, change: str
+) -> None:
+    asked = [*ask, "--cache-url", redis.url]
+    cli(*asked)
+    name = redis.keys()[0]
+    value = redis("GET", name).encode("utf-8", "surrogateescape")
+    if change == "list":
+        redis("DEL", name)
+        redis("LPUSH", name, "x")
+    elif change == "swap":
+        cli(*asked, "--scope", "other")
+        other = next(each for each in [*redis.keys()] if each != name)
+        redis("COPY", other, name, "REPLACE")
+    else:
+        redis("SET", name, {"flip": value[:-1] + bytes([value[-1] ^ 1])}.get(change, change.encode()))
+    before = len(issuer.forms)
+    result = cli(*asked)
+    assert (result.code, result.stdout) == (0, f"openid.{before + 1}\n")
+    assert "unusable" in result.stderr
+    assert cli(*asked).stderr == ""  # it was replaced
+
+
+@pytest.mark.usefixtures("machine")
+def test_encrypted_key_wants_a_secret(
+    cli: Cli, ask: list[str], redis: Redis, tmp_path: Path, ec_key: keys.PrivateKey, secret: Path
+) -> None:
+    key = write_private(tmp_path / "encrypted.pem", ec_key.pem(b"passphrase"))
+    file = write_private(tmp_path / "passphrase", b"passphrase")
+    asked = [*instead(ask, "--private-key", key), "--cache-url", redis.url, "--passphrase-file", file]
+    result = cli(*asked)
+    assert result.code == 2
+    assert "--cache-secret-file" in result.stderr
+    assert redis.keys() == []
+    assert cli(*asked, "--cache-secret-file", secret).code == 0
+
+
+def test_program_has_the_shared_cache(
+    redis: Redis, issuer: Issuer, ec_pem: Path, machine: Callable[[str], None]
+) -> None:
+    def source() -> TokenSource:
+        return TokenSource(
+            ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=issuer.url, cache_url=redis.url)
+        )
+
+    assert source().token().access_token == "openid.1"
+    machine("b")
+    other = source()
+    assert other.token().access_token == "openid.1"
+    other.invalidate("openid.1")
+    assert other.token().access_token == "openid.2"
+    assert source().token().access_token == "openid.2"
+    issuer.refuse()
+    with pytest.raises(RefusedError):
+        other.token(force_refresh=True)
+    assert len(issuer.forms) == 3
+    assert redis.url not in repr(ClientConfig(CLIENT_ID, KeySource.file(ec_pem), cache_url=redis.url))
+    with pytest.raises(ConfigurationError):
+        ClientConfig(CLIENT_ID, KeySource.file(ec_pem), cache_url="http://127.0.0.1")
