@@ -250,7 +250,7 @@ def test_encrypted_key_wants_a_secret(
 ) -> None:
     key = write_private(tmp_path / "encrypted.pem", ec_key.pem(b"passphrase"))
     file = write_private(tmp_path / "passphrase", b"passphrase")
-    asked = [*instead(ask, "--private-key", key), "--cache-url", redis.url, "--passphrase-file", file]
+    asked = [*instead(ask, "--private-key", key), "--cache-url", redis.url, "--passphrase-file", str(file)]
     result = cli(*asked)
     assert result.code == 2
     assert "--cache-secret-file" in result.stderr

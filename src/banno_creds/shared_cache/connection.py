@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
-import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -51,14 +49,10 @@ class Connection:
         self._first_ends: float | None = time.monotonic() + _FIRST
         try:
             self._socket = _connect(address, trust, self._first_ends)
-        except ssl.SSLCertVerificationError as failure:
-            raise StoreError(
-                f"its certificate is not trusted: {printable(failure.verify_message, 80)}", "cache.tls"
-            ) from None
-        except ssl.SSLError as failure:
-            raise StoreError(f"TLS failed: {printable(failure.reason or failure, 80)}", "cache.tls") from None
         except TimeoutError:
             raise SlowError("no connection in time") from None
+        except StoreError:
+            raise
         except (OSError, UnicodeError) as failure:
             raise StoreError(system_words(failure) if isinstance(failure, OSError) else "no such host") from None
         # They go out with the first commands: a server may keep them waiting, and most have nothing to say.
@@ -148,16 +142,41 @@ def _connect(address: CacheAddress, trust: Trust | None, ends: float) -> socket.
     open_ = _open_tcp(address, ends)
     try:
         open_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if trust is None:
-            return open_
-        context = trust.context()
-        if address.certificate:
-            context.load_cert_chain(address.certificate, address.key or None, _no_password)
-        open_.settimeout(max(ends - time.monotonic(), 0.001))
-        return context.wrap_socket(open_, server_hostname=address.host)
+        if trust is not None:
+            open_.settimeout(max(ends - time.monotonic(), 0.001))
+            open_ = _secured(open_, address, trust)
     except BaseException:
         open_.close()
         raise
+    return open_
+
+
+def _secured(open_: socket.socket, address: CacheAddress, trust: Trust) -> socket.socket:
+    import ssl  # only now: it takes as long as all the rest
+
+    context = trust.context()
+    try:
+        if address.certificate:
+            context.load_cert_chain(address.certificate, address.key or None, _no_password)
+    except OSError as failure:
+        raise ConfigurationError(
+            f"the certificate that {setting('cache_url')} names by ssl_certfile cannot be used: {_reason(failure)}",
+            hint="name a PEM file with the certificate, and its key by ssl_keyfile",
+        ) from None
+    try:
+        return context.wrap_socket(open_, server_hostname=address.host)
+    except ssl.SSLCertVerificationError as failure:
+        raise StoreError(
+            f"its certificate is not trusted: {printable(failure.verify_message, 80)}", "cache.tls"
+        ) from None
+    except ssl.SSLError as failure:
+        raise StoreError(f"TLS failed: {_reason(failure)}", "cache.tls") from None
+
+
+def _reason(failure: OSError) -> str:
+    """Return OpenSSL's words for a failure, or the system's."""
+    reason = getattr(failure, "reason", None)
+    return printable(str(reason).lower().replace("_", " "), 80) if reason else system_words(failure)
 
 
 def _no_password() -> str:
@@ -206,6 +225,8 @@ def _open_tcp(address: CacheAddress, ends: float) -> socket.socket:
 def _resolve(host: str, port: int, ends: float) -> list[Any]:
     with suppress(OSError):  # an address needs no resolver
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    import threading
+
     found: list[Any] = []
 
     def look_up() -> None:
