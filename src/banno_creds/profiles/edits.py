@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections import Counter
+from itertools import groupby
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +64,7 @@ def add_profile(
             )
         dropped = tuple(key for key in profiles.get(name, {}) if key not in settings)
         wanted = {**data, "profiles": {**profiles, name: dict(settings)}}
-        text = _replaced(file, text, name, settings) if name in profiles else _appended(text, name, settings)
+        text = _with_profiles(file, text, profiles, {name: settings})
         if default:
             text, wanted = _with_default(file, text, name, data), {**wanted, "default": name}
         return text, wanted
@@ -92,8 +95,9 @@ def change_profile(
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         nonlocal fault
-        text, data, fault = _changed(file, text, data, name, settings, unset, untag)
-        return text, data
+        profiles = data.get("profiles", {})
+        after, fault = _changed(file, profiles, name, settings, unset, untag)
+        return _with_profiles(file, text, profiles, {name: after}), {**data, "profiles": {**profiles, name: after}}
 
     _must_be_there(name, config)
     return _edit(config, change), fault
@@ -110,10 +114,11 @@ def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[st
     """
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        profiles, after = data.get("profiles", {}), {}
         for name, (settings, unset) in changes.items():
             check_settings(settings)
-            text, data, _ = _changed(file, text, data, name, settings, unset)
-        return text, data
+            after[name], _ = _changed(file, profiles, name, settings, unset)
+        return _with_profiles(file, text, profiles, after), {**data, "profiles": {**profiles, **after}}
 
     _must_be_there(next(iter(changes), None), config)
     return _edit(config, change)
@@ -121,15 +126,13 @@ def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[st
 
 def _changed(
     file: str,
-    text: str,
-    data: dict[str, Any],
+    profiles: Mapping[str, Mapping[str, Any]],
     name: str,
     settings: Mapping[str, Any],
     unset: Collection[str],
     untag: Collection[str] = (),
-) -> tuple[str, dict[str, Any], Fault | None]:
-    """Change one profile in the file's text and data; also return a fault that it has still."""
-    profiles = data.get("profiles", {})
+) -> tuple[dict[str, Any], Fault | None]:
+    """Return the settings of one profile after a change, and a fault that it has still."""
     if name not in profiles:
         raise unknown_profile(name, file, profiles)
     before = profiles[name]
@@ -154,7 +157,7 @@ def _changed(
         other = next(clears, None)
         hint = fault.hint if other is None else f"take the other one out in the same step: {setting('unset')} {other}"
         raise ConfigurationError(f"{fault.message}; nothing was changed", hint=hint)
-    return _replaced(file, text, name, after), {**data, "profiles": {**profiles, name: after}}, fault
+    return after, fault
 
 
 def merged(key: str, before: Any, value: Any) -> Any:
@@ -279,14 +282,33 @@ def _by_hand(file: str) -> ConfigurationError:
     )
 
 
-def _appended(text: str, name: str, settings: Mapping[str, Any]) -> str:
-    """Add a profile at the end; nothing before it changes."""
-    before = text.rstrip("\n")
-    return (f"{before}\n\n" if before else "") + profile_toml(name, settings)
+def _with_profiles(file: str, text: str, before: Collection[str], profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    """Change profiles in their places, and add those that are not there before at the end.
+
+    tomlkit takes a minute for 10,000 profiles, so it is given one at a time where the file is plain enough.
+    """
+    changed = {name: settings for name, settings in profiles.items() if name in before}
+    top, tables = split_tables(text) or ("profiles", [])
+    if changed and "profiles" not in top:
+        runs = [(owner, "".join(table for _, table in run)) for owner, run in groupby(tables, lambda each: each[0])]
+        places = Counter(owner for owner, _ in runs)
+        for number, (owner, run) in enumerate(runs):
+            if owner in changed and places[owner] == 1:
+                runs[number] = owner, _replaced(file, run, owner, changed.pop(owner))
+        text = top + "".join(run for _, run in runs)
+    for name, settings in changed.items():
+        text = _replaced(file, text, name, settings)
+    rest = text.rstrip("\n")
+    added = [profile_toml(name, settings) for name, settings in profiles.items() if name not in before]
+    return "\n".join([f"{rest}\n", *added] if rest else added) if added else text
 
 
 def profile_toml(name: str, settings: Mapping[str, Any]) -> str:
     """Return a profile as TOML, with a line end at its end."""
+    if not any(isinstance(value, dict) for value in settings.values()):
+        # Texts, numbers and arrays of them are the same in JSON; tomlkit needs a hundred times as long.
+        lines = [f"{key} = {dumps(value, ensure_ascii=False)}\n" for key, value in settings.items()]
+        return f"[profiles.{tomlkit.key(name).as_string()}]\n{''.join(lines)}"
     table = tomlkit.table()
     for key, value in settings.items():
         table.add(key, value)
@@ -323,7 +345,8 @@ def _with_default(file: str, text: str, name: str, before: Mapping[str, Any]) ->
     def change(document: Any) -> None:
         document["default"] = name
 
-    return _with_tomlkit(file, text, change)
+    top, _ = split_tables(text) or (text, [])
+    return _with_tomlkit(file, top, change) + text[len(top) :]
 
 
 def _with_first_default(text: str, name: str) -> str:
