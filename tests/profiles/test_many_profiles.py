@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -159,3 +160,20 @@ def test_a_tag_in_the_file_may_be_one_text(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "c.toml").read_text() == '[profiles.a]\ntags = ["core", "night"]\n'
     result = cli("profile", "show", "a", "--config", str(tmp_path / "c.toml"))
     assert result.stdout == '[profiles.a]\ntags = ["core", "night"]\n'
+
+
+def test_the_list_is_of_the_profiles_with_all_of_the_tags(cli: Cli) -> None:
+    write(MIXED)
+    listed = json.loads(cli("profile", "list", "--tag", "core", "-o", "json").stdout)["profiles"]
+    assert [(each["name"], each["tags"]) for each in listed] == [
+        ("a", ["core", "night"]),
+        ("b", ["core"]),
+        ("odd", []),
+    ]
+    result = cli("profile", "list", "--tag", "core", "--tag", "night")
+    assert (result.code, result.stderr) == (0, "")
+    assert [line for line in result.stdout.splitlines() if not line.startswith(" ")] == ["a"]
+    assert "    tags       core night\n" in result.stdout
+    none = cli("profile", "list", "--tag", "x", "--tag", "core")
+    assert (none.code, none.stdout, none.stderr) == (0, "", "No profile has all of the tags x, core.\n")
+    assert cli("profile", "list", "--tag", "x").stderr == "No profile has the tag x.\n"

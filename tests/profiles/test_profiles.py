@@ -1133,7 +1133,7 @@ def test_the_list_as_json_has_whose_each_is_and_where_it_asks_and_no_secret(
     result = cli("profile", "list", "-o", "json")
     none = dict.fromkeys(("client_id", "token_endpoint", "issuer", "fault", "private_key", "client_secret_file"))
     none |= dict.fromkeys(("key_there_since", "key_age_days", "key_max_age"))
-    ages = {"key_too_old": False}
+    ages = {"key_too_old": False, "tags": []}
     assert (result.code, result.stderr) == (0, "")
     assert json.loads(result.stdout)["profiles"] == [
         {"name": "a", **none, **ages, **members},

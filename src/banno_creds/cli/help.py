@@ -164,7 +164,17 @@ TOPICS = {
         ),
         ("--client-id", "--private-key", "--scope", "--unset"),
     ),
-    "profile list": Topic(("banno-creds profile list", "banno-creds profile list -o json"), ("--output",)),
+    "profile list": Topic(
+        ("banno-creds profile list", "banno-creds profile list --tag nightly -o json"), ("--tag", "--output")
+    ),
+    "profile import": Topic(
+        ("banno-creds profile import banks.csv --dry-run", "banno-creds profile import banks.csv"),
+        ("FILE", "--dry-run", "--replace", "--output"),
+    ),
+    "profile export": Topic(
+        ("banno-creds profile export -o csv > banks.csv", "banno-creds profile export garden --tag nightly"),
+        ("--tag", "--output"),
+    ),
     "profile show": Topic(("banno-creds profile show", "banno-creds profile show garden -o json"), ("--output",)),
     "profile default": Topic(
         ("banno-creds profile default garden", "banno-creds profile default --none"), ("--none",)

@@ -53,8 +53,8 @@ class StandardInput:
     def __init__(self) -> None:
         self._taken_for: str | None = None
 
-    def read(self, what: str) -> bytes:
-        """Read all of it, up to a bound; ``what`` names the purpose in errors."""
+    def read(self, what: str, most: int = MOST_BYTES) -> bytes:
+        """Read all of it, up to a bound and one byte; ``what`` names the purpose in errors."""
         if self._taken_for is not None:
             raise ConfigurationError(
                 f"standard input cannot be both {self._taken_for} and {what}", hint="give one of them as a file"
@@ -64,7 +64,7 @@ class StandardInput:
             raise ConfigurationError(f"{what} should come from standard input, which is closed", hint="give a file")
         if sys.stdin.isatty():
             Report().note(f"Reading {what}: paste it, then press {END_OF_INPUT}.")
-        return sys.stdin.buffer.read(MOST_BYTES + 1)
+        return sys.stdin.buffer.read(most + 1)
 
 
 class Argument(click.Argument):

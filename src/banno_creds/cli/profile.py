@@ -10,14 +10,16 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.groups import Group
-from banno_creds.cli.options import CONFIG, setting_options
-from banno_creds.cli.parameters import Choice, Command, Option, complete_profile, option
+from banno_creds.cli.inputs import Argument, StandardInput, expand
+from banno_creds.cli.options import CONFIG, TAG, setting_options
+from banno_creds.cli.parameters import Choice, Command, Option, complete_file, complete_profile, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import absolute, is_key_uri
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in, show_profile
-from banno_creds.profiles.settings import FILES, PATHS, SETTINGS, is_file
+from banno_creds.profiles.settings import FILES, PATHS, SETTINGS, is_file, resolved
 from banno_creds.storage import own_files
+from banno_creds.storage.secret_files import read_file
 from banno_creds.text import printable, spelled
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from banno_creds.client_authentication.key_age import Since
     from banno_creds.profiles.lookup import Summary
+    from banno_creds.profiles.tables import Change
     from banno_creds.rules.findings import Finding, Part
 
 _OUTPUT = option(
@@ -188,14 +191,15 @@ def _whole(path: str) -> str:
 
 @command.command("list", cls=Command, short_help="List the profiles.")
 @CONFIG
+@TAG
 @_OUTPUT
 @click.pass_context
-def list_(context: click.Context, /, config: str | None, output: str) -> None:
+def list_(context: click.Context, /, config: str | None, tags: tuple[str, ...], output: str) -> None:
     """List the profiles: client ID, key and its age, endpoint; and why a profile cannot be used.
 
     For a script: banno-creds profile list -o json | jq -r ".profiles[].name"
     """
-    listing = list_profiles(config)
+    listing = list_profiles(config, tags)
     now = context.find_root().obj.clock()
     if output == "json":
         write_result(dumps({**listing._asdict(), "profiles": [_members(each, now) for each in listing.profiles]}))
@@ -203,11 +207,14 @@ def list_(context: click.Context, /, config: str | None, output: str) -> None:
     report = Report()
     for profile in listing.profiles:
         report.part(_part(profile, now))
-    if listing.default in listing.names:
+    if tags:
+        if not listing.names:
+            report.note(f"No profile has {'the tag' if len(tags) == 1 else 'all of the tags'} {', '.join(tags)}.")
+    elif listing.default in listing.names:
         report.note(f"The default: {listing.default}")
     elif listing.default is not None:
         report.warning(f"the default, {listing.default}, is not among them", command_on(listing.file, "default NAME"))
-    if not listing.names:
+    if not listing.names and not tags:
         report.note("No profiles yet. To write one:")
         report.verbatim(command_on(listing.file, "add NAME --client-id ID --private-key FILE"))
 
@@ -251,6 +258,7 @@ def _part(profile: Summary, now: float) -> Part:
         "secret": profile.client_secret_file and f"in {profile.client_secret_file}",
         "issuer": profile.issuer,
         "endpoint": profile.token_endpoint,
+        "tags": " ".join(profile.tags),
         "fault": profile.fault,
     }
     notes = tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text)
@@ -259,6 +267,102 @@ def _part(profile: Summary, now: float) -> Part:
 
 def _in_file(finding: Finding) -> tuple[Finding, ...]:
     return (finding._replace(expected=spelled(finding.expected)),)
+
+
+@command.command("import", cls=Command, short_help="Add and change many profiles at once.")
+@click.argument(
+    "file",
+    cls=Argument,
+    says="The profiles, as CSV, JSON or TOML; - for standard input.",
+    metavar="FILE",
+    shell_complete=complete_file,
+)
+@CONFIG
+@click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--replace", is_flag=True, help="Of a profile in FILE, take out the settings that FILE does not give.")
+@_OUTPUT
+def import_(file: str, config: str | None, output: str, *, dry_run: bool, replace: bool) -> None:
+    """Add the profiles in FILE, and change those that are there already; all of them, or none.
+
+    In CSV, the first line names the columns: profile, and settings such as client_id. A setting that FILE gives
+    replaces the one before; profiles that FILE does not name stay as they are. A relative path counts from FILE's
+    folder. No key and no secret goes into the file, only its path.
+    """
+    from banno_creds.profiles.tables import MOST_BYTES, import_profiles, parse_profiles
+
+    is_input = file == "-"
+    content = StandardInput().read("profiles", MOST_BYTES) if is_input else read_file(expand(file), most=MOST_BYTES)
+    rows = parse_profiles(content, "standard input" if is_input else file)
+    folder = absolute(os.curdir if is_input else expand(file).parent)
+    changed_file, changes = import_profiles(rows, folder, config, replace=replace, dry=dry_run)
+    new = [name for name, change in changes.items() if change.before is None]
+    same = [name for name in rows if name not in changes]
+    changed = {name: _values(change) for name, change in changes.items() if name not in new}
+    if not dry_run:
+        _warn_of_keys_not_there({name: change.after for name, change in changes.items()}, changed_file)
+    if output == "json":
+        facts = {"file": changed_file, "dry_run": dry_run, "new": new, "changed": changed, "same": same}
+        write_result(dumps(facts))
+        return
+    lines = [line for name, change in changes.items() for line in _difference(name, change)] if dry_run else []
+    counts = {"new": len(new), "changed": len(changed), "same": len(same), "file": changed_file}
+    write_result("\n".join([*lines, *(f"{word:<7}  {count}" for word, count in counts.items())]))
+    if dry_run:
+        Report().note("Nothing was written: this is what would change.")
+
+
+def _values(change: Change) -> dict[str, list[Any]]:
+    return {key: [(change.before or {}).get(key), change.after.get(key)] for key in change.settings}
+
+
+def _difference(name: str, change: Change) -> list[str]:
+    """Show what changes of a profile, as a diff of its lines."""
+    lines = [f"  [profiles.{name}]"]
+    for key, values in _values(change).items():
+        signs = zip("-+", values, strict=True)
+        lines += [f"{sign} {key} = {dumps(value, ensure_ascii=False)}" for sign, value in signs if value is not None]
+    return lines
+
+
+def _warn_of_keys_not_there(profiles: Mapping[str, Mapping[str, Any]], file: str) -> None:
+    """Name the first profiles whose key is in no file yet."""
+    folder = os.path.dirname(file)  # noqa: PTH120 - as it is read later
+    missing = [
+        name
+        for name, settings in profiles.items()
+        if is_file("private_key", settings) and not os.path.exists(resolved(settings, folder)["private_key"])  # noqa: PTH110 - unlike Path's, it never raises
+    ]
+    if missing:
+        more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
+        Report().warning(f"there is no file for private_key yet in {', '.join(missing[:_MOST_NAMES])}{more}")
+
+
+_MOST_NAMES = 5
+
+
+@command.command("export", cls=Command, short_help="Write profiles as TOML, JSON or CSV.")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_profile)
+@CONFIG
+@TAG
+@option(
+    "--output",
+    "-o",
+    command="profile-export",
+    type=Choice(["toml", "json", "csv"]),
+    default="toml",
+    show_default=True,
+    section="Output",
+    help="The form of the profiles on standard output.",
+)
+def export(names: tuple[str, ...], config: str | None, tags: tuple[str, ...], output: str) -> None:
+    """Write profiles so that `profile import` reads them; without NAME, all of them.
+
+    Relative paths are written as full paths. No key and no secret is in the file, and so none is written.
+    """
+    from banno_creds.profiles.lookup import export_profiles
+    from banno_creds.profiles.tables import format_profiles
+
+    write_result(format_profiles(export_profiles(dict.fromkeys(names) or None, config, tags), output))
 
 
 @command.command("show", cls=Command, short_help="Show what a profile says.")

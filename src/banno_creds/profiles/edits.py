@@ -64,12 +64,12 @@ def add_profile(
             )
         dropped = tuple(key for key in profiles.get(name, {}) if key not in settings)
         wanted = {**data, "profiles": {**profiles, name: dict(settings)}}
-        text = _with_profiles(file, text, profiles, {name: settings})
+        text = with_profiles(file, text, profiles, {name: settings})
         if default:
             text, wanted = _with_default(file, text, name, data), {**wanted, "default": name}
         return text, wanted
 
-    return _edit(config, change), dropped
+    return edit(config, change), dropped
 
 
 def change_profile(
@@ -97,10 +97,10 @@ def change_profile(
         nonlocal fault
         profiles = data.get("profiles", {})
         after, fault = _changed(file, profiles, name, settings, unset, untag)
-        return _with_profiles(file, text, profiles, {name: after}), {**data, "profiles": {**profiles, name: after}}
+        return with_profiles(file, text, profiles, {name: after}), {**data, "profiles": {**profiles, name: after}}
 
     _must_be_there(name, config)
-    return _edit(config, change), fault
+    return edit(config, change), fault
 
 
 def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]], config: Location | None) -> str:
@@ -118,10 +118,10 @@ def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[st
         for name, (settings, unset) in changes.items():
             check_settings(settings)
             after[name], _ = _changed(file, profiles, name, settings, unset)
-        return _with_profiles(file, text, profiles, after), {**data, "profiles": {**profiles, **after}}
+        return with_profiles(file, text, profiles, after), {**data, "profiles": {**profiles, **after}}
 
     _must_be_there(next(iter(changes), None), config)
-    return _edit(config, change)
+    return edit(config, change)
 
 
 def _changed(
@@ -204,7 +204,7 @@ def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool
         return text, wanted
 
     _must_be_there(name, config)
-    return _edit(config, change), was_default
+    return edit(config, change), was_default
 
 
 def set_default(name: str | None, config: Location | None = None) -> str:
@@ -226,7 +226,7 @@ def set_default(name: str | None, config: Location | None = None) -> str:
         return _with_default(file, text, name, data), {**wanted, "default": name}
 
     _must_be_there(name, config)
-    return _edit(config, change)
+    return edit(config, change)
 
 
 def _must_be_there(name: str | None, config: Location | None) -> None:
@@ -236,8 +236,23 @@ def _must_be_there(name: str | None, config: Location | None) -> None:
         raise no_file_for(name, file)
 
 
-def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], tuple[str, dict[str, Any]]]) -> str:
-    """Read the file, change it and write it, one process at a time."""
+def edit(
+    config: Location | None,
+    change: Callable[[str, str, dict[str, Any]], tuple[str, dict[str, Any]]],
+    *,
+    dry: bool = False,
+) -> str:
+    """Read the file, change it and write it, one process at a time; return its path.
+
+    Args:
+        config: the file; None for the user's own, which is made if it is missing.
+        change: gets the file's path, text and content, and returns the new text and content.
+        dry: write nothing, and only find out whether it can be changed so.
+
+    Raises:
+        ConfigurationError: what ``change`` raised, or the file has a fault, or cannot be edited safely.
+        OutputError: the file could not be written.
+    """
     file = find_config_file(config)
     if file is None:
         raise ConfigurationError(
@@ -247,6 +262,9 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
     # A link is followed, and stays: people keep such files under version control this way.
     target = os.path.realpath(file)
     folder = os.path.dirname(target)
+    if dry:
+        _changed_text(file, target, change)
+        return file
     with cannot_write(file):
         if config is None:
             own_files.make_folder(os.path.dirname(file), for_its_owner=True)
@@ -254,11 +272,20 @@ def _edit(config: Location | None, change: Callable[[str, str, dict[str, Any]], 
             raise ConfigurationError(f"there is no folder {folder}", hint="make it first, or name another file")
         check_target(target)
         with locked(target):
-            text = read_text(target, named=True) or ""
-            text, wanted = change(file, text, ConfigFile(file, text).parse())
-            _make_sure(file, text, wanted)
-            _write(target, text)
+            before, text = _changed_text(file, target, change)
+            if text != before:
+                _write(target, text)
     return file
+
+
+def _changed_text(
+    file: str, target: str, change: Callable[[str, str, dict[str, Any]], tuple[str, dict[str, Any]]]
+) -> tuple[str, str]:
+    """Return the file's text before and after a change."""
+    before = read_text(target, named=True) or ""
+    text, wanted = change(file, before, ConfigFile(file, before).parse())
+    _make_sure(file, text, wanted)
+    return before, text
 
 
 def _make_sure(file: str, text: str, wanted: dict[str, Any]) -> None:
@@ -282,8 +309,8 @@ def _by_hand(file: str) -> ConfigurationError:
     )
 
 
-def _with_profiles(file: str, text: str, before: Collection[str], profiles: Mapping[str, Mapping[str, Any]]) -> str:
-    """Change profiles in their places, and add those that are not there before at the end.
+def with_profiles(file: str, text: str, before: Collection[str], profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a file's text with profiles changed in their places, and new ones, not in ``before``, at its end.
 
     tomlkit takes a minute for 10,000 profiles, so it is given one at a time where the file is plain enough.
     """

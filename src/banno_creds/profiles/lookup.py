@@ -13,7 +13,7 @@ from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, find_config_fi
 from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.profiles.file import ConfigFile, read
 from banno_creds.profiles.names import check_name, nearest
-from banno_creds.profiles.settings import PATHS, Fault, find_fault, is_file, resolved
+from banno_creds.profiles.settings import PATHS, Fault, find_fault, is_file, portable, resolved
 from banno_creds.text import setting, spelled
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Profile(NamedTuple):
 class Summary(NamedTuple):
     """A profile in a list: its client, its key or client secret's file, its endpoint, and its fault if it has one.
 
-    ``key_modified`` is when the key's file was last changed, in seconds since the epoch.
+    ``key_modified`` is when the key's file was last changed, in seconds since the epoch. The ``tags`` of a profile with
+    a fault are not known.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Summary(NamedTuple):
     client_secret_file: str | None = None
     key_modified: float | None = None
     key_max_age: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Listing(NamedTuple):
@@ -98,24 +100,57 @@ def find_profiles(
     Raises:
         ConfigurationError: there is no file, or it has a fault outside the profiles.
     """
-    file = read(config)
-    if file is None:
-        raise no_file_for(next(iter(names or ()), None), find_config_file(config))
+    file = _read_named(next(iter(names or ()), None), config)
     default, profiles = file.parse_each()
     found: dict[str, Profile | ConfigurationError] = {}
     for name in profiles if names is None else names:
         try:
-            check_name(name)
-            settings = profiles.get(name)
-            if settings is None:
-                raise unknown_profile(name, file.path, profiles)
-            if isinstance(settings, ConfigurationError):
-                raise settings
+            settings = _settings_of(name, profiles, file.path)
             if has_tags(settings, tags):
                 found[name] = _profile(file, name, settings, default=name == default)
         except ConfigurationError as error:
             found[name] = error
     return found
+
+
+def export_profiles(
+    names: Iterable[str] | None = None, config: Location | None = None, tags: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Return the settings of profiles as another file may have them: see `settings.portable`, and `find_profiles`.
+
+    Raises:
+        ConfigurationError: there is no such profile, or one of them or the file has a fault.
+    """
+    file = _read_named(next(iter(names or ()), None), config)
+    _, profiles = file.parse_each()
+    found: dict[str, dict[str, Any]] = {}
+    for name in profiles if names is None else names:
+        settings = _settings_of(name, profiles, file.path)
+        if has_tags(settings, tags):
+            _profile(file, name, settings, default=False)
+            found[name] = portable(settings, os.path.dirname(file.path))
+    return found
+
+
+def _read_named(name: str | None, config: Location | None) -> ConfigFile:
+    """Read the file in which there must be profiles."""
+    file = read(config)
+    if file is None:
+        raise no_file_for(name, find_config_file(config))
+    return file
+
+
+def _settings_of(
+    name: str, profiles: Mapping[str, Mapping[str, Any] | ConfigurationError], file: str
+) -> Mapping[str, Any]:
+    """Return a profile's settings as the file has them."""
+    check_name(name)
+    settings = profiles.get(name)
+    if settings is None:
+        raise unknown_profile(name, file, profiles)
+    if isinstance(settings, ConfigurationError):
+        raise settings
+    return settings
 
 
 def has_tags(settings: Mapping[str, Any], tags: Collection[str]) -> bool:
@@ -173,8 +208,8 @@ def _find(name: str | None, config: Location | None) -> tuple[ConfigFile, str, M
     return file, wanted, profiles[wanted], wanted == default
 
 
-def list_profiles(config: Location | None = None) -> Listing:
-    """List the profiles in the file's order; a fault in one is reported with it, and stops nobody.
+def list_profiles(config: Location | None = None, tags: Collection[str] = ()) -> Listing:
+    """List the profiles that have all of these tags, in the file's order; a fault in one stops nobody.
 
     Raises:
         ConfigurationError: the file cannot be read, or has a fault outside the profiles.
@@ -185,7 +220,8 @@ def list_profiles(config: Location | None = None) -> Listing:
     data = file.parse()
     profiles = data.get("profiles", {})
     folder = os.path.dirname(file.path)
-    summaries = tuple(_summary(name, profiles[name], folder) for name in profiles)
+    chosen = [name for name in profiles if has_tags(profiles[name], tags)]
+    summaries = tuple(_summary(name, profiles[name], folder) for name in chosen)
     return Listing(file.path, summaries, data.get("default"))
 
 
@@ -205,7 +241,9 @@ def _summary(name: str, settings: Mapping[str, Any], folder: str) -> Summary:
     words = None if missing is None else f"there is no file for {missing}{shown}"
     proof = (files.get("private_key"), files.get("client_secret_file") if missing != "client_secret_file" else None)
     age = (times.get("private_key"), settings.get("key_max_age"))
-    return Summary(name, settings.get("client_id"), endpoint, issuer, words, *proof, *age)
+    own = settings.get("tags", ())
+    tags = (own,) if isinstance(own, str) else tuple(own)
+    return Summary(name, settings.get("client_id"), endpoint, issuer, words, *proof, *age, tags)
 
 
 def _modified(path: str) -> float | None:

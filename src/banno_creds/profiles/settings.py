@@ -106,8 +106,10 @@ _EXAMPLES = {
     "tags": '["core"]',
     "cache_url": '"rediss://cache.bank.internal"',
 }
-_TABLES = ("claims", "params")
-_LISTS = ("scope", "resource", "prompt", "tags")
+TABLES = ("claims", "params")
+"""The settings that are tables."""
+LISTS = ("scope", "resource", "prompt", "tags")
+"""The settings that are one text, or several."""
 _ENDPOINTS = ("token_endpoint", "issuer", "environment")
 
 # The types of numbers and switches, and their names; every other setting is text. To isinstance, true is a number.
@@ -212,7 +214,7 @@ def _holds_key(value: object) -> bool:
 
 def _find_fault_in(name: str, value: Any) -> tuple[str, str] | None:
     """Return the message and the hint for the first fault in a setting's value."""
-    if name in _TABLES:
+    if name in TABLES:
         return _find_fault_in_table(name, value)
     fault = _find_fault_in_number(name, value) if name in _TYPES else _find_fault_in_text(name, value)
     if fault is not None:
@@ -243,7 +245,7 @@ def _find_fault_in_number(name: str, value: Any) -> tuple[str, str] | None:
 
 
 def _find_fault_in_text(name: str, value: object) -> tuple[str, str] | None:
-    is_list = name in _LISTS
+    is_list = name in LISTS
     texts: list[Any] = value if is_list and isinstance(value, list) else [value]
     wrong = next((text for text in texts if not isinstance(text, str)), None)
     if wrong is not None:
@@ -311,13 +313,27 @@ def is_file(name: str, settings: Mapping[str, Any]) -> bool:
     return name in settings and not (name == "private_key" and is_key_uri(settings[name]))
 
 
+def type_of(name: str) -> type | None:
+    """Return the type of a setting that is a number or a switch: bool, int or float; None for another."""
+    return _TYPES[name][0][-1] if name in _TYPES else None
+
+
+def portable(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Return settings without a fault that mean the same in another folder: with full paths, but ``~`` stays."""
+    result = dict(settings)
+    for name in FILES:
+        if is_file(name, settings) and not settings[name].startswith("~"):
+            result[name] = os.path.normpath(os.path.join(folder, settings[name].replace("/", os.sep)))
+    return result
+
+
 def resolved(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Return settings with absolute paths, counted from the file's folder, and lists where several are allowed."""
     result = dict(settings)
     for name in FILES:
         if is_file(name, settings):
             result[name] = os.path.join(folder, os.path.expanduser(settings[name]).replace("/", os.sep))
-    for name in _LISTS:
+    for name in LISTS:
         if isinstance(settings.get(name), str):
             result[name] = [settings[name]]
     return result

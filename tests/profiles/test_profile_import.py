@@ -1,0 +1,306 @@
+"""``profile import`` and ``profile export``: many profiles at once, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from random import Random, randrange
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from banno_creds.errors import ConfigurationError
+from banno_creds.profiles import lookup as profiles
+from banno_creds.profiles.settings import SETTINGS
+from banno_creds.profiles.tables import FORMS, format_profiles, parse_profiles
+from tests.conftest import write_private
+from tests.profiles.files import HAND_WRITTEN, own_file, quoted, write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from banno_creds.jose.keys import PrivateKey
+    from tests.conftest import Cli
+
+SHEET = """\
+profile;Client ID;private-key;tags;lifetime;IAT;claims;scope
+
+bank-1;abc;keys/1.pem;core,night;60;TRUE;"{""purpose"": ""a; b"", ""n"": 1}";openid  full
+bank-2; def ;~/2.pem;;;;;
+;;;;;;;
+"""
+ALL: dict[str, Any] = {
+    "client_id": "abc",
+    "private_key": str(Path("/keys/a.pem").absolute()),
+    "passphrase_file": "~/p",
+    "client_auth": "private_key_jwt",
+    "client_id_in_body": True,
+    "key_max_age": "400d",
+    "registration": "jwks-uri",
+    "jwks_file": str(Path("/keys/jwks.json").absolute()),
+    "jwks_uri": "https://keys.garden.bank/jwks.json",
+    "rotation_wait": "1d",
+    "rotation_keep": "7d",
+    "alg": "ES256",
+    "kid": "true",
+    "aud": "urn:x",
+    "lifetime": 50,
+    "iat": False,
+    "claims": {"purpose": "reports, all", "deep": {"x": [1, "2", True]}, "line": "a\nb"},
+    "issuer": "https://login.garden.bank",
+    "timeout": 2.5,
+    "ca_bundle": "~/ca.pem",
+    "scope": ["openid", "full"],
+    "resource": ["https://r.garden.bank/"],
+    "params": {"a": '1 "2"', "ß": ""},
+    "min_ttl": 9,
+    "as": "application",
+    "redirect_uri": "https://localhost:8080/auth/cb",
+    "prompt": ["login"],
+    "api_base": "https://api.garden.bank",
+    "tags": ["core", "zürich"],
+}
+
+
+def written() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads(own_file().read_text("utf-8")).get("profiles", {})
+    return found
+
+
+def test_a_spreadsheet_makes_profiles(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(HAND_WRITTEN)
+    (tmp_path / "banks.csv").write_text(SHEET, "utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = cli("profile", "import", "../banks.csv")
+    assert (result.code, result.stdout) == (0, f"new      2\nchanged  0\nsame     0\nfile     {own_file()}\n")
+    assert result.stderr == "!   There is no file for private_key yet in bank-1, bank-2\n"
+    assert own_file().read_text("utf-8").startswith(HAND_WRITTEN)
+    assert written()["bank-1"] == {
+        "client_id": "abc",
+        "private_key": str(tmp_path / "keys" / "1.pem"),
+        "tags": ["core", "night"],
+        "lifetime": 60,
+        "iat": True,
+        "claims": {"purpose": "a; b", "n": 1},
+        "scope": ["openid", "full"],
+    }
+    assert written()["bank-2"] == {"client_id": "def", "private_key": "~/2.pem"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_exported_is_imported_again(cli: Cli, tmp_path: Path, form: str) -> None:
+    rows = {
+        "bank.1": ALL,
+        "b": {"client_id": "b", "client_secret_file": str(tmp_path / "s"), "environment": "legacy"},
+    }
+    assert {key for settings in rows.values() for key in settings} | {"token_endpoint"} == set(SETTINGS)
+    text = format_profiles(rows, form)
+    assert {name: row.settings for name, row in parse_profiles(text.encode(), "it").items()} == rows
+    (tmp_path / "it").write_text(text, "utf-8")
+    assert cli("profile", "import", tmp_path / "it").code == 0
+    before = own_file().read_bytes()
+    assert written() == rows
+    exported = cli("profile", "export", "-o", form)
+    assert (exported.code, exported.stderr) == (0, "")
+    again = cli("profile", "import", "-", "-o", "json", stdin=exported.stdout.encode())
+    facts = {"file": str(own_file()), "dry_run": False, "new": [], "changed": {}, "same": ["bank.1", "b"]}
+    assert (again.code, json.loads(again.stdout)) == (0, facts)
+    assert own_file().read_bytes() == before
+
+
+def test_what_is_given_replaces_a_setting_and_the_rest_stays(cli: Cli) -> None:
+    own = 'client_id = "1" # of May\nprivate_key = "k.pem"\nkid = "x"\ntags = "t"\n'
+    file = write(f"# Ours.\n[profiles.a]\n{own}[profiles.b]\n")
+    sheet = {"a": {"client_id": "2", "private_key": str(file.parent / "k.pem"), "tags": ["t"]}}
+    given = json.dumps({"profiles": sheet}).encode()
+    dry = cli("profile", "import", "-", "--dry-run", stdin=given)
+    counts = f"new      0\nchanged  1\nsame     0\nfile     {file}\n"
+    assert (dry.code, dry.stdout) == (0, f'  [profiles.a]\n- client_id = "1"\n+ client_id = "2"\n{counts}')
+    assert dry.stderr == "Nothing was written: this is what would change.\n"
+    before = file.read_text()
+    assert '"1"' in before
+    result = cli("profile", "import", "-", "-o", "json", stdin=given)
+    assert json.loads(result.stdout)["changed"] == {"a": {"client_id": ["1", "2"]}}
+    assert file.read_text() == before.replace('"1"', '"2"')
+    replaced = cli("profile", "import", "-", "--replace", "-o", "json", stdin=given)
+    assert json.loads(replaced.stdout)["changed"] == {"a": {"kid": ["x", None]}}
+    assert file.read_text() == before.replace('"1"', '"2"').replace('kid = "x"\n', "")
+
+
+def test_a_dry_run_makes_no_file(cli: Cli) -> None:
+    result = cli("profile", "import", "-", "--dry-run", stdin=b"profile,client_id\na,1\n")
+    assert (result.code, result.stdout.splitlines()[:2]) == (0, ["  [profiles.a]", '+ client_id = "1"'])
+    assert not own_file().parent.exists()
+
+
+def test_one_fault_and_nothing_is_changed_and_ten_are_named(cli: Cli) -> None:
+    write(HAND_WRITTEN)
+    lines = "".join(f"p{number},environment{number}\n" for number in range(12))
+    result = cli("profile", "import", "-", stdin=f"profile,environment\nok,legacy\n{lines}".encode())
+    assert (result.code, result.stdout) == (2, "")
+    said = result.stderr.splitlines()
+    assert said[0] == "✗   12 of 13 profiles cannot be imported, nothing was changed"
+    assert said[1].startswith("    environment cannot be 'environment0': it is one of production, legacy")
+    assert said[1].endswith("(in standard input, line 3)")
+    assert (said[11], len(said)) == ("    and 2 more", 13)
+    assert own_file().read_text() == HAND_WRITTEN
+
+
+def test_a_setting_that_contradicts_one_that_stays_is_refused(cli: Cli) -> None:
+    write('[profiles.a]\nissuer = "https://i.garden.bank"\n')
+    sheet = b"profile,environment\na,legacy\n"
+    result = cli("profile", "import", "-", stdin=sheet)
+    assert (result.code, result.stdout) == (2, "")
+    assert "issuer and environment exclude each other" in result.stderr
+    assert cli("profile", "import", "-", "--replace", stdin=sheet).code == 0
+    assert written() == {"a": {"environment": "legacy"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "place"),
+    [
+        ("", "there is no profile in it", ()),
+        ("\n\n", "there is no profile in it", ()),
+        ("profile,client_id\n", "there is no profile in it", ()),
+        ("client_id\nx\n", "there is no column profile", ("in it, line 1",)),
+        ("profile,kdi\na,b\n", "there is no setting 'kdi'", ("in it, line 1",)),
+        ("profile,kid,Kid\na,b,c\n", "there are two columns 'kid'", ("in it, line 1",)),
+        ("profile,kid\na,b\na,c\n", "there are two profiles a", ("in it, line 3",)),
+        ("profile,kid\n,b\n", "a line has no profile's name", ("in it, line 2",)),
+        ("profile,kid\nä b,b\n", "'ä b' cannot be a profile's name", ("in it, line 2",)),
+        ("profile,kid\na,b,c\n", "a line has more columns than the first one", ("in it, line 2",)),
+        ('profile,kid\na,"b\n', "a line is not CSV: unexpected end of data", ("in it, line 2",)),
+        (f"profile,kid\na,{'b' * 200_000}\n", "a line is not CSV: field larger than field limit", ("in it, line 2",)),
+        ("profile,claims\na,{\n", "claims cannot be read: it is not JSON", ("in it, line 2",)),
+        ("profile,client_secret\na,hunter2\n", "client_secret is a secret, and has no place", ("in it, line 1",)),
+        ('{"profiles": {"a": 1}}', "a profile is no object", ("in it, profile a",)),
+        ('[{"kid": "x"}]', "a profile has no name", ("in it, profile number 1",)),
+        ('[{"profile": "a"}, {"profile": "a"}]', "there are two profiles a", ("in it, profile number 2",)),
+        ('{"profiles": {"a": {}, "a": {}}}', "it cannot be read: it has the member 'a' more than once", ()),
+        ('{"profiles": 3}', "it has no profiles in it", ()),
+        ('{"a": {}}', "it has no profiles in it", ()),
+        ("{", "it cannot be read: it is not JSON", ()),
+        ("[profiles.a]\nkid = \n", "it is not valid TOML: Invalid value (at line 2, column 7)", ()),
+        ("[profile.a]\n", "'profile' means nothing there", ("in it, line 1",)),
+        ("\xe9", "", ()),
+    ],
+)
+def test_a_text_that_holds_no_profiles_says_where(text: str, words: str, place: tuple[str, ...]) -> None:
+    content = text.encode("utf-8" if words else "latin-1")
+    with pytest.raises(ConfigurationError) as caught:
+        parse_profiles(content, "it")
+    assert caught.value.marked.message.startswith(words or "it is not UTF-8 text")
+    assert tuple(caught.value.marked.details) == place
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_excel_and_powershell_write_is_read(encoding: str, end: str) -> None:
+    text = f"profile\tclient_id{end}a\tü{end}"
+    assert parse_profiles(text.encode(encoding), "it")["a"].settings == {"client_id": "ü"}
+    toml = f'[profiles.a]{end}client_id = "ü"{end}'
+    assert parse_profiles(toml.encode(encoding), "it")["a"].settings == {"client_id": "ü"}
+
+
+@pytest.mark.parametrize("form", ["PEM", "CSV", "column", "name", "JSON", "JWK", "TOML"])
+def test_a_private_key_is_never_shown_and_never_written(
+    cli: Cli, tmp_path: Path, rsa_key: PrivateKey, form: str
+) -> None:
+    pem = rsa_key.pem().decode()
+    jwk = {"kty": "RSA", "d": "x" * 43, "n": "y" * 43}
+    text = {
+        "PEM": pem,
+        "CSV": f'profile,kid\na,"{pem}"\n',
+        "column": f'profile,"{pem}"\na,b\n',
+        "name": f'profile,kid\n"{pem}",b\n',
+        "JSON": json.dumps({"profiles": {"a": {"private_key": pem}}}),
+        "JWK": json.dumps({"profiles": {"a": {"claims": jwk}}}),
+        "TOML": f"[profiles.a]\nprivate_key_pem = '''{pem}'''\n",
+    }[form]
+    file = write_private(tmp_path / "it", text.encode())
+    for given in (("-",), (file,), ("--dry-run", file), ("-o", "json", file)):
+        result = cli("profile", "import", *given, stdin=text.encode())
+        assert (result.code, result.stdout) == (2, "")
+        assert pem[40:60] not in result.stderr
+        assert "xxxx" not in result.stderr
+    assert not own_file().exists() or "PRIVATE" not in own_file().read_text()
+
+
+def test_a_secret_in_a_profile_is_not_exported(cli: Cli) -> None:
+    write('[profiles.ok]\nkid = "k"\n[profiles.a]\nclient_secret = "hunter2"\n')
+    for form in FORMS:
+        result = cli("profile", "export", "-o", form)
+        assert (result.code, result.stdout) == (2, "")
+        assert "client_secret is a secret" in result.stderr
+        assert "hunter2" not in result.stderr
+    assert cli("profile", "export", "ok").stdout == '[profiles.ok]\nkid = "k"\n'
+
+
+def test_profiles_are_exported_by_name_and_by_tag(cli: Cli) -> None:
+    write('[profiles.a]\ntags = ["x", "y"]\n[profiles.b]\ntags = "x"\n[profiles.c]\n')
+    assert cli("profile", "export", "--tag", "x", "-o", "csv").stdout == "profile,tags\na,x y\nb,x\n"
+    assert cli("profile", "export", "b", "a", "b", "-o", "csv").stdout == "profile,tags\nb,x\na,x y\n"
+    assert cli("profile", "export", "b", "a", "--tag", "y", "-o", "csv").stdout == "profile,tags\na,x y\n"
+    unknown = cli("profile", "export", "a", "bb")
+    assert (unknown.code, unknown.stdout) == (2, "")
+    assert "there is no profile bb" in unknown.stderr.lower()
+
+
+def test_no_file_and_no_such_file(cli: Cli, tmp_path: Path) -> None:
+    missing = cli("profile", "import", tmp_path / "banks.csv")
+    assert (missing.code, missing.stdout) == (2, "")
+    assert cli("profile", "export").code == 2
+    large = cli("profile", "import", "-", stdin=b"#" * (16 * 1024 * 1024 + 1))
+    assert (large.code, "larger than 16 MiB" in large.stderr) == (2, True)
+
+
+def test_an_import_that_cannot_be_written_changes_nothing(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    result = cli("profile", "import", "-", "--config", folder / "c.toml", stdin=b"profile,kid\na,b\n")
+    assert (result.code, result.stdout) == (2, "")
+    assert not folder.exists()
+
+
+def test_any_profiles_come_back_from_any_form() -> None:
+    seed = randrange(2**32)
+    random = Random(seed)
+    print(f"seed {seed}")  # pytest shows it if this fails
+    for _ in range(200):
+        rows = {f"p{number}": _any_settings(random) for number in range(random.randrange(1, 4))}
+        for form in FORMS:
+            text = format_profiles(rows, form)
+            found = parse_profiles(text.encode(), "it")
+            assert {name: row.settings for name, row in found.items()} == rows, text
+
+
+def _any_settings(random: Random) -> Mapping[str, Any]:
+    names = random.sample([*ALL], random.randrange(1, 8))
+    odd = ("a,b", 'a"b', "a;b", "=1+1", "#x", "[x]", "é\t", "a\nb", "{}", "1", "true", "日本")
+    settings = {name: ALL[name] for name in names}
+    for name in ("kid", "aud"):
+        if name in settings:
+            settings[name] = random.choice(odd).strip()
+    if "claims" in settings:
+        settings["claims"] = {random.choice(odd): random.choice(odd) for _ in range(2)}
+    return settings
+
+
+def test_ten_thousand_profiles_are_imported_listed_and_changed(cli: Cli, tmp_path: Path) -> None:
+    lines = [f"bank-{number},c{number},keys/{number}.pem,core\n" for number in range(10_000)]
+    (tmp_path / "banks.csv").write_text(f"profile,client_id,private_key,tags\n{''.join(lines)}")
+    result = cli("profile", "import", tmp_path / "banks.csv")
+    assert result.stdout.startswith("new      10000\n")
+    assert result.stderr == (
+        "!   There is no file for private_key yet in bank-0, bank-1, bank-2, bank-3, bank-4 and 9995 more\n"
+    )
+    before = own_file().read_text()
+    assert cli("profile", "set", "bank-5000", "--kid", "k").code == 0
+    assert own_file().read_text() == before.replace(
+        f'private_key = {quoted(tmp_path / "keys" / "5000.pem")}\ntags = ["core"]\n',
+        f'private_key = {quoted(tmp_path / "keys" / "5000.pem")}\ntags = ["core"]\nkid = "k"\n',
+    )
+    profile = profiles.find_profile("bank-9999")
+    assert profile is not None
+    assert profile.settings["client_id"] == "c9999"
