@@ -43,8 +43,7 @@ class Profile(NamedTuple):
 class Summary(NamedTuple):
     """A profile in a list: its client, its key or client secret's file, its endpoint, and its fault if it has one.
 
-    ``key_modified`` is when the key's file was last changed, in seconds since the epoch. The ``tags`` of a profile with
-    a fault are not known.
+    ``key_modified`` is when the key's file was last changed, in seconds since the epoch.
     """
 
     name: str
