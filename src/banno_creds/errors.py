@@ -254,6 +254,8 @@ class NetworkError(BannoCredsError):
 
     Attributes:
         sent: whether the server may have received the request: then nothing that is good only once is sent again.
+        on_closed_connection: whether the server closed a kept connection without a word to the request on it: another
+            one, on a new connection, is no further attempt.
     """
 
     exit_code = 5
@@ -272,6 +274,7 @@ class NetworkError(BannoCredsError):
         self.retryable = retryable
         self.retry_after = retry_after
         self.sent = True
+        self.on_closed_connection = False
 
 
 class TimedOutError(NetworkError):

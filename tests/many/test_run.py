@@ -12,6 +12,7 @@ import pytest
 from banno_creds.config import ClientConfig, KeySource, Wanted
 from banno_creds.errors import ConfigurationError, KeyLoadError, NotAskedError, RefusedError, UnavailableError
 from banno_creds.http.client import HttpClient
+from banno_creds.http.connections import Connections
 from banno_creds.many.pacing import Limits, Pacing
 from banno_creds.many.run import Client, outcomes
 from banno_creds.steps import Run
@@ -171,7 +172,10 @@ def test_waiting_for_a_turn_uses_up_no_time_of_the_request() -> None:
     pacing = Pacing(Limits(rate=20))
     with pacing.turn("https://bank.test"):
         pass
-    with HttpClient(0.02, turn=pacing.turn) as http, http.turn("https://bank.test"):  # after 50 ms
+    with (
+        HttpClient(0.02, connections=Connections(pacing.turn)) as http,
+        http.turn("https://bank.test"),
+    ):  # after 50 ms
         assert http.remaining() > 0
 
 

@@ -38,6 +38,8 @@ def persistently(attempt: Callable[[int], T], http: HttpClient, run: Run, *, is_
         except NetworkError as failure:
             pause = _pause_after(failure, number)
             may_be_used_up = is_good_once and failure.sent
+            if failure.on_closed_connection and not may_be_used_up:
+                continue  # on a new connection
             is_last = number == MOST_ATTEMPTS or pause >= http.remaining()
             if not failure.retryable or may_be_used_up or is_last:
                 more = [f"that was attempt {number} of {MOST_ATTEMPTS}"] if number > 1 else []

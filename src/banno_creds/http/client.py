@@ -7,47 +7,32 @@ exchange is unknown: there, the time bounds each pause.
 from __future__ import annotations
 
 import ssl
+import sys
+import threading
 import time
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 
-from banno_creds.errors import BannoCredsError, NetworkError
+from banno_creds.errors import BannoCredsError, NetworkError, TimedOutError
 from banno_creds.http import exchange, faults, proxies
+from banno_creds.http.connections import Connection
 from banno_creds.http.exchange import Exchange, OutOfTimeError
 from banno_creds.http.trust import Trust
 from banno_creds.steps import awaiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from banno_creds.errors import TimedOutError
+    from banno_creds.http.connections import Connections, Watch
     from banno_creds.http.exchange import Answer, Secrets, StreamedAnswer
 
 T = TypeVar("T")
-
-
-class Turn(Protocol):
-    """Holds a request back until its turn comes; `many.pacing` has one."""
-
-    def __call__(self, url: str, *, counts: bool = True) -> AbstractContextManager[None]:
-        """Return a context that is entered when a request to this URL may be made, and left when it is over.
-
-        Args:
-            url: where it goes.
-            counts: whether it is a token request, whose refusal or success counts.
-        """
-
-
-def _at_once(url: str, *, counts: bool = True) -> AbstractContextManager[None]:
-    del url, counts
-    return nullcontext()
-
 
 # The time is over: by our clock, or a moment earlier by httpx's.
 _OUT_OF_TIME = (OutOfTimeError, httpx.ReadTimeout, httpx.WriteTimeout)
@@ -56,13 +41,13 @@ _OUT_OF_TIME = (OutOfTimeError, httpx.ReadTimeout, httpx.WriteTimeout)
 class HttpClient:
     """Sends requests within one budget of time.
 
-    Each request has a connection of its own: the server may close one that is kept alive.
+    Unless it shares connections, each request has one of its own.
 
     Args:
         timeout: how long everything together may take, in seconds.
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
         trust: the trusted certificate authorities, if another client has read them.
-        turn: holds each attempt back until its turn comes.
+        connections: connections that are kept open, and shared with others; None for a new one for each request.
 
     Attributes:
         trust: the trusted certificate authorities.
@@ -75,12 +60,13 @@ class HttpClient:
         ca_bundle: Path | None = None,
         *,
         trust: Trust | None = None,
-        turn: Turn | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        self.trust = trust or Trust(ca_bundle)
+        self.trust = trust or (connections.trust(ca_bundle) if connections else Trust(ca_bundle))
+        self.connections = connections
         self.sent: Secrets = ()
         self._timeout = timeout
-        self._turn = turn or _at_once
+        self._is_stale = False  # whether a kept connection was closed under a request
         self._ends = time.monotonic() + timeout
         self._proxies: dict[str, httpx.Proxy | None] = {}
 
@@ -93,7 +79,8 @@ class HttpClient:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.trust.forget()
+        if self.connections is None:
+            self.trust.forget()
 
     def remaining(self) -> float:
         """Return how much of the time is left, in seconds."""
@@ -101,9 +88,12 @@ class HttpClient:
 
     @contextmanager
     def turn(self, url: str, *, counts: bool = True) -> Iterator[None]:
-        """Wait for the turn of a request, which is made inside; see `Turn`. The time allowed stands still."""
+        """Wait for the turn of a request, which is made inside; see `connections.Turn`. The time stands still."""
+        if self.connections is None or self.connections.turn is None:
+            yield
+            return
         began = time.monotonic()
-        with self._turn(url, counts=counts):
+        with self.connections.turn(url, counts=counts):
             self._ends += time.monotonic() - began
             yield
 
@@ -198,22 +188,74 @@ class HttpClient:
         self.check(url)
         self.sent = (*self.sent, *secrets)
 
+        if self.connections is not None:
+            return self._send_on_kept(self.connections, method, url, content, headers)
+
         def run(under_way: Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
             request = exchange.make_request(method, url, content, seconds, under_way.trace, headers)
-            return exchange.send(request, url, context, self.proxy_for(url), self.sent)
+            with exchange.open_transport(context, self.proxy_for(url)) as transport:
+                return exchange.send(request, url, transport, self.sent)
 
         return self._within(self.remaining, url, run)
+
+    def _send_on_kept(
+        self,
+        connections: Connections,
+        method: str,
+        url: str,
+        content: bytes | None,
+        headers: Sequence[tuple[str, str]],
+    ) -> Answer:
+        """Send a request on a connection that is open already, if there is one, and keep it open after the answer."""
+        proxy = self.proxy_for(url)
+        parts = urlsplit(url)
+        # A context that trusts others is another way to the server.
+        context = self.trust.context() if _is_secure(url) else None
+        key = (parts.scheme, parts.netloc, None if proxy is None else (str(proxy.url), proxy.raw_auth), context)
+        kept = None if self._is_stale else connections.take(key)
+
+        def run(under_way: Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
+            used = kept or Connection(exchange.open_transport(context, proxy))
+            used.heard = False
+
+            def trace(event: str, info: Mapping[str, Any]) -> None:
+                under_way.trace(event, info)
+                used.trace(event, info)
+
+            try:
+                request = exchange.make_request(method, url, content, seconds, trace, headers, keep=True)
+                answer = exchange.send(request, url, used.transport, self.sent)
+            except BaseException:
+                used.close()
+                raise
+            if answer.may_be_followed:
+                connections.give_back(key, used)
+            else:
+                used.close()
+            return answer
+
+        try:
+            return self._within(self.remaining, url, run, kept, connections.watch)
+        except NetworkError as failure:
+            if kept is None or kept.heard or not failure.retryable or isinstance(failure, TimedOutError):
+                raise
+            self._is_stale = True
+            stale = failure.but()
+            stale.on_closed_connection = True
+            raise stale from None
 
     def _within(
         self,
         seconds: Callable[[], float],
         url: str,
         run: Callable[[Exchange[T], ssl.SSLContext, float], T],
+        kept: Connection | None = None,
+        watch: Watch | None = None,
     ) -> T:
         """Run an exchange, and raise our own errors for what breaks it: they have no words of the server."""
         proxy = self.proxy_for(url)
         secure = _is_secure(url)
-        context = self.trust.context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = self.trust.context() if secure else _plain()
         left = seconds()
         if left <= 0:
             raise self.timed_out(url, "there was no time left to ask")
@@ -222,13 +264,15 @@ class HttpClient:
         )
         try:
             with awaiting(urlsplit(url).hostname or "the server"):
+                if kept is not None and kept.socket is not None and watch is not None and _may_wait_here():
+                    return under_way.here(left, kept.socket, watch)
                 return under_way.within(left)
         except (httpx.HTTPError, OutOfTimeError) as failure:
             if isinstance(failure, _OUT_OF_TIME) or seconds() <= 0:
                 error: BannoCredsError = self.timed_out(url, under_way.phase)
-            elif isinstance(faults.cause_of(failure), ssl.SSLCertVerificationError) and self.trust.widen():
+            elif isinstance(faults.cause_of(failure), ssl.SSLCertVerificationError) and self.trust.widen(context):
                 # The whole store may have the authority. The handshake failed: nothing was sent.
-                return self._within(seconds, url, run)
+                return self._within(seconds, url, run)  # a kept connection has no handshake
             else:
                 handshakes, trust = under_way.handshakes, self.trust
                 in_tunnel = handshakes > 1
@@ -240,6 +284,17 @@ class HttpClient:
             raise error from None
         except (httpx.InvalidURL, UnicodeError):  # a label too long for DNS is a UnicodeError
             raise faults.no_host(url) from None
+
+
+def _may_wait_here() -> bool:
+    """Return whether this thread may wait for the network: on Windows, Ctrl-C does not interrupt that."""
+    return sys.platform != "win32" or threading.current_thread() is not threading.main_thread()
+
+
+@cache
+def _plain() -> ssl.SSLContext:
+    """Return a context for plain http, where nothing uses it: to make one takes a millisecond."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _is_secure(url: str) -> bool:

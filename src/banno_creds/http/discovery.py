@@ -68,7 +68,12 @@ def find_endpoint(issuer: str, name: str, http: HttpClient, run: Run) -> str:
         with http.turn(issuer, counts=False):
             return fetch_metadata(issuer, http)
 
-    metadata = persistently(one, http, run)
+    shared = http.connections
+    metadata = None if shared is None else shared.document(issuer)
+    if metadata is None:
+        metadata = persistently(one, http, run)
+        if shared is not None:
+            shared.keep_document(issuer, metadata)
     url = endpoint(metadata, name)
     run.emit(EndpointDiscovered(issuer, name, url))
     return url

@@ -30,6 +30,8 @@ from banno_creds.times import http_date
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from banno_creds.http.connections import Watch
+
     Trace = Callable[[str, Mapping[str, Any]], None]
     Secrets = Sequence[Secret]
 
@@ -126,6 +128,7 @@ class Answer:
     content: bytes = field(repr=False)
     seconds: float
     secrets: Secrets = field(default=(), repr=False)
+    may_be_followed: bool = False  # by another request on the same connection
 
     def said(self, words: object, most: int = 500) -> str:
         """Make the server's words fit to be shown: printable, and without a secret that they echo."""
@@ -250,12 +253,14 @@ def make_request(
     seconds: float,
     trace: Trace,
     headers: Sequence[tuple[str, str]],
+    *,
+    keep: bool = False,
 ) -> httpx.Request:
-    """Make a request, with the headers that every request has."""
+    """Make a request, with the headers that every request has; ``keep`` asks to keep the connection open."""
     own = {
         "accept": "application/json",
         "accept-encoding": "identity",
-        "connection": "close",
+        "connection": "keep-alive" if keep else "close",
         "user-agent": f"banno-creds/{__version__}",
     }
     given = {name.lower() for name, _ in headers}
@@ -265,18 +270,13 @@ def make_request(
     return httpx.Request(method, url, headers=every, content=content, extensions=extensions)
 
 
-def send(
-    request: httpx.Request, url: str, context: ssl.SSLContext, proxy: httpx.Proxy | None, secrets: Secrets
-) -> Answer:
+def send(request: httpx.Request, url: str, transport: httpx.HTTPTransport, secrets: Secrets) -> Answer:
     """Send a request, and read the whole answer; ``secrets`` are those that were sent.
 
     httpx's own client is not used: it fails on a redirect whose target is no URL.
     """
     started = time.monotonic()
-    with (
-        _transport(context, proxy) as transport,
-        contextlib.closing(_handle(transport, request)) as response,
-    ):
+    with contextlib.closing(_handle(transport, request)) as response:
         content = _read(response, url)
     secrets = (*secrets, *_secrets_received(content))
     return Answer(
@@ -287,6 +287,8 @@ def send(
         content=content,
         seconds=time.monotonic() - started,
         secrets=secrets,
+        may_be_followed=response.extensions.get("http_version") == b"HTTP/1.1"
+        and "close" not in response.headers.get("connection", "").lower(),
     )
 
 
@@ -296,7 +298,7 @@ def begin(
     """Send a request, and receive the headers; the answer holds the connection."""
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        transport = stack.enter_context(_transport(context, proxy))
+        transport = stack.enter_context(open_transport(context, proxy))
         response = _handle(transport, request)
         response.request = request
         stack.pop_all()
@@ -327,7 +329,8 @@ def _handle(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Res
         raise
 
 
-def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTPTransport:
+def open_transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.HTTPTransport:
+    """Return what connects when it is first used."""
     if proxy is not None and proxy.url.scheme == "https":
         proxy.ssl_context = context  # by default, httpx trusts other authorities for it
     return httpx.HTTPTransport(verify=context, proxy=proxy)
@@ -387,13 +390,13 @@ class Exchange(Generic[T]):
         self._socket: socket.socket | None = None
         self._done = threading.Event()
         self._lock = threading.Lock()  # guards the socket and `_broken_off`
-        self._thread = threading.Thread(target=self._work, name="banno-creds exchange", daemon=True)
 
     def within(self, seconds: float) -> T:
         """Wait so many seconds for the outcome; counted from the last piece sent, if `noticing` passes on any.
 
         OutOfTimeError if the time is over, NetworkError if the system starts no thread.
         """
+        self._thread = threading.Thread(target=self._work, name="banno-creds exchange", daemon=True)
         self._noticed = time.monotonic()  # before the thread starts, which may stop this time at once
         try:
             # Ctrl-C may come while it starts, and the request be on its way.
@@ -410,6 +413,19 @@ class Exchange(Generic[T]):
             if not self._done.is_set():
                 self._break_off()
         self._thread.join(_CLOSING_SECONDS)
+        return self._take_outcome()
+
+    def here(self, seconds: float, connected: socket.socket, watch: Watch) -> T:
+        """Run it in this thread, on a connection that is open: no name is resolved, and ``watch`` breaks it off.
+
+        OutOfTimeError if the time is over, NetworkError if the system starts no thread.
+        """
+        self._socket = connected.dup()
+        with watch.until(time.monotonic() + seconds, self._shut_down):
+            self._work()
+        return self._take_outcome()
+
+    def _take_outcome(self) -> T:
         outcome, self._outcome = self._outcome, None
         if self._broken_off or outcome is None:
             if isinstance(outcome, StreamedAnswer):  # it began at the last moment
@@ -464,12 +480,15 @@ class Exchange(Generic[T]):
             self._done.set()
 
     def _break_off(self) -> None:
+        self._shut_down()
+        self._done.wait(_CLOSING_SECONDS)
+
+    def _shut_down(self) -> None:
         with self._lock:
             self._broken_off = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):  # it may just have ended by itself
                     self._socket.shutdown(socket.SHUT_RDWR)
-        self._done.wait(_CLOSING_SECONDS)
 
 
 def _read(response: httpx.Response, url: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ _MOST_BYTES = 16 * 1024 * 1024  # all the authorities of the world have less tha
 
 
 class Trust:
-    """The trusted certificate authorities, read when they are first needed.
+    """The trusted certificate authorities, read when they are first needed; several threads may share them.
 
     Args:
         ca_bundle: a PEM file or hashed folder to trust instead of the operating system's store.
@@ -33,6 +34,7 @@ class Trust:
         self._ca_bundle = ca_bundle
         self._context: ssl.SSLContext | None = None
         self._is_part = False
+        self._lock = threading.Lock()
 
     @property
     def is_bundle(self) -> bool:
@@ -45,22 +47,25 @@ class Trust:
         Raises:
             ConfigurationError: the CA bundle cannot be read.
         """
-        if self._context is None:
-            if self._ca_bundle is None:
-                self._context, self._is_part = system_store()
-            else:
-                self._context = read_bundle(self._ca_bundle)
-        return self._context
+        with self._lock:
+            if self._context is None:
+                if self._ca_bundle is None:
+                    self._context, self._is_part = system_store()
+                else:
+                    self._context = read_bundle(self._ca_bundle)
+            return self._context
 
-    def widen(self) -> bool:
-        """Trust the operating system's whole store from now on; True if only a part of it was read before.
+    def widen(self, failed: ssl.SSLContext | None = None) -> bool:
+        """Trust the operating system's whole store from now on; True if only a part of it was trusted before.
 
-        Then a certificate that was not trusted may be trusted now.
+        Then a certificate that was not trusted may be trusted now. ``failed`` is the context that did not trust it,
+        where another thread may have widened the store since.
         """
-        was_part = self._is_part
-        if was_part:
-            self._context, self._is_part = _whole_store(), False
-        return was_part
+        with self._lock:
+            before = failed or self._context
+            if self._context is before and self._is_part:
+                self._context, self._is_part = _whole_store(), False
+            return self._context is not before
 
     def forget(self) -> None:
         """Free the memory of the certificates."""

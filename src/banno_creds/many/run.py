@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.config import Wanted
 from banno_creds.errors import BannoCredsError, no_thread
+from banno_creds.http.connections import Connections
 from banno_creds.many.outcome import Outcome
 from banno_creds.many.pacing import Limits, Pacing, host_of
 from banno_creds.steps import AnswerReceived, Run, TokenRequested, Warned
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from banno_creds.config import ClientConfig
-    from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.response import TokenResponse
+    from banno_creds.tokens.shared import Cache
 
 _MOST_THREADS = 64
 
@@ -38,7 +39,7 @@ class Client(NamedTuple):
 
     profile: str
     config: ClientConfig | BannoCredsError
-    cache: TokenCache | None = None
+    cache: Cache | None = None
 
 
 def outcomes(
@@ -65,12 +66,13 @@ def outcomes(
         NetworkError: the system starts no thread.
     """
     pacing = Pacing(limits)
+    connections = Connections(pacing.turn)
     everyone = list(clients)
     found: SimpleQueue[Outcome | BaseException] = SimpleQueue()
 
     def one(client: Client) -> None:
         try:
-            found.put(_outcome(client, pacing, wanted, run, offline=offline))
+            found.put(_outcome(client, connections, wanted, run, offline=offline))
         except BaseException as bug:  # noqa: BLE001 - raised again where the outcomes are awaited
             found.put(bug)
 
@@ -85,6 +87,7 @@ def outcomes(
     finally:
         crew.stop()
         pacing.stop()
+        connections.close()
 
 
 class _Crew:
@@ -154,7 +157,7 @@ def _next(found: SimpleQueue[Outcome | BaseException]) -> Outcome | BaseExceptio
             continue
 
 
-def _outcome(client: Client, pacing: Pacing, wanted: Wanted, run: Run, *, offline: bool) -> Outcome:
+def _outcome(client: Client, connections: Connections, wanted: Wanted, run: Run, *, offline: bool) -> Outcome:
     """Find out what becomes of one client."""
     if isinstance(client.config, BannoCredsError):
         return Outcome(client.profile, client.config)
@@ -177,16 +180,12 @@ def _outcome(client: Client, pacing: Pacing, wanted: Wanted, run: Run, *, offlin
         if offline:
             _sign_once(client.config, own)
         else:
-            response = _obtain(client, client.config, pacing, wanted, own)
+            from banno_creds.tokens.client_credentials import ClientCredentials
+
+            response = ClientCredentials(client.config, connections).obtain(client.cache, wanted, own)
     except BannoCredsError as failure:
         error = failure
     return Outcome(client.profile, error, response, tuple(warnings), asked, seconds)
-
-
-def _obtain(client: Client, config: ClientConfig, pacing: Pacing, wanted: Wanted, run: Run) -> TokenResponse:
-    from banno_creds.tokens.client_credentials import ClientCredentials
-
-    return ClientCredentials(config, pacing.turn).obtain(client.cache, wanted, run)
 
 
 def _sign_once(config: ClientConfig, run: Run) -> None:

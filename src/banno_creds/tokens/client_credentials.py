@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from banno_creds.client_authentication.private_key import KeyRead
     from banno_creds.config import ClientConfig, Wanted
-    from banno_creds.http.client import HttpClient, Turn
+    from banno_creds.http.client import HttpClient
+    from banno_creds.http.connections import Connections
     from banno_creds.tokens.endpoint import Grant
     from banno_creds.tokens.response import TokenResponse
     from banno_creds.tokens.shared import Cache
@@ -42,17 +43,17 @@ class ClientCredentials:
 
     Args:
         config: the client and the request.
-        turn: entered with the URL of each request, before it is signed, and left when its answer was read.
+        connections: connections that are kept open, and shared with other clients.
 
     Raises:
         ConfigurationError: the assertion would go to another server, see `config.check_audience`.
     """
 
-    def __init__(self, config: ClientConfig, turn: Turn | None = None) -> None:
+    def __init__(self, config: ClientConfig, connections: Connections | None = None) -> None:
         if config.issuer is None:  # else discovery will name the endpoint
             check_audience(config.aud, [config.token_endpoint], allow_other=config.allow_other_aud)
         self.config = config
-        self._turn = turn
+        self._connections = connections
 
     @property
     def timeout(self) -> float:
@@ -156,7 +157,7 @@ class ClientCredentials:
         from banno_creds.tokens.response import announce
 
         signer = load_signer(self.config, run, read)
-        with HttpClient(self.config.timeout, self.config.ca_bundle, turn=self._turn) as http:
+        with HttpClient(self.config.timeout, self.config.ca_bundle, connections=self._connections) as http:
             url = _find_token_endpoint(self.config, http, run)
             http.check(url)
             response = send(url, grant(self.config), SignedJwt(self.config, signer, url), http, run)

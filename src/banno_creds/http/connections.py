@@ -1,0 +1,219 @@
+"""Connections that are kept open, for many clients of one program; one `Connections` for all its threads.
+
+A connection that the server closed is not used. One that it closes at the very moment of a request is told from a
+broken answer by what was heard on it: nothing; then, and only then, the request may be made once more.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from banno_creds.errors import no_thread
+from banno_creds.http.trust import Trust
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Hashable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    import httpx
+
+_MOST_IDLE_SECONDS = 4.0  # many servers close after 5
+_MOST_IDLE = 64  # for each server, and way to it
+_DOCUMENT_SECONDS = 60.0
+_LINGERING_SECONDS = 1.0
+
+
+class Turn(Protocol):
+    """Holds a request back until its turn comes; `many.pacing` has one."""
+
+    def __call__(self, url: str, *, counts: bool = True) -> AbstractContextManager[None]:
+        """Return a context that is entered when a request to this URL may be made, and left when it is over.
+
+        Args:
+            url: where it goes.
+            counts: whether it is a token request, whose refusal or success counts.
+        """
+
+
+class Connection:
+    """A connection, or what will make one when it is first used.
+
+    Attributes:
+        transport: httpx's transport, with this one connection.
+        socket: a duplicate of its socket, to break an exchange off; None if it is not connected yet.
+        heard: whether anything came on it since the request that is under way.
+    """
+
+    def __init__(self, transport: httpx.HTTPTransport) -> None:
+        self.transport = transport
+        self.socket: socket.socket | None = None
+        self.heard = False
+        self._idle_since = 0.0
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of a new connection; httpx calls this with each event."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._listen(info["return_value"])
+        if event.endswith("connect_tcp.complete"):
+            if self.socket is not None:
+                self.socket.close()
+            self.socket = info["return_value"].get_extra_info("socket").dup()
+
+    def _listen(self, stream: Any) -> None:
+        read = stream.read
+
+        def listening(max_bytes: int, timeout: float | None = None) -> bytes:
+            content: bytes = read(max_bytes, timeout)
+            self.heard = self.heard or content != b""
+            return content
+
+        stream.read = listening
+
+    def rest(self) -> None:
+        """Note that it is idle from now on."""
+        self._idle_since = time.monotonic()
+
+    def is_usable(self) -> bool:
+        """Return whether it is open still: on an idle connection the server says nothing but that it closes it."""
+        if self.socket is None or time.monotonic() - self._idle_since > _MOST_IDLE_SECONDS:
+            return False
+        with suppress(OSError, ValueError):
+            return not _is_readable(self.socket)
+        return False
+
+    def close(self) -> None:
+        """Close it."""
+        with suppress(OSError):
+            self.transport.close()
+        if self.socket is not None:
+            self.socket.close()
+
+
+def _is_readable(idle: socket.socket) -> bool:
+    if hasattr(select, "poll"):  # which has no bound on the descriptor's number
+        poll = select.poll()
+        poll.register(idle, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([idle], [], [], 0)[0])
+
+
+class Connections:
+    """Open connections, by server and way to it, and what else clients share that ask the same servers.
+
+    They belong to one process: one that it forks needs its own.
+
+    Args:
+        turn: holds each attempt back until its turn comes.
+
+    Attributes:
+        turn: the same.
+        watch: breaks off exchanges whose time is over.
+    """
+
+    def __init__(self, turn: Turn | None = None) -> None:
+        self.turn = turn
+        self.watch = Watch()
+        self._trusts: dict[Path | None, Trust] = {}
+        self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+        self._idle: dict[Hashable, list[Connection]] = {}
+
+    def trust(self, ca_bundle: Path | None) -> Trust:
+        """Return the certificate authorities, which are read once."""
+        with self._lock:
+            return self._trusts.setdefault(ca_bundle, Trust(ca_bundle))
+
+    def document(self, url: str) -> dict[str, Any] | None:
+        """Return a document that was fetched a moment ago; None if there is none."""
+        at, document = self._documents.get(url, (0.0, None))
+        return document if document is not None and time.monotonic() - at < _DOCUMENT_SECONDS else None
+
+    def keep_document(self, url: str, document: dict[str, Any]) -> None:
+        """Keep a document for a while."""
+        self._documents[url] = (time.monotonic(), document)
+
+    def take(self, key: Hashable) -> Connection | None:
+        """Return an open connection, which nobody else has then; None if there is none."""
+        while True:
+            with self._lock:
+                idle = self._idle.get(key)
+                if not idle:
+                    return None
+                connection = idle.pop()
+            if connection.is_usable():
+                return connection
+            connection.close()
+
+    def give_back(self, key: Hashable, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        connection.rest()
+        with self._lock:
+            idle = self._idle.setdefault(key, [])
+            idle.append(connection)
+            # The oldest are first.
+            closing = [idle.pop(0) for _ in range(len(idle)) if len(idle) > _MOST_IDLE or not idle[0].is_usable()]
+        for old in closing:
+            old.close()
+
+    def close(self) -> None:
+        """Close all that are idle."""
+        with self._lock:
+            closing = [connection for idle in self._idle.values() for connection in idle]
+            self._idle.clear()
+        for connection in closing:
+            connection.close()
+
+
+class Watch:
+    """Calls functions at their time, unless they were called off, in a thread that ends when it has nothing to do."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[object, tuple[float, Callable[[], object]]] = {}
+        self._runs = False
+        self._wakes_at = 0.0
+
+    @contextmanager
+    def until(self, at: float, call: Callable[[], object]) -> Iterator[None]:
+        """Call a function at a time of the monotonic clock, unless the context is left before.
+
+        NetworkError if the system starts no thread.
+        """
+        mark = object()
+        with self._changed:
+            self._due[mark] = (at, call)
+            if not self._runs:
+                try:
+                    threading.Thread(target=self._work, name="banno-creds watch", daemon=True).start()
+                except RuntimeError:
+                    del self._due[mark]
+                    raise no_thread() from None
+                self._runs = True
+            elif at < self._wakes_at:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._due.pop(mark, None)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                over = [mark for mark, (at, _) in self._due.items() if at <= now]
+                calls = [self._due.pop(mark)[1] for mark in over]
+                if not calls:
+                    if not self._due and now >= self._wakes_at:
+                        self._runs = False
+                        return
+                    self._wakes_at = min((at for at, _ in self._due.values()), default=now + _LINGERING_SECONDS)
+                    self._changed.wait(self._wakes_at - now)
+            for call in calls:
+                call()

@@ -1,0 +1,226 @@
+"""Connections that are kept open: used again, and replaced without a word when the server closed them."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from banno_creds.config import ClientConfig, KeySource
+from banno_creds.errors import NetworkError, TimedOutError, UntrustedServerError
+from banno_creds.http import trust
+from banno_creds.http.client import HttpClient
+from banno_creds.http.connections import Connections, Watch
+from banno_creds.steps import Run, TryingAgain
+from banno_creds.tokens.client_credentials import ClientCredentials
+from tests.servers.raw import RawServer, reply, request_from
+from tests.servers.tls import make_authority
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def keeps_open(connection: socket.socket, request: bytes) -> None:
+    """Echo each request's body as long as the client sends any."""
+    while request:
+        connection.sendall(reply(request.partition(b"\r\n\r\n")[2] or b"{}"))
+        request = request_from(connection)
+
+
+@pytest.fixture
+def connections() -> Iterator[Connections]:
+    shared = Connections()
+    yield shared
+    shared.close()
+
+
+def post(url: str, connections: Connections, timeout: float = 20, **form: str) -> bytes:
+    with HttpClient(timeout, connections=connections) as http:
+        return http.post_form(url, list(form.items())).content
+
+
+def test_a_connection_is_used_again(connections: Connections) -> None:
+    with RawServer(keeps_open) as server:
+        assert [post(server.url(), connections, n=str(number)) for number in range(5)] == [
+            f"n={number}".encode() for number in range(5)
+        ]
+        assert server.connections == 1
+        connections.close()
+
+
+def test_without_shared_connections_each_request_has_its_own() -> None:
+    with RawServer(keeps_open) as server:
+        with HttpClient(20) as http:
+            for _ in range(2):
+                http.post_form(server.url(), [("a", "b")])
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(b"{}", "connection: close"),
+        reply(b"{}", "Connection: Keep-Alive, Close"),
+        reply(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ],
+    ids=["close", "among others", "HTTP/1.0"],
+)
+def test_a_connection_that_the_server_will_close_is_not_kept(connections: Connections, answer: bytes) -> None:
+    def talk(connection: socket.socket, request: bytes) -> None:
+        del request
+        connection.sendall(answer)
+        connection.recv(1)  # until the client closes it
+
+    with RawServer(talk) as server:
+        for _ in range(2):
+            assert post(server.url(), connections) == b"{}"
+        assert server.connections == 2
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_used(connections: Connections) -> None:
+    with RawServer(lambda connection, _: connection.sendall(reply(b"{}"))) as server:  # and hangs up
+        for _ in range(3):
+            assert post(server.url(), connections) == b"{}"
+            time.sleep(0.02)  # for its end to arrive; if it did not, the request below is repeated
+        assert len(server.requests) == server.connections == 3
+
+
+def _token_of(server: RawServer, pem: Path, connections: Connections, steps: list[Any]) -> str:
+    config = ClientConfig("c", KeySource("the key", path=pem), token_endpoint=server.url())
+    run = Run(steps.append, sleep=lambda _: None)
+    return ClientCredentials(config, connections).fetch(run).access_token
+
+
+def _jti_of(request: bytes) -> str:
+    return parse_qs(request.partition(b"\r\n\r\n")[2].decode())["client_assertion"][0]
+
+
+def test_a_connection_closed_under_a_request_is_replaced_without_a_word(
+    connections: Connections, ec_pem: Path
+) -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        seen.append(request)
+        connection.sendall(reply())
+        seen.append(request_from(connection))  # and hangs up without an answer
+
+    steps: list[Any] = []
+    with RawServer(talk) as server:
+        for _ in range(2):
+            assert _token_of(server, ec_pem, connections, steps) == "an-opaque-token"
+        connections.close()
+    assert server.connections == 2
+    assert not [step for step in steps if isinstance(step, TryingAgain)]
+    sent = [_jti_of(request) for request in seen if request]
+    assert len(set(sent)) == 3  # an assertion is never sent twice
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 2", reply()[:-5]], ids=["status line", "body"])
+def test_a_connection_closed_within_an_answer_is_a_failed_attempt(
+    connections: Connections, ec_pem: Path, begun: bytes
+) -> None:
+    def talk(connection: socket.socket, request: bytes) -> None:
+        del request
+        connection.sendall(reply())
+        if request_from(connection):
+            connection.sendall(begun)
+
+    steps: list[Any] = []
+    with RawServer(talk) as server:
+        for _ in range(2):
+            assert _token_of(server, ec_pem, connections, steps) == "an-opaque-token"
+        connections.close()
+    assert len([step for step in steps if isinstance(step, TryingAgain)]) == 1
+
+
+def test_a_server_that_only_hangs_up_is_asked_three_times(connections: Connections, ec_pem: Path) -> None:
+    answers = iter([reply()])
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        del request
+        for answer in answers:
+            connection.sendall(answer)
+            request_from(connection)
+
+    with RawServer(talk) as server:
+        _token_of(server, ec_pem, connections, [])
+        with pytest.raises(NetworkError, match="hung up without an answer"):
+            _token_of(server, ec_pem, connections, [])
+        assert server.connections == 4  # the first one, and three attempts
+
+
+def _drips(connection: socket.socket, closing: threading.Event) -> None:
+    for byte in reply(b"{}")[:-1]:
+        connection.sendall(bytes([byte]))
+        if closing.wait(0.05):
+            return
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "a byte at a time"])
+def test_time_is_bounded_on_a_kept_connection_too(connections: Connections, drips: bool) -> None:
+    def talk(connection: socket.socket, request: bytes) -> None:
+        del request
+        connection.sendall(reply(b"{}"))
+        request_from(connection)
+        if drips:
+            _drips(connection, server.closing)
+        server.closing.wait(10)
+
+    with RawServer(talk) as server:
+        post(server.url(), connections)
+        began = time.monotonic()
+        with pytest.raises(TimedOutError):
+            post(server.url(), connections, timeout=0.3)
+        assert time.monotonic() - began < 5
+        server.closing.set()
+
+
+def test_each_thread_gets_its_own_answer(connections: Connections) -> None:
+    with RawServer(keeps_open) as server:
+        with ThreadPoolExecutor(16) as pool:
+            bodies = list(pool.map(lambda n: post(server.url(), connections, n=str(n)), range(200)))
+        assert bodies == [f"n={number}".encode() for number in range(200)]
+        assert server.connections <= 16
+        connections.close()
+
+
+def test_over_tls_a_connection_serves_only_those_who_trust_the_same(connections: Connections, tmp_path: Path) -> None:
+    authority = make_authority(tmp_path / "ca")
+    with RawServer(keeps_open, authority.context("127.0.0.1")) as server:
+        for _ in range(3):
+            with HttpClient(20, authority.file, connections=connections) as http:
+                assert http.get(server.url()).status == 200
+        assert server.connections == 1
+        with HttpClient(20, connections=connections) as http, pytest.raises(UntrustedServerError):
+            http.get(server.url())
+        with HttpClient(20, authority.folder, connections=connections) as http:
+            assert http.get(server.url()).status == 200
+        connections.close()
+
+
+def test_of_those_who_trust_a_part_of_the_store_each_tries_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    part, whole = (ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) for _ in range(2))
+    monkeypatch.setattr(trust, "system_store", lambda: (part, True))
+    monkeypatch.setattr(trust, "_whole_store", lambda: whole)
+    shared = trust.Trust(None)
+    assert shared.context() is part
+    assert [shared.widen(part), shared.widen(part), shared.widen(whole)] == [True, True, False]
+    assert shared.context() is whole
+
+
+def test_a_watch_calls_in_time_and_only_what_was_not_called_off() -> None:
+    watch, called = Watch(), threading.Event()
+    off: list[str] = []
+    with watch.until(time.monotonic() + 60, lambda: off.append("late")), watch.until(time.monotonic(), called.set):
+        assert called.wait(10)
+    with watch.until(time.monotonic() + 60, lambda: off.append("called off")):
+        pass
+    assert off == []
