@@ -12,6 +12,7 @@ from banno_creds.text import quoted, setting, unseen
 _PORT = 6379
 _MOST_DATABASE = 10_000  # Redis has 16 by itself
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # as redis-py calls them in a URL
+_ESCAPES = "%40 for @, %3A for :, %2F for /, %3F for ? and %23 for #"
 _FORMS = "write it as rediss://HOST:PORT/0, redis://HOST:PORT/0 or unix:///PATH?db=0"
 
 
@@ -58,18 +59,18 @@ def read_cache_url(url: str) -> CacheAddress:
         host, port = parts.hostname or "", parts.port
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
-        raise _unusable("is no URL") from None
+        raise _unusable("is no URL", f"{_FORMS}; in a password, write {_ESCAPES}") from None
     scheme = parts.scheme
     if scheme not in ("redis", "rediss", "unix"):
         shown = f" begins with {quoted(scheme)}, and" if scheme and "://" in url else ""
         raise _unusable(f"{shown.strip()} names no Redis or Valkey server".strip())
     if parts.fragment or url.endswith("#"):
-        raise _unusable("has a fragment (#…): a # in a password is written %23")
+        raise _unusable("has a fragment (#…)", f"in a password, write {_ESCAPES}")
     path = ""
     database = options.pop("db", "")
     if scheme == "unix":
         path = unquote(f"{host}{parts.path}" if host in ("", ".") else "")
-        if not path.startswith(("/", "./")) or path.endswith("/") or "\0" in path:
+        if not path.startswith(("/", "./")) or path.endswith("/") or not path.isprintable():
             raise _unusable("names no Unix socket: its path begins after unix://, with a third /")
         host = ""
     else:
@@ -80,9 +81,12 @@ def read_cache_url(url: str) -> CacheAddress:
         raise _unusable("names no database: it is a number, such as /0")
     files = [options.pop(name, "") for name in _FILES]
     if options:
-        name = next(iter(options))
-        more = "" if scheme == "rediss" else "; certificates are for rediss:// alone"
-        raise _unusable(f"has {quoted(name[:40])} in it, which means nothing here{more}", f"take {name[:40]!a} out")
+        # A password with a question mark would be here, and no message shows it.
+        names = [name for name in options if re.fullmatch("[a-z_]{1,40}", name) and "@" not in parts.query]
+        what = f"the option {names[0]}" if names else "an option"
+        raise _unusable(
+            f"has {what} in it, which means nothing here", f"take it out; in a password, write {_ESCAPES}"
+        )
     if any(files) and scheme != "rediss":
         raise _unusable("names certificates, and uses no TLS", "write it with rediss://")
     if bool(files[2]) > bool(files[1]):

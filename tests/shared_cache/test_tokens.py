@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from banno_creds import ClientConfig, ConfigurationError, KeySource, RefusedError, TokenSource
+from banno_creds.steps import WaitingForAnother, Warned, ignore
+from banno_creds.tokens import shared
 from tests.conftest import CLIENT_ID, instead, write_private
 
 if TYPE_CHECKING:
@@ -14,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from banno_creds.jose import keys
-    from tests.conftest import Cli
+    from banno_creds.steps import Step
+    from tests.conftest import Cli, How
     from tests.servers.issuer import Issuer
     from tests.servers.redis import Between, Redis
     from tests.servers.tls import Authority
@@ -280,3 +290,146 @@ def test_program_has_the_shared_cache(
     assert redis.url not in repr(ClientConfig(CLIENT_ID, KeySource.file(ec_pem), cache_url=redis.url))
     with pytest.raises(ConfigurationError):
         ClientConfig(CLIENT_ID, KeySource.file(ec_pem), cache_url="http://127.0.0.1")
+
+
+def test_program_without_a_disk_shares_tokens(redis: Redis, issuer: Issuer, ec_pem: Path, folder: Path) -> None:
+    config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=issuer.url, cache_url=redis.url)
+    for _ in range(2):
+        source = TokenSource(config, on_disk=False)
+        assert source.token().access_token == "openid.1"
+        assert pickle.loads(pickle.dumps(source))._on_disk is False
+    nowhere = replace(config, cache_url=f"unix://{folder}/nobody")
+    assert TokenSource(nowhere, on_disk=False, emit=ignore).token().access_token == "openid.2"
+    assert not folder.exists()
+
+
+def test_program_outlives_a_restart_of_the_server(
+    new_redis: Callable[..., Redis], issuer: Issuer, ec_pem: Path, folder: Path
+) -> None:
+    redis = new_redis()
+    steps: list[Step] = []
+    config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=issuer.url, cache_url=redis.url)
+    source = TokenSource(config, emit=steps.append)
+    assert source.token().access_token == "openid.1"
+    redis.kill()
+    redis.start()
+    assert source.token(force_refresh=True).access_token == "openid.2"
+    assert len(redis.keys()) == 1
+    redis.kill()
+    assert source.token(force_refresh=True).access_token == "openid.3"
+    assert source.token(force_refresh=True).access_token == "openid.4"
+    assert [step.message for step in steps if isinstance(step, Warned)] == [
+        f"the shared cache {redis.url} cannot be used: Connection refused"
+    ]
+    assert len([*folder.iterdir()]) == 1
+
+
+def test_lock_is_renewed_while_the_bank_is_asked(
+    redis: Redis, issuer: Issuer, ec_pem: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "_RENEWED", 0.01)
+    config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=issuer.url, cache_url=redis.url)
+    issuer.gate.clear()
+    thread = threading.Thread(target=TokenSource(config).token)
+    thread.start()
+    issuer.wait_for(1)
+    while redis.calls().get("pexpire", 0) < 3:
+        time.sleep(0.01)
+    issuer.gate.set()
+    thread.join()
+    assert len(redis.keys()) == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_waiter_gets_what_another_machine_fetched(
+    redis: Redis, issuer: Issuer, ec_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=issuer.url, cache_url=redis.url)
+    issuer.gate.clear()
+    waiting = threading.Event()
+    tokens: list[str] = []
+
+    def emit(step: Step) -> None:
+        if isinstance(step, WaitingForAnother):
+            waiting.set()
+
+    threads = [
+        threading.Thread(target=lambda: tokens.append(TokenSource(config, emit=emit).token().access_token))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    assert waiting.wait(60)
+    issuer.gate.set()
+    for thread in threads:
+        thread.join()
+    assert tokens == ["openid.1"] * 8
+    assert len(issuer.forms) == 1
+
+
+@pytest.mark.parametrize(("seconds", "token"), [(0, 1), (500, 1), (590, 2), (-1, 2), (-3600, 2)])
+@pytest.mark.usefixtures("machine")
+def test_ages_are_counted_by_the_servers_clock(
+    cli: Cli, ask: list[str], between: Between, seconds: int, token: int
+) -> None:
+    assert cli(*ask, "--cache-url", between.url).stdout == "openid.1\n"
+    between.set_clock(seconds)
+    assert cli(*ask, "--cache-url", between.url).stdout == f"openid.{token}\n"
+
+
+@pytest.mark.parametrize(
+    ("machines", "token"),
+    [(-86400, 1), (-100, 1), (50, 1), (100, 1), (545, 2), (86400, 2)],
+    ids=lambda seconds: str(seconds),
+)
+@pytest.mark.usefixtures("machine")
+def test_machine_whose_clock_differs_has_no_token_for_too_long(
+    cli: Cli, ask: list[str], redis: Redis, how: How, machines: int, token: int
+) -> None:
+    """One that is an hour ahead does not know whose clock is wrong: the token may have ended."""
+    assert cli(*ask, "--cache-url", redis.url).stdout == "openid.1\n"
+    how.clock = lambda: time.time() + machines
+    given = cli(*ask, "--cache-url", redis.url, "-o", "json")
+    assert (given.code, given.stderr) == (0, "")
+    assert json.loads(given.stdout)["access_token"] == f"openid.{token}"
+    assert json.loads(given.stdout)["expires_in"] > 400
+
+
+@pytest.mark.usefixtures("machine")
+def test_missing_package_is_an_error_with_the_command_that_installs_it(ask: list[str]) -> None:
+    program = (
+        "import sys; sys.modules['hiredis'] = None; from banno_creds.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", program, *ask, "--cache-url", "redis://127.0.0.1:1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 2
+    assert 'pip install "banno-creds[redis]"' in done.stderr
+
+
+@pytest.mark.usefixtures("machine")
+def test_too_short_a_secret_is_refused(cli: Cli, ask: list[str], tmp_path: Path) -> None:
+    short = write_private(tmp_path / "short", b"123456789012345\n")
+    result = cli(*ask, "--cache-url", "redis://127.0.0.1:1", "--cache-secret-file", short)
+    assert result.code == 2
+    assert "15 bytes" in result.stderr
+
+
+def test_empty_url_means_this_machines_cache(cli: Cli, ask: list[str], folder: Path) -> None:
+    result = cli(*ask, "--cache-url", "", env={"BANNO_CREDS_CACHE_URL": "redis://127.0.0.1:1"})
+    assert (result.code, result.stdout, result.stderr) == (0, "openid.1\n", "")
+    assert folder.exists()
+
+
+def test_profile_names_the_shared_cache(
+    cli: Cli, redis: Redis, issuer: Issuer, ec_pem: Path, folder: Path, tmp_path: Path, secret: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    settings = ["--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url]
+    shared_settings = ["--cache-url", redis.url, "--cache-secret-file", str(secret)]
+    assert cli("profile", "add", "a", "--config", file, *settings, *shared_settings).code == 0
+    assert cli("token", "--profile", "a", "--config", file).stdout == "openid.1\n"
+    assert TokenSource(ClientConfig.from_profile("a", file)).token().access_token == "openid.1"
+    assert not folder.exists()
+    refused = cli("profile", "set", "a", "--config", file, "--cache-url", "redis://:not-a-real-one@127.0.0.1")
+    assert refused.code == 2
+    assert "not-a-real-one" not in refused.stderr + file.read_text()

@@ -57,7 +57,7 @@ class Connection:
             raise StoreError(system_words(failure) if isinstance(failure, OSError) else "no such host") from None
         # They go out with the first commands: a server may keep them waiting, and most have nothing to say.
         self._greeting: list[Command] = []
-        if password:
+        if address.user or password:
             self._greeting.append(("AUTH", address.user, password) if address.user else ("AUTH", password))
         if address.database:
             self._greeting.append(("SELECT", address.database))
@@ -110,9 +110,10 @@ class Connection:
         except StoreError:
             raise
         except OSError as failure:
-            raise StoreError(system_words(failure)) from None
+            raise StoreError(_reason(failure)) from None
         if len(answers) < len(commands):
-            raise StoreError("it closed the connection")
+            said = [answer for answer in answers if isinstance(answer, ServerError)]
+            raise said[0] if said else StoreError("it closed the connection")
         return answers
 
     def _wait_until(self, ends: float) -> None:
@@ -132,7 +133,7 @@ def _as_error(answer: Any) -> Any:
 
 
 def _packed(command: Command) -> bytes:
-    words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
+    words = [word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogateescape") for word in command]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 

@@ -89,21 +89,39 @@ class ClientCredentials:
 
         return request_of(self.config, read_key(self.config.private_key).content).name
 
-    def open_cache(self, run: Run = Run()) -> Cache | None:
+    def open_cache(
+        self, run: Run = Run(), opened: dict[object, Cache | None] | None = None, *, on_disk: bool = True
+    ) -> Cache | None:
         """Return where tokens are kept: the shared cache, if there is one, else this machine's.
 
         None, with a warning, if there can be none.
 
+        Args:
+            run: how the run goes.
+            opened: what was opened for other clients; each cache is opened once.
+            on_disk: whether tokens may be kept on this machine.
+
         Raises:
             ConfigurationError: see `shared.open_shared`.
         """
-        if self.config.cache_url is not None:
-            from banno_creds.tokens.shared import open_shared
+        config, opened = self.config, {} if opened is None else opened
+        place = config.cache_url and (
+            config.cache_url,
+            config.cache_secret_file,
+            config.cache_password_file,
+            config.ca_bundle,
+        )
+        if place not in opened:
+            from banno_creds.tokens.cache import open_cache
 
-            return open_shared(self.config, run)
-        from banno_creds.tokens.cache import open_cache
+            open_local = open_cache if on_disk else _no_cache
+            if place is None:
+                opened[place] = open_local(run)
+            else:
+                from banno_creds.tokens.shared import open_shared
 
-        return open_cache(run)
+                opened[place] = open_shared(config, run, open_local)
+        return opened[place]
 
     def obtain(self, cache: Cache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:
         """Get an access token from the cache, else from the server: once, however many processes ask.
@@ -120,10 +138,7 @@ class ClientCredentials:
 
         # The key that names the entry also signs: the file may change a moment later, and a pipe is read only once.
         read = read_key(self.config.private_key)
-        if self.config.cache_url is not None and self.config.cache_secret_file is None:
-            from banno_creds.shared_cache.sealing import check_key
-
-            check_key(read.content, is_held=self.config.private_key.uri is not None)
+        cache.check_key(read.content, is_held=self.config.private_key.uri is not None)
         fetched = False
 
         def fetch() -> TokenResponse:
@@ -163,6 +178,10 @@ class ClientCredentials:
             response = send(url, grant(self.config), SignedJwt(self.config, signer, url), http, run)
         announce(response, self.config.scope, run)
         return response
+
+
+def _no_cache(run: Run) -> None:
+    del run
 
 
 def grant(config: ClientConfig) -> Grant:

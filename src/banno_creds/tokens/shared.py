@@ -103,6 +103,17 @@ class SharedCache:
             self._out_until = None
         return token
 
+    def check_key(self, content: bytes, *, is_held: bool) -> None:
+        """Check that a client's private key may serve as the secret, where none was given.
+
+        Raises:
+            ConfigurationError: see `sealing.check_key`.
+        """
+        if self._secret is None:
+            from banno_creds.shared_cache.sealing import check_key
+
+            check_key(content, is_held=is_held)
+
     def seal_of(self, request: Request) -> Seal:
         """Return the seal of a request: of the secret, else of the private key, of which a request has the hash."""
         from banno_creds.shared_cache.sealing import Seal
@@ -119,7 +130,9 @@ class SharedCache:
         return is_new
 
 
-def open_shared(config: ClientConfig, run: Run = Run()) -> SharedCache:
+def open_shared(
+    config: ClientConfig, run: Run = Run(), open_local: Callable[[Run], TokenCache | None] = open_cache
+) -> SharedCache:
     """Return the shared cache of a configuration, which has a ``cache_url``; nothing is sent.
 
     Raises:
@@ -137,7 +150,7 @@ def open_shared(config: ClientConfig, run: Run = Run()) -> SharedCache:
         warnings += more
     for message, hint in warnings:
         run.warn(message, hint)
-    return SharedCache(store, secret, open_cache)
+    return SharedCache(store, secret, open_local)
 
 
 class _Place:

@@ -60,7 +60,7 @@ class TokenSource:
     Args:
         config: the client and the request.
         on_disk: whether to keep tokens on disk too, in the commands' cache (``BANNO_CREDS_CACHE_DIR``), where other
-            processes find them.
+            processes find them. With a ``cache_url``, only while that server fails.
         min_ttl: how long a token must still be good, in seconds; less than its life.
         emit: called with each step, in the thread that asks; it must not use this source. By default warnings are
             logged under the name ``banno_creds``, and the other steps at the level DEBUG, without any secret.
@@ -212,9 +212,10 @@ class TokenSource:
         from banno_creds.tokens.client_credentials import ClientCredentials
 
         credentials = ClientCredentials(self._config)
-        if self._on_disk and self._cache is None:
-            self._cache = credentials.open_cache(Run(lambda step: self._emit(plain(step, _spell))))
-            self._on_disk = self._cache is not None  # one warning is enough
+        if self._cache is None and (self._on_disk or self._config.cache_url is not None):
+            run = Run(lambda step: self._emit(plain(step, _spell)))
+            self._cache = credentials.open_cache(run, on_disk=self._on_disk)
+            self._on_disk = self._on_disk and self._cache is not None  # one warning is enough
         self._asked = False
 
         def note(step: Any) -> None:
