@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from banno_creds.jose import keys
     from banno_creds.steps import Step
     from tests.conftest import Cli, How
+    from tests.oidc import Tool
     from tests.servers.issuer import Issuer
     from tests.servers.redis import Between, Redis
     from tests.servers.tls import Authority
@@ -433,3 +434,37 @@ def test_profile_names_the_shared_cache(
     refused = cli("profile", "set", "a", "--config", file, "--cache-url", "redis://:not-a-real-one@127.0.0.1")
     assert refused.code == 2
     assert "not-a-real-one" not in refused.stderr + file.read_text()
+
+
+def test_persons_tokens_stay_on_the_machine(tool: Tool, redis: Redis, folder: Path) -> None:
+    tool.browser.done()
+    env = {"BANNO_CREDS_CACHE_URL": redis.url}
+    for _ in range(2):
+        assert tool.run("token", "--force-refresh", env=env).code == 0
+    assert redis.calls().keys() <= {"acl|users", "acl|deluser", "config|set", "flushall", "config|resetstat"}
+    assert folder.exists()
+    assert tool.run("token", "--as", "application", env=env).code == 4  # as this provider says
+    assert len(redis.keys()) == 1
+
+
+def test_command_of_exec_does_not_get_the_address(process: Cli, ask: list[str], redis: Redis, secret: Path) -> None:
+    env = {"BANNO_CREDS_CACHE_URL": redis.url, "BANNO_CREDS_CACHE_SECRET_FILE": str(secret)}
+    show = "import os; print([name for name in os.environ if 'CACHE_URL' in name or 'CACHE_SECRET' in name])"
+    result = process("exec", *ask[1:], "--", sys.executable, "-c", show, env=env)
+    assert (result.code, result.stdout, result.stderr) == (0, "[]\n", "")
+    assert len(redis.keys()) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_earlier_value_is_used_only_while_its_token_is_good(
+    cli: Cli, ask: list[str], redis: Redis, between: Between
+) -> None:
+    asked = [*ask, "--cache-url", between.url]
+    cli(*asked)
+    name = redis.keys()[0]
+    earlier = redis("GET", name).encode("utf-8", "surrogateescape")
+    assert cli(*asked, "--force-refresh").stdout == "openid.2\n"
+    redis("SET", name, earlier)
+    assert cli(*asked).stdout == "openid.1\n"
+    between.set_clock(700)
+    assert cli(*asked).stdout == "openid.3\n"
