@@ -70,6 +70,11 @@ MOST_TIMEOUT = 3600
 DEFAULT_MIN_TTL = 60  # how long a token from the cache must still be good, in seconds
 MOST_MIN_TTL = 24 * 3600
 MOST_LEEWAY = 3600  # clocks do not differ by more
+# How hard many clients may press one server together.
+DEFAULT_JOBS = 8  # requests at a time
+DEFAULT_RATE = 10.0  # requests a second
+DEFAULT_GIVE_UP_AFTER = 5  # refusals in a row
+MOST_JOBS, MOST_RATE, MOST_REFUSALS = 64, 1000.0, 1000
 
 # Claims and form parameters that banno-creds sends itself, each with the field that sets it, if there is one.
 RESERVED_CLAIMS: Mapping[str, str] = {

@@ -19,6 +19,7 @@ COMMANDS = {
     "key": "Tell which key it is, and whether the bank has it.",
     "client-assertion": "Get an access token, and see every step.",
     "token": "Print an access token, from the cache if possible.",
+    "check": "Check many profiles at once.",
     "exec": "Run a command with an access token in its environment.",
     "api": "Call the API with an access token.",
     "sign-jwt": "Print a signed client assertion.",

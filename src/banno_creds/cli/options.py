@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.cli.inputs import Argument
 from banno_creds.cli.parameters import (
     CONFIG_FILE,
+    MANY,
     NAMED,
     PROFILE,
     Choice,
@@ -33,17 +35,23 @@ from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
     DEFAULT_ENVIRONMENT,
+    DEFAULT_GIVE_UP_AFTER,
+    DEFAULT_JOBS,
     DEFAULT_LIFETIME,
     DEFAULT_LOGIN_SCOPE,
     DEFAULT_MIN_TTL,
+    DEFAULT_RATE,
     DEFAULT_REDIRECT_URI,
     DEFAULT_SCOPE,
     DEFAULT_TIMEOUT,
     ENVIRONMENTS,
     KEY_VARIABLE,
+    MOST_JOBS,
     MOST_LIFETIME,
     MOST_MAX_AGE,
     MOST_MIN_TTL,
+    MOST_RATE,
+    MOST_REFUSALS,
     REGISTRATIONS,
     SECRET_VARIABLE,
     WHOSE,
@@ -53,7 +61,7 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def _use_profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -64,7 +72,7 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
         raise ConfigurationError("--config names no file", hint="give a file's path, or leave it out")
     known: dict[str, str | None] = context.meta.setdefault(_CHOSEN, {})
     known[str(parameter.name)] = value
-    if len(known) < 2 or context.resilient_parsing or known["profile"] == "":
+    if len(known) < 2 or context.resilient_parsing or known["profile"] == "" or MANY in context.meta:
         return value
     file = find_config_file(known["config"])
     context.meta[CONFIG_FILE] = "" if file is None else own_files.identity(file)
@@ -79,11 +87,14 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
             warn(context, message, hint)
         if context.get_parameter_source("profile") is ParameterSource.COMMANDLINE:
             context.meta[NAMED] = True
-        # A table becomes pairs, as the option gives them.
-        settings = profile.settings
-        tables = {name: list(settings[name].items()) for name in ("claims", "params") if name in settings}
-        context.default_map = {**settings, **tables}
+        context.default_map = defaults_of(profile.settings)
     return value
+
+
+def defaults_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a profile's settings as click's default map: a table becomes pairs, as the option gives them."""
+    tables = {name: list(settings[name].items()) for name in ("claims", "params") if name in settings}
+    return {**settings, **tables}
 
 
 PROFILE_VARIABLE = "BANNO_CREDS_PROFILE"
@@ -495,6 +506,95 @@ def network_options(function: F) -> F:
 def cache_options(function: F) -> F:
     """The options of a command that takes a token from the cache if possible; it shows steps on request."""
     return _add(function, *_PERSONS_CLIENT, AS, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_SHARED_CACHE, *_VERBOSE)
+
+
+def _note_many(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Note that profiles were named, before the default one is looked up."""
+    del parameter
+    if value:
+        context.meta[MANY] = True
+    return value
+
+
+def many_options(command: str) -> Callable[[F], F]:
+    """The options of a command that takes many profiles, and how hard they may press their servers.
+
+    They, and the argument with the profiles' names, come before all others: then no profile is in use.
+    """
+    options = (
+        option(
+            "--all",
+            "every",
+            command=command,
+            is_flag=True,
+            is_eager=True,
+            callback=_note_many,
+            section="Profiles",
+            help="All profiles.",
+        ),
+        option(
+            "--tag",
+            "tags",
+            command=command,
+            multiple=True,
+            metavar="TAG",
+            is_eager=True,
+            callback=_note_many,
+            section="Profiles",
+            help="All profiles with this tag. Repeatable: then those that have all of the tags.",
+        ),
+        option(
+            "--jobs",
+            command=command,
+            type=click.IntRange(1, MOST_JOBS),
+            metavar="NUMBER",
+            default=DEFAULT_JOBS,
+            show_default=True,
+            section="Pacing",
+            help="How many requests each server gets at a time.",
+        ),
+        option(
+            "--rate",
+            command=command,
+            type=click.FloatRange(0, MOST_RATE),
+            metavar="NUMBER",
+            default=DEFAULT_RATE,
+            show_default=True,
+            section="Pacing",
+            help="How many requests each server gets in a second; 0 for as many as it answers.",
+        ),
+        option(
+            "--give-up-after",
+            command=command,
+            type=click.IntRange(1, MOST_REFUSALS),
+            metavar="NUMBER",
+            default=DEFAULT_GIVE_UP_AFTER,
+            show_default=True,
+            section="Pacing",
+            help="Ask a server no more after so many refusals in a row, for a bank blocks addresses that fail often.",
+        ),
+    )
+
+    def declare(function: F) -> F:
+        named = click.argument(
+            "names",
+            cls=Argument,
+            nargs=-1,
+            metavar="[PROFILE]...",
+            is_eager=True,
+            callback=_note_many,
+            shell_complete=complete_profile,
+            says="The profiles' names.",
+        )
+        return named(_add(function, *options))
+
+    return declare
+
+
+def check_options(function: F) -> F:
+    """The options of the command that checks many profiles: those of `token`, without its profile and its cache."""
+    client = (CONFIG, *_KEY, KEY_MAX_AGE, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
+    return _add(function, *client, AS, *_NETWORK, *_REQUEST)
 
 
 def login_options(function: F) -> F:

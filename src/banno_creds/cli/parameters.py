@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 VERIFICATION = "Verification"
 # Keys of a context's meta: the identity of the file with the profiles before it was read, the profile in use,
 # whether it was named on the command line, the options whose variables it overrules, whether a variable was warned
-# of, and whether the variables were checked.
+# of, whether the variables were checked, and whether many profiles were named, so that none is in use.
 CONFIG_FILE = "banno_creds.config_file"
 PROFILE = "banno_creds.profile"
 NAMED = "banno_creds.named"
 OVERRULED = "banno_creds.overruled"
 WARNED = "banno_creds.warned"
 VARIABLES_CHECKED = "banno_creds.variables"
+MANY = "banno_creds.many"
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -89,9 +90,13 @@ class Option(click.Option):
         value = super().value_from_envvar(ctx)
         if value is None or not overrules(ctx, str(self.name)):
             return value
+        self.note_overruled(ctx, value)
+        return None
+
+    def note_overruled(self, ctx: click.Context, value: Any) -> None:
+        """Note that the profile overrules the variable's value, unless that means the same."""
         if not self._says_the_same(ctx, value):
             ctx.meta.setdefault(OVERRULED, []).append(self)
-        return None
 
     def _says_the_same(self, ctx: click.Context, value: Any) -> bool:
         """Return whether a variable's value means the same as the profile's."""
@@ -140,6 +145,8 @@ class Option(click.Option):
                 from banno_creds.cli.mistakes import check_value
 
                 check_value(_given_by(self, ctx), text)
+        if self.required and MANY in ctx.meta and self.value_is_missing(value):
+            return None  # each of the profiles has its own
         return super().process_value(ctx, value)
 
 
@@ -223,7 +230,15 @@ def held(context: click.Context, variable: str) -> str:
 
 
 def _name_overruled_variables(context: click.Context) -> None:
-    """Name each variable that is set and not used, in one line; an option on the command line needs no such line."""
+    """Name each variable that is set and not used, in one line."""
+    if names := overruled_variables(context):
+        verb = "is" if len(names) == 1 else "are"
+        named = f"--profile {context.meta[PROFILE].name} comes before variables"
+        warn(context, f"{', '.join(names)} {verb} set and not used: {named}")
+
+
+def overruled_variables(context: click.Context) -> list[str]:
+    """Return the variables that the profile overrules; an option on the command line overrules them as well."""
 
     def typed(group: tuple[str, ...]) -> bool:
         return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in group)
@@ -235,10 +250,7 @@ def _name_overruled_variables(context: click.Context) -> None:
         has = {str(parameter.name) for parameter in context.command.params}
         pairs = zip(_PROOF, (KEY_VARIABLE, SECRET_VARIABLE), strict=True)
         names += [variable for option, variable in pairs if option in has and os.environ.get(variable)]
-    if names:
-        verb = "is" if len(names) == 1 else "are"
-        named = f"--profile {context.meta[PROFILE].name} comes before variables"
-        warn(context, f"{', '.join(names)} {verb} set and not used: {named}")
+    return names
 
 
 def warn(context: click.Context, message: str, hint: str | None = None) -> None:
@@ -265,16 +277,24 @@ def spelling(context: click.Context | None) -> Callable[[str], str]:
     return spell
 
 
-def doctor_for(context: click.Context) -> str:
-    """Return the doctor's command line for the same set-up, with the options that were typed."""
-    return same_client(context, "doctor", _SETUP_SECTIONS)
+def doctor_for(context: click.Context, profile: str | None = None) -> str:
+    """Return the doctor's command line for the same set-up, with the options that were typed.
+
+    ``profile`` is the profile, where no option named it.
+    """
+    return same_client(context, "doctor", _SETUP_SECTIONS, profile)
 
 
-def same_client(context: click.Context, command: str, sections: tuple[str, ...] = ("Client", "Server")) -> str:
+def same_client(
+    context: click.Context,
+    command: str,
+    sections: tuple[str, ...] = ("Client", "Server"),
+    profile: str | None = None,
+) -> str:
     """Return a command line for the same client, with the options of these sections that were typed."""
     from banno_creds.shells import join
 
-    words = ["banno-creds", command]
+    words = ["banno-creds", command, *(() if profile is None else ("--profile", profile))]
     for parameter in context.command.params:
         name = str(parameter.name)
         if getattr(parameter, "section", "") not in sections or name not in context.params:

@@ -19,7 +19,7 @@ from banno_creds.streams import is_one_place, takes_escapes
 from banno_creds.text import printable, sentence, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
     from rich.text import Text
@@ -201,10 +201,14 @@ class Report:
             if part.title:
                 self._stdout.print(((part.title, "bold"),))
             self._part = part.title
-        for line, indent, further in rows(part.findings):
-            self._stdout.print(line, indent=indent, hang=further)
+        self.table(rows(part.findings))
         for note in part.notes:
             self._stdout.print(((note, ""),), indent=INDENT, hang=3)
+
+    def table(self, lines: Iterable[tuple[Line, str, int]]) -> None:
+        """Show lines on stdout, each with its indent and its further indent when it wraps."""
+        for line, indent, further in lines:
+            self._stdout.print(line, indent=indent, hang=further)
 
     def fact(self, name: str, value: str, *, copied: bool = False) -> None:
         """Show a fact on stdout, in two columns; what is to be copied is never broken."""
@@ -287,7 +291,7 @@ class _Stream:
     def print(self, line: Line, *, indent: str = "", hang: int = 0, wraps: bool = True) -> None:
         """Print one line; at a terminal wrapped to its width, with further rows indented by ``hang``."""
         stream = sys.stdout if self._name == "stdout" else sys.stderr
-        console = self._console = self._console or _console(stream)
+        console = self._console = self._console or console_of(stream)
         self.used = True
         if console is None:
             self._fail(OSError(9, "it is closed"))
@@ -321,7 +325,7 @@ class _Stream:
     def holds(self, columns: int) -> bool:
         """Return whether a line of so many columns fits; in a pipe every line does."""
         stream = sys.stdout if self._name == "stdout" else sys.stderr
-        console = self._console = self._console or _console(stream)
+        console = self._console = self._console or console_of(stream)
         return console is None or not stream.isatty() or columns <= console.width
 
     def _fail(self, failure: OSError) -> None:

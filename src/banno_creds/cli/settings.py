@@ -48,7 +48,7 @@ def client_config(
     context: click.Context, values: Mapping[str, Any], stdin: StandardInput | None = None
 ) -> ClientConfig:
     """Return the client's configuration, checked."""
-    _warn_of_unknown_variables(context)
+    warn_of_variables(context)
     token_endpoint, issuer = endpoint(context, values)
     _check_paths(context, values)
     stdin = stdin or StandardInput()
@@ -231,7 +231,7 @@ def persons_client(context: click.Context, values: Mapping[str, Any], store: Ses
     """
     from banno_creds.client_authentication.methods import Client
 
-    _warn_of_unknown_variables(context)
+    warn_of_variables(context)
     token_endpoint, issuer = endpoint(context, values)
     key_rank = _rank(context, "private_key", values["private_key"], KEY_VARIABLE)
     secret_rank = _rank(context, "client_secret_file", values["client_secret_file"], SECRET_VARIABLE)
@@ -303,8 +303,11 @@ def _check_paths(context: click.Context, values: Mapping[str, Any]) -> None:
             raise error(f"there is no {what} {values[name]}", hint=hint, details=(profile.where,))
 
 
-def _warn_of_unknown_variables(context: click.Context) -> None:
-    """Warn of a misspelt variable: it would be ignored in silence, and the assertion might go to another server."""
+def warn_of_variables(context: click.Context) -> None:
+    """Warn of a misspelt variable: it would be ignored in silence, and the assertion might go to another server.
+
+    An empty one is named too. Each command does this once.
+    """
     if VARIABLES_CHECKED in context.meta:  # a login's key is configured in a second step
         return
     context.meta[VARIABLES_CHECKED] = True

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 ANSWER = ".answer"
+CHECKS = ".checks"
 ENTRY = ".json"
 LOCK = ".lock"
 LOGIN = ".login"
@@ -266,9 +267,12 @@ def is_of_the_cache(file: str) -> bool:
 
 
 def _is_of_a_login(file: str) -> bool:
-    """Return whether a file is a login, a rotation's journal, a lock of them, or the certificate, finished or not."""
+    """Return whether a file is a login, a rotation's journal, a record of checks, a lock of them, or the certificate.
+
+    It may be unfinished.
+    """
     name, dot, rest = file.partition(".")
-    is_login = _is_hexadecimal(name, _NAME_LENGTH) and f"{dot}{rest}".startswith((LOGIN, ROTATION))
+    is_login = _is_hexadecimal(name, _NAME_LENGTH) and f"{dot}{rest}".startswith((LOGIN, ROTATION, CHECKS))
     return is_login or file == CERTIFICATE or file.startswith(f"{CERTIFICATE}.")
 
 
