@@ -74,7 +74,6 @@ MOST_LEEWAY = 3600  # clocks do not differ by more
 DEFAULT_JOBS = 8  # requests at a time
 DEFAULT_RATE = 10.0  # requests a second
 DEFAULT_GIVE_UP_AFTER = 5  # refusals in a row
-MOST_JOBS, MOST_RATE, MOST_REFUSALS = 64, 1000.0, 1000
 
 # Claims and form parameters that banno-creds sends itself, each with the field that sets it, if there is one.
 RESERVED_CLAIMS: Mapping[str, str] = {

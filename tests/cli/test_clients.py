@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -21,16 +22,16 @@ from banno_creds.profiles.lookup import Profile, find_profiles
 from banno_creds.tokens.client_credentials import ClientCredentials
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-    from collections.abc import Iterator, Mapping
 
 SETTINGS = {
     "plain": "",
     "endpoint": 'token_endpoint = "http://127.0.0.1:1/token"',
     "issuer": 'issuer = "https://issuer.test"',
     "legacy": 'environment = "legacy"',
-    "all": 'scope = ["a", "b"]\nresource = ["https://r.test"]\nlifetime = 90\niat = true\ntimeout = 7\nalg = "RS256"\n'
-    'registration = "jwks-uri"\nclaims = {x = 1}\nparams = {p = "q"}\nca_bundle = "ca.pem"\nkey_max_age = "4w"\n'
+    "all": 'scope = ["a", "b"]\nresource = ["https://r.test"]\nlifetime = 90\niat = true\ntimeout = 7\nalg = "RS256"'
+    '\nregistration = "jwks-uri"\nclaims = {x = 1}\nparams = {p = "q"}\nca_bundle = "ca.pem"\nkey_max_age = "4w"\n'
     'client_id_in_body = true\naud = "http://127.0.0.1:1/token"\ntoken_endpoint = "http://127.0.0.1:1/token"',
     "no key": "-",
     "no client": "-",
@@ -73,35 +74,26 @@ def config(folder: Path, ec_pem: Path) -> Path:
     return file
 
 
-def _made(context: click.Context, profile: Profile | None) -> ClientConfig | tuple[str, int]:
+def _made(make: Callable[[], object]) -> ClientConfig | tuple[str, int]:
     try:
-        if profile is None:
-            whose = credentials(context, context.params, Report(quiet=True))
-        else:
-            whose = Clients(context).credentials(profile)
+        whose = make()
     except BannoCredsError as error:
         return type(error).__name__, error.exit_code
     assert isinstance(whose, ClientCredentials)
     return replace(whose.config, passphrase=no_passphrase)
 
 
-@pytest.fixture
-def root() -> Iterator[click.Context]:
-    with click.Context(program, info_name="banno-creds", obj=Invocation((), time.time, time.sleep)) as context:
-        yield context
-
-
-def _asked_one_by_one(
-    root: click.Context, name: str, config: Path, options: tuple[str, ...]
-) -> ClientConfig | tuple[str, int]:
-    del root
+def _context(command: click.Command, *words: str) -> click.Context:
     own = click.Context(program, info_name="banno-creds", obj=Invocation((), time.time, time.sleep))
-    words = ["--config", str(config), "--profile", name, *options]
+    return command.make_context(command.name, list(words), parent=own)
+
+
+def _alone(name: str, *words: str) -> ClientConfig | tuple[str, int]:
     try:
-        context = token.command.make_context("token", words, parent=own)
+        context = _context(token.command, *words, "--profile", name)
     except click.UsageError:
         return "ConfigurationError", 2
-    return _made(context, None)
+    return _made(lambda: credentials(context, context.params, Report(quiet=True)))
 
 
 @pytest.mark.once
@@ -109,7 +101,6 @@ def _asked_one_by_one(
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda each: each[0] if each else "none")
 def test_each_of_many_is_the_client_that_token_would_have(
     config: Path,
-    root: click.Context,
     rsa_pem: Path,
     variables: Mapping[str, str],
     options: tuple[str, ...],
@@ -120,13 +111,11 @@ def test_each_of_many_is_the_client_that_token_would_have(
 
     for name, value in variables.items():
         monkeypatch.setenv(f"BANNO_CREDS_{name}", filled(value))
-    options = tuple(map(filled, options))
+    words = ["--config", str(config), *map(filled, options)]
     names = [name.replace(" ", "-") for name in SETTINGS]
-    for command, more in ((check.command, ()), (token.command, ("--no-cache",))):
-        own = click.Context(program, info_name="banno-creds", obj=Invocation((), time.time, time.sleep))
-        words = ["--config", str(config), *options, *more, *names]
-        context = command.make_context(command.name, words, parent=own)
-        found = find_profiles(names, str(config))
-        for name, profile in found.items():
+    alone = {name: _alone(name, *words) for name in names}
+    for command in (check.command, token.command):
+        clients = Clients(_context(command, *words, *names))
+        for name, profile in find_profiles(names, str(config)).items():
             assert isinstance(profile, Profile)
-            assert _made(context, profile) == _asked_one_by_one(root, name, config, options), name
+            assert _made(partial(clients.credentials, profile)) == alone[name], (command.name, name)

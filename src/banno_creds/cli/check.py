@@ -8,7 +8,7 @@ import click
 
 from banno_creds.cli.options import check_options, many_options
 from banno_creds.cli.parameters import Choice, Command, option
-from banno_creds.cli.rows import FORMS
+from banno_creds.cli.report import check_stdout
 
 
 @click.command("check", cls=Command)
@@ -47,7 +47,7 @@ from banno_creds.cli.rows import FORMS
     "--output",
     "-o",
     command="check",
-    type=Choice(FORMS),
+    type=Choice(["text", "json", "jsonl", "csv", "junit"]),
     default="text",
     show_default=True,
     section="Output",
@@ -71,6 +71,10 @@ def command(context: click.Context, /, **values: Any) -> None:
     The exit code is the worst one, in this order: 1, 2, 3, 4, 6, 5. Ctrl-C ends it with what is known, and --resume
     goes on. The outcomes are remembered, without any token, for --only-failed and `profile list -l`.
     """
+    check_stdout()
     from banno_creds.cli.many import check
 
-    check(context, values)
+    context.exit(check(context, values))
+
+
+next(each for each in command.params if each.name == "client_id").required = False  # each profile has its own

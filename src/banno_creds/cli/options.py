@@ -46,12 +46,9 @@ from banno_creds.config import (
     DEFAULT_TIMEOUT,
     ENVIRONMENTS,
     KEY_VARIABLE,
-    MOST_JOBS,
     MOST_LIFETIME,
     MOST_MAX_AGE,
     MOST_MIN_TTL,
-    MOST_RATE,
-    MOST_REFUSALS,
     REGISTRATIONS,
     SECRET_VARIABLE,
     WHOSE,
@@ -534,7 +531,7 @@ def many_options(command: str) -> Callable[[F], F]:
         ),
         option(
             "--tag",
-            "tags",
+            "with_tags",  # `tags` is a setting of profiles
             command=command,
             multiple=True,
             metavar="TAG",
@@ -546,7 +543,7 @@ def many_options(command: str) -> Callable[[F], F]:
         option(
             "--jobs",
             command=command,
-            type=click.IntRange(1, MOST_JOBS),
+            type=int,
             metavar="NUMBER",
             default=DEFAULT_JOBS,
             show_default=True,
@@ -556,7 +553,7 @@ def many_options(command: str) -> Callable[[F], F]:
         option(
             "--rate",
             command=command,
-            type=click.FloatRange(0, MOST_RATE),
+            type=float,
             metavar="NUMBER",
             default=DEFAULT_RATE,
             show_default=True,
@@ -566,12 +563,13 @@ def many_options(command: str) -> Callable[[F], F]:
         option(
             "--give-up-after",
             command=command,
-            type=click.IntRange(1, MOST_REFUSALS),
+            type=int,
             metavar="NUMBER",
             default=DEFAULT_GIVE_UP_AFTER,
             show_default=True,
             section="Pacing",
-            help="Ask a server no more after so many refusals in a row, for a bank blocks addresses that fail often.",
+            help="Ask a server no more after so many refusals in a row, for a bank blocks addresses that fail often; "
+            "0 for never.",
         ),
     )
 

@@ -336,7 +336,7 @@ class _Stream:
         raise not_written(failure)
 
 
-def _console(stream: TextIO | None) -> Console | None:
+def console_of(stream: TextIO | None) -> Console | None:
     """Return Rich's console for a stream; NO_COLOR means no escape sequences at all."""
     if stream is None:
         return None

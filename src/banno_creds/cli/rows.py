@@ -10,6 +10,7 @@ from banno_creds.errors import (
     ConfigurationError,
     KeyLoadError,
     NetworkError,
+    NotAskedError,
     RefusedError,
     SigningError,
     TimedOutError,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 FORMS = ("text", "json", "jsonl", "csv", "junit")
 NOT_ASKED = "not_asked"
 INTERRUPTED = "interrupted"
-GIVEN_UP = "check.given_up"
 
 # Of an error that no server named, from the most to the least special class.
 _KINDS: Mapping[type[BannoCredsError], str] = {
@@ -39,10 +39,22 @@ _KINDS: Mapping[type[BannoCredsError], str] = {
     UnusableAnswerError: "unusable_answer",
     NetworkError: "network",
     RefusedError: "refused",
+    NotAskedError: NOT_ASKED,
     TokenError: "token",
     SigningError: "key",
     KeyLoadError: "key",
     ConfigurationError: "configuration",
+}
+# The rules of errors that name none: how the doctor calls such a fault.
+_RULES = {
+    "timed_out": "network.timeout",
+    "untrusted_server": "network.tls.untrusted",
+    "unavailable": "network.unavailable",
+    "unusable_answer": "network.answer",
+    "network": "network.connection",
+    "key": "key.unusable",
+    "configuration": "configuration.invalid",
+    NOT_ASKED: "check.given_up",
 }
 # What does not mend itself is worse: a network may be there again in a minute.
 _SEVERITY = (1, 2, 3, 4, 6, 5, 130)
@@ -126,21 +138,10 @@ def fault(row: Row, error: BannoCredsError, words: Words, doctor: str) -> Row:
     return row._replace(
         exit_code=error.exit_code if error.exit_code in _SEVERITY else 1,
         error=printable(named, 80) if named else kind,
-        rule=error.rule,
+        rule=error.rule or _RULES.get(kind),
         message=printable(words.message, 1000),
         next=None if next_ is None else printable(next_, 1000),
         details=tuple(printable(detail) for detail in words.details),
-    )
-
-
-def not_asked(row: Row, host: str, refusals: int) -> Row:
-    """Return the row of a client that was not asked for, since its server refused too many."""
-    return row._replace(
-        exit_code=RefusedError.exit_code,
-        error=NOT_ASKED,
-        rule=GIVEN_UP,
-        message=f"not asked: {printable(host, 100)} had refused {refusals} in a row, and banks block such addresses",
-        next="mend what it refused, then: banno-creds check --only-failed",
     )
 
 
@@ -149,8 +150,7 @@ def interrupted(row: Row) -> Row:
     return row._replace(
         exit_code=130,
         error=INTERRUPTED,
-        message="not known: the run was interrupted before it had an answer",
-        next="go on with: banno-creds check --resume",
+        message="not known: the run was interrupted before there was an answer",
     )
 
 
@@ -192,9 +192,15 @@ def table(rows: Sequence[Row], *, every_name: bool = False) -> Iterable[tuple[Li
         yield from _group(group, every_name=every_name)
 
 
+def summary(rows: Sequence[Row]) -> tuple[Line, str, int]:
+    """Return the last line."""
+    return ((counted(rows), "bold"),), "", len(INDENT)
+
+
 def _same(row: Row) -> tuple[object, ...]:
-    told = tuple(None if text is None else text.replace(row.profile, "\0") for text in (row.message, row.next))
-    return (row.exit_code, row.error, row.rule, row.warnings, *told)
+    name = f"profile {row.profile}"
+    told = tuple((text or "").replace(name, "profile") for text in (row.message, row.next, *row.warnings))
+    return (row.exit_code, row.error, row.rule, *told)
 
 
 def _group(group: Sequence[Row], *, every_name: bool) -> Iterable[tuple[Line, str, int]]:

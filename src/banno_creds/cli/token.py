@@ -5,25 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.obtained import obtain
-from banno_creds.cli.options import cache_options
+from banno_creds.cli.options import cache_options, many_options
 from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.settings import report_for
+from banno_creds.errors import ConfigurationError
 
 
 @click.command("token", cls=Command)
+@many_options("token")
 @cache_options
 @option(
     "--output",
     "-o",
     command="token",
-    type=Choice(FORMS),
+    type=Choice([*FORMS, "jsonl"]),
     default="token",
     show_default=True,
     section="Output",
-    help=FORMS_HELP,
+    help=f"{FORMS_HELP} Of many profiles: jsonl, a JSON line for each as soon as it is known, or json.",
 )
 @click.pass_context
 def command(context: click.Context, /, output: str, **values: Any) -> None:
@@ -31,7 +34,16 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
 
     If many processes ask at once, the server is asked once. A refusal is remembered for 30 s, so that a loop does not
     get this address blocked.
+
+    With profiles' names, --all or --tag it writes a JSON line for each: the token, or the error and its exit code. It
+    asks as gently as `check` does, and its exit code is the worst one.
     """
+    if values["names"] or values["every"] or values["with_tags"]:
+        from banno_creds.cli.many import tokens
+
+        context.exit(tokens(context, values, _form_of_many(context, output)))
+    if output == "jsonl":
+        raise ConfigurationError("--output jsonl is for many profiles", hint="name some, or add --all; or take json")
     report = report_for(values)
     check_form(output, report)
     obtained = obtain(context, values, report)
@@ -39,3 +51,14 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
     text = write_token(obtained.response, output)
     if output not in ("github", "json"):  # `github` writes files too, and `json` tells how long the token lives
         obtained.remember(context.find_root().obj.arguments, text + "\n")
+
+
+def _form_of_many(context: click.Context, output: str) -> str:
+    """Return the form for many tokens; the other forms hold one."""
+    if context.get_parameter_source("output") is ParameterSource.DEFAULT:
+        return "jsonl"
+    if output not in ("json", "jsonl"):
+        raise ConfigurationError(
+            f"--output {output} has room for one token, and many profiles are named", hint="take --output jsonl"
+        )
+    return output

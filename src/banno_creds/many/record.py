@@ -55,7 +55,7 @@ class Record:
 
     def __init__(self, folder: str, config_file: str) -> None:
         name = sha256(os.fsencode(os.path.realpath(config_file))).hexdigest()
-        self.path = os.path.join(folder, name + own_files.CHECKS)
+        self.path = os.path.join(folder, name + own_files.CHECKS)  # noqa: PTH118 - as in `own_files`
         self.checked: dict[str, Checked] = {}
         self.began: float | None = None
         self.is_whole = True
@@ -153,7 +153,7 @@ class Record:
             descriptor = own_files.open_file(self.path, os.O_RDONLY)
         except FileNotFoundError:
             return []
-        with open(descriptor, "rb") as stream:
+        with os.fdopen(descriptor, "rb") as stream:
             return stream.read(_MOST_BYTES).decode("utf-8", "replace").split("\n")
 
 

@@ -1,0 +1,385 @@
+"""Many profiles in one run: which are meant, what became of each, and what is told of it; see `check` and `token`."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from json import dumps
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from click.core import ParameterSource
+
+from banno_creds.cli import rows as forms
+from banno_creds.cli.clients import Clients
+from banno_creds.cli.progress import progress
+from banno_creds.cli.report import Report, write_result
+from banno_creds.cli.rows import Row, row_of
+from banno_creds.cli.settings import report_for, run_for, wanted
+from banno_creds.config import Wanted, find_config_file
+from banno_creds.errors import BannoCredsError, ConfigurationError, NotAskedError
+from banno_creds.profiles.lookup import Profile, find_profiles, profile_names
+from banno_creds.steps import Run, Warned
+from banno_creds.storage import own_files
+from banno_creds.text import printable, spelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    import click
+
+    from banno_creds.cli.progress import Told
+    from banno_creds.login.refresh_token import SignedIn
+    from banno_creds.many.outcome import Outcome
+    from banno_creds.many.pacing import Limits
+    from banno_creds.many.record import Record
+    from banno_creds.tokens.cache import TokenCache
+    from banno_creds.tokens.response import TokenResponse
+
+    Profiles = Mapping[str, Profile | ConfigurationError]
+
+EXIT_INTERRUPTED = 130
+_MOST_AGE = 24 * 3600  # seconds after which a run that was cut off is not gone on with
+
+
+def are_meant(values: Mapping[str, Any]) -> bool:
+    """Return whether a command line names many profiles."""
+    return bool(values["names"] or values["every"] or values["with_tags"])
+
+
+class Wish(NamedTuple):
+    """What is wanted of each client.
+
+    Attributes:
+        wanted: which token will do.
+        from_cache: whether the cache is looked into, and keeps the tokens.
+        offline: whether no server is asked.
+        with_tokens: whether the tokens are the result.
+    """
+
+    wanted: Wanted
+    from_cache: bool
+    offline: bool = False
+    with_tokens: bool = False
+
+
+# --- The two commands -----------------------------------------------------------------------------------------------
+
+
+def check(context: click.Context, values: Mapping[str, Any]) -> int:
+    """Check many profiles, and return the exit code; see the command's help."""
+    report = Report(quiet=True, silent=bool(values["quiet"]))
+    if values["resume"] and values["offline"]:
+        raise ConfigurationError("--resume and --offline exclude each other", hint="leave one of them")
+    if not are_meant(values) and not (values["only_failed"] or values["resume"]):
+        raise ConfigurationError(
+            "no profile is named", hint="name some, or check all of them: banno-creds check --all"
+        )
+    run = run_for(context, report)
+    wanted_ones = open_ones = chosen(values)
+    record = open_record(values["config"], report)
+    if values["only_failed"]:
+        wanted_ones = open_ones = failed(wanted_ones, record)
+    known: dict[str, Row] = {}
+    since = run.clock()
+    if values["resume"]:
+        open_ones, known = still_open(wanted_ones, record, since)
+        if known and record is not None and record.began is not None:
+            since = record.began
+        elif not report.silent:
+            report.note("No run of the last day was cut off: a new one begins.")
+    if not wanted_ones and not report.silent:
+        report.note("No profile failed at its last check.")
+    kept = bool(values["keep"])
+    wish = Wish(Wanted(force_refresh=kept), from_cache=kept, offline=bool(values["offline"]))
+    outcomes = Outcomes(values["output"], report, None if wish.offline else record, run)
+    outcomes.begin(since, profile_names(values["config"]))
+    for row in known.values():
+        outcomes.add(row, is_new=False)
+    every_name = values["quiet"] is False and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
+    about = {"offline": wish.offline, "began": int(since)}
+    code = _run(context, values, open_ones, wish, outcomes)
+    return outcomes.show(list(wanted_ones), about, code, every_name=every_name)
+
+
+def tokens(context: click.Context, values: Mapping[str, Any], form: str) -> int:
+    """Write the tokens of many profiles, and return the exit code."""
+    report = report_for(values)
+    if context.get_parameter_source("profile") is ParameterSource.COMMANDLINE:
+        raise ConfigurationError("--profile and several profiles exclude each other", hint="leave one of them")
+    profiles = chosen(values)
+    wish = Wish(wanted(values), from_cache=not values["no_cache"], with_tokens=True)
+    outcomes = Outcomes(form, report, None, run_for(context, report))
+    code = _run(context, values, profiles, wish, outcomes)
+    return outcomes.show(list(profiles), {}, code)
+
+
+def _run(
+    context: click.Context, values: Mapping[str, Any], profiles: Profiles, wish: Wish, outcomes: Outcomes
+) -> int:
+    """Run, and return the exit code if the run was cut off; else 0."""
+    from banno_creds.many.pacing import Limits
+
+    limits = Limits(values["jobs"], values["rate"], values["give_up_after"]).check()
+    clients = Clients(context)
+    code = 0
+    try:
+        with outcomes.telling(len(profiles)):
+            run_many(clients, profiles, wish, outcomes, limits)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except SystemExit as end:  # SIGTERM
+        code = int(end.code or 0)
+    if code:
+        for name in profiles:
+            if name not in outcomes.rows:
+                outcomes.add(forms.interrupted(Row(name)))
+    outcomes.end(is_whole=not code)
+    return code
+
+
+# --- Which profiles -------------------------------------------------------------------------------------------------
+
+
+def chosen(values: Mapping[str, Any]) -> Profiles:
+    """Return the profiles that a command line names, in their order; of those with a fault, the error.
+
+    Raises:
+        ConfigurationError: there is no such profile, or the file has a fault outside the profiles.
+    """
+    names, tags, config = values["names"], values["with_tags"], values["config"]
+    if names and (values["every"] or tags):
+        other = "--all" if values["every"] else "--tag"
+        raise ConfigurationError(f"the names of profiles and {other} exclude each other", hint="leave one of them")
+    found = find_profiles(names or None, config, tags)
+    if not found:
+        told = f" with the tag {' and '.join(tags)}" if tags else ""
+        raise ConfigurationError(
+            f"there is no profile{told} in {find_config_file(config)}",
+            hint="see which there are: banno-creds profile list -l",
+        )
+    return found
+
+
+def failed(profiles: Profiles, record: Record | None) -> Profiles:
+    """Return those whose last check failed.
+
+    Raises:
+        ConfigurationError: nobody knows, since there is no record.
+    """
+    if record is None or not record.checked:
+        raise ConfigurationError(
+            "there is no record of an earlier check of these profiles",
+            hint="check all of them: banno-creds check --all",
+        )
+    checked = record.checked
+    return {name: each for name, each in profiles.items() if name in checked and not checked[name].ok}
+
+
+def still_open(profiles: Profiles, record: Record | None, now: float) -> tuple[Profiles, dict[str, Row]]:
+    """Return those that had no answer in the last run, which was cut off, and the rows of the others."""
+    if record is None or record.began is None or record.is_whole or not 0 <= now - record.began <= _MOST_AGE:
+        return profiles, {}
+    known: dict[str, Row] = {}
+    for name in profiles:
+        checked = record.checked.get(name)
+        row = None if checked is None or checked.at < record.began else row_of(name, checked.members)
+        if row is not None and not row.is_open:
+            known[name] = row
+    return {name: each for name, each in profiles.items() if name not in known}, known
+
+
+def open_record(config: str | None, report: Report) -> Record | None:
+    """Return the record of earlier checks, read; None, with a warning, if there can be none."""
+    from banno_creds.many.record import Record
+
+    folder, file = own_files.cache_folder(), find_config_file(config)
+    if folder is None or file is None:
+        return None
+    record = Record(folder, file)
+    try:
+        record.read()
+    except OSError as failure:
+        _warn_of_record(report, failure)
+        return None
+    return record
+
+
+def _warn_of_record(report: Report, failure: OSError) -> None:
+    report.warning(
+        f"the record of this run cannot be kept: {own_files.words(failure)}",
+        own_files.hint_for(failure, "it goes on without; BANNO_CREDS_CACHE_DIR names another folder"),
+    )
+
+
+# --- What became of them --------------------------------------------------------------------------------------------
+
+
+class Outcomes:
+    """The rows of a run: kept, told while they come, and remembered.
+
+    Args:
+        form: the form of the result.
+        report: shows it.
+        record: remembers each row; None if none is to be remembered.
+        run: how the run goes.
+
+    Attributes:
+        rows: by the names of the profiles.
+        run: how the run goes.
+    """
+
+    def __init__(self, form: str, report: Report, record: Record | None, run: Run) -> None:
+        self.rows: dict[str, Row] = {}
+        self.run = run
+        self._form = form
+        self._report = report
+        self._record = record
+        self._told: Told | None = None
+        self._began = time.monotonic()
+
+    @property
+    def _streams(self) -> bool:
+        """Whether each row is written as soon as it is known."""
+        return self._form in ("jsonl", "csv")
+
+    def begin(self, since: float, names: Collection[str]) -> None:
+        """Begin to remember a run that began then; ``names`` are those of all profiles that there are."""
+        self._remember(lambda record: record.begin(since, names or record.checked))
+
+    @contextmanager
+    def telling(self, total: int) -> Iterator[None]:
+        """Tell how far it is, while it is entered."""
+        if self._form == "csv":
+            write_result(forms.csv_line(None))
+            for row in self.rows.values():
+                write_result(forms.csv_line(row))
+        with progress(total, self._report, streams=self._streams) as self._told:
+            yield
+        self._told = None
+
+    def add(self, row: Row, *, is_new: bool = True) -> None:
+        """Add a row; one that is not new is from the record."""
+        self.rows[row.profile] = row
+        if self._form == "jsonl":
+            write_result(dumps(row.members()))
+        elif self._form == "csv" and is_new:
+            write_result(forms.csv_line(row))
+        if self._told is not None:
+            self._told.add(row)
+        if is_new and row.error != forms.INTERRUPTED:
+            told = {name: value for name, value in row.members().items() if value not in (None, [])}
+            self._remember(lambda record: record.add(row.profile, told, self.run.clock()))
+
+    def end(self, *, is_whole: bool) -> None:
+        """End to remember; a run that is not whole can be gone on with."""
+        now = self.run.clock()
+        self._remember(lambda record: record.end(now) if is_whole else record.flush(now))
+
+    def _remember(self, write: Callable[[Record], None]) -> None:
+        """Write to the record; if that fails, warn once, and go on without."""
+        if self._record is None:
+            return
+        try:
+            write(self._record)
+        except OSError as failure:
+            self._record = None
+            _warn_of_record(self._report, failure)
+
+    def show(self, order: Sequence[str], about: Mapping[str, Any], code: int, *, every_name: bool = False) -> int:
+        """Write the result, unless that was done while it came; return the exit code for all."""
+        rows = [self.rows[name] for name in order if name in self.rows]
+        code = code or forms.worst(rows)
+        seconds = round(time.monotonic() - self._began, 3)
+        if self._form == "json":
+            members = {"exit_code": code, "good": sum(row.ok for row in rows), **about, "seconds": seconds}
+            write_result(forms.as_json(rows, members))
+        elif self._form == "junit":
+            write_result(forms.as_junit(rows, seconds))
+        elif self._form == "text":
+            self._report.table([*forms.table(rows, every_name=every_name), forms.summary(rows)])
+        if self._form != "text" and not self._report.silent:
+            self._report.note(forms.counted(rows))
+        return code
+
+
+def run_many(clients: Clients, profiles: Profiles, wish: Wish, outcomes: Outcomes, limits: Limits) -> None:
+    """Ask for the tokens of all profiles, and add a row for each to the outcomes while they come."""
+    from contextlib import closing
+
+    from banno_creds.many.run import Client
+    from banno_creds.many.run import outcomes as ask
+    from banno_creds.tokens.cache import open_cache
+    from banno_creds.tokens.client_credentials import ClientCredentials
+
+    run = outcomes.run
+    cache = open_cache(run) if wish.from_cache else None
+    asked, people = [], []
+    about: dict[str, Row] = {}
+    for name, profile in profiles.items():
+        about[name] = Row(name)
+        try:
+            whose = profile if isinstance(profile, ConfigurationError) else clients.credentials(profile)
+        except BannoCredsError as error:
+            asked.append(Client(name, error))
+            continue
+        if isinstance(whose, ConfigurationError):
+            asked.append(Client(name, whose))
+            continue
+        if isinstance(whose, ClientCredentials):
+            config = whose.config
+            asked.append(Client(name, config, cache))
+            about[name] = Row(name, client_id=config.client_id, server=config.issuer or config.token_endpoint)
+        else:
+            owner = whose.store.owner
+            people.append((name, whose))
+            about[name] = Row(name, client_id=owner.client_id, server=owner.issuer or owner.token_endpoint)
+    clients.warn_of_overruled()
+    for name, person in people:
+        outcomes.add(_row(about[name], profiles[name], _of_person(name, person, wish, cache, run), wish, clients))
+    with closing(ask(asked, limits, wish.wanted, offline=wish.offline, run=run.silent())) as found:
+        for outcome in found:
+            name = outcome.profile
+            outcomes.add(_row(about[name], profiles[name], outcome, wish, clients))
+
+
+def _of_person(name: str, person: SignedIn, wish: Wish, cache: TokenCache | None, run: Run) -> Outcome:
+    """Return what became of a person's token: one after the other, for a refresh token is good once."""
+    from banno_creds.many.outcome import Outcome
+
+    began = time.monotonic()
+    warnings: list[Warned] = []
+    run = run._replace(emit=lambda step: warnings.append(step) if isinstance(step, Warned) else None)
+    try:
+        if wish.offline:
+            person.found()
+            return Outcome(name)
+        response = person.obtain(cache, wish.wanted, run)
+    except BannoCredsError as error:
+        return Outcome(name, error, warnings=tuple(warnings), seconds=time.monotonic() - began)
+    return Outcome(name, None, response, tuple(warnings), asked=True, seconds=time.monotonic() - began)
+
+
+def _row(row: Row, profile: Profile | ConfigurationError, outcome: Outcome, wish: Wish, clients: Clients) -> Row:
+    """Return the row of an outcome, in words."""
+    if outcome.asked and not isinstance(outcome.error, NotAskedError):
+        row = row._replace(seconds=round(outcome.seconds, 3))
+    if isinstance(profile, ConfigurationError):
+        return forms.fault(row, profile, profile.words(), "")
+    if outcome.warnings:
+        spell = clients.spelling(profile)
+        words = (f"{warned.message}; {warned.hint}" if warned.hint else warned.message for warned in outcome.warnings)
+        row = row._replace(warnings=tuple(printable(spelled(each, spell), 1000) for each in words))
+    if (error := outcome.error) is not None:
+        doctor = clients.doctor(profile) if error.doctor_can_tell else ""
+        return forms.fault(row, error, error.words(clients.spelling(profile)), doctor)
+    if (response := outcome.response) is not None:
+        row = row._replace(expires_at=response.expires_at)
+        if wish.with_tokens:
+            row = row._replace(token=_members(response))
+    return row
+
+
+def _members(response: TokenResponse) -> dict[str, Any]:
+    """Return what a row tells of a token."""
+    names = ("access_token", "token_type", "expires_in", "expires_at", "scope")
+    return {name: getattr(response, name) for name in names}

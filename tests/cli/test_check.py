@@ -1,0 +1,620 @@
+"""``banno-creds check`` and ``token --all``: many profiles in one run, each told with its cause and its next step."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import trustme
+
+from banno_creds.cli import progress, rows
+from banno_creds.cli.rows import Row
+from banno_creds.jose import keys
+from banno_creds.jose.decode import decode
+from banno_creds.many.record import Record
+from tests.conftest import Result, write_private
+from tests.servers.bank import TOKEN, Bank, granted
+from tests.servers.loopback import Says, says_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.conftest import Cli, How
+
+PEM_OF_NOTHING = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+QUICK = ("--rate", "0")
+
+
+class Desk:
+    """A file of profiles and a bank that knows them."""
+
+    def __init__(self, cli: Cli, bank: Bank, folder: Path, key: Path) -> None:
+        self.bank = bank
+        self.folder = folder
+        self.file = folder / "config.toml"
+        self._cli = cli
+        self._key = key
+        self.profiles: dict[str, str] = {}
+        self.answers: dict[str, Says] = {}  # by client ID; the others get a token
+        bank.token = lambda form: self.answers.get(_client(form), granted(scope="openid"))
+
+    def add(self, name: str, **settings: Any) -> None:
+        """Add a profile; a setting that is None is left out."""
+        usual = {"client_id": f"id-of-{name}", "private_key": str(self._key), "token_endpoint": self.bank.url}
+        own = {each: value for each, value in {**usual, **settings}.items() if value is not None}
+        self.profiles[name] = f"[profiles.{name}]\n" + "".join(f"{each} = {json.dumps(own[each])}\n" for each in own)
+        write_private(self.file, "\n".join(self.profiles.values()).encode())
+
+    def run(self, command: str, *words: str, **more: Any) -> Result:
+        """Run a command with these profiles, unpaced."""
+        return self._cli(command, *words, *QUICK, "--config", self.file, **more)
+
+    def rows(self, *words: str) -> dict[str, dict[str, Any]]:
+        """Check, and return the rows by the profiles' names, in their order."""
+        members = json.loads(self.run("check", *words, "-q", "-o", "json").stdout)
+        return {row["profile"]: row for row in members["profiles"]}
+
+    @property
+    def asked(self) -> list[str]:
+        """The clients that the bank was asked for."""
+        return [_client(form) for form in self.bank.forms]
+
+
+def _client(form: Mapping[str, str]) -> str:
+    return str(decode(form["client_assertion"]).payload["sub"])
+
+
+@pytest.fixture
+def bank() -> Iterator[Bank]:
+    with Bank() as running:
+        yield running
+
+
+@pytest.fixture
+def desk(cli: Cli, bank: Bank, tmp_path: Path, ec_pem: Path, folder: Path) -> Desk:
+    return Desk(cli, bank, tmp_path, ec_pem)
+
+
+def _refused(error: str, words: str = "", status: int = 400) -> Says:
+    return says_json(status, error=error, error_description=words)
+
+
+# --- What is told ---------------------------------------------------------------------------------------------------
+
+
+def test_each_profile_is_asked_for_once_and_the_good_ones_are_counted(desk: Desk) -> None:
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    table = "✓   3 profiles      good
+        profiles  a, b, c
+3 profiles: 3 good
+"
+    assert desk.run("check", "--all") == Result(0, table, "")
+    assert sorted(desk.asked) == ["id-of-a", "id-of-b", "id-of-c"]
+
+
+def _kinds(desk: Desk, tmp_path: Path, rsa_pem: Path, tls: str) -> dict[str, tuple[int, str, str]]:
+    """Plant profiles with a fault each; return exit code, error and rule that each is to be told with."""
+    told: dict[str, tuple[int, str, str]] = {}
+
+    def plant(kind: str, code: int, error: str, rule: str, answer: Says | None = None, **settings: Any) -> None:
+        for number in range(2):
+            name = f"{kind}-{number}"
+            desk.add(name, **settings)
+            told[name] = (code, error, rule)
+            if answer is not None:
+                desk.answers[f"id-of-{name}"] = answer
+
+    garbage = write_private(tmp_path / "garbage.pem", PEM_OF_NOTHING)
+    encrypted = write_private(tmp_path / "encrypted.pem", keys.generate("ec").pem(b"canaryPassphrase"))
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}/token"
+    plant("no-key-file", 3, "key", "key.unusable", private_key="missing.pem")
+    plant("no-key-at-all", 2, "configuration", "configuration.invalid", private_key=None)
+    plant("garbage", 3, "key", "key.unusable", private_key=str(garbage))
+    plant("encrypted", 3, "key", "key.unusable", private_key=str(encrypted))
+    plant("no-client", 2, "configuration", "configuration.invalid", client_id=None)
+    plant("lifetime", 2, "configuration", "configuration.invalid", lifetime=301)
+    plant("alg", 2, "configuration", "configuration.invalid", private_key=str(rsa_pem), alg="ES256")
+    plant(
+        "unknown", 4, "invalid_client", "invalid_client", _refused("invalid_client", "client authentication failed")
+    )
+    plant("scope", 4, "invalid_scope", "invalid_scope", _refused("invalid_scope", "requested scope is not allowed"))
+    plant("type", 4, "unauthorized_client", "unauthorized_client", _refused("unauthorized_client"))
+    plant("unavailable", 5, "unavailable", "network.unavailable", Says(503, b""))
+    plant("page", 5, "unusable_answer", "network.answer", Says(200, b"<html>", {"content-type": "text/html"}))
+    plant("no-token", 5, "unusable_answer", "network.answer", says_json(token_type="Bearer"))
+    plant("nobody", 5, "network", "network.connection", token_endpoint=nowhere)
+    plant("untrusted", 5, "untrusted_server", "network.tls.untrusted", token_endpoint=tls)
+    return told
+
+
+def test_a_mix_of_faults_among_three_hundred_is_told_exactly(
+    desk: Desk, tmp_path: Path, rsa_pem: Path, pauses: list[float]
+) -> None:
+    authority = trustme.CA()
+    with Bank(_context(authority)) as secure:
+        told = _kinds(desk, tmp_path, rsa_pem, secure.url)
+        for number in range(300 - len(told)):
+            desk.add(f"good-{number}")
+        result = desk.run("check", "--all", "-o", "json", "--give-up-after", "0")
+    members = json.loads(result.stdout)
+    assert (result.code, members["exit_code"], members["good"]) == (2, 2, 300 - len(told))
+    rows_ = {row["profile"]: row for row in members["profiles"]}
+    assert list(rows_) == list(desk.profiles)
+    bad = {name: (row["exit_code"], row["error"], row["rule"]) for name, row in rows_.items() if not row["ok"]}
+    assert bad == told
+    assert all(row["message"] and row["next"] for row in rows_.values() if not row["ok"])
+    counts = {name: desk.asked.count(f"id-of-{name}") for name in rows_}
+    assert {name: counts[name] for name in rows_ if rows_[name]["ok"]} == dict.fromkeys(set(rows_) - set(told), 1)
+    refused = [name for name, (code, *_) in told.items() if code == 4]
+    assert [counts[name] for name in refused] == [1] * len(refused)
+    assert [counts[name] for name, (code, *_) in told.items() if code in (2, 3)] == [0] * 14
+    assert "300 profiles: 270 good, 8 configuration, 6 key, 6 refused, 10 network" in result.stderr
+
+    text = desk.run("check", "--all", "--give-up-after", "0", "-q").stdout
+    lines = text.splitlines()
+    assert lines[-1] == "300 profiles: 270 good, 8 configuration, 6 key, 6 refused, 10 network"
+    assert lines[-2] == "✓   270 profiles    good"
+    marks = [line[0] for line in lines[:-1] if line[0] != " "]
+    assert marks == ["✗"] * (len(marks) - 1) + ["✓"]
+    for name in told:
+        assert re.search(rf"\b{name}\b", text), name
+
+
+def _context(authority: trustme.CA) -> Any:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_a_refusal_has_the_cause_and_the_next_step_that_token_tells(desk: Desk) -> None:
+    desk.add("a")
+    desk.answers["id-of-a"] = _refused("invalid_client", "client authentication failed", 401)
+    row = desk.rows("a")["a"]
+    assert row["message"] == "the server refused the client: invalid_client — client authentication failed"
+    assert row["next"].endswith(f": banno-creds doctor --profile a --config {desk.file}")
+    assert any("left:" in detail for detail in row["details"])
+    assert (row["client_id"], row["server"], row["exit_code"]) == ("id-of-a", desk.bank.url, 4)
+
+
+def test_profiles_with_the_same_fault_are_one_row_with_all_their_names(desk: Desk) -> None:
+    for name in ("a", "bb", "client"):
+        desk.add(name)
+        desk.answers[f"id-of-{name}"] = _refused("invalid_scope", "requested scope is not allowed")
+    text = desk.run("check", "--all", "-q").stdout
+    assert text.startswith("✗   3 profiles      invalid_scope\n        profiles  a, bb, client\n")
+    assert text.count("next") == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"),
+    [
+        ((), 0),
+        ((0, 0), 0),
+        ((0, 5), 5),
+        ((5, 6), 6),
+        ((5, 6, 4), 4),
+        ((4, 3, 5), 3),
+        ((5, 4, 3, 2), 2),
+        ((2, 1), 1),
+        ((0, 130), 130),
+    ],
+)
+def test_the_exit_code_is_the_worst_one(codes: tuple[int, ...], worst: int) -> None:
+    assert rows.worst([Row(str(number), code) for number, code in enumerate(codes)]) == worst
+
+
+def test_a_wrong_key_in_all_profiles_costs_five_refusals_and_no_more(desk: Desk) -> None:
+    for number in range(40):
+        desk.add(f"p{number}")
+        desk.answers[f"id-of-p{number}"] = _refused("invalid_client", status=401)
+    result = desk.run("check", "--all", "-o", "jsonl")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (len(desk.asked), len(told), result.code) == (5, 40, 4)
+    not_asked = [row for row in told if row["error"] == "not_asked"]
+    assert len(not_asked) == 35
+    assert {(row["ok"], row["exit_code"], row["rule"], row["seconds"]) for row in not_asked} == {
+        (False, 4, "check.given_up", None)
+    }
+    assert "40 profiles: 0 good, 5 refused, 35 not asked" in result.stderr
+    assert desk.run("check", "--only-failed", "-q").code == 4
+    assert len(desk.asked) == 10
+
+
+# --- Forms ----------------------------------------------------------------------------------------------------------
+
+
+def _mixed(desk: Desk) -> None:
+    desk.add("good")
+    desk.add("odd")
+    desk.answers["id-of-odd"] = _refused("invalid_scope", '=cmd|"x",<b>&\x1b[31m\u202eok\nnext')
+    desk.add("broken", lifetime=0)
+
+
+NEEDED = {"profile", "ok", "exit_code", "error", "rule", "message", "next"}
+
+
+def test_json_lines_come_as_they_are_known_and_each_has_all_members(desk: Desk) -> None:
+    _mixed(desk)
+    result = desk.run("check", "--all", "-o", "jsonl", "-q")
+    told = {row["profile"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert set(told) == {"good", "odd", "broken"}
+    assert all(set(row) >= NEEDED for row in told.values())
+    assert (told["good"]["ok"], told["good"]["error"], told["good"]["next"]) == (True, None, None)
+    assert (result.code, result.stderr) == (2, "")
+    assert TOKEN not in result.stdout
+
+
+def test_csv_is_read_by_any_program_and_is_no_formula(desk: Desk) -> None:
+    _mixed(desk)
+    text = desk.run("check", "--all", "-o", "csv", "-q").stdout
+    told = {row["profile"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert set(told) == {"good", "odd", "broken"}
+    assert set(told["odd"]) >= NEEDED
+    assert told["good"]["ok"] == "true"
+    assert told["odd"]["exit_code"] == "4"
+    cells = [rows.csv_line(Row("x", 4, "=1+1", None, "@SUM(A1)")).split(",")[index] for index in (3, 5)]
+    assert cells == ["'=1+1", "'@SUM(A1)"]
+
+
+def test_junit_has_a_case_for_each_profile(desk: Desk) -> None:
+    _mixed(desk)
+    text = desk.run("check", "--all", "-o", "junit", "-q").stdout
+    suite = ET.fromstring(text).find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "2", "0")
+    cases = {case.get("name"): case.find("failure") for case in suite}
+    assert cases["good"] is None
+    assert cases["odd"] is not None
+    assert cases["odd"].get("type") == "invalid_scope"
+    assert "Next: " in (cases["odd"].text or "")
+
+
+def test_what_nobody_was_asked_is_skipped_in_junit() -> None:
+    text = rows.as_junit([Row("a", 4, rows.NOT_ASKED, "check.given_up", "m"), Row("b")], 1)
+    assert '<skipped message="m">' in text
+    assert 'failures="0"' in text
+
+
+def test_a_servers_words_do_nothing_to_a_terminal(desk: Desk) -> None:
+    _mixed(desk)
+    for form in ("text", "json", "jsonl", "csv", "junit"):
+        text = desk.run("check", "--all", "-o", form, "-q").stdout
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+
+# --- The cache and the record ---------------------------------------------------------------------------------------
+
+
+def test_the_cache_is_neither_read_nor_written(desk: Desk, folder: Path) -> None:
+    desk.add("a")
+    assert desk.run("check", "a").code == desk.run("check", "a").code == 0
+    assert len(desk.asked) == 2
+    assert list(folder.glob("*.json")) == []
+
+
+def test_kept_tokens_are_those_that_token_gives(desk: Desk, cli: Cli) -> None:
+    desk.add("a")
+    assert cli("token", "--profile", "a", "--config", desk.file).code == 0
+    assert desk.run("check", "a", "--keep").code == 0
+    assert len(desk.asked) == 2  # a token in the cache is no check
+    assert cli("token", "--profile", "a", "--config", desk.file).stdout == f"{TOKEN}\n"
+    assert len(desk.asked) == 2
+
+
+def test_offline_asks_nobody_and_finds_what_is_wrong_here(desk: Desk, tmp_path: Path) -> None:
+    desk.add("a")
+    desk.add("b", private_key=str(write_private(tmp_path / "garbage.pem", PEM_OF_NOTHING)))
+    told = desk.rows("--all", "--offline")
+    assert [(row["ok"], row["exit_code"]) for row in told.values()] == [(True, 0), (False, 3)]
+    assert desk.bank.asked == []
+    assert desk.run("check", "--only-failed").code == 2  # it is no check that could be gone on with
+
+
+def test_only_failed_asks_for_those_that_failed_last(desk: Desk) -> None:
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    desk.answers["id-of-b"] = _refused("invalid_client", status=401)
+    assert desk.run("check", "--all", "-q").code == 4
+    del desk.bank.forms[:]
+    del desk.answers["id-of-b"]
+    assert list(desk.rows("--only-failed")) == ["b"]
+    assert desk.asked == ["id-of-b"]
+    nothing = desk.run("check", "--only-failed")
+    assert nothing.code == 0
+    assert "No profile failed at its last check." in nothing.stderr
+
+
+def test_only_failed_needs_a_record(desk: Desk) -> None:
+    desk.add("a")
+    result = desk.run("check", "--only-failed")
+    assert (result.code, result.stdout) == (2, "")
+    assert "banno-creds check --all" in result.stderr
+
+
+def test_the_record_is_ours_alone_and_holds_no_token(desk: Desk, folder: Path) -> None:
+    desk.add("a")
+    assert desk.run("check", "a").code == 0
+    record = Record(str(folder), str(desk.file))
+    record.read()
+    assert record.is_whole
+    assert record.checked["a"].ok
+    content = (folder / record.path).read_text()
+    assert TOKEN not in content
+    if sys.platform != "win32":
+        assert (folder / record.path).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("junk", [b"\0\xff not json\n", b'{"profile": 1, "at": "x"}\n[]\n"a"\n', b"[" * 100_000])
+def test_a_broken_record_is_read_as_far_as_it_goes(desk: Desk, folder: Path, junk: bytes) -> None:
+    desk.add("a")
+    desk.answers["id-of-a"] = _refused("invalid_client", status=401)
+    assert desk.run("check", "a").code == 4
+    path = next(folder.glob("*.checks"))
+    path.write_bytes(junk + b"\n" + path.read_bytes() + junk[:50])
+    assert list(desk.rows("--only-failed")) == ["a"]
+
+
+def test_without_a_place_for_the_record_the_check_goes_on(desk: Desk, folder: Path) -> None:
+    desk.add("a")
+    folder.write_text("a file")
+    result = desk.run("check", "a")
+    assert result.code == 0
+    assert result.stderr.count("the record of this run cannot be kept") + result.stderr.count("The record") == 1
+
+
+def test_profiles_that_are_gone_are_forgotten(desk: Desk, folder: Path) -> None:
+    desk.add("a")
+    desk.add("b")
+    assert desk.run("check", "--all").code == 0
+    desk.profiles.pop("b")
+    desk.add("a")
+    assert desk.run("check", "--all").code == 0
+    record = Record(str(folder), str(desk.file))
+    record.read()
+    assert set(record.checked) == {"a"}
+
+
+# --- Cut off --------------------------------------------------------------------------------------------------------
+
+
+def _begun(desk: Desk, *words: str, answered: int = 4) -> tuple[subprocess.Popen[str], threading.Event]:
+    """Begin a check of ten profiles in a process of its own; the bank answers four and holds the others back."""
+    gate, enough, lock, count = threading.Event(), threading.Event(), threading.Lock(), [0]
+
+    def token(form: Mapping[str, str]) -> Says:
+        del form
+        with lock:
+            count[0] += 1
+            number = count[0]
+        if number > answered:
+            enough.set()
+            gate.wait(60)
+        return granted(scope="openid")
+
+    desk.bank.token = token
+    for number in range(10):
+        desk.add(f"p{number}")
+    command = [sys.executable, "-m", "banno_creds", "check", "--all", "--config", str(desk.file), "--rate", "0"]
+    running = subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert enough.wait(60)
+    return running, gate
+
+
+def _wait_for_rows(folder: Path, desk: Desk, wanted: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        record = Record(str(folder), str(desk.file))
+        record.read()
+        if len(record.checked) >= wanted:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the rows were not written")
+
+
+@pytest.mark.posix("Ctrl-C reaches one process by a signal")
+def test_ctrl_c_ends_at_once_with_what_is_known_and_the_next_run_goes_on(desk: Desk, folder: Path) -> None:
+    running, gate = _begun(desk, "-o", "json", "--jobs", "2")
+    began = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert time.monotonic() - began < 30  # and not the 60 s that the bank would have taken
+    members = json.loads(out)
+    assert members["exit_code"] == 130
+    told = {row["profile"]: row for row in members["profiles"]}
+    good = {name for name, row in told.items() if row["ok"]}
+    assert len(told) == 10
+    assert {row["error"] for row in told.values() if not row["ok"]} == {"interrupted"}
+    gate.set()
+    del desk.bank.forms[:]
+    desk.bank.token = lambda _: granted(scope="openid")
+    resumed = desk.rows("--all", "--resume")
+    assert {row["ok"] for row in resumed.values()} == {True}
+    assert sorted(desk.asked) == sorted(f"id-of-{name}" for name in set(told) - good)
+    assert desk.run("check", "--all", "--resume").code == 0
+    assert len(desk.asked) == 10 - len(good) + 10  # it was whole: a new one begins
+
+
+@pytest.mark.posix("SIGKILL")
+def test_a_run_that_was_killed_can_be_gone_on_with(desk: Desk, folder: Path) -> None:
+    running, gate = _begun(desk, "-o", "jsonl", "--jobs", "1")
+    _wait_for_rows(folder, desk, 1)
+    running.kill()
+    running.communicate(timeout=60)
+    gate.set()
+    del desk.bank.forms[:]
+    desk.bank.token = lambda _: granted(scope="openid")
+    resumed = desk.rows("--all", "--resume")
+    assert {row["ok"] for row in resumed.values()} == {True}
+    assert len(resumed) == 10
+    assert len(desk.asked) < 10
+
+
+def test_a_run_that_was_cut_off_long_ago_is_not_gone_on_with(desk: Desk, folder: Path, how: How) -> None:
+    desk.add("a")
+    record = Record(str(folder), str(desk.file))
+    record.begin(time.time() - 90_000, ["a"])
+    record.add("a", Row("a").members(), time.time() - 90_000)
+    record.flush(time.time())
+    assert desk.run("check", "--all", "--resume").code == 0
+    assert desk.asked == ["id-of-a"]
+
+
+# --- Which profiles -------------------------------------------------------------------------------------------------
+
+
+def test_names_tags_and_all(desk: Desk) -> None:
+    desk.add("a", tags=["core"])
+    desk.add("b", tags=["core", "test"])
+    desk.add("c")
+    assert list(desk.rows("c", "a", "c")) == ["c", "a"]
+    assert list(desk.rows("--tag", "core")) == ["a", "b"]
+    assert list(desk.rows("--tag", "core", "--tag", "test")) == ["b"]
+    assert list(desk.rows("--all")) == ["a", "b", "c"]
+
+
+def test_a_name_that_is_not_there_is_a_row_of_its_own(desk: Desk) -> None:
+    desk.add("garden")
+    told = desk.rows("garden", "gardn")
+    assert (told["garden"]["ok"], told["gardn"]["exit_code"]) == (True, 2)
+    assert told["gardn"]["next"] == "did you mean garden?"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "No profile is named"),
+        (("--all", "a"), "the names of profiles and --all exclude each other"),
+        (("--tag", "x", "a"), "the names of profiles and --tag exclude each other"),
+        (("--tag", "nothing"), "there is no profile with the tag nothing"),
+        (("--resume", "--offline", "a"), "--resume and --offline exclude each other"),
+        (("a", "--jobs", "0"), "--jobs must be"),
+        (("a", "--rate", "nan"), "--rate must be"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(
+    desk: Desk, words: tuple[str, ...], said: str
+) -> None:
+    desk.add("a")
+    result = desk._cli("check", *words, "--config", desk.file)
+    assert (result.code, result.stdout) == (2, "")
+    assert said.lower() in result.stderr.lower()
+    assert desk.asked == []
+
+
+def test_a_default_profile_with_a_fault_is_in_nobodys_way(desk: Desk) -> None:
+    desk.add("a")
+    desk.add("broken", lifetime=0)
+    desk.file.write_text('default = "gone"\n' + desk.file.read_text())
+    assert desk.run("check", "a").code == 0
+    assert desk.run("token", "a").code == 0
+    desk.file.write_text(desk.file.read_text().replace("gone", "broken"))
+    assert desk.run("token", "a").code == 0
+
+
+def test_a_variable_that_all_profiles_overrule_is_named_once(desk: Desk) -> None:
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    variables = {"BANNO_CREDS_CLIENT_ID": "other", "BANNO_CREDS_TOKEN_ENDPOINT": "https://other.test/token"}
+    said = desk.run("check", "--all", env=variables).stderr
+    assert said.count("BANNO_CREDS_CLIENT_ID") == said.count("BANNO_CREDS_TOKEN_ENDPOINT") == 1
+    assert "profiles come before variables" in said
+    assert sorted(desk.asked) == ["id-of-a", "id-of-b", "id-of-c"]
+
+
+def test_options_are_for_all_of_them(desk: Desk) -> None:
+    desk.add("a", scope=["own"])
+    desk.add("b")
+    assert desk.run("check", "--all", "--scope", "openid more").code == 0
+    assert [form["scope"] for form in desk.bank.forms] == ["openid more"] * 2
+
+
+def test_a_persons_profile_is_checked_by_its_login(desk: Desk) -> None:
+    desk.add("a", **{"as": "person"})
+    row = desk.rows("a")["a"]
+    assert (row["exit_code"], row["error"], row["rule"]) == (6, "token", "session.missing")
+    assert desk.asked == []
+
+
+def test_a_warning_is_told_with_its_profile(desk: Desk) -> None:
+    desk.add("a", scope=["openid", "more"])
+    row = desk.rows("a")["a"]
+    assert row["ok"]
+    assert any("granted less than was asked for" in warning for warning in row["warnings"])
+    assert desk.run("check", "a").stdout.startswith("!   a               good\n        note      ")
+
+
+# --- Tokens ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_tokens_of_all_are_a_line_each_and_errors_are_lines_too(desk: Desk) -> None:
+    desk.add("a")
+    desk.add("b")
+    desk.answers["id-of-b"] = _refused("invalid_client", status=401)
+    result = desk.run("token", "--all")
+    told = {row["profile"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert result.code == 4
+    assert (told["a"]["ok"], told["a"]["access_token"], told["a"]["token_type"]) == (True, TOKEN, "Bearer")
+    assert 590 <= told["a"]["expires_in"] <= 600
+    assert (told["b"]["ok"], told["b"]["exit_code"], told["b"]["error"]) == (False, 4, "invalid_client")
+    assert "access_token" not in told["b"]
+
+
+def test_the_tokens_of_all_are_from_the_cache_if_they_are_there(desk: Desk, cli: Cli) -> None:
+    desk.add("a", tags=["x"])
+    desk.add("b")
+    assert cli("token", "--profile", "a", "--config", desk.file).code == 0
+    assert desk.run("token", "--all").code == 0
+    assert desk.run("token", "a", "b").code == 0
+    assert desk.run("token", "--tag", "x").code == 0
+    assert desk.asked == ["id-of-a", "id-of-b"]
+    assert desk.run("token", "a", "--no-cache").code == desk.run("token", "a", "--force-refresh").code == 0
+    assert desk.asked == ["id-of-a", "id-of-b", "id-of-a", "id-of-a"]
+
+
+def test_many_tokens_have_a_form_of_their_own(desk: Desk) -> None:
+    desk.add("a")
+    refused = desk.run("token", "--all", "-o", "header")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "jsonl" in refused.stderr
+    assert desk.run("token", "a", "--profile", "a").code == 2
+    members = json.loads(desk.run("token", "--all", "-o", "json").stdout)
+    assert members["profiles"][0]["access_token"] == TOKEN
+
+
+def test_json_lines_are_for_many(desk: Desk, cli: Cli) -> None:
+    desk.add("a")
+    result = cli("token", "--profile", "a", "-o", "jsonl", "--config", desk.file)
+    assert (result.code, result.stdout) == (2, "")
+
+
+# --- How far it is --------------------------------------------------------------------------------------------------
+
+
+def test_in_a_log_a_plain_line_tells_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_EVERY", 0)
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    said = desk.run("check", "--all").stderr.splitlines()
+    assert said[0].startswith("1 profile: 1 good; 2 to go, some ")
+    assert len(said) == 2
+    assert desk.run("check", "--all", "-q").stderr == ""
