@@ -98,10 +98,7 @@ def _refused(error: str, words: str = "", status: int = 400) -> Says:
 def test_each_profile_is_asked_for_once_and_the_good_ones_are_counted(desk: Desk) -> None:
     for name in ("a", "b", "c"):
         desk.add(name)
-    table = "✓   3 profiles      good
-        profiles  a, b, c
-3 profiles: 3 good
-"
+    table = "✓   3 profiles      good\n        profiles  a, b, c\n3 profiles: 3 good\n"
     assert desk.run("check", "--all") == Result(0, table, "")
     assert sorted(desk.asked) == ["id-of-a", "id-of-b", "id-of-c"]
 
@@ -526,9 +523,9 @@ def test_a_default_profile_with_a_fault_is_in_nobodys_way(desk: Desk) -> None:
     desk.add("broken", lifetime=0)
     desk.file.write_text('default = "gone"\n' + desk.file.read_text())
     assert desk.run("check", "a").code == 0
-    assert desk.run("token", "a").code == 0
+    assert desk.run("token", "a", "-o", "jsonl").code == 0
     desk.file.write_text(desk.file.read_text().replace("gone", "broken"))
-    assert desk.run("token", "a").code == 0
+    assert desk.run("token", "a", "-o", "jsonl").code == 0
 
 
 def test_a_variable_that_all_profiles_overrule_is_named_once(desk: Desk) -> None:
@@ -584,10 +581,10 @@ def test_the_tokens_of_all_are_from_the_cache_if_they_are_there(desk: Desk, cli:
     desk.add("b")
     assert cli("token", "--profile", "a", "--config", desk.file).code == 0
     assert desk.run("token", "--all").code == 0
-    assert desk.run("token", "a", "b").code == 0
+    assert desk.run("token", "a", "b", "-o", "jsonl").code == 0
     assert desk.run("token", "--tag", "x").code == 0
     assert desk.asked == ["id-of-a", "id-of-b"]
-    assert desk.run("token", "a", "--no-cache").code == desk.run("token", "a", "--force-refresh").code == 0
+    assert [desk.run("token", "a", "-o", "json", each).code for each in ("--no-cache", "--force-refresh")] == [0, 0]
     assert desk.asked == ["id-of-a", "id-of-b", "id-of-a", "id-of-a"]
 
 
@@ -596,7 +593,8 @@ def test_many_tokens_have_a_form_of_their_own(desk: Desk) -> None:
     refused = desk.run("token", "--all", "-o", "header")
     assert (refused.code, refused.stdout) == (2, "")
     assert "jsonl" in refused.stderr
-    assert desk.run("token", "a", "--profile", "a").code == 2
+    assert desk.run("token", "a", "--profile", "a", "-o", "jsonl").code == 2
+    assert "did you mean --profile a\n" in desk.run("token", "a").stderr
     members = json.loads(desk.run("token", "--all", "-o", "json").stdout)
     assert members["profiles"][0]["access_token"] == TOKEN
 

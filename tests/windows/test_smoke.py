@@ -29,6 +29,7 @@ COMMANDS = (
         "rotate",
         "client-assertion",
         "token",
+        "check",
         "exec",
         "api",
         "sign-jwt",
@@ -122,6 +123,12 @@ def test_help_of_each_command(alone: Desk) -> None:
             assert said.startswith(f"Usage: banno-creds {command} ")
             assert re.search(f"All (options|commands): banno-creds {command} --help", said)
     assert alone.result("help", "token").startswith("Usage: banno-creds token ")
+
+
+def test_check_tells_which_profiles_get_a_token(desk: Desk) -> None:
+    assert desk.result("check", "--all").endswith("1 profile: 1 good\n")
+    assert '"ok": true' in desk.result("check", "sandbox", "-o", "jsonl", "-q")
+    assert '"access_token": "eyJ' in desk.result("token", "--all", "-q")
 
 
 def test_keygen_makes_a_pair_and_never_replaces_it(desk: Desk) -> None:

@@ -81,6 +81,14 @@ TOPICS = {
         ),
         (*_CLIENT, "--scope", "--output", "--verbose"),
     ),
+    "check": Topic(
+        (
+            "banno-creds check --all",
+            "banno-creds check --only-failed",
+            "banno-creds check garden orchard -o json",
+        ),
+        ("[PROFILE]...", "--all", "--tag", "--offline", "--only-failed", "--resume", "--output"),
+    ),
     "exec": Topic(
         (
             "banno-creds exec --profile garden -- ./sync.sh",
@@ -220,7 +228,7 @@ _HEADINGS = {
     "profile": "Keep and try",
 }
 # These sections come last, in this order; a command's own come before them.
-_LAST_SECTIONS = ("Client", "Output", "Request", "Server", "Cache", "Assertion", "Options")
+_LAST_SECTIONS = ("Client", "Output", "Request", "Server", "Cache", "Assertion", "Many profiles", "Options")
 
 _MOST_COLUMNS = 100
 _NARROW = 60  # from here on, a description stands under its option

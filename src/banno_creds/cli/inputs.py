@@ -70,10 +70,9 @@ class StandardInput:
 class Argument(click.Argument):
     """An argument that is explained in the help; not every version of click has help for arguments."""
 
-    section = "Input"
-
-    def __init__(self, *args: Any, says: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, says: str, section: str = "Input", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.section = section
         self._says = says
 
     def get_help_record(self, _context: click.Context) -> tuple[str, str]:

@@ -86,6 +86,13 @@ def find_mistake(context: click.Context, typed: Sequence[str]) -> ConfigurationE
     )
 
 
+def surplus_arguments(context: click.Context) -> ConfigurationError:
+    """Return the error for the arguments of `token`, which takes some only where many tokens have a form."""
+    typed = context.find_root().obj.arguments
+    words = typed[typed.index(context.info_name) + 1 :]
+    return find_mistake(context, words) or _stray(context, context.params["names"], _options(context))
+
+
 def _more_of_scope(before: _Judged, word: _Word, follows: str | None, typed: Sequence[str]) -> _Judged | None:
     """Return ``--scope`` with this word too, if it is a scope that a shell split off for want of quotes."""
     if before.option is None or before.option.name != "scope" or word.kind != "argument" or not before.words:
@@ -479,6 +486,8 @@ def _metavar(option: click.Option | None) -> str:
 
 def _most_arguments(context: click.Context) -> float:
     counts = [argument.nargs for argument in context.command.params if isinstance(argument, click.Argument)]
+    if context.command.name == "token":  # it seldom takes any: see `surplus_arguments`
+        return 0
     return float("inf") if -1 in counts or isinstance(context.command, click.Group) else sum(counts)
 
 

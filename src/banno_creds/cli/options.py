@@ -518,6 +518,7 @@ def many_options(command: str) -> Callable[[F], F]:
 
     They, and the argument with the profiles' names, come before all others: then no profile is in use.
     """
+    profiles, pacing = ("Profiles", "Pacing") if command == "check" else ("Many profiles", "Many profiles")
     options = (
         option(
             "--all",
@@ -526,7 +527,7 @@ def many_options(command: str) -> Callable[[F], F]:
             is_flag=True,
             is_eager=True,
             callback=_note_many,
-            section="Profiles",
+            section=profiles,
             help="All profiles.",
         ),
         option(
@@ -537,7 +538,7 @@ def many_options(command: str) -> Callable[[F], F]:
             metavar="TAG",
             is_eager=True,
             callback=_note_many,
-            section="Profiles",
+            section=profiles,
             help="All profiles with this tag. Repeatable: then those that have all of the tags.",
         ),
         option(
@@ -547,7 +548,7 @@ def many_options(command: str) -> Callable[[F], F]:
             metavar="NUMBER",
             default=DEFAULT_JOBS,
             show_default=True,
-            section="Pacing",
+            section=pacing,
             help="How many requests each server gets at a time.",
         ),
         option(
@@ -557,7 +558,7 @@ def many_options(command: str) -> Callable[[F], F]:
             metavar="NUMBER",
             default=DEFAULT_RATE,
             show_default=True,
-            section="Pacing",
+            section=pacing,
             help="How many requests each server gets in a second; 0 for as many as it answers.",
         ),
         option(
@@ -567,7 +568,7 @@ def many_options(command: str) -> Callable[[F], F]:
             metavar="NUMBER",
             default=DEFAULT_GIVE_UP_AFTER,
             show_default=True,
-            section="Pacing",
+            section=pacing,
             help="Ask a server no more after so many refusals in a row, for a bank blocks addresses that fail often; "
             "0 for never.",
         ),
@@ -577,12 +578,13 @@ def many_options(command: str) -> Callable[[F], F]:
         named = click.argument(
             "names",
             cls=Argument,
+            section=profiles,
             nargs=-1,
             metavar="[PROFILE]...",
             is_eager=True,
             callback=_note_many,
-            shell_complete=complete_profile,
-            says="The profiles' names.",
+            shell_complete=complete_profile if command == "check" else None,
+            says="The profiles' names." if command == "check" else "The names of many profiles, with --output jsonl.",
         )
         return named(_add(function, *options))
 

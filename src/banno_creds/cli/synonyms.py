@@ -133,7 +133,8 @@ COMMANDS = {
     "assertion assert clientassertion request-token exchange": "client-assertion",
     "generate gen generate-key generate-keys genkey gen-key genrsa keypair key-pair key keys new newkey new-key "
     "create create-key init setup make-key rotate public-key pubkey": "keygen",
-    "check test diagnose diagnostics diag status debug troubleshoot health ping fix why": "doctor",
+    "check-all checkall monitor health healthcheck": "check",
+    "test diagnose diagnostics diag status debug troubleshoot ping fix why": "doctor",
     "verify inspect parse show introspect read view jwt-decode debug-jwt print claims": "decode",
     "run start with execute spawn": "exec",
     "call request curl http rest invoke post put query send": "api",

@@ -41,7 +41,7 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
     if values["names"] or values["every"] or values["with_tags"]:
         from banno_creds.cli.many import tokens
 
-        context.exit(tokens(context, values, _form_of_many(context, output)))
+        context.exit(tokens(context, values, _form_of_many(context, values, output)))
     if output == "jsonl":
         raise ConfigurationError("--output jsonl is for many profiles", hint="name some, or add --all; or take json")
     report = report_for(values)
@@ -53,12 +53,16 @@ def command(context: click.Context, /, output: str, **values: Any) -> None:
         obtained.remember(context.find_root().obj.arguments, text + "\n")
 
 
-def _form_of_many(context: click.Context, output: str) -> str:
+def _form_of_many(context: click.Context, values: dict[str, Any], output: str) -> str:
     """Return the form for many tokens; the other forms hold one."""
+    if output in ("json", "jsonl"):
+        return output
+    if values["names"]:  # a slip of the hand, for one profile is named by its option
+        from banno_creds.cli.mistakes import surplus_arguments
+
+        raise surplus_arguments(context)
     if context.get_parameter_source("output") is ParameterSource.DEFAULT:
         return "jsonl"
-    if output not in ("json", "jsonl"):
-        raise ConfigurationError(
-            f"--output {output} has room for one token, and many profiles are named", hint="take --output jsonl"
-        )
-    return output
+    raise ConfigurationError(
+        f"--output {output} has room for one token, and many profiles are meant", hint="take --output jsonl"
+    )

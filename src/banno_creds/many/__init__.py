@@ -4,5 +4,6 @@ Rooms that other wings may import:
 
 - `run`: what became of each of many clients; begin here;
 - `outcome`: what became of one client;
-- `pacing`: how gently a host is asked, and when it is not asked any more.
+- `pacing`: how gently a host is asked, and when it is not asked any more;
+- `record`: how each profile was last found.
 """

@@ -12,16 +12,13 @@ from threading import Condition, Lock
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from banno_creds.config import check_type
+from banno_creds.config import DEFAULT_GIVE_UP_AFTER, DEFAULT_JOBS, DEFAULT_RATE, check_type
 from banno_creds.errors import ConfigurationError, NotAskedError, RefusedError
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEFAULT_JOBS = 8
-DEFAULT_RATE = 10.0
-DEFAULT_GIVE_UP_AFTER = 5
 MOST_JOBS = 64
 MOST_RATE = 10_000
 

@@ -36,8 +36,6 @@ class Rule(StrEnum):
     ROTATION_PEM = "rotation.pem"
     ROTATION_TOGETHER = "rotation.together"
     ROTATION_BACK = "rotation.back"
-    # Many clients in one run.
-    CHECK_GIVEN_UP = "check.given_up"
     # A JWK Set that is published for the bank.
     JWKS_MALFORMED = "jwks.malformed"
     JWKS_EMPTY = "jwks.empty"
