@@ -130,7 +130,7 @@ def _make_key_a_folder(kept: Kept, _: pytest.MonkeyPatch) -> None:
 
 
 def _make_key_huge(kept: Kept, _: pytest.MonkeyPatch) -> None:
-    kept.key.write_bytes(b"key" + b" " * 2_000_000)
+    kept.key.write_bytes(b"key" + b" " * 17_000_000)
 
 
 def _replace_entry(kept: Kept, _: pytest.MonkeyPatch) -> None:
@@ -263,6 +263,20 @@ def test_a_file_that_was_missing_and_is_there_now_is_a_change(kept: Kept) -> Non
     assert recall.answer(ARGUMENTS) == TEXT.encode()
     kept.key.touch()
     assert recall.answer(ARGUMENTS) is None
+
+
+@pytest.mark.parametrize("size", [100, 2_000_000])
+def test_one_byte_of_a_large_file_is_a_change(kept: Kept, size: int) -> None:
+    """Such as config.toml, with 10,000 profiles."""
+    content = b"a" * size
+    kept.key.write_bytes(content)
+    kept.remember()
+    assert recall.answer(ARGUMENTS) == TEXT.encode()
+    for changed in (content[:-1] + b"b", content[:-1], content + b"a"):
+        kept.key.write_bytes(changed)
+        assert recall.answer(ARGUMENTS) is None
+    kept.key.write_bytes(content)
+    assert recall.answer(ARGUMENTS) == TEXT.encode()
 
 
 @pytest.mark.posix("modes")
