@@ -208,12 +208,10 @@ def look(path: str) -> str:
 
 def _digest(content: bytes) -> str:
     """Return a hash of a file's content; of a large one, such as 10,000 profiles, by the quicker BLAKE2."""
+    digest = sha256
     if len(content) > _LARGE:
         try:
-            from _blake2 import blake2b
+            from _blake2 import blake2b as digest
         except ImportError:
-            from hashlib import blake2b
-        digest: str = blake2b(content, digest_size=32).hexdigest()
-        return digest
-    digest = sha256(content).hexdigest()
-    return digest
+            from hashlib import blake2b as digest
+    return str(digest(content).hexdigest())

@@ -56,7 +56,7 @@ def test_the_members_of_keygen_and_profiles_are_these(cli: Cli, tmp_path: Path) 
     assert set(json.loads(made.stdout)) == _members("keygen -o json")
     config = ("--config", tmp_path / "config.toml")
     assert cli("profile", "add", "a", "--client-id", CLIENT_ID, "--private-key", key, *config).code == 0
-    listed = json.loads(cli("profile", "list", "-o", "json", *config).stdout)
+    listed = json.loads(cli("profile", "list", "--long", "-o", "json", *config).stdout)
     assert {*listed, *listed["profiles"][0]} == _members("profile list -o json")
     sheet = b"profile,kid\na,k\nb,k\n"
     imported = json.loads(cli("profile", "import", "-", "-o", "json", "--dry-run", *config, stdin=sheet).stdout)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,13 @@ from banno_creds.config import ClientConfig
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles import client
 from banno_creds.profiles import lookup as profiles
-from tests.profiles.files import own_file, write
+from tests.profiles.files import own_file, quoted, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Cli
+    from tests.servers.issuer import Issuer
 
 MIXED = """\
 default = "b"
@@ -177,3 +180,25 @@ def test_the_list_is_of_the_profiles_with_all_of_the_tags(cli: Cli) -> None:
     none = cli("profile", "list", "--tag", "x", "--tag", "core")
     assert (none.code, none.stdout, none.stderr) == (0, "", "No profile has all of the tags x, core.\n")
     assert cli("profile", "list", "--tag", "x").stderr == "No profile has the tag x.\n"
+
+
+def test_the_long_list_says_until_when_a_token_is_in_the_cache(cli: Cli, issuer: Issuer, ec_pem: Path) -> None:
+    client = f'private_key = {quoted(ec_pem)}\ntoken_endpoint = "{issuer.url}"\n'
+    write(f'[profiles.a]\nclient_id = "1"\n{client}[profiles.b]\nclient_id = "2"\n{client}')
+    began = int(time.time())
+    assert cli("token", "--profile", "a").code == 0
+    listed = {
+        each["name"]: each for each in json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"]
+    }
+    assert began + 590 <= listed["a"]["token_until"] <= time.time() + 600
+    assert listed["b"]["token_until"] is None
+    text = cli("profile", "list", "--long").stdout
+    assert re.search(r"\na\n(?:    .*\n)*    token      good for .*, until \d{4}-.* UTC\n", f"\n{text}")
+    assert re.search(r"\nb\n(?:    .*\n)*    token      none in the cache\n", text)
+    assert "openid.1" not in text
+    assert "token_until" not in cli("profile", "list", "-o", "json").stdout
+
+
+def test_the_long_list_needs_no_cache(cli: Cli) -> None:
+    write("[profiles.a]\n")
+    assert "    token      none in the cache\n" in cli("profile", "list", "-l").stdout

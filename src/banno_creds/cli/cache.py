@@ -45,13 +45,7 @@ def command() -> None:
 )
 def list_entries(output: str) -> None:
     """List what is in the cache: for which client, from which server, how long it is valid. Never a token."""
-    cache = _open()
-    entries: dict[str, Entry | OSError | None] = {}
-    try:
-        if cache is not None:
-            entries = cache.entries()
-    except OSError as failure:
-        raise _not_read(failure) from None
+    entries = _entries()
     now = time.time()
     described = [_describe(name, entry, now) for name, entry in entries.items()]
     if output == "json":
@@ -104,6 +98,23 @@ def _of_profile(name: str, config: str | None) -> Callable[[Entry], bool]:
         return about.get("client_id") == settings["client_id"] and where
 
     return belongs
+
+
+def kept_entries() -> dict[str, Entry]:
+    """Return the entries in the cache that can be read, by their names.
+
+    Raises:
+        ConfigurationError: the cache itself cannot be read.
+    """
+    return {name: entry for name, entry in _entries().items() if entry is not None and not isinstance(entry, OSError)}
+
+
+def _entries() -> dict[str, Entry | OSError | None]:
+    cache = _open()
+    try:
+        return {} if cache is None else cache.entries()
+    except OSError as failure:
+        raise _not_read(failure) from None
 
 
 def _open() -> TokenCache | None:

@@ -173,7 +173,8 @@ TOPICS = {
         ("--client-id", "--private-key", "--scope", "--unset"),
     ),
     "profile list": Topic(
-        ("banno-creds profile list", "banno-creds profile list --tag nightly -o json"), ("--tag", "--output")
+        ("banno-creds profile list", "banno-creds profile list --tag nightly -o json"),
+        ("--tag", "--long", "--output"),
     ),
     "profile import": Topic(
         ("banno-creds profile import banks.csv --dry-run", "banno-creds profile import banks.csv"),

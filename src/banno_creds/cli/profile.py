@@ -20,15 +20,12 @@ from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in
 from banno_creds.profiles.settings import FILES, PATHS, SETTINGS, is_file, resolved
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import read_file
-from banno_creds.text import printable, spelled
+from banno_creds.text import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from banno_creds.client_authentication.key_age import Since
-    from banno_creds.profiles.lookup import Summary
     from banno_creds.profiles.tables import Change
-    from banno_creds.rules.findings import Finding, Part
 
 _OUTPUT = option(
     "--output",
@@ -192,21 +189,29 @@ def _whole(path: str) -> str:
 @command.command("list", cls=Command, short_help="List the profiles.")
 @CONFIG
 @TAG
+@click.option(
+    "--long", "-l", cls=Option, is_flag=True, section="Output", help="Also show until when a token is in the cache."
+)
 @_OUTPUT
 @click.pass_context
-def list_(context: click.Context, /, config: str | None, tags: tuple[str, ...], output: str) -> None:
-    """List the profiles: client ID, key and its age, endpoint; and why a profile cannot be used.
+def list_(context: click.Context, /, config: str | None, tags: tuple[str, ...], output: str, *, long: bool) -> None:
+    """List the profiles: client ID, key and its age, endpoint, tags; and why a profile cannot be used.
 
     For a script: banno-creds profile list -o json | jq -r ".profiles[].name"
     """
+    from banno_creds.cli.profile_list import Seen, members, part
+
     listing = list_profiles(config, tags)
     now = context.find_root().obj.clock()
+    seen = Seen(now) if long else None
     if output == "json":
-        write_result(dumps({**listing._asdict(), "profiles": [_members(each, now) for each in listing.profiles]}))
+        write_result(
+            dumps({**listing._asdict(), "profiles": [members(each, now, seen) for each in listing.profiles]})
+        )
         return
     report = Report()
     for profile in listing.profiles:
-        report.part(_part(profile, now))
+        report.part(part(profile, now, seen))
     if tags:
         if not listing.names:
             report.note(f"No profile has {'the tag' if len(tags) == 1 else 'all of the tags'} {', '.join(tags)}.")
@@ -217,56 +222,6 @@ def list_(context: click.Context, /, config: str | None, tags: tuple[str, ...], 
     if not listing.names and not tags:
         report.note("No profiles yet. To write one:")
         report.verbatim(command_on(listing.file, "add NAME --client-id ID --private-key FILE"))
-
-
-def _since(profile: Summary) -> Since | None:
-    """Return since when a profile's key is there, by the time of its file alone; None if it is in no file."""
-    from banno_creds.client_authentication.key_age import Since
-
-    return None if profile.key_modified is None else Since(profile.key_modified, "file")
-
-
-def _age(profile: Summary, now: float) -> Finding | None:
-    """Judge the age of a profile's key."""
-    from banno_creds.rules.key_age import judge_age
-
-    since = _since(profile)
-    return None if since is None else judge_age(since, now, profile.key_max_age)
-
-
-def _members(profile: Summary, now: float) -> dict[str, Any]:
-    members, finding, since = profile._asdict(), _age(profile, now), _since(profile)
-    del members["key_modified"]
-    age = None if since is None else since.age(now)
-    return {
-        **members,
-        "key_there_since": None if since is None else int(since.at),
-        "key_age_days": None if age is None else int(age // 86400),
-        "key_too_old": finding is not None and finding.verdict == "warn",
-    }
-
-
-def _part(profile: Summary, now: float) -> Part:
-    from banno_creds.rules.findings import Part
-
-    age = _age(profile, now)
-    too_old = age is not None and age.verdict == "warn"
-    lines = {
-        "client ID": profile.client_id,
-        "key": profile.private_key,
-        "age": None if age is None or too_old else age.received or age.reason,
-        "secret": profile.client_secret_file and f"in {profile.client_secret_file}",
-        "issuer": profile.issuer,
-        "endpoint": profile.token_endpoint,
-        "tags": " ".join(profile.tags),
-        "fault": profile.fault,
-    }
-    notes = tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text)
-    return Part(profile.name, _in_file(age) if age is not None and too_old else (), notes)
-
-
-def _in_file(finding: Finding) -> tuple[Finding, ...]:
-    return (finding._replace(expected=spelled(finding.expected)),)
 
 
 @command.command("import", cls=Command, short_help="Add and change many profiles at once.")

@@ -1,0 +1,87 @@
+"""What `profile list` tells of a profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from banno_creds.client_authentication.key_age import Since
+from banno_creds.rules.findings import Part
+from banno_creds.rules.key_age import judge_age
+from banno_creds.text import printable, spelled
+from banno_creds.times import duration, utc
+
+if TYPE_CHECKING:
+    from banno_creds.profiles.lookup import Summary
+    from banno_creds.rules.findings import Finding
+
+
+class Seen:
+    """What is known of the profiles besides their settings: until when the cache has a token of each client."""
+
+    def __init__(self, now: float) -> None:
+        from banno_creds.cli.cache import kept_entries
+
+        self.now = now
+        self._until: dict[tuple[Any, ...], float] = {}
+        for entry in kept_entries().values():
+            left = entry.left(now)
+            if left is not None and left > 0:
+                client = tuple(entry.about[name] for name in ("client_id", "token_endpoint", "issuer"))
+                self._until[client] = max(now + left, self._until.get(client, 0))
+
+    def until(self, profile: Summary) -> float | None:
+        """Return until when the cache has a token of a profile's client; None if it has none."""
+        return self._until.get((profile.client_id, profile.token_endpoint, profile.issuer))
+
+
+def members(profile: Summary, now: float, seen: Seen | None) -> dict[str, Any]:
+    """Return a profile as a member of the list's JSON."""
+    found, finding, since = profile._asdict(), _age(profile, now), _since(profile)
+    del found["key_modified"]
+    age = None if since is None else since.age(now)
+    found |= {
+        "key_there_since": None if since is None else int(since.at),
+        "key_age_days": None if age is None else int(age // 86400),
+        "key_too_old": finding is not None and finding.verdict == "warn",
+    }
+    if seen is not None:
+        until = seen.until(profile)
+        found["token_until"] = None if until is None else int(until)
+    return found
+
+
+def part(profile: Summary, now: float, seen: Seen | None) -> Part:
+    """Return a profile as a part of the list for people."""
+    age = _age(profile, now)
+    too_old = age is not None and age.verdict == "warn"
+    lines = {
+        "client ID": profile.client_id,
+        "key": profile.private_key,
+        "age": None if age is None or too_old else age.received or age.reason,
+        "secret": profile.client_secret_file and f"in {profile.client_secret_file}",
+        "issuer": profile.issuer,
+        "endpoint": profile.token_endpoint,
+        "tags": " ".join(profile.tags),
+        "fault": profile.fault,
+    }
+    if seen is not None:
+        until = seen.until(profile)
+        left = None if until is None else f"good for {duration(until - now)}, until {utc(until)}"
+        lines["token"] = left or "none in the cache"
+    notes = tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text)
+    return Part(profile.name, _in_file(age) if age is not None and too_old else (), notes)
+
+
+def _since(profile: Summary) -> Since | None:
+    """Return since when a profile's key is there, by the time of its file alone; None if it is in no file."""
+    return None if profile.key_modified is None else Since(profile.key_modified, "file")
+
+
+def _age(profile: Summary, now: float) -> Finding | None:
+    """Judge the age of a profile's key."""
+    since = _since(profile)
+    return None if since is None else judge_age(since, now, profile.key_max_age)
+
+
+def _in_file(finding: Finding) -> tuple[Finding, ...]:
+    return (finding._replace(expected=spelled(finding.expected)),)
