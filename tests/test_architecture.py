@@ -38,7 +38,7 @@ LAYERS = (
     ("rules",),
     ("tokens", "sandbox"),
     ("many",),
-    ("login", "doctor", "rotation"),
+    ("login", "doctor", "rotation", "serve"),
     ("api",),
     ("cli", "__main__"),
 )

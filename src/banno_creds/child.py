@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 # In the names of our variables that hold a secret, the path of one, or a value that may be one: a program that has a
 # token needs none of what it was asked for with.
 _TAKEN_OUT = ("PRIVATE_KEY", "PEM", "PASS", "PIN", "SECRET", "CLAIM", "PARAM", "HEADER", "FIELD", "CACHE_URL")
-_OTHERS = ("BANNO_ACCESS_TOKEN", "BANNO_CREDS_KEY")  # of a program that started us; misspelt
+_OTHERS = (
+    "BANNO_ACCESS_TOKEN",
+    "BANNO_TOKEN_CLIENT_SECRET",
+    "BANNO_CREDS_KEY",
+)  # of a program that started us; misspelt
+
+_FROM_TERMINAL = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGQUIT)
 
 _MEMORY = "/proc/self/coredump_filter"  # Linux: which parts of the memory a core dump has
 _before: tuple[int, str] | None = None  # the limit and the filter that a child gets back
@@ -116,6 +122,55 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         signal.signal(ignored, signal.SIG_DFL)
     _give_limits_back()
     return os.execvpe(arguments[0], tuple(arguments), environment)  # noqa: S606 - no shell in between: the point
+
+
+def run_beside(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Run another program while this process goes on, and pass on the signals that ask it to end.
+
+    Args:
+        arguments: see `run`.
+        variables: see `run`.
+
+    Returns:
+        The program's exit code; 128 and the number of the signal that ended it, as a shell has it.
+
+    Raises:
+        OSError: see `run`.
+        ValueError: see `run`.
+    """
+    if not arguments[0]:
+        raise FileNotFoundError
+    environment = without_secrets() | {**variables}
+    if sys.platform == "win32":
+        return _run_and_wait(arguments, environment)
+    import subprocess
+
+    running: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _frame: object) -> None:
+        # The terminal sends Ctrl-C to both.
+        if running is not None and not (number in _FROM_TERMINAL and os.isatty(0)):
+            running.send_signal(number)
+
+    before = {
+        number: signal.signal(number, pass_on)
+        for number in (*_FROM_TERMINAL, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        # For a moment they are ours again: to set them in the child would take Python code between fork and exec,
+        # which must not run beside threads.
+        _give_limits_back()
+        try:
+            running = subprocess.Popen(arguments, env=environment, close_fds=False)
+        finally:
+            if _before is not None:
+                leave_no_core()
+        code = running.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
 
 
 def _run_and_wait(arguments: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -31,6 +31,7 @@ COMMANDS = (
         "token",
         "check",
         "exec",
+        "serve",
         "api",
         "sign-jwt",
         "login",

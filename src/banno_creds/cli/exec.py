@@ -14,14 +14,16 @@ import click
 
 from banno_creds import windows_programs
 from banno_creds.cli.forms import token_variables
-from banno_creds.cli.obtained import obtain
+from banno_creds.cli.obtained import client_beside, obtain
 from banno_creds.cli.options import cache_options
-from banno_creds.cli.parameters import Command, complete_file
-from banno_creds.cli.settings import report_for
+from banno_creds.cli.parameters import PROFILE, Command, complete_file, option
+from banno_creds.cli.settings import report_for, run_for
 from banno_creds.errors import CommandNotExecutableError, CommandNotFoundError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from banno_creds.cli.report import Report
 
 
 class _Arguments(click.Argument):
@@ -47,9 +49,17 @@ class _Arguments(click.Argument):
 @click.argument(
     "arguments", cls=_Arguments, nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=complete_file
 )
+@option(
+    "--serve",
+    command="exec",
+    is_flag=True,
+    section="Command",
+    help="Run a token endpoint for the command's life, for one that outlives a token (see `serve`). It finds "
+    "BANNO_TOKEN_URL, BANNO_TOKEN_CLIENT_ID and BANNO_TOKEN_CLIENT_SECRET in its environment instead of a token.",
+)
 @cache_options
 @click.pass_context
-def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any) -> None:
+def command(context: click.Context, /, arguments: tuple[str, ...], *, serve: bool, **values: Any) -> None:
     """Run a command that finds an access token in its environment.
 
     \b
@@ -64,6 +74,8 @@ def command(context: click.Context, /, arguments: tuple[str, ...], **values: Any
     """  # noqa: D301 - click knows a paragraph that it must not wrap by this character
     _look_for(context, arguments)
     report = report_for(values)
+    if serve:
+        raise click.exceptions.Exit(_run_beside_endpoint(context, arguments, values, report))
     obtained = obtain(context, values, report)
     report.end()
     variables = token_variables(obtained.response)
@@ -87,6 +99,36 @@ def _run(context: click.Context, arguments: Sequence[str], variables: Mapping[st
         return child.run(arguments, variables)
     except (OSError, ValueError) as failure:
         _cannot_run(context, arguments[0], failure)
+
+
+def _run_beside_endpoint(
+    context: click.Context, arguments: Sequence[str], values: Mapping[str, Any], report: Report
+) -> int:
+    """Run a command, and a token endpoint while it runs; the first token is there before the command starts."""
+    import secrets
+
+    from banno_creds import child
+    from banno_creds.redirection.listeners import listen
+    from banno_creds.serve.clients import OneClient
+    from banno_creds.serve.token_server import TokenServer
+
+    client = client_beside(context, values, report)
+    client.obtain()
+    report.end()
+    profile = context.meta.get(PROFILE)
+    name = values["client_id"] if profile is None else profile.name
+    secret = secrets.token_urlsafe(32)
+    [listener] = listen("127.0.0.1", 0, "check what keeps programs from listening on this machine")
+    clock = run_for(context, report).clock
+    with TokenServer(listener, secret.encode("ascii"), OneClient(name, client), clock=clock) as server:
+        variables = dict(zip(_GIVEN_BY_SERVE, (server.token_endpoint, name, secret), strict=True))
+        try:
+            return child.run_beside(arguments, variables)
+        except (OSError, ValueError) as failure:
+            _cannot_run(context, arguments[0], failure)
+
+
+_GIVEN_BY_SERVE = ("BANNO_TOKEN_URL", "BANNO_TOKEN_CLIENT_ID", "BANNO_TOKEN_CLIENT_SECRET")
 
 
 def _cannot_run(context: click.Context, name: str, failure: Exception) -> NoReturn:

@@ -21,6 +21,7 @@ COMMANDS = {
     "token": "Print an access token, from the cache if possible.",
     "check": "Check many profiles at once.",
     "exec": "Run a command with an access token in its environment.",
+    "serve": "Give tokens to programs that speak plain OAuth.",
     "api": "Call the API with an access token.",
     "sign-jwt": "Print a signed client assertion.",
     "login": "Sign a person in, in the browser.",

@@ -197,6 +197,14 @@ TOPICS = {
     "cache clear": Topic(("banno-creds cache clear",)),
     "completion": Topic(('eval "$(banno-creds completion bash)"', "banno-creds completion fish | source")),
     "demo": Topic(("banno-creds demo",)),
+    "serve": Topic(
+        (
+            "banno-creds serve",
+            "banno-creds serve garden --port 0 --client-secret-file serve.secret",
+            "banno-creds serve --socket /run/user/1000/banno.sock --client-secret-file serve.secret",
+        ),
+        ("PROFILE...", "--port", "--socket", "--client-secret-file"),
+    ),
     "sandbox": Topic(
         (
             "banno-creds sandbox --client-id 199e6f35 --public-key public.pem",

@@ -241,11 +241,11 @@ def expand(path: str | Path) -> Path:
 
 
 def read_passphrase(file: str, stdin: StandardInput) -> bytes:
-    """Read a passphrase; see `_read_secret`."""
-    return _read_secret(file, stdin, "passphrase", "--passphrase-file")
+    """Read a passphrase; see `read_secret`."""
+    return read_secret(file, stdin, "passphrase", "--passphrase-file")
 
 
-def _read_secret(file: str, stdin: StandardInput, what: str, option: str) -> bytes:
+def read_secret(file: str, stdin: StandardInput, what: str, option: str) -> bytes:
     """Read a secret of one line from a file or, for ``-``, standard input; ``option`` is named in errors."""
     if file == "-":
         secret = stdin.read(f"the {what}")
@@ -276,7 +276,7 @@ def client_secret(file: str | None, stdin: StandardInput, *, asks: bool) -> Secr
 
     def read() -> str:
         if file is not None:
-            secret = _read_secret(file, stdin, "client secret", "--client-secret-file")
+            secret = read_secret(file, stdin, "client secret", "--client-secret-file")
         elif origin == SECRET_VARIABLE:
             secret = os.fsencode(os.environ[SECRET_VARIABLE]).rstrip(b"\r\n")
         else:

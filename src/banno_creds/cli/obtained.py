@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.cli.parameters import CONFIG_FILE, WARNED
 from banno_creds.cli.settings import credentials, run_for, session_store, wanted
-from banno_creds.errors import BannoCredsError
+from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.storage import own_files
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from banno_creds.cli.report import Report
     from banno_creds.login.refresh_token import SignedIn
+    from banno_creds.serve.clients import Client
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.client_credentials import ClientCredentials
     from banno_creds.tokens.response import TokenResponse
@@ -46,6 +48,29 @@ def obtain(context: click.Context, values: Mapping[str, Any], report: Report) ->
     if not isinstance(cache, TokenCache) or looked is None or report.warned or WARNED in context.meta:
         return Obtained(response, None)
     return Obtained(response, Recallable(whose, cache, looked, values["min_ttl"]))
+
+
+def client_beside(context: click.Context, values: Mapping[str, Any], report: Report) -> Client:
+    """Return the client that the options say, for an endpoint that runs beside a command."""
+    from banno_creds.serve.clients import Client
+    from banno_creds.tokens.client_credentials import ClientCredentials
+    from banno_creds.tokens.token_source import TokenSource
+
+    whose, run = credentials(context, values, report), run_for(context, report)
+    if isinstance(whose, ClientCredentials):
+        config = whose.config
+        how: dict[str, Any] = {"on_disk": not values["no_cache"], "min_ttl": values["min_ttl"]}
+        source = TokenSource(config, **how, emit=run.emit, clock=run.clock, sleep=run.sleep)
+        if values["force_refresh"]:
+            source.token(force_refresh=True)
+        return Client(config.scope, config.resource, source.token)
+    cache = None if values["no_cache"] else whose.open_cache(run)
+    if cache is None:
+        raise ConfigurationError(
+            "a person's token is renewed for each request if it is not kept, and there is no cache",
+            hint=f"leave {setting('no_cache')} out, or ask for the application's own token: --as application",
+        )
+    return Client(whose.found().scope, (), lambda: whose.obtain(cache, wanted(values), run))
 
 
 def _look_at_files(

@@ -311,7 +311,7 @@ _RESOURCE = option(
     "--resource", multiple=True, metavar="URI", section="Request", help="A resource indicator. Repeatable."
 )
 _REQUEST = (_scope([DEFAULT_SCOPE]), _RESOURCE, _param("A further form parameter"))
-_MIN_TTL = option(
+MIN_TTL = option(
     "--min-ttl",
     type=click.IntRange(0, MOST_MIN_TTL),
     metavar="SECONDS",
@@ -329,7 +329,7 @@ AS = option(
     setting_help="Whose token `token`, `exec` and `api` give: the application's own, or that of who signed in.",
 )
 _CACHE = (
-    _MIN_TTL,
+    MIN_TTL,
     option(
         "--force-refresh",
         is_flag=True,
@@ -616,7 +616,7 @@ def lint_options(function: F) -> F:
 def setting_options(function: F) -> F:
     """The options of the command that writes a profile: all that a profile can hold."""
     client = (*_KEY, KEY_MAX_AGE, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_ROTATION, *_REQUEST, _MIN_TTL, *_SHARED_CACHE, AS, _REDIRECT_URI, _PROMPT, _API_BASE, TAG)
+    settings = (*client, *_ROTATION, *_REQUEST, MIN_TTL, *_SHARED_CACHE, AS, _REDIRECT_URI, _PROMPT, _API_BASE, TAG)
     return _add(function, *settings, cls=Setting)
 
 

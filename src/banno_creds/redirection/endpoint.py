@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 from banno_creds.errors import ConfigurationError, TimedOutError
 from banno_creds.redirection import pages
 from banno_creds.redirection.listeners import ADDRESSES, is_of_another_user, listen
-from banno_creds.redirection.loopback_server import Answer, LoopbackServer, plain
+from banno_creds.redirection.loopback_server import Answer, LoopbackServer, Unreadable, plain
 from banno_creds.steps import awaiting
 from banno_creds.text import printable, setting
 from banno_creds.times import duration
@@ -63,6 +63,12 @@ _HEADERS = (
 )
 
 
+_UNREADABLE = {
+    Unreadable.TLS: "a browser spoke https here, and the redirect URI begins with http://",
+    Unreadable.NO_TLS: "a browser spoke plain http here, and the redirect URI begins with https://",
+    Unreadable.TOO_LARGE: "a request was refused, because it is too large: too many cookies for localhost?",
+    Unreadable.NO_HTTP: "a request was refused, because it cannot be read: it is no HTTP/1.1",
+}
 _ANOTHER_USER = (
     "This answer came from a program of another user of this machine, and was not used. If both that browser and "
     "banno-creds are yours, sign in with: banno-creds login --manual"
@@ -166,7 +172,13 @@ class RedirectionEndpoint:
         self._page: _Page | None = None
         self._fetched: bool | None = None  # whether the browser fetched the page; None until that is known
         self._news = threading.Event()
-        self._server = LoopbackServer(listen(at.host, at.port), self._respond, self._note, headers=_HEADERS, tls=tls)
+        self._server = LoopbackServer(
+            listen(at.host, at.port),
+            self._respond,
+            lambda why: self._note(_UNREADABLE[why]),
+            headers=_HEADERS,
+            tls=tls,
+        )
 
     def __enter__(self) -> Self:
         self._server.start()

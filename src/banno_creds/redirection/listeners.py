@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
+import struct
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +32,11 @@ _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 _ESTABLISHED = 1  # TCP_ESTABLISHED in TCP_INFO
 _LOOKS = 3  # the kernel lists its sockets in pieces, and may omit one while others come and go
 _ROOT = 0
+_PROBE_SECONDS = 1.0
+# linux/netlink.h, linux/sock_diag.h and linux/inet_diag.h
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _ALL = 4, 20, 1, 0xFFFFFFFF
+_DIAG = struct.Struct("=4xH10x64xII")  # of an answer: its type; the socket's owner and inode
+_CREDENTIALS = struct.Struct("3i")  # Linux' struct ucred: process, user, group
 RESERVED_PORTS = "netsh int ipv4 show excludedportrange protocol=tcp"
 """The command that lists the ports that Windows keeps for itself; Hyper-V, WSL and Docker have it reserve many."""
 
@@ -40,10 +47,11 @@ _LIST_COMMANDS = {
 }
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, instead: str | None = None) -> list[socket.socket]:
     """Listen on loopback only (RFC 8252 section 8.3), with one non-blocking socket for each address of the host.
 
-    If the port is not available, the error names the program that holds it, on Linux.
+    If the port is not available, the error names the program that holds it, on Linux. Its hint says what else can be
+    done: ``instead``; by default what a login can do.
     """
     # A browser uses whichever address answers: another program on one of them could receive the code.
     listeners: list[socket.socket] = []
@@ -52,7 +60,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         try:
             listeners.append(_listener(address, port))
         except OSError as failure:
-            failed = _unavailable(address, port, failure)
+            failed = _unavailable(address, port, failure, instead)
             if failure.errno not in _ABSENT:
                 break
     else:
@@ -92,29 +100,83 @@ def is_reserved(failure: OSError) -> bool:
     return sys.platform == "win32" and failure.errno == errno.EACCES
 
 
-def _unavailable(address: str, port: int, failure: OSError) -> ConfigurationError:
+def _unavailable(address: str, port: int, failure: OSError, instead: str | None) -> ConfigurationError:
     shown = f"[{address}]" if ":" in address else address
-    elsewhere = f"or register a redirect URI with another port and give it with {setting('redirect_uri')}"
+    elsewhere = instead or f"register a redirect URI with another port and give it with {setting('redirect_uri')}"
     if failure.errno == errno.EADDRINUSE:
         holder = _holder(address, port)
         by = f", by {holder}" if holder else ""
         command = _LIST_COMMANDS.get(sys.platform, _LIST_COMMANDS["darwin"]).format(port)
         stop = "stop that program" if holder else f"find the program with `{command}` and stop it"
-        return ConfigurationError(f"port {port} on {shown} is taken{by}", hint=f"{stop}, {elsewhere}")
+        return ConfigurationError(f"port {port} on {shown} is taken{by}", hint=f"{stop}, or {elsewhere}")
     if is_reserved(failure):
         return ConfigurationError(
             f"port {port} on {shown} is reserved by Windows, or taken by a program of another user",
-            hint=f"see `{RESERVED_PORTS}`, {elsewhere}",
+            hint=f"see `{RESERVED_PORTS}`, or {elsewhere}",
         )
     if failure.errno == errno.EACCES:
         return ConfigurationError(
             f"port {port} on {shown} is not allowed: ports below 1024 are often reserved for the system",
-            hint=f"register a redirect URI with a port of 1024 or more, and give it with {setting('redirect_uri')}",
+            hint=instead
+            or f"register a redirect URI with a port of 1024 or more, and give it with {setting('redirect_uri')}",
         )
     return ConfigurationError(
         f"cannot listen on {shown}, port {port}: {system_words(failure)}",
-        hint=f"sign in with {setting('manual')}, and paste the address at which the browser ends",
+        hint=instead or f"sign in with {setting('manual')}, and paste the address at which the browser ends",
     )
+
+
+def listen_at(path: str) -> socket.socket:
+    """Listen at a Unix socket that only this user can connect to; one that a dead program left behind is replaced.
+
+    Raises:
+        ConfigurationError: there is something else in the place, or the system does not allow it.
+    """
+    if sys.platform == "win32":
+        raise ConfigurationError(
+            "Python has no Unix sockets on Windows", hint=f"leave {setting('socket')} out: a port is taken then"
+        )
+    _remove_dead_socket(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # From the moment when it is there: a later chmod would leave a gap.
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        listener.listen(_BACKLOG)
+        listener.settimeout(0)
+    except (OSError, ValueError) as failure:
+        listener.close()
+        words = system_words(failure) if isinstance(failure, OSError) and failure.errno else str(failure)
+        raise ConfigurationError(
+            f"cannot listen at the socket {printable(path)}: {words}",
+            hint="name a path of less than 100 characters in a folder of your own",
+        ) from None
+    return listener
+
+
+def _remove_dead_socket(path: str) -> None:
+    """Remove a socket at which nobody listens any more; ConfigurationError if it is anything else."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return
+    shown = printable(path)
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConfigurationError(f"{shown} is there, and is no socket", hint="choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            with suppress(OSError):
+                Path(path).unlink()
+            return
+        except OSError:
+            pass  # busy, or another user's
+    raise ConfigurationError(f"another program listens at the socket {shown}", hint="stop it, or choose another path")
 
 
 class _Socket(NamedTuple):
@@ -151,6 +213,9 @@ def is_of_another_user(connection: socket.socket) -> bool:
     if sys.platform != "linux":
         return False
     try:
+        if connection.family == socket.AF_UNIX:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return _CREDENTIALS.unpack(credentials)[1] not in _ours()
         near, far = connection.getsockname()[:2], connection.getpeername()[:2]
         for _ in range(_LOOKS):
             found = _other_end(near, far)
@@ -174,7 +239,36 @@ def _ours() -> set[int]:
 
 
 def _other_end(near: tuple[str, int], far: tuple[str, int]) -> _Socket | None:
-    """Find the other end of a connection in the kernel's list; its remote address is our local one."""
+    """Find the other end of a connection among the kernel's sockets; its remote address is our local one."""
+    return _asked_for(near, far) or _in_the_list(near, far)
+
+
+def _asked_for(near: tuple[str, int], far: tuple[str, int]) -> _Socket | None:
+    """Ask the kernel for one socket (sock_diag(7)); None if it has none, or does not answer such questions.
+
+    The list has each connection of the last minute, and is read as slowly as it is long.
+    """
+    family = socket.AF_INET6 if ":" in far[0] else socket.AF_INET
+    ports = struct.pack("!HH", far[1], near[1])
+    addresses = b"".join(socket.inet_pton(family, address).ljust(16, b"\0") for address in (far[0], near[0]))
+    asked = struct.pack("=4BI", family, socket.IPPROTO_TCP, 0, 0, _ALL) + ports + addresses
+    asked += struct.pack("=3I", 0, _ALL, _ALL)  # on any interface, and no cookie
+    head = struct.pack("=IHHII", 16 + len(asked), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
+            kernel.settimeout(_PROBE_SECONDS)
+            kernel.sendto(head + asked, (0, 0))
+            answer = kernel.recv(4096)
+    except OSError:
+        return None
+    if len(answer) < _DIAG.size or _DIAG.unpack_from(answer)[0] != _SOCK_DIAG_BY_FAMILY:
+        return None
+    _, owner, inode = _DIAG.unpack_from(answer)
+    return _Socket(str(inode), owner)
+
+
+def _in_the_list(near: tuple[str, int], far: tuple[str, int]) -> _Socket | None:
+    """Find it in /proc/net/tcp, which some containers have instead."""
     # A program may use an IPv6 socket for IPv4.
     for prefix, table in (("", "tcp"), ("", "tcp6"), ("::ffff:", "tcp6")):
         local, remote = (f"{_as_listed(prefix + address)}:{port:04X}" for address, port in (far, near))

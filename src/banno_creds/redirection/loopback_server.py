@@ -1,6 +1,6 @@
 """A small HTTP server for this machine: one request per connection, and every resource bounded.
 
-A client that stays silent, sends a byte a second or never ends its request can hold one of 64 connections for ten
+A client that stays silent, sends a byte a second or never ends its request can hold one of a few connections for ten
 seconds, or less if others come. The server runs in a thread, and prints nothing.
 
 It parses the request itself: h11 would accept more (folded headers, bare LF, HTTP/2.0, a head above the limit that
@@ -14,6 +14,7 @@ import contextlib
 import re
 import socket
 import threading
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from banno_creds.errors import no_thread
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_HEAD_BYTES = 16 * 1024
 _MOST_CONNECTIONS = 64
-_REQUEST_SECONDS = 10.0  # for the TLS handshake and the request's head
+_REQUEST_SECONDS = 10.0  # for the TLS handshake and the request
 _ANSWER_SECONDS = 5.0  # for sending the answer
 _CLOSING_SECONDS = 1.0  # for the client to close
 _PARTING_SECONDS = 0.5  # for sending the last delayed answers when the server stops
@@ -35,33 +36,52 @@ _PAUSE_SECONDS = 0.01  # while no file descriptor is free
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _HEAD = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/1\.[01]\r\n((?:%b:[^\r\n\0]*\r\n)*)\r\n" % (_TOKEN, _TOKEN))
 _END_OF_HEAD = b"\r\n\r\n"
+_END_OF_LINE = b"\r\n"
+_LENGTH = re.compile(r"[0-9]{1,9}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,6})[ \t]*(?:;[^\r\n]*)?\r\n")
 _TLS_HANDSHAKE = b"\x16"  # RFC 8446 section 5.1: the first byte that a browser sends over TLS
 
 _REASONS = {
     200: "OK",
     303: "See Other",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
     421: "Misdirected Request",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 
 
+class Unreadable(Enum):
+    """Why a request cannot be read."""
+
+    TLS = "https was spoken where http is"
+    NO_TLS = "http was spoken where https is"
+    TOO_LARGE = "its head is too large"
+    NO_HTTP = "it is no HTTP/1.1"
+
+
 class Request(NamedTuple):
-    """A request's head (RFC 9112 section 3), with lower-case header names.
+    """A request (RFC 9112 section 3), with lower-case header names.
 
     Attributes:
         connection: the socket, for asking who is at its other end; do not read from it.
+        body: the body, if the server takes one.
     """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     connection: socket.socket
+    body: bytes = b""
 
     def values(self, name: str) -> list[str]:
         """Return the values of all headers of a name."""
@@ -98,9 +118,12 @@ class LoopbackServer:
         listeners: non-blocking sockets that listen; `stop` closes them.
         respond: called in the thread for each request. It may return a future; until that has the answer, the
             connection waits, and is not closed to make room for others.
-        on_unreadable: called in the thread, in words, with why a request could not be read.
+        on_unreadable: called in the thread, with why a request could not be read.
         headers: header lines for every answer.
         tls: for https.
+        most_body: the longest body that a request may have, in bytes; by default bodies are not read.
+        most_connections: how many connections may be open at a time.
+        parting_seconds: how long `stop` waits for delayed answers.
 
     Attributes:
         failure: the exception that ended the thread, if one did.
@@ -110,15 +133,21 @@ class LoopbackServer:
         self,
         listeners: Sequence[socket.socket],
         respond: Callable[[Request], Answer | Future[Answer]],
-        on_unreadable: Callable[[str], None] = lambda _: None,
+        on_unreadable: Callable[[Unreadable], None] = lambda _: None,
         *,
         headers: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
+        most_body: int = 0,
+        most_connections: int = _MOST_CONNECTIONS,
+        parting_seconds: float = _PARTING_SECONDS,
     ) -> None:
         self._listeners = listeners
         self._respond = respond
         self._on_unreadable = on_unreadable
         self._headers = headers
+        self._most_body = most_body
+        self._most_connections = most_connections
+        self._parting_seconds = parting_seconds
         self._over: dict[str, Any] = {}
         if tls is not None:
             self._over = {
@@ -146,7 +175,7 @@ class LoopbackServer:
             raise self.failure
 
     def stop(self) -> None:
-        """Close everything; delayed answers that are ready now are sent first."""
+        """Close everything; delayed answers that are ready in time are sent first."""
         with contextlib.suppress(RuntimeError):  # the loop has already ended
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
@@ -171,7 +200,7 @@ class LoopbackServer:
         for task in accepting:
             task.cancel()
         if self._waiting:
-            await asyncio.wait(self._waiting, timeout=_PARTING_SECONDS)
+            await asyncio.wait(self._waiting, timeout=self._parting_seconds)
         for task in self._open:
             task.cancel()
         await asyncio.gather(*accepting, *self._open, return_exceptions=True)
@@ -189,8 +218,8 @@ class LoopbackServer:
             task.add_done_callback(self._open.pop)
             # Let the task begin: one that is cancelled before that never closes its connection.
             await asyncio.sleep(0)
-            while len(self._open) > _MOST_CONNECTIONS:
-                await self._close_oldest()
+            while len(self._open) > self._most_connections and await self._close_oldest():
+                pass
 
     async def _close_oldest(self) -> bool:
         """Make room: close the oldest connection without a whole request, or else the oldest, but not the newest."""
@@ -214,7 +243,10 @@ class LoopbackServer:
                     head = await reader.readuntil(_END_OF_HEAD)
                 except asyncio.LimitOverrunError:
                     head = b""
-            answer = await self._answer(head, connection)
+                request = self._read(head, connection)
+                if self._most_body and isinstance(request, Request):
+                    request = await _with_body(request, reader, transport, self._most_body)
+            answer = await self._answer(request)
             if head.startswith(b"HEAD "):
                 answer = answer._replace(then=lambda _taken: None)
             # The client may have gone while it waited for a delayed answer.
@@ -228,27 +260,31 @@ class LoopbackServer:
         except (OSError, EOFError) as failure:
             # The client went away, took too long, or did not speak TLS.
             if isinstance(failure, _SpokeTlsError):
-                self._on_unreadable("a browser spoke https here, and the redirect URI begins with http://")
+                self._on_unreadable(Unreadable.TLS)
             elif getattr(failure, "reason", None) == "HTTP_REQUEST":
-                self._on_unreadable("a browser spoke plain http here, and the redirect URI begins with https://")
+                self._on_unreadable(Unreadable.NO_TLS)
         finally:
             if transport is not None:
                 transport.abort()
             await _closed(connection)
 
-    async def _answer(self, head: bytes, connection: socket.socket) -> Answer:
+    def _read(self, head: bytes, connection: socket.socket) -> Request | Answer:
+        """Read a request's head, which is empty if it was too large; return the answer if that is not possible."""
+        if not head:
+            self._on_unreadable(Unreadable.TOO_LARGE)
+            return plain(431, "This request is too large: a browser may have too many cookies for localhost.")
+        request = _read(head, connection)
+        if request is None:
+            self._on_unreadable(Unreadable.NO_HTTP)
+            return plain(400, "This request cannot be read.")
+        return request
+
+    async def _answer(self, request: Request | Answer) -> Answer:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError
         self._open[task] = True
-        if not head:
-            self._on_unreadable("a request was refused, because it is too large: too many cookies for localhost?")
-            return plain(431, "This request is too large: the browser may have too many cookies for localhost.")
-        request = _read(head, connection)
-        if request is None:
-            self._on_unreadable("a request was refused, because it cannot be read: it is no HTTP/1.1")
-            return plain(400, "This request cannot be read.")
-        answer = self._respond(request)
+        answer = request if isinstance(request, Answer) else self._respond(request)
         if isinstance(answer, Answer):
             return answer
         self._waiting.add(task)
@@ -303,6 +339,44 @@ def _read(head: bytes, connection: socket.socket) -> Request | None:
     lines = (line.partition(":") for line in fields.split("\r\n") if line)
     headers = tuple((name.lower(), value.strip(" \t")) for name, _, value in lines)
     return Request(method, target, headers, connection)
+
+
+async def _with_body(
+    request: Request, reader: asyncio.StreamReader, transport: asyncio.Transport, most: int
+) -> Request | Answer:
+    """Read a request's body (RFC 9112 section 6); return the answer if it is too large or cannot be read."""
+    lengths, codings = request.values("content-length"), request.values("transfer-encoding")
+    if len(lengths) + len(codings) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        return plain(400, "This request cannot be read: its length is not clear.")
+    if any(coding.lower() != "chunked" for coding in codings):
+        return plain(400, "This request cannot be read: its transfer coding is not known.")
+    if lengths and int(lengths[0]) > most:
+        return plain(413, "This request is too large.")
+    if [value.lower() for value in request.values("expect")] == ["100-continue"]:
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if not codings:
+        return request._replace(body=await reader.readexactly(int(lengths[0]) if lengths else 0))
+    body = b""
+    try:
+        while (size := await _size_of_chunk(reader)) > 0:
+            if len(body) + size > most:
+                return plain(413, "This request is too large.")
+            body += await reader.readexactly(size)
+            if await reader.readexactly(len(_END_OF_LINE)) != _END_OF_LINE:
+                raise ValueError  # noqa: TRY301 - the same answer for all that is no chunk
+        while await reader.readuntil(_END_OF_LINE) != _END_OF_LINE:
+            pass  # a trailer says nothing here
+    except (ValueError, asyncio.LimitOverrunError):
+        return plain(400, "This request cannot be read: it is not chunked as it says.")
+    return request._replace(body=body)
+
+
+async def _size_of_chunk(reader: asyncio.StreamReader) -> int:
+    """Read a chunk's first line; ValueError if it is none."""
+    line = _CHUNK.fullmatch(await reader.readuntil(_END_OF_LINE))
+    if line is None:
+        raise ValueError
+    return int(line[1], 16)
 
 
 def _on_the_wire(answer: Answer, headers: Sequence[str], *, with_body: bool) -> bytes:

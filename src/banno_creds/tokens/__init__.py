@@ -11,5 +11,5 @@ Rooms that other wings may import:
 - `cache_entry`: what the cache keeps of one request, and its form in the file;
 - `inspection`: a token taken apart and verified.
 
-`token_source` and `bearer_auth` are the Python API; the command line uses neither.
+`token_source` and `bearer_auth` are the Python API; of the commands only those that go on running use the first.
 """

@@ -1,0 +1,201 @@
+"""``banno-creds serve``: a token endpoint on this machine, for programs that speak plain OAuth and cannot sign."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import sys
+import threading
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from banno_creds.cli.inputs import Argument, StandardInput, expand, read_secret
+from banno_creds.cli.options import CONFIG, MIN_TTL
+from banno_creds.cli.parameters import Command, complete_file, complete_profile, option
+from banno_creds.cli.report import Report, check_stdout, write_result
+from banno_creds.cli.settings import run_for
+from banno_creds.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from banno_creds.serve.token_server import TokenServer
+
+DEFAULT_PORT = 9401
+LEAST_SECRET = 16  # characters; any program of this user may guess
+_SLICE_SECONDS = 0.5  # between two looks at the server; and Windows notices Ctrl-C only between two waits
+
+
+@click.command("serve", cls=Command)
+@click.argument(
+    "profiles",
+    cls=Argument,
+    nargs=-1,
+    metavar="[PROFILE...]",
+    says="The profiles whose tokens are given; all of them by default.",
+    shell_complete=complete_profile,
+)
+@option(
+    "--port",
+    command="serve",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    metavar="PORT",
+    section="Endpoint",
+    help="The port on 127.0.0.1; 0 takes any free one.",
+)
+@option(
+    "--socket",
+    command="serve",
+    metavar="FILE",
+    section="Endpoint",
+    shell_complete=complete_file,
+    help="Listen at a Unix socket instead, which only your own programs can open.",
+)
+@option(
+    "--client-secret-file",
+    command="serve",
+    metavar="FILE",
+    section="Endpoint",
+    shell_complete=complete_file,
+    help="A file with the client_secret that programs give, - for standard input; at least "
+    f"{LEAST_SECRET} characters. Without it one is made for this run, and shown at the terminal.",
+)
+@CONFIG
+@MIN_TTL
+@option("--quiet", "-q", is_flag=True, section="Output", help="Do not log requests; warnings are still shown.")
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    profiles: tuple[str, ...],
+    port: int,
+    socket: str | None,
+    client_secret_file: str | None,
+    config: str | None,
+    min_ttl: int,
+    quiet: bool,
+) -> None:
+    """Give access tokens to programs on this machine that speak plain OAuth 2.0, such as Postman.
+
+    A program asks this endpoint by client_credentials: the client_id is a profile's name, the client_secret is that
+    of this endpoint. It gets a token from the cache, or a new one; the private key stays here. When the endpoint is
+    ready, one line is printed that ends with its URL. Ctrl-C or SIGTERM ends it.
+    """
+    from banno_creds.redirection.listeners import listen, listen_at
+    from banno_creds.serve.clients import Profiles
+    from banno_creds.serve.token_server import TokenServer
+    from banno_creds.tokens.token_source import TokenSource
+
+    check_stdout()
+    report = Report(quiet=quiet)
+    run = run_for(context, report)
+    _check_profiles(profiles, config)
+    secret = _secret(client_secret_file, report)
+    source = partial(
+        TokenSource, min_ttl=min_ttl, emit=partial(tell_warnings, report), clock=run.clock, sleep=run.sleep
+    )
+    if socket is None:
+        [listener] = listen("127.0.0.1", port, "give --port 0, which takes any free port")
+        at = ""
+    else:
+        path = str(expand(socket))
+        listener, at = listen_at(path), f" at the socket {path}"
+    log = (lambda _line: None) if quiet else partial(_log, report)
+    with TokenServer(listener, secret, Profiles(config, profiles, source), log, run.clock) as server:
+        try:
+            with UntilStopped() as stopping:
+                write_result(f"serve ready{at}: {server.token_endpoint}")
+                wait_for(server, stopping)
+        finally:
+            if at:
+                with suppress(OSError):  # before it is closed: the next one at this path is not ours
+                    Path(path).unlink()
+
+
+def _check_profiles(names: Sequence[str], config: str | None) -> None:
+    """Refuse profiles that cannot be served before anything listens; of all profiles only that there are some."""
+    from banno_creds.config import ClientConfig
+    from banno_creds.profiles.lookup import command_on, list_profiles, profile_names
+
+    for name in names:
+        ClientConfig.from_profile(name, config)
+    if not names and not profile_names(config):
+        file = list_profiles(config).file  # raises what is wrong with the file
+        raise ConfigurationError(
+            f"there is no profile in {file}" if file else "there is no profile",
+            hint=f"add one: {command_on(file, 'add NAME --client-id ID --private-key FILE')}",
+        )
+
+
+def _secret(file: str | None, report: Report) -> bytes:
+    """Return the secret that programs have to give, and show the one that is made here."""
+    if file is not None:
+        secret = read_secret(file, StandardInput(), "client secret", "--client-secret-file")
+        if len(secret) < LEAST_SECRET or not all(0x21 <= byte <= 0x7E for byte in secret):
+            raise ConfigurationError(
+                f"the client secret has less than {LEAST_SECRET} characters, or others than visible ASCII",
+                hint="make one: (umask 077; openssl rand -hex 32 > FILE)",
+            )
+        return secret
+    if sys.stderr is None or not sys.stderr.isatty():
+        raise ConfigurationError(
+            "nobody would learn the client secret of this run: standard error is no terminal",
+            hint="give one with --client-secret-file FILE; to make it: (umask 077; openssl rand -hex 32 > FILE)",
+        )
+    made = secrets.token_urlsafe(32)
+    report.note("The client_secret of this run; the client_id is a profile's name:")
+    report.verbatim(made)
+    return made.encode("ascii")
+
+
+def _log(report: Report, line: str) -> None:
+    from datetime import UTC, datetime
+
+    report.log(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
+
+
+def tell_warnings(report: Report, step: Any) -> None:
+    """Show the warnings among the steps of a token's way."""
+    from banno_creds.steps import Warned
+
+    if isinstance(step, Warned):
+        report.step(step)
+
+
+class UntilStopped:
+    """In a ``with`` statement: Ctrl-C and SIGTERM set an event; a second one ends the process as always."""
+
+    def __enter__(self) -> threading.Event:
+        self._event = threading.Event()
+        self._before: dict[int, Any] = {}
+        with suppress(ValueError):  # another thread than the main one, in tests
+            for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._stop)
+        return self._event
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._event.set()
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+
+def wait_for(server: TokenServer, stopping: threading.Event) -> None:
+    """Wait until the event is set; raise what ends the server before."""
+    while not stopping.wait(_SLICE_SECONDS):
+        server.check()
