@@ -79,7 +79,7 @@ def _environment(home: Path) -> dict[str, str]:
 # What is typed, what is offered for it.
 TYPED = {
     "a command": ("banno-creds tok", {"token"}),
-    "commands": ("banno-creds s", {"sandbox", "sign-jwt"}),
+    "commands": ("banno-creds s", {"sandbox", "serve", "sign-jwt"}),
     "a profile": ("banno-creds token --profile g", {"garden", "granite"}),
     "one profile": ("banno-creds token --profile gr", {"granite"}),
     "an option": ("banno-creds token --min-t", {"--min-ttl"}),

@@ -22,7 +22,7 @@ PROFILES = '[profiles.garden]\nclient_id = "a"\n\n[profiles.granite]\nclient_id 
 # The words up to the cursor, and the words that are offered for the last one.
 OFFERED = {
     "a command": (("tok",), ["token"]),
-    "commands": (("s",), ["sign-jwt", "sandbox"]),
+    "commands": (("s",), ["serve", "sign-jwt", "sandbox"]),
     "a command of a group": (("profile", "a"), ["add"]),
     "a profile": (("token", "--profile", "g"), ["garden", "granite"]),
     "one profile behind =": (("token", "--profile=gr"), ["--profile=granite"]),
