@@ -7,23 +7,26 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from banno_creds.cli.inputs import Argument, StandardInput, expand, read_secret
-from banno_creds.cli.options import CONFIG, MIN_TTL
+from banno_creds.cli.options import CONFIG, MIN_TTL, shared_cache_options
 from banno_creds.cli.parameters import Command, complete_file, complete_profile, option
 from banno_creds.cli.report import Report, check_stdout, write_result
-from banno_creds.cli.settings import run_for
+from banno_creds.cli.settings import run_for, shared_cache
 from banno_creds.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from banno_creds.config import ClientConfig
     from banno_creds.serve.token_server import TokenServer
 
 DEFAULT_PORT = 9401
@@ -69,6 +72,7 @@ _SLICE_SECONDS = 0.5  # between two looks at the server; and Windows notices Ctr
 )
 @CONFIG
 @MIN_TTL
+@shared_cache_options
 @option("--quiet", "-q", is_flag=True, section="Output", help="Do not log requests; warnings are still shown.")
 @click.pass_context
 def command(
@@ -80,8 +84,8 @@ def command(
     socket: str | None,
     client_secret_file: str | None,
     config: str | None,
-    min_ttl: int,
     quiet: bool,
+    **values: Any,
 ) -> None:
     """Give access tokens to programs on this machine that speak plain OAuth 2.0, such as Postman.
 
@@ -98,10 +102,16 @@ def command(
     report = Report(quiet=quiet)
     run = run_for(context, report)
     _check_profiles(profiles, config)
-    secret = _secret(client_secret_file, report)
-    source = partial(
-        TokenSource, min_ttl=min_ttl, emit=partial(tell_warnings, report), clock=run.clock, sleep=run.sleep
-    )
+    secret = _secret(client_secret_file)
+    tell = partial(tell_warnings, report)
+    shared = shared_cache(context, values)
+    first = context.get_parameter_source("cache_url") is ParameterSource.COMMANDLINE
+
+    def source(config: ClientConfig) -> TokenSource:
+        if shared and (first or config.cache_url is None):
+            config = replace(config, **shared)
+        return TokenSource(config, min_ttl=values["min_ttl"], emit=tell, clock=run.clock, sleep=run.sleep)
+
     if socket is None:
         [listener] = listen("127.0.0.1", port, "give --port 0, which takes any free port")
         at = ""
@@ -112,6 +122,9 @@ def command(
     with TokenServer(listener, secret, Profiles(config, profiles, source), log, run.clock) as server:
         try:
             with UntilStopped() as stopping:
+                if client_secret_file is None:
+                    report.note("The client_secret of this run; the client_id is a profile's name:")
+                    report.verbatim(secret.decode("ascii"))
                 write_result(f"serve ready{at}: {server.token_endpoint}")
                 wait_for(server, stopping)
         finally:
@@ -135,8 +148,8 @@ def _check_profiles(names: Sequence[str], config: str | None) -> None:
         )
 
 
-def _secret(file: str | None, report: Report) -> bytes:
-    """Return the secret that programs have to give, and show the one that is made here."""
+def _secret(file: str | None) -> bytes:
+    """Return the secret that programs have to give; without a file, one for this run."""
     if file is not None:
         secret = read_secret(file, StandardInput(), "client secret", "--client-secret-file")
         if len(secret) < LEAST_SECRET or not all(0x21 <= byte <= 0x7E for byte in secret):
@@ -150,10 +163,7 @@ def _secret(file: str | None, report: Report) -> bytes:
             "nobody would learn the client secret of this run: standard error is no terminal",
             hint="give one with --client-secret-file FILE; to make it: (umask 077; openssl rand -hex 32 > FILE)",
         )
-    made = secrets.token_urlsafe(32)
-    report.note("The client_secret of this run; the client_id is a profile's name:")
-    report.verbatim(made)
-    return made.encode("ascii")
+    return secrets.token_urlsafe(32).encode("ascii")
 
 
 def _log(report: Report, line: str) -> None:

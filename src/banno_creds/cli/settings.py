@@ -81,11 +81,11 @@ def client_config(
         client_id_in_body=values.get("client_id_in_body", False),
         allow_other_aud=values["allow_other_aud"],
         key_max_age=values["key_max_age"],
-        **_shared_cache(context, values),
+        **shared_cache(context, values),
     )
 
 
-def _shared_cache(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+def shared_cache(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the shared cache; nothing if there is none, as for most."""
     url = values.get("cache_url")
     if not url:

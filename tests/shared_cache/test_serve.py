@@ -1,0 +1,57 @@
+"""``banno-creds serve`` with a shared cache: the endpoints of many machines share their tokens with the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.conftest import CLIENT_ID, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Cli
+    from tests.servers.issuer import Issuer
+    from tests.servers.redis import Redis
+
+SECRET = "a-secret-of-this-test-alone"
+
+
+@pytest.mark.parametrize("by", ["option", "profile", "variable"])
+def test_an_endpoint_gives_the_token_of_another_machine(
+    by: str, cli: Cli, redis: Redis, issuer: Issuer, tmp_path: Path, ec_pem: Path
+) -> None:
+    settings = f"client_id = '{CLIENT_ID}'\nprivate_key = '{ec_pem}'\ntoken_endpoint = '{issuer.url}'\n"
+    settings += f"cache_url = '{redis.url}'\n" if by == "profile" else ""
+    config = write_private(tmp_path / "config.toml", f"[profiles.garden]\n{settings}".encode())
+    secret_file = write_private(tmp_path / "serve.secret", SECRET.encode())
+    here, there = ({"BANNO_CREDS_CACHE_DIR": str(tmp_path / name)} for name in ("here", "there"))
+    options = ["--cache-url", redis.url] if by == "option" else []
+    if by == "variable":
+        here["BANNO_CREDS_CACHE_URL"] = there["BANNO_CREDS_CACHE_URL"] = redis.url
+    assert cli("token", "--profile", "garden", "--config", config, *options, env=here).stdout == "openid.1\n"
+
+    command = ["serve", "--port", "0", "--config", str(config), "--client-secret-file", str(secret_file), *options]
+    form = {"grant_type": "client_credentials", "client_id": "garden", "client_secret": SECRET}
+    with subprocess.Popen(
+        [sys.executable, "-m", "banno_creds", *command],
+        env={**os.environ, **there},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as running:
+        try:
+            assert running.stdout is not None
+            url = running.stdout.readline().split()[-1]
+            with urllib.request.urlopen(url, urlencode(form).encode(), timeout=60) as answer:
+                assert json.load(answer)["access_token"] == "openid.1"
+        finally:
+            running.kill()
+    assert len(issuer.forms) == 1
