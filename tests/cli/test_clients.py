@@ -33,6 +33,7 @@ SETTINGS = {
     "all": 'scope = ["a", "b"]\nresource = ["https://r.test"]\nlifetime = 90\niat = true\ntimeout = 7\nalg = "RS256"'
     '\nregistration = "jwks-uri"\nclaims = {x = 1}\nparams = {p = "q"}\nca_bundle = "ca.pem"\nkey_max_age = "4w"\n'
     'client_id_in_body = true\naud = "http://127.0.0.1:1/token"\ntoken_endpoint = "http://127.0.0.1:1/token"',
+    "shared": 'cache_url = "redis://127.0.0.1:1"\ncache_secret_file = "ca.pem"',
     "no key": "-",
     "no client": "-",
 }

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     import click
 
     from banno_creds.cli.progress import Told
+    from banno_creds.config import ClientConfig
     from banno_creds.login.refresh_token import SignedIn
+    from banno_creds.login.session import Owner
     from banno_creds.many.outcome import Outcome
     from banno_creds.many.pacing import Limits
     from banno_creds.many.record import Record
-    from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.response import TokenResponse
+    from banno_creds.tokens.shared import Cache
 
     Profiles = Mapping[str, Profile | ConfigurationError]
 
@@ -308,55 +310,58 @@ def run_many(clients: Clients, profiles: Profiles, wish: Wish, outcomes: Outcome
 
     from banno_creds.many.run import Client
     from banno_creds.many.run import outcomes as ask
-    from banno_creds.tokens.cache import open_cache
     from banno_creds.tokens.client_credentials import ClientCredentials
 
     run = outcomes.run
-    cache = open_cache(run) if wish.from_cache else None
-    asked, people = [], []
+    asked: list[Client] = []
+    people: dict[str, SignedIn] = {}
     about: dict[str, Row] = {}
+    opened: dict[object, Cache | None] = {}
     for name, profile in profiles.items():
         about[name] = Row(name)
         try:
-            whose = profile if isinstance(profile, ConfigurationError) else clients.credentials(profile)
+            if isinstance(profile, ConfigurationError):
+                asked.append(Client(name, profile))
+                continue
+            whose = clients.credentials(profile)
+            if isinstance(whose, ClientCredentials):
+                cache = whose.open_cache(run, opened) if wish.from_cache else None
+                asked.append(Client(name, whose.config, cache))
+                about[name] = _about(name, whose.config)
+            else:
+                people[name], about[name] = whose, _about(name, whose.store.owner)
         except BannoCredsError as error:
             asked.append(Client(name, error))
-            continue
-        if isinstance(whose, ConfigurationError):
-            asked.append(Client(name, whose))
-            continue
-        if isinstance(whose, ClientCredentials):
-            config = whose.config
-            asked.append(Client(name, config, cache))
-            about[name] = Row(name, client_id=config.client_id, server=config.issuer or config.token_endpoint)
-        else:
-            owner = whose.store.owner
-            people.append((name, whose))
-            about[name] = Row(name, client_id=owner.client_id, server=owner.issuer or owner.token_endpoint)
     clients.warn_of_overruled()
-    for name, person in people:
-        outcomes.add(_row(about[name], profiles[name], _of_person(name, person, wish, cache, run), wish, clients))
+    for name, person in people.items():
+        outcomes.add(_row(about[name], profiles[name], _of_person(name, person, wish, run), wish, clients))
     with closing(ask(asked, limits, wish.wanted, offline=wish.offline, run=run.silent())) as found:
         for outcome in found:
             name = outcome.profile
             outcomes.add(_row(about[name], profiles[name], outcome, wish, clients))
 
 
-def _of_person(name: str, person: SignedIn, wish: Wish, cache: TokenCache | None, run: Run) -> Outcome:
+def _about(name: str, who: ClientConfig | Owner) -> Row:
+    return Row(name, client_id=who.client_id, server=who.issuer or who.token_endpoint)
+
+
+def _of_person(name: str, person: SignedIn, wish: Wish, run: Run) -> Outcome:
     """Return what became of a person's token: one after the other, for a refresh token is good once."""
     from banno_creds.many.outcome import Outcome
 
     began = time.monotonic()
     warnings: list[Warned] = []
-    run = run._replace(emit=lambda step: warnings.append(step) if isinstance(step, Warned) else None)
+    asked = run._replace(emit=lambda step: warnings.append(step) if isinstance(step, Warned) else None)
+    error, response = None, None
     try:
         if wish.offline:
             person.found()
-            return Outcome(name)
-        response = person.obtain(cache, wish.wanted, run)
-    except BannoCredsError as error:
-        return Outcome(name, error, warnings=tuple(warnings), seconds=time.monotonic() - began)
-    return Outcome(name, None, response, tuple(warnings), asked=True, seconds=time.monotonic() - began)
+        else:
+            response = person.obtain(person.open_cache(run) if wish.from_cache else None, wish.wanted, asked)
+    except BannoCredsError as failure:
+        error = failure
+    seconds = time.monotonic() - began
+    return Outcome(name, error, response, tuple(warnings), asked=response is not None, seconds=seconds)
 
 
 def _row(row: Row, profile: Profile | ConfigurationError, outcome: Outcome, wish: Wish, clients: Clients) -> Row:

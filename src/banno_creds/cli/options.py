@@ -592,9 +592,9 @@ def many_options(command: str) -> Callable[[F], F]:
 
 
 def check_options(function: F) -> F:
-    """The options of the command that checks many profiles: those of `token`, without its profile and its cache."""
+    """The options of the command that checks many profiles: those of `token`, but for its profile and its wishes."""
     client = (CONFIG, *_KEY, KEY_MAX_AGE, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
-    return _add(function, *client, AS, *_NETWORK, *_REQUEST)
+    return _add(function, *client, AS, *_NETWORK, *_REQUEST, *_SHARED_CACHE)
 
 
 def login_options(function: F) -> F:
