@@ -149,6 +149,25 @@ def test_tags_are_added_and_taken_away(cli: Cli) -> None:
     assert settings_of("a") == {"kid": "k"}
 
 
+def test_several_profiles_are_changed_together_or_not_at_all(cli: Cli) -> None:
+    text = '[profiles.a]\nkid = "k"\n[profiles.b]\nenvironment = "legacy"\n[profiles.c]\nodd = 1\n'
+    write(text)
+    result = cli("profile", "set", "a", "c", "a", "--tag", "x", "--timeout", "5")
+    assert (result.code, result.stdout) == (
+        0,
+        f"profile  a\nprofile  c\nchanged  timeout, tags\nfile     {own_file()}\n",
+    )
+    assert result.stderr.startswith("!   profile c cannot be used yet: there is no setting 'odd'\n")
+    assert settings_of("a") == {"kid": "k", "timeout": 5, "tags": ["x"]}
+    assert settings_of("c") == {"odd": 1, "timeout": 5, "tags": ["x"]}
+    before = own_file().read_bytes()
+    for names, words in ((["a", "d"], "There is no profile d"), (["a", "b"], "exclude each other")):
+        failed = cli("profile", "set", *names, "--issuer", "https://i.garden.bank")
+        assert (failed.code, failed.stdout) == (2, "")
+        assert words in failed.stderr
+        assert own_file().read_bytes() == before
+
+
 @pytest.mark.parametrize("tag", ["", "a b", "a,b", "-x", " a", "a\n", "\u200b"])
 def test_what_is_no_tag_is_refused(cli: Cli, tag: str) -> None:
     write("[profiles.a]\n")

@@ -106,8 +106,8 @@ def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
             Report().warning(f"there is no file for --{setting.replace('_', '-')} yet{shown}")
 
 
-@command.command("set", cls=Command, short_help="Change settings of a profile.")
-@click.argument("name", shell_complete=complete_profile)
+@command.command("set", cls=Command, short_help="Change settings of profiles.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_profile)
 @CONFIG
 @setting_options
 @click.option(
@@ -117,7 +117,7 @@ def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
     metavar="SETTING",
     section="Profile",
     shell_complete=_complete_setting,
-    help="Take a setting out of the profile, such as kid. Repeatable.",
+    help="Take a setting out, such as kid. Repeatable.",
 )
 @click.option(
     "--untag", cls=Option, multiple=True, metavar="TAG", section="Profile", help="Take a tag away. Repeatable."
@@ -126,14 +126,14 @@ def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
 def set_(
     context: click.Context,
     /,
-    name: str,
+    names: tuple[str, ...],
     config: str | None,
     *,
     unset: tuple[str, ...],
     untag: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Change settings of a profile; all others, and your comments, stay as they are.
+    """Change settings of profiles, of all that are named or of none; other settings, and your comments, stay.
 
     A setting is replaced as a whole, so --scope names all scopes; --claim, --param and --tag add or change one
     member. As with `add`, only what is typed is written.
@@ -143,18 +143,19 @@ def set_(
         raise ConfigurationError(
             "nothing was given to be changed", hint="add options such as --scope SCOPE, or --unset SETTING"
         )
-    from banno_creds.profiles.edits import change_profile
+    from banno_creds.profiles.edits import change_profiles
 
     words = [word.lstrip("-").replace("-", "_") for word in unset]
-    names = [{"claim": "claims", "param": "params", "tag": "tags"}.get(word, word) for word in words]
-    file, fault = change_profile(name, settings, names, config, untag=untag)
+    out = [{"claim": "claims", "param": "params", "tag": "tags"}.get(word, word) for word in words]
+    file, faults = change_profiles(dict.fromkeys(names, (settings, out)), config, untag=untag)
     _warn_of_missing_files(settings)
-    if fault is not None:
-        Report().warning(f"the profile cannot be used yet: {fault.message}", fault.hint)
+    for name, fault in faults.items():
+        which = "the profile" if len(names) == 1 else f"profile {name}"
+        Report().warning(f"{which} cannot be used yet: {fault.message}", fault.hint)
     words = [*settings, *(["tags"] if untag and "tags" not in settings else [])]
     changed = [f"changed  {', '.join(words)}"] if words else []
-    changed += [f"unset    {', '.join(dict.fromkeys(names))}"] if names else []
-    write_result("\n".join((f"profile  {name}", *changed, f"file     {file}")))
+    changed += [f"unset    {', '.join(dict.fromkeys(out))}"] if out else []
+    write_result("\n".join((*(f"profile  {name}" for name in dict.fromkeys(names)), *changed, f"file     {file}")))
 
 
 def _settings(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,56 +72,42 @@ def add_profile(
     return edit(config, change), dropped
 
 
-def change_profile(
-    name: str,
-    settings: Mapping[str, Any],
-    unset: Collection[str] = (),
+def change_profiles(
+    changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]],
     config: Location | None = None,
     *,
     untag: Collection[str] = (),
-) -> tuple[str, Fault | None]:
-    """Change settings of a profile; all others stay as they are.
+) -> tuple[str, dict[str, Fault]]:
+    """Change settings of profiles, of all of them or of none; all other settings stay as they are.
 
-    Of a table, such as ``claims``, and of ``tags`` the members are changed; ``unset`` and the tags of ``untag`` are
-    taken out first. Return the file's path, and a fault that the profile has still in a setting that was not changed.
+    Args:
+        changes: by a profile's name, its new settings, and those to take out before. Of a table, such as ``claims``,
+            and of ``tags`` the members are changed.
+        config: the file; None for the user's own.
+        untag: the tags to take away before.
+
+    Returns:
+        The file's path, and of each profile a fault that it has still, in a setting that was not changed.
 
     Raises:
         ConfigurationError: there is no such profile or setting, a setting is invalid, or contradicts another.
         OutputError: the file could not be written.
     """
-    check_name(name)
-    check_settings(settings)
-    fault: Fault | None = None
-
-    def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        nonlocal fault
-        profiles = data.get("profiles", {})
-        after, fault = _changed(file, profiles, name, settings, unset, untag)
-        return with_profiles(file, text, profiles, {name: after}), {**data, "profiles": {**profiles, name: after}}
-
-    _must_be_there(name, config)
-    return edit(config, change), fault
-
-
-def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]], config: Location | None) -> str:
-    """Change settings of several profiles, all of them or none; return the file's path.
-
-    ``changes`` has, by a profile's name, its new settings and those to take out, as in `change_profile`.
-
-    Raises:
-        ConfigurationError: see `change_profile`.
-        OutputError: the file could not be written.
-    """
+    for name, (settings, _) in changes.items():
+        check_name(name)
+        check_settings(settings)
+    faults: dict[str, Fault] = {}
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         profiles, after = data.get("profiles", {}), {}
         for name, (settings, unset) in changes.items():
-            check_settings(settings)
-            after[name], _ = _changed(file, profiles, name, settings, unset)
+            after[name], fault = _changed(file, profiles, name, settings, unset, untag)
+            if fault is not None:
+                faults[name] = fault
         return with_profiles(file, text, profiles, after), {**data, "profiles": {**profiles, **after}}
 
     _must_be_there(next(iter(changes), None), config)
-    return edit(config, change)
+    return edit(config, change), faults
 
 
 def _changed(
@@ -130,7 +116,7 @@ def _changed(
     name: str,
     settings: Mapping[str, Any],
     unset: Collection[str],
-    untag: Collection[str] = (),
+    untag: Collection[str],
 ) -> tuple[dict[str, Any], Fault | None]:
     """Return the settings of one profile after a change, and a fault that it has still."""
     if name not in profiles:
