@@ -20,6 +20,7 @@ __all__ = [
     "SigningError",
     "Step",
     "TimedOutError",
+    "TokenPool",
     "TokenResponse",
     "TokenSource",
     "UnavailableError",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         UntrustedServerError,
         UnusableAnswerError,
     )
+    from banno_creds.many.token_pool import TokenPool
     from banno_creds.steps import Step, Warned
     from banno_creds.tokens.bearer_auth import BearerAuth
     from banno_creds.tokens.response import TokenResponse
@@ -56,6 +58,7 @@ else:
         "ClientConfig": "config",
         "KeySource": "config",
         "Step": "steps",
+        "TokenPool": "many.token_pool",
         "TokenResponse": "tokens.response",
         "TokenSource": "tokens.token_source",
         "Warned": "steps",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -17,53 +15,13 @@ from banno_creds.many.pacing import Limits, Pacing
 from banno_creds.many.run import Client, outcomes
 from banno_creds.steps import Run
 from banno_creds.tokens.cache import open_cache
-from tests.servers.loopback import LoopbackServer, Request, Says, says_json
+from tests.servers.many import Many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 UNPACED = Limits(rate=0)
-
-
-class Many(LoopbackServer):
-    """Grants a token to each client, but for those that it is told to refuse or to be away for.
-
-    Attributes:
-        refused: the client IDs that are refused; None for all.
-        away: the client IDs for which it is not available.
-        arrivals: when each token request came, and from whom.
-        most_under_way: how many requests were answered at once, at most.
-        gate: no request is answered while it is closed (cleared).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refused: set[str] | None = set()
-        self.away: set[str] = set()
-        self.arrivals: list[tuple[float, str]] = []
-        self.under_way = self.most_under_way = 0
-        self.gate = threading.Event()
-        self.gate.set()
-        self._lock = threading.Lock()
-
-    def answer(self, request: Request) -> Says:
-        if request.method == "GET":
-            return says_json(issuer=self.origin, token_endpoint=self.url)
-        client_id = request.form["client_id"][0]
-        with self._lock:
-            self.arrivals.append((time.monotonic(), client_id))
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
-        time.sleep(0.002)
-        self.gate.wait(30)
-        with self._lock:
-            self.under_way -= 1
-        if self.refused is None or client_id in self.refused:
-            return says_json(401, error="invalid_client", error_description="client authentication failed")
-        if client_id in self.away:
-            return says_json(503)
-        return says_json(access_token=f"token-of-{client_id}", token_type="Bearer", expires_in=600)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Rooms:
     loopback: `LoopbackServer`, the base of the others: a function or a subclass gives the answers.
     scripted: `ScriptedServer` gives the answers that it was told, one after the other.
     issuer: `Issuer` grants each token request a token of its own.
+    many: `Many` grants tokens to many clients, over connections that it keeps open.
     bank: `Bank` has a discovery document, keys and a token endpoint.
     bank_api: `Api` gives out tokens, and is the API that takes them.
     openid_provider: `OpenIdProvider` signs a person in without a question.

@@ -1303,10 +1303,9 @@ def test_the_documentation_is_a_session_that_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     blocks = [block for block in BLOCKS if "def test_" not in block]
-    assert len(blocks) == len(BLOCKS) - 1 == 6
+    assert len(blocks) == len(BLOCKS) - 1 == 7
     private_pem = write_private(tmp_path / "private.pem", rsa_key.pem())
     profile = f'[profiles.live]\nclient_id = "{CLIENT_ID}"\nprivate_key = {quoted(private_pem)}\n'
-    write(profile)
     monkeypatch.chdir(tmp_path)
     client = Client(
         CLIENT_ID, rsa_key.public.pem().decode(), ("openid", "https://jackhenry.com/consumer-user-search")
@@ -1314,6 +1313,7 @@ def test_the_documentation_is_a_session_that_runs(
     bank.is_taken = lambda token: token.count(".") == 2
     namespace: dict[str, Any] = {}
     with Sandbox([client], log=lambda _: None) as sandbox:
+        write(f'{profile}token_endpoint = "{sandbox.token_endpoint}"\n')
         for block in blocks:
             program = block.replace("private_key=", f"token_endpoint={sandbox.token_endpoint!r}, private_key=")
             program = re.sub(r"BearerAuth\((.*?)\)\) as", rf"BearerAuth(\1, origin={bank.origin!r})) as", program)
@@ -1321,6 +1321,7 @@ def test_the_documentation_is_a_session_that_runs(
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"openid https://jackhenry.com/consumer-user-search {namespace['response'].expires_at}",
+        "live openid",
         "Bearer",
         "200",
         "200",

@@ -274,7 +274,7 @@ class HttpClient:
                 # The whole store may have the authority. The handshake failed: nothing was sent.
                 return self._within(seconds, url, run)  # a kept connection has no handshake
             else:
-                handshakes, trust = under_way.handshakes, self.trust
+                handshakes, trust = under_way.handshakes + 2 * (kept is not None), self.trust
                 in_tunnel = handshakes > 1
                 error = faults.explain(
                     failure, url, proxy, under_way.phase, tls_begun=handshakes > 0, trust=trust, in_tunnel=in_tunnel

@@ -161,11 +161,16 @@ class Connections:
         for old in closing:
             old.close()
 
+    def __del__(self) -> None:
+        """Close them with the last one who shares them."""
+        self.close()
+
     def close(self) -> None:
         """Close all that are idle."""
         with self._lock:
             closing = [connection for idle in self._idle.values() for connection in idle]
             self._idle.clear()
+        self.watch.rest()
         for connection in closing:
             connection.close()
 
@@ -202,6 +207,12 @@ class Watch:
         finally:
             with self._changed:
                 self._due.pop(mark, None)
+
+    def rest(self) -> None:
+        """End the thread, if it has nothing to do."""
+        with self._changed:
+            self._wakes_at = 0.0
+            self._changed.notify()
 
     def _work(self) -> None:
         while True:

@@ -6,6 +6,7 @@ refusals are left, and a wrong key in a thousand profiles costs that many refusa
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from threading import Condition, Lock
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MOST_JOBS = 64
+
+# Windows notices Ctrl-C only between two waits.
+_SLICE_SECONDS = 0.2 if sys.platform == "win32" else None
 MOST_RATE = 10_000
 
 
@@ -140,9 +144,9 @@ class Pacing:
             if left <= 0 and host.under_way == 0:
                 raise self._given_up(host, url)
             if host.under_way >= min(self.limits.jobs, left):
-                host.changed.wait()
+                host.changed.wait(_SLICE_SECONDS)
             elif (pause := host.next_at - now) > 0:
-                host.changed.wait(pause)
+                host.changed.wait(min(pause, _SLICE_SECONDS or pause))
             else:
                 if self.limits.rate:
                     host.next_at = max(now, host.next_at) + 1 / self.limits.rate

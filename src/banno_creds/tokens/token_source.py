@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import anyio
     from anyio.lowlevel import RunVar
 
+    from banno_creds.http.connections import Connections
     from banno_creds.steps import Emit, Step
     from banno_creds.times import Clock
     from banno_creds.tokens.response import TokenResponse
@@ -211,7 +212,7 @@ class TokenSource:
         from banno_creds.config import Wanted
         from banno_creds.tokens.client_credentials import ClientCredentials
 
-        credentials = ClientCredentials(self._config)
+        credentials = ClientCredentials(self._config, self._connections())
         if self._cache is None and (self._on_disk or self._config.cache_url is not None):
             run = Run(lambda step: self._emit(plain(step, _spell)))
             self._cache = credentials.open_cache(run, on_disk=self._on_disk)
@@ -229,6 +230,14 @@ class TokenSource:
         if self._not_again is not None:
             self._not_again, self._renewed_at = None, self._clock()
         return response
+
+    def _connections(self) -> Connections | None:
+        """Return the connections that this source shares with others, as those of a `TokenPool` do."""
+        return None
+
+    def _limiter(self) -> anyio.CapacityLimiter | None:
+        """Return what bounds the threads of tasks; None for what bounds those of all the program."""
+        return None
 
     def _keep(self, response: TokenResponse) -> None:
         left = 0.0 if response.expires_at is None else response.expires_at - self._clock()
@@ -289,7 +298,7 @@ class TokenSource:
         if turn is None:
             turn = Lock()
             self._turns.set(turn)
-        return turn, partial(run_sync, abandon_on_cancel=True)
+        return turn, partial(run_sync, abandon_on_cancel=True, limiter=self._limiter())
 
     def _after_fork(self) -> None:
         """Make a new lock: the thread that held the old one is the parent's, and will never release ours."""
