@@ -12,8 +12,10 @@ import pytest
 
 from banno_creds.config import ClientConfig
 from banno_creds.errors import ConfigurationError
+from banno_creds.many.record import Record
 from banno_creds.profiles import client
 from banno_creds.profiles import lookup as profiles
+from banno_creds.storage import own_files
 from tests.profiles.files import own_file, quoted, write
 
 if TYPE_CHECKING:
@@ -220,4 +222,32 @@ def test_the_long_list_says_until_when_a_token_is_in_the_cache(cli: Cli, issuer:
 
 def test_the_long_list_needs_no_cache(cli: Cli) -> None:
     write("[profiles.a]\n")
-    assert "    token      none in the cache\n" in cli("profile", "list", "-l").stdout
+    assert "    token      none in the cache\n    check      never\n" in cli("profile", "list", "-l").stdout
+    assert json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"][0]["last_check"] is None
+
+
+def test_the_long_list_says_how_a_profile_was_found_by_the_last_check(cli: Cli) -> None:
+    file = write("[profiles.a]\n[profiles.b]\n[profiles.c]\n")
+    folder = own_files.cache_folder()
+    assert folder is not None
+    record = Record(folder, str(file))
+    now = time.time() - 3 * 3600
+    record.begin(now, ["a", "b"])
+    refused = {
+        "ok": False,
+        "exit_code": 4,
+        "error": "invalid_client",
+        "rule": "client.unknown",
+        "message": "no \x1b[1m",
+    }
+    record.add("a", {"profile": "a", "ok": True, "exit_code": 0}, now)
+    record.add("b", {"profile": "b", **refused}, now)
+    record.flush(now)
+    listed = json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"]
+    assert [each["last_check"] for each in listed] == [
+        {"at": int(now), "ok": True, "exit_code": 0, "error": None, "rule": None, "message": None},
+        {"at": int(now), **refused},
+        None,
+    ]
+    text = cli("profile", "list", "-l").stdout
+    assert re.findall(r"    check      (.*)\n", text) == ["ok, 3 h ago", "client.unknown, 3 h ago: no [1m", "never"]

@@ -191,7 +191,12 @@ def _whole(path: str) -> str:
 @CONFIG
 @TAG
 @click.option(
-    "--long", "-l", cls=Option, is_flag=True, section="Output", help="Also show until when a token is in the cache."
+    "--long",
+    "-l",
+    cls=Option,
+    is_flag=True,
+    section="Output",
+    help="Also show until when a token is in the cache, and the last check.",
 )
 @_OUTPUT
 @click.pass_context
@@ -204,7 +209,7 @@ def list_(context: click.Context, /, config: str | None, tags: tuple[str, ...], 
 
     listing = list_profiles(config, tags)
     now = context.find_root().obj.clock()
-    seen = Seen(now) if long else None
+    seen = Seen(listing.file, now) if long else None
     if output == "json":
         write_result(
             dumps({**listing._asdict(), "profiles": [members(each, now, seen) for each in listing.profiles]})

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from banno_creds.cli.report import Report
 from banno_creds.client_authentication.key_age import Since
 from banno_creds.rules.findings import Part
 from banno_creds.rules.key_age import judge_age
+from banno_creds.storage import own_files
 from banno_creds.text import printable, spelled
-from banno_creds.times import duration, utc
+from banno_creds.times import duration, until, utc
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from banno_creds.many.record import Checked
     from banno_creds.profiles.lookup import Summary
     from banno_creds.rules.findings import Finding
 
 
 class Seen:
-    """What is known of the profiles besides their settings: until when the cache has a token of each client."""
+    """What is known of the profiles of a file besides their settings, by the cache and the record of `check`."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, file: str | None, now: float) -> None:
         from banno_creds.cli.cache import kept_entries
 
-        self.now = now
+        self._checked = _last_checks(file)
         self._until: dict[tuple[Any, ...], float] = {}
         for entry in kept_entries().values():
             left = entry.left(now)
@@ -32,6 +37,27 @@ class Seen:
     def until(self, profile: Summary) -> float | None:
         """Return until when the cache has a token of a profile's client; None if it has none."""
         return self._until.get((profile.client_id, profile.token_endpoint, profile.issuer))
+
+    def last_check(self, profile: Summary) -> dict[str, Any] | None:
+        """Return when and how a profile was checked last; None if it never was."""
+        last = self._checked.get(profile.name)
+        names = ("ok", "exit_code", "error", "rule", "message")
+        return None if last is None else {"at": int(last.at), **{name: last.members.get(name) for name in names}}
+
+
+def _last_checks(file: str | None) -> Mapping[str, Checked]:
+    """Return the last checks of the profiles of a file; none if their record cannot be read."""
+    from banno_creds.many.record import Record
+
+    folder = own_files.cache_folder()
+    if folder is None or file is None:
+        return {}
+    record = Record(folder, file)
+    try:
+        record.read()
+    except OSError as failure:
+        Report().warning(f"the record of the last checks cannot be read: {own_files.words(failure)}")
+    return record.checked
 
 
 def members(profile: Summary, now: float, seen: Seen | None) -> dict[str, Any]:
@@ -45,8 +71,9 @@ def members(profile: Summary, now: float, seen: Seen | None) -> dict[str, Any]:
         "key_too_old": finding is not None and finding.verdict == "warn",
     }
     if seen is not None:
-        until = seen.until(profile)
-        found["token_until"] = None if until is None else int(until)
+        end = seen.until(profile)
+        found["token_until"] = None if end is None else int(end)
+        found["last_check"] = seen.last_check(profile)
     return found
 
 
@@ -65,11 +92,20 @@ def part(profile: Summary, now: float, seen: Seen | None) -> Part:
         "fault": profile.fault,
     }
     if seen is not None:
-        until = seen.until(profile)
-        left = None if until is None else f"good for {duration(until - now)}, until {utc(until)}"
+        end = seen.until(profile)
+        left = None if end is None else f"good for {duration(end - now)}, until {utc(end)}"
         lines["token"] = left or "none in the cache"
+        lines["check"] = _checked(seen.last_check(profile), now)
     notes = tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text)
     return Part(profile.name, _in_file(age) if age is not None and too_old else (), notes)
+
+
+def _checked(last: Mapping[str, Any] | None, now: float) -> str:
+    if last is None:
+        return "never"
+    how = "ok" if last["ok"] else str(last["rule"] or last["error"] or f"exit code {last['exit_code']}")
+    words = "" if last["ok"] or not last["message"] else f": {last['message']}"
+    return f"{how}, {until(last['at'], now)}{words}"
 
 
 def _since(profile: Summary) -> Since | None:
