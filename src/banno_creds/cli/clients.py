@@ -19,13 +19,15 @@ from banno_creds.cli.parameters import (
     VARIABLES_CHECKED,
     Option,
     doctor_for,
+    held,
     overruled_variables,
     overrules,
     spelling,
     warn,
 )
 from banno_creds.cli.report import Report
-from banno_creds.cli.settings import credentials, warn_of_variables
+from banno_creds.cli.settings import credentials, session_store, warn_of_variables
+from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE
 from banno_creds.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -79,13 +81,16 @@ class Clients:
         except click.UsageError as error:
             raise ConfigurationError(error.format_message().rstrip("."), details=(profile.where,)) from None
         self._overruled |= dict.fromkeys(overruled_variables(context))
-        if not context.params["client_id"]:
-            raise ConfigurationError(
-                f"profile {profile.name} has no client_id",
-                hint=f"add it: banno-creds profile set {profile.name} --client-id ID",
-                details=(profile.where,),
-            )
-        return credentials(context, context.params, self._report)
+        values = context.params
+        if not values["client_id"]:
+            raise _without(profile, "client_id", "--client-id ID")
+        has_proof = values["private_key"] or values["client_secret_file"]
+        has_proof = has_proof or any(held(context, name) for name in (KEY_VARIABLE, SECRET_VARIABLE))
+        if not has_proof and values["as"] != "person":
+            store = session_store(context, values)
+            if store is None or not store.exists():
+                raise _without(profile, "private_key", "--private-key FILE")
+        return credentials(context, values, self._report)
 
     def spelling(self, profile: Profile) -> Any:
         """Return how messages about a profile spell a setting; see `parameters.spelling`."""
@@ -130,3 +135,11 @@ class Clients:
             if source is not None:
                 context.set_parameter_source(name, source)
         return context
+
+
+def _without(profile: Profile, setting: str, option: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"profile {profile.name} has no {setting}",
+        hint=f"add it: banno-creds profile set {profile.name} {option}",
+        details=(profile.where,),
+    )

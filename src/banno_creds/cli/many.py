@@ -134,7 +134,8 @@ def _run(
     if code:
         for name in profiles:
             if name not in outcomes.rows:
-                outcomes.add(forms.interrupted(Row(name)))
+                next_ = "run it again" if wish.with_tokens else "the same command line, with --resume"
+                outcomes.add(forms.interrupted(name, next_))
     outcomes.end(is_whole=not code)
     return code
 

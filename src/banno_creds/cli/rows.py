@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,12 +146,14 @@ def fault(row: Row, error: BannoCredsError, words: Words, doctor: str) -> Row:
     )
 
 
-def interrupted(row: Row) -> Row:
-    """Return the row of a client that had no answer when the run was interrupted."""
-    return row._replace(
+def interrupted(profile: str, next_: str) -> Row:
+    """Return the row of a client that had no answer when the run was interrupted; ``next_`` is what to do."""
+    return Row(
+        profile,
         exit_code=130,
         error=INTERRUPTED,
         message="not known: the run was interrupted before there was an answer",
+        next=next_,
     )
 
 
@@ -198,8 +201,8 @@ def summary(rows: Sequence[Row]) -> tuple[Line, str, int]:
 
 
 def _same(row: Row) -> tuple[object, ...]:
-    name = f"profile {row.profile}"
-    told = tuple((text or "").replace(name, "profile") for text in (row.message, row.next, *row.warnings))
+    mine = re.compile(rf"\b(profile|profile set) {re.escape(row.profile)}(?![\w.-])")
+    told = tuple(mine.sub(r"\1", text or "") for text in (row.message, row.next, *row.warnings))
     return (row.exit_code, row.error, row.rule, *told)
 
 
