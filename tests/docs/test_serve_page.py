@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -19,6 +18,7 @@ import yaml
 from banno_creds.sandbox import Client, Sandbox
 from tests.conftest import CLIENT_ID, write_private
 from tests.docs.scripts import needs_sh, run_script
+from tests.interop.conftest import skip_without
 from tests.person import free_port
 from tests.processes import bare_environment
 
@@ -112,11 +112,8 @@ def test_authlib_gets_a_token(reader: Reader) -> None:
 
 @needs_sh
 def test_openid_client_gets_a_token_by_discovery(reader: Reader) -> None:
-    if not (INTEROP / "node_modules" / "openid-client").is_dir() or shutil.which("node") is None:
-        reason = "openid-client is not installed (cd tests/interop && npm ci)"
-        if os.environ.get("BANNO_CREDS_REQUIRE_INTEROP") == "1":
-            pytest.fail(f"{reason} (BANNO_CREDS_REQUIRE_INTEROP=1 forbids skipping)", pytrace=False)
-        pytest.skip(reason)
+    here = (INTEROP / "node_modules" / "openid-client").is_dir() and shutil.which("node") is not None
+    skip_without(None if here else "openid-client is not installed under tests/interop: run `make interop`")
     [program] = _blocks("js")
     (reader.folder / "node_modules").symlink_to(INTEROP / "node_modules")
     (reader.folder / "app.mjs").write_text(program, "utf-8")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.oidc import NO_HOME, Tool, kept, one_line
 from tests.profiles.files import write
+from tests.programs import python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,26 @@ def test_a_persons_token_is_exit_6_where_nobody_is_signed_in(
     assert "Nobody is signed in" in result.stderr
     assert "Next: sign in: banno-creds login --client-id" in result.stderr
     assert provider.log == []
+
+
+def test_an_endpoint_beside_a_command_gives_the_persons_token(
+    tool: Tool, provider: OpenIdProvider, tmp_path: Path
+) -> None:
+    code = (
+        "import json, urllib.parse, urllib.request\n"
+        "url, name, secret = (os.environ[f'BANNO_TOKEN_{each}'] for each in ('URL', 'CLIENT_ID', 'CLIENT_SECRET'))\n"
+        "form = {'grant_type': 'client_credentials', 'client_id': name, 'client_secret': secret}\n"
+        "with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode()) as answer:\n"
+        "    open(sys.argv[1], 'w').write(json.load(answer)['access_token'])\n"
+    )
+    given = tmp_path / "given"
+    for _ in range(2):
+        assert tool.run("exec", "--serve", "--", *python(code, str(given))).code == 0
+        assert given.read_text() == provider.issued[0]
+    assert len(provider.issued) == 1
+    refused = tool.run("exec", "--serve", "--no-cache", "--", *python(code, str(given)))
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "leave --no-cache out" in refused.stderr
 
 
 def test_a_persons_token_without_a_home_is_exit_6(stranger: Tool) -> None:
