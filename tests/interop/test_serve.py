@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from banno_creds.jose.decode import decode
+from banno_creds.many.pacing import Limits
 from banno_creds.redirection.listeners import listen
 from banno_creds.serve.clients import Profiles
 from banno_creds.serve.token_server import TokenServer
@@ -44,7 +45,7 @@ def test_each_of_two_hundred_clients_gets_its_own_token_by_one_request(
     monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(tmp_path / "cache"))
     file, ids = config
     [listener] = listen("127.0.0.1", 0)
-    with TokenServer(listener, SECRET.encode(), Profiles(file)) as server:
+    with TokenServer(listener, SECRET.encode(), Profiles(file, limits=Limits(rate=0))) as server:
 
         def ask(name: str) -> str:
             form = {"grant_type": "client_credentials", "client_id": name, "client_secret": SECRET, "scope": "openid"}

@@ -198,6 +198,11 @@ def test_what_cannot_be_served_is_told_before_it_listens(cli: Cli, config: Path,
     result = cli("serve", "gardn", *common)
     assert (result.code, result.stdout) == (2, "")
     assert "did you mean garden?" in result.stderr
+    result = cli("serve", "--tag", "live", "--tag", "eu", *common)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(
+        "✗   No profile has the tag live and the tag eu\n    Next: see banno-creds profile"
+    )
     config.write_text("")
     result = cli("serve", *common)
     assert (result.code, result.stdout) == (2, "")

@@ -16,13 +16,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
 
 from banno_creds.config import ClientConfig
-from banno_creds.errors import ConfigurationError
+from banno_creds.errors import ConfigurationError, RefusedError
+from banno_creds.many.pacing import Limits
 from banno_creds.redirection import listeners
 from banno_creds.redirection.listeners import listen, listen_at
 from banno_creds.serve import token_server
@@ -238,6 +240,18 @@ def test_profiles_that_were_not_named_are_not_served(file: Path, issuer: Issuer)
     assert len(issuer.forms) == 1
 
 
+def test_profiles_without_the_tags_are_not_served(file: Path, issuer: Issuer) -> None:
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("[profiles.granite]\n", "[profiles.granite]\ntags = ['live', 'eu']\n"), "utf-8")
+    with serving(Profiles(file, tags=("live", "eu"))) as endpoint:
+        assert endpoint.posts(POST_CLIENT).error == (401, "invalid_client")
+        assert endpoint.posts(GRANT, basic("granite", SECRET)).status == 200
+        assert endpoint.posts(GRANT, basic("nobody", SECRET)).error == (401, "invalid_client")
+    with serving(Profiles(file, ["granite"], ["live", "us"])) as endpoint:
+        assert endpoint.posts(GRANT, basic("granite", SECRET)).error == (401, "invalid_client")
+    assert len(issuer.forms) == 1
+
+
 # --- failures on the way to the bank --------------------------------------------------------------------------------
 
 
@@ -250,6 +264,54 @@ def test_a_refusal_of_the_bank_is_told_and_remembered(endpoint: Endpoint, issuer
     assert said.endswith("next: banno-creds doctor --profile garden")
     assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", said)
     assert len(issuer.forms) == 1
+
+
+def test_a_wrong_key_in_all_profiles_costs_five_refusals(file: Path, issuer: Issuer, ec_pem: Path) -> None:
+    issuer.refuse()
+    settings = f"client_id = 'x'\nprivate_key = '{ec_pem}'\ntoken_endpoint = '{issuer.url}'\n"
+    file.write_text("".join(f"[profiles.bank-{number}]\n{settings}kid = 'k{number}'\n" for number in range(30)))
+    with serving(Profiles(file, limits=Limits(rate=0))) as endpoint, ThreadPoolExecutor(8) as pool:
+        names = [f"bank-{number}" for number in range(30)]
+        replies = list(pool.map(lambda name: endpoint.posts(GRANT, basic(name, SECRET)), names))
+    errors = [reply.error for reply in replies]
+    assert errors.count((400, "unauthorized_client")) == 5
+    assert errors.count((503, "temporarily_unavailable")) == 25
+    [wait] = {reply.headers["retry-after"] for reply in replies if reply.status == 503}
+    assert wait == "30"
+    assert len(issuer.forms) == 5
+
+
+def test_a_refused_profile_is_asked_for_ever_more_seldom_until_the_clients_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, asked = [0.0], [0]
+
+    class Refused:
+        name = "first"
+
+        def version(self) -> str:
+            return self.name
+
+        def find(self, _: str) -> Client:
+            def obtain() -> TokenResponse:
+                asked[0] += 1
+                raise RefusedError("the server refused the client", error="invalid_client", status=401)
+
+            return Client((), (), obtain)
+
+    clients = Refused()
+    monkeypatch.setattr(token_server, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    with serving(clients) as endpoint:
+        looks = []
+        for second in range(0, 601, 10):
+            now[0] = float(second)
+            before = asked[0]
+            assert endpoint.posts(POST_CLIENT).error == (400, "unauthorized_client")
+            looks += [second] if asked[0] > before else []
+        assert looks == [0, 30, 90, 210, 330, 450, 570]
+        clients.name = "second"
+        endpoint.posts(POST_CLIENT)
+        assert asked[0] == len(looks) + 1
 
 
 def test_a_scope_that_the_bank_refuses_is_the_programs_error_too(endpoint: Endpoint, issuer: Issuer) -> None:

@@ -44,6 +44,15 @@ _SLICE_SECONDS = 0.5  # between two looks at the server; and Windows notices Ctr
     shell_complete=complete_profile,
 )
 @option(
+    "--tag",
+    "tags",
+    command="serve",
+    multiple=True,
+    metavar="TAG",
+    section="Input",
+    help="Only profiles with this tag; given twice, those with both.",
+)
+@option(
     "--port",
     command="serve",
     type=click.IntRange(0, 65535),
@@ -96,22 +105,21 @@ def command(
     from banno_creds.redirection.listeners import listen, listen_at
     from banno_creds.serve.clients import Profiles
     from banno_creds.serve.token_server import TokenServer
-    from banno_creds.tokens.token_source import TokenSource
 
     check_stdout()
     report = Report(quiet=quiet)
     run = run_for(context, report)
-    _check_profiles(profiles, config)
+    _check_profiles(profiles, values["tags"], config)
     secret = _secret(client_secret_file)
     tell = partial(tell_warnings, report)
     shared = shared_cache(context, values)
     first = context.get_parameter_source("cache_url") is ParameterSource.COMMANDLINE
 
-    def source(config: ClientConfig) -> TokenSource:
-        if shared and (first or config.cache_url is None):
-            config = replace(config, **shared)
-        return TokenSource(config, min_ttl=values["min_ttl"], emit=tell, clock=run.clock, sleep=run.sleep)
+    def prepare(config: ClientConfig) -> ClientConfig:
+        return replace(config, **shared) if shared and (first or config.cache_url is None) else config
 
+    how = {"min_ttl": values["min_ttl"], "emit": tell, "clock": run.clock, "sleep": run.sleep}
+    clients = Profiles(config, profiles, values["tags"], prepare=prepare, **how)
     if socket is None:
         [listener] = listen("127.0.0.1", port, "give --port 0, which takes any free port")
         at = ""
@@ -119,7 +127,7 @@ def command(
         path = str(expand(socket))
         listener, at = listen_at(path), f" at the socket {path}"
     log = (lambda _line: None) if quiet else partial(_log, report)
-    with TokenServer(listener, secret, Profiles(config, profiles, source), log, run.clock) as server:
+    with TokenServer(listener, secret, clients, log, run.clock) as server:
         try:
             with UntilStopped() as stopping:
                 if client_secret_file is None:
@@ -133,13 +141,18 @@ def command(
                     Path(path).unlink()
 
 
-def _check_profiles(names: Sequence[str], config: str | None) -> None:
+def _check_profiles(names: Sequence[str], tags: Sequence[str], config: str | None) -> None:
     """Refuse profiles that cannot be served before anything listens; of all profiles only that there are some."""
     from banno_creds.config import ClientConfig
+    from banno_creds.profiles.client import read_clients
     from banno_creds.profiles.lookup import command_on, list_profiles, profile_names
 
     for name in names:
         ClientConfig.from_profile(name, config)
+    if tags and not read_clients(names or None, config, tags):
+        raise ConfigurationError(
+            f"no profile has the tag {' and the tag '.join(tags)}", hint=f"see {command_on(config, 'list -l')}"
+        )
     if not names and not profile_names(config):
         file = list_profiles(config).file  # raises what is wrong with the file
         raise ConfigurationError(

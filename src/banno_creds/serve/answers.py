@@ -7,7 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, RefusedError
+from banno_creds.errors import BannoCredsError, ConfigurationError, NetworkError, NotAskedError, RefusedError
 from banno_creds.redirection.loopback_server import Answer
 from banno_creds.text import printable
 
@@ -65,8 +65,8 @@ def failure_answer(name: str, failure: BannoCredsError) -> Answer:
     if isinstance(failure, RefusedError):
         error = failure.error if failure.error in _PASSED_ON else "unauthorized_client"
         return refusal(400, str(error), f"{said}; next: banno-creds doctor --profile {name}")
-    if isinstance(failure, NetworkError):
-        seconds = getattr(failure, "retry_after", None) or 5
+    if isinstance(failure, NetworkError | NotAskedError):
+        seconds = 30 if isinstance(failure, NotAskedError) else failure.retry_after or 5
         wait = f"Retry-After: {math.ceil(min(max(seconds, 1), _MOST_RETRY_AFTER))}"
         return refusal(503, "temporarily_unavailable", said, wait)
     hint = f"; next: {failure.hint}" if failure.hint and isinstance(failure, ConfigurationError) else ""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from banno_creds.config import ClientConfig, find_config_file
 from banno_creds.errors import ConfigurationError
+from banno_creds.http.connections import Connections
+from banno_creds.many.pacing import Limits, Pacing
+from banno_creds.profiles.client import read_clients
 from banno_creds.profiles.lookup import profile_names
 from banno_creds.profiles.names import is_name
 from banno_creds.storage import own_files
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from banno_creds.config import Location
     from banno_creds.tokens.response import TokenResponse
+
+_REOPENS_AFTER = 30.0  # after so many seconds, a bank that refused too many requests in a row is asked once more
 
 
 class Client(NamedTuple):
@@ -35,10 +40,13 @@ class Client(NamedTuple):
 
 
 class Clients(Protocol):
-    """Finds a client by the client ID that a program of this machine gives."""
+    """Finds a client by the client ID that a program of this machine gives; called in several threads."""
+
+    def version(self) -> str:
+        """Return what is another one when the clients may have changed."""
 
     def find(self, name: str) -> Client | None:
-        """Return the client of this name; None if there is none. Called in several threads.
+        """Return the client of this name; None if there is none.
 
         Raises:
             BannoCredsError: it cannot be used.
@@ -52,6 +60,10 @@ class OneClient:
     name: str
     client: Client
 
+    def version(self) -> str:
+        """Return the one version that there is."""
+        return ""
+
     def find(self, name: str) -> Client | None:
         """Return the client, if that is its name."""
         return self.client if name == self.name else None
@@ -60,45 +72,79 @@ class OneClient:
 class Profiles:
     """The profiles of a file, as they are there at the moment: a changed file is read again.
 
+    Their sources share connections, and ask a bank gently: so many at once, so many a second, and hardly any more
+    after so many refusals in a row.
+
     Args:
         file: the file with the profiles; None for the user's own.
         names: the profiles to serve; none means all.
-        make_source: makes the source of a profile's tokens.
+        tags: only profiles that have all of these tags.
+        limits: how gently a bank is asked.
+        prepare: changes a profile's client before it is used.
+        how: further arguments of each `TokenSource`.
     """
 
     def __init__(
         self,
         file: Location | None,
         names: Collection[str] = (),
-        make_source: Callable[[ClientConfig], TokenSource] = TokenSource,
+        tags: Collection[str] = (),
+        *,
+        limits: Limits = Limits(),
+        prepare: Callable[[ClientConfig], ClientConfig] = lambda config: config,
+        **how: Any,
     ) -> None:
         self._file = file
         self._names = frozenset(names)
-        self._make_source = make_source
-        self._identity = ""
-        self._known: dict[str, Client] = {}
+        self._tags = tags
+        self._prepare = prepare
+        self._how = how
+        self._connections = Connections(Pacing(limits, reopens_after=_REOPENS_AFTER).turn)
+        self._known: tuple[str, dict[str, Client]] = ("", {})  # by the version of the file
         self._lock = threading.Lock()
+
+    def version(self) -> str:
+        """Return what is another one when the file was changed."""
+        path = find_config_file(self._file)
+        return "" if path is None else own_files.identity(path)
 
     def find(self, name: str) -> Client | None:
         """Return the profile's client; see `Clients`."""
         # The names are a profile's before anything is looked up: a client ID may be anything.
-        if not is_name(name or "-") or (self._names and name not in self._names):
+        if not name or not is_name(name) or (self._names and name not in self._names):
             return None
-        path = find_config_file(self._file)
-        identity = "" if path is None else own_files.identity(path)
+        version = self.version()
         with self._lock:
-            if identity != self._identity:
-                self._known, self._identity = {}, identity
-            known = self._known.get(name)
-        if known is not None:
-            return known
-        try:
-            config = ClientConfig.from_profile(name, self._file)
-        except ConfigurationError:
-            if name not in profile_names(self._file):
-                return None
-            raise
-        client = Client(config.scope, config.resource, self._make_source(config).token)
-        with self._lock:
+            if version != self._known[0]:
+                self._known = version, {}
+            clients = self._known[1]
+        if name not in clients and (config := self._read(name)) is not None:
+            source = _Source(self._prepare(config), self._connections, self._how)
             # Of two threads, one source: it is what makes one request of many.
-            return self._known.setdefault(name, client) if identity == self._identity else client
+            clients.setdefault(name, Client(config.scope, config.resource, source.token))
+        return clients.get(name)
+
+    def _read(self, name: str) -> ClientConfig | None:
+        """Read a profile; None if there is none, or none with these tags."""
+        try:
+            if not self._tags:  # then the other profiles need not be parsed
+                return ClientConfig.from_profile(name, self._file)
+            found = read_clients([name], self._file, self._tags).get(name)
+            if isinstance(found, ConfigurationError):
+                raise found
+        except ConfigurationError:
+            if name in profile_names(self._file):
+                raise
+            return None
+        return found
+
+
+class _Source(TokenSource):
+    """The source of one profile's tokens."""
+
+    def __init__(self, config: ClientConfig, connections: Connections, how: dict[str, Any]) -> None:
+        super().__init__(config, **how)
+        self._shared = connections
+
+    def _connections(self) -> Connections:
+        return self._shared

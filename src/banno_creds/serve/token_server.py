@@ -37,6 +37,7 @@ _DISCOVERY_PATHS = (
     "/.well-known/openid-configuration",  # OpenID Connect Discovery 1.0 section 4
     "/.well-known/oauth-authorization-server",  # RFC 8414 section 3
 )
+_HTTP_PORT = 80  # which no URL and no Host names
 _MOST_BODY_BYTES = 16 * 1024
 _MOST_CONNECTIONS = 200
 _MOST_WAITING = 150  # of them, for a token; the others get their answer at once
@@ -46,6 +47,9 @@ _PARTING_SECONDS = 5.0  # so long the programs that wait for a token get it when
 # that no cache can keep must not become a request to the bank each time.
 _TOKEN_SECONDS = 1.0
 _FAILURE_SECONDS = 5.0
+# A refusal is given again for so long, and for twice as long each further time: a profile that the bank refuses must
+# not use up the few refusals in a row that it bears from all of them.
+_REFUSAL_SECONDS, _MOST_REFUSAL_SECONDS = 30.0, 120.0
 _MOST_OUTCOMES = 1000
 _HEADERS = (
     "Cache-Control: no-store",
@@ -81,19 +85,26 @@ class Allowance:
 
 
 class _Outcome(NamedTuple):
-    """What came of a look for a client's token, and until when that is given again, by a clock that nobody sets.
+    """What came of a look for a client's token.
 
-    ``client`` is None if there is none of this name, or it cannot be used; ``result`` is None in the first case.
+    Attributes:
+        client: the client; None if there is none of this name, or it cannot be used.
+        result: the token or the failure; None if there is no such client.
+        version: the version of the clients that was looked at.
+        seconds: for how long it is given again.
+        until: when that ends, by a clock that nobody sets.
     """
 
     client: Client | None
     result: TokenResponse | BannoCredsError | None
+    version: str
+    seconds: float
     until: float
 
-    def is_fresh(self, now: float) -> bool:
+    def is_fresh(self, version: str, now: float) -> bool:
         """Return whether it may be given again; a token that has ended never is."""
         ends = self.result.expires_at if isinstance(self.result, TokenResponse) else None
-        return time.monotonic() < self.until and (ends is None or now < ends)
+        return version == self.version and time.monotonic() < self.until and (ends is None or now < ends)
 
 
 class TokenServer:
@@ -126,7 +137,8 @@ class TokenServer:
         self._authorities: tuple[str, ...] = ()  # at a path, no browser can be led here under another name
         self._issuer = "http://localhost"
         if isinstance(address, tuple):
-            self._authorities = (f"127.0.0.1:{address[1]}", f"localhost:{address[1]}")
+            port = "" if address[1] == _HTTP_PORT else f":{address[1]}"
+            self._authorities = (f"127.0.0.1{port}", f"localhost{port}")
             self._issuer = f"http://{self._authorities[0]}"
         self.token_endpoint = self._issuer + TOKEN_PATH
         self._outcomes: dict[str, Future[_Outcome]] = {}
@@ -211,6 +223,7 @@ class TokenServer:
         digests = [_digest(secret.encode("utf-8", "surrogatepass")) for secret in asked.secrets]
         if not any(hmac.compare_digest(digest, self._digest) for digest in digests):
             if not self._wrong.take():
+                self._tell_of_refused("a request was refused: too many wrong secrets")
                 return refusal(429, "invalid_client", "too many wrong secrets; try again later", "Retry-After: 1")
             raise RefusedRequestError("invalid_client", "the client_secret is not the one of this endpoint", 401)
         check_grant(request)
@@ -227,36 +240,43 @@ class TokenServer:
 
     def _outcome(self, name: str) -> Future[_Outcome]:
         """Return what came of the last look for a client's token, or of the one under way, or of a new one."""
-        now = self._clock()
+        version, now = self._clients.version(), self._clock()
         known = self._outcomes.get(name)
-        if known is not None and (not known.done() or known.result().is_fresh(now)):
+        if known is not None and (not known.done() or known.result().is_fresh(version, now)):
             return known
         if len(self._outcomes) >= _MOST_OUTCOMES:
             kept = self._outcomes.items()
-            self._outcomes = {each: one for each, one in kept if not one.done() or one.result().is_fresh(now)}
+            self._outcomes = {
+                each: one for each, one in kept if not one.done() or one.result().is_fresh(version, now)
+            }
+        before = None if known is None else known.result()
         try:
-            looked = self._pool.submit(self._look, name)
+            looked = self._pool.submit(self._look, name, version, before)
         except RuntimeError:  # no thread, or the server stops
             looked = Future()
-            looked.set_result(_Outcome(None, no_thread(), time.monotonic()))
+            looked.set_result(_outcome(None, no_thread(), version, 0.0))
         self._outcomes[name] = looked
         return looked
 
-    def _look(self, name: str) -> _Outcome:
+    def _look(self, name: str, version: str, before: _Outcome | None) -> _Outcome:
         """Look for a client's token, in a thread; no failure leaves it."""
         client = None
         try:
             client = self._clients.find(name)
-            if client is None:
-                return _Outcome(None, None, time.monotonic() + _TOKEN_SECONDS)
-            response = client.obtain()
-            bearer_token(response)
-            return _Outcome(client, response, time.monotonic() + _TOKEN_SECONDS)
+            response = None if client is None else client.obtain()
+            if response is not None:
+                bearer_token(response)
+            return _outcome(client, response, version, _TOKEN_SECONDS)
+        except RefusedError as refused:
+            seconds = _REFUSAL_SECONDS
+            if before is not None and before.version == version and isinstance(before.result, RefusedError):
+                seconds = min(2 * before.seconds, _MOST_REFUSAL_SECONDS)
+            return _outcome(client, refused.with_traceback(None), version, seconds)
         except BannoCredsError as failure:
-            return _Outcome(client, failure.with_traceback(None), time.monotonic() + _FAILURE_SECONDS)
+            return _outcome(client, failure.with_traceback(None), version, _FAILURE_SECONDS)
         except Exception as bug:  # noqa: BLE001 - the program would wait for ever; its words may hold a secret
             ours = BannoCredsError(f"this is a bug in banno-creds: {type(bug).__name__}")
-            return _Outcome(client, ours, time.monotonic() + _FAILURE_SECONDS)
+            return _outcome(client, ours, version, _FAILURE_SECONDS)
 
     def _pass_on(self, asked: TokenRequest, outcome: Future[_Outcome], answer: Future[Answer]) -> None:
         """Answer a program that waits, in whichever thread the outcome came."""
@@ -292,6 +312,12 @@ class TokenServer:
         more = f"; {self._untold} more were refused before, and not told" if self._untold else ""
         self._untold = 0
         self._tell(line + more)
+
+
+def _outcome(
+    client: Client | None, result: TokenResponse | BannoCredsError | None, version: str, seconds: float
+) -> _Outcome:
+    return _Outcome(client, result, version, seconds, time.monotonic() + seconds)
 
 
 def _refused(asked: TokenRequest, outcome: _Outcome) -> RefusedRequestError | None:
