@@ -127,3 +127,22 @@ def test_the_members_and_the_steps_of_rotate_are_these(cli: Cli, tmp_path: Path,
 def test_the_members_of_a_diagnosis_are_these() -> None:
     assert {"named", "hides"} < set(Diagnosis._fields)
     assert {"named", "hides"} < _members("doctor -o json")
+
+
+def test_the_members_of_a_check_and_of_many_tokens_are_these(cli: Cli, tmp_path: Path, issuer: Issuer) -> None:
+    config = ("--config", tmp_path / "config.toml")
+    key = tmp_path / "key.pem"
+    assert cli("keygen", "-q", "--private-key", key, "--public-key", tmp_path / "public.pem").code == 0
+    add = ("--client-id", CLIENT_ID, "--private-key", key, "--token-endpoint", issuer.url)
+    assert cli("profile", "add", "a", *add, *config).code == 0
+    checked = json.loads(cli("check", "--all", "-o", "json", *config).stdout)
+    assert {*checked, *checked["profiles"][0]} == _members("check -o json")
+    columns = cli("check", "a", "-o", "csv", *config).stdout.splitlines()[0].split(",")
+    assert set(columns) < _members("check -o json")
+    assert ", ".join(f"`{column}`" for column in columns) in _row("`check -o json`")
+    line = json.loads(cli("token", "--all", *config).stdout)
+    new = set(line) - set(checked["profiles"][0])
+    assert new == {
+        *("access_token", "token_type", "expires_in", "scope"),
+    }
+    assert set(json.loads(cli("token", "--all", "-o", "json", *config).stdout)) == set(checked)

@@ -112,7 +112,7 @@ def tokens(context: click.Context, values: Mapping[str, Any], form: str) -> int:
     wish = Wish(wanted(values), from_cache=not values["no_cache"], with_tokens=True)
     outcomes = Outcomes(form, report, None, run_for(context, report))
     code = _run(context, values, profiles, wish, outcomes)
-    return outcomes.show(list(profiles), {}, code)
+    return outcomes.show(list(profiles), {"offline": False, "began": int(outcomes.run.clock())}, code)
 
 
 def _run(

@@ -33,7 +33,7 @@ NOT_ASKED = "not_asked"
 INTERRUPTED = "interrupted"
 
 # Of an error that no server named, from the most to the least special class.
-_KINDS: Mapping[type[BannoCredsError], str] = {
+KINDS: Mapping[type[BannoCredsError], str] = {
     TimedOutError: "timed_out",
     UntrustedServerError: "untrusted_server",
     UnavailableError: "unavailable",
@@ -70,7 +70,7 @@ class Row(NamedTuple):
     Attributes:
         profile: the profile's name.
         exit_code: as of `token` for this profile; 130 if the run was interrupted before it had an answer.
-        error: the server's OAuth error code, else the kind of the error, see `_KINDS`; None if there is none.
+        error: the server's OAuth error code, else the kind of the error, see `KINDS`; None if there is none.
         rule: the id under which the error is explained.
         message: what failed.
         next: what to do.
@@ -132,7 +132,7 @@ def row_of(profile: str, members: Mapping[str, Any]) -> Row | None:
 def fault(row: Row, error: BannoCredsError, words: Words, doctor: str) -> Row:
     """Return a row with an error; ``words`` are the error's, ``doctor`` the command line that can tell more."""
     named = error.error if isinstance(error, RefusedError) else None
-    kind = next((word for kind, word in _KINDS.items() if isinstance(error, kind)), "bug")
+    kind = next((word for kind, word in KINDS.items() if isinstance(error, kind)), "bug")
     next_ = words.hint
     if next_ is not None and error.doctor_can_tell:
         next_ = f"{next_}: {doctor}"
