@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random, randrange
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles import lookup as profiles
 from banno_creds.profiles.settings import SETTINGS
-from banno_creds.profiles.tables import FORMS, format_profiles, parse_profiles
+from banno_creds.profiles.tables import FORMS, format_profiles, import_profiles, parse_profiles
 from tests.conftest import write_private
 from tests.profiles.files import HAND_WRITTEN, own_file, quoted, write
 
@@ -145,8 +146,8 @@ def test_one_fault_and_nothing_is_changed_and_ten_are_named(cli: Cli) -> None:
     assert (result.code, result.stdout) == (2, "")
     said = result.stderr.splitlines()
     assert said[0] == "✗   12 of 13 profiles cannot be imported, nothing was changed"
-    assert said[1].startswith("    environment cannot be 'environment0': it is one of production, legacy")
-    assert said[1].endswith("(in standard input, line 3)")
+    words = "environment cannot be 'environment0': it is one of production, legacy"
+    assert said[1] == f"    standard input, line 3: {words}"
     assert (said[11], len(said)) == ("    and 2 more", 13)
     assert own_file().read_text() == HAND_WRITTEN
 
@@ -307,3 +308,36 @@ def test_ten_thousand_profiles_are_imported_listed_and_changed(cli: Cli, tmp_pat
     profile = profiles.find_profile("bank-9999")
     assert profile is not None
     assert profile.settings["client_id"] == "c9999"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[profiles.a]\nclient_id = "1"  # one\n[profiles.b]\nclient_id = "2"\n[profiles.a.claims]\nn = 1\n',
+        '[profiles.a]\nclient_id = "1"  # one\n[profiles.a.claims]\nn = """\n[profiles.b]\n"""\n[profiles.b]\n',
+        "[profiles.a]\nclient_id = '1'  # one\n  [profiles.a.claims]\n  n = 1\n\n# Two.\n[profiles.b]\nkid = 'k'\n",
+        'profiles.a.client_id = "1"  # one\nprofiles.b = {client_id = "2"}\n',
+    ],
+    ids=["apart", "lines", "indented", "dotted"],
+)
+def test_profiles_are_changed_in_their_places_in_any_file(cli: Cli, text: str) -> None:
+    write(text)
+    before = written()
+    result = cli("profile", "import", "-", stdin=b"profile,client_id,scope\na,x,openid\nb,y,\nc,z,\n")
+    assert (result.code, result.stdout.splitlines()[:2]) == (0, ["new      1", "changed  2"])
+    assert written() == {
+        "a": {**before["a"], "client_id": "x", "scope": ["openid"]},
+        "b": {**before["b"], "client_id": "y"},
+        "c": {"client_id": "z"},
+    }
+    assert "# one" in own_file().read_text()
+
+
+def test_imports_at_the_same_time_lose_nothing() -> None:
+    write(HAND_WRITTEN)
+    with ThreadPoolExecutor(4) as pool:
+        sheets = [f"profile,kid\nnew-{number},k\nlive,k{number}\n".encode() for number in range(8)]
+        list(pool.map(lambda sheet: import_profiles(parse_profiles(sheet, "it"), "/"), sheets))
+    assert {f"new-{number}" for number in range(8)} <= set(written())
+    assert written()["live"]["kid"][0] == "k"
+    assert "# The real one." in own_file().read_text()

@@ -89,13 +89,13 @@ def part(profile: Summary, now: float, seen: Seen | None) -> Part:
         "issuer": profile.issuer,
         "endpoint": profile.token_endpoint,
         "tags": " ".join(profile.tags),
-        "fault": profile.fault,
     }
     if seen is not None:
         end = seen.until(profile)
         left = None if end is None else f"good for {duration(end - now)}, until {utc(end)}"
         lines["token"] = left or "none in the cache"
         lines["check"] = _checked(seen.last_check(profile), now)
+    lines["fault"] = profile.fault
     notes = tuple(f"{name:<9}  {printable(text)}" for name, text in lines.items() if text)
     return Part(profile.name, _in_file(age) if age is not None and too_old else (), notes)
 

@@ -307,10 +307,10 @@ def with_profiles(file: str, text: str, before: Collection[str], profiles: Mappi
         places = Counter(owner for owner, _ in runs)
         for number, (owner, run) in enumerate(runs):
             if owner in changed and places[owner] == 1:
-                runs[number] = owner, _replaced(file, run, owner, changed.pop(owner))
+                runs[number] = owner, _replaced(file, run, {owner: changed.pop(owner)})
         text = top + "".join(run for _, run in runs)
-    for name, settings in changed.items():
-        text = _replaced(file, text, name, settings)
+    if changed:
+        text = _replaced(file, text, changed)
     rest = text.rstrip("\n")
     added = [profile_toml(name, settings) for name, settings in profiles.items() if name not in before]
     return "\n".join([f"{rest}\n", *added] if rest else added) if added else text
@@ -332,11 +332,12 @@ def profile_toml(name: str, settings: Mapping[str, Any]) -> str:
     return tomlkit.dumps(document).strip("\n") + "\n"
 
 
-def _replaced(file: str, text: str, name: str, settings: Mapping[str, Any]) -> str:
-    """Change a profile in its place; the comments on unchanged settings stay."""
+def _replaced(file: str, text: str, profiles: Mapping[str, Mapping[str, Any]]) -> str:
+    """Change profiles in their places; the comments on unchanged settings stay."""
 
     def change(document: Any) -> None:
-        change_table(document["profiles"][name], settings)
+        for name, settings in profiles.items():
+            change_table(document["profiles"][name], settings)
 
     def change_table(table: Any, wanted: Mapping[str, Any]) -> None:
         for key in [key for key in table if key not in wanted]:

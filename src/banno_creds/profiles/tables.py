@@ -254,7 +254,7 @@ def _refuse(faults: list[tuple[Fault, str]], number: int) -> None:
     if not faults:
         return
     # Spelled as the file has it, and no option.
-    details = [f"{spelled(fault.message)} ({place})" for fault, place in faults[:_MOST_FAULTS]]
+    details = [f"{place.removeprefix('in ')}: {spelled(fault.message)}" for fault, place in faults[:_MOST_FAULTS]]
     more = len(faults) - _MOST_FAULTS
     raise ConfigurationError(
         f"{len(faults)} of {number} profiles cannot be imported, nothing was changed",
