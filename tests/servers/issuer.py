@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .loopback import LoopbackServer, Request, Says, says_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Issuer(LoopbackServer):
@@ -16,6 +19,7 @@ class Issuer(LoopbackServer):
         expires_in: how long its tokens live; None leaves the member out.
         failure: a status and members to answer with instead of a token.
         gate: no request is answered while it is closed (cleared).
+        on_request: called before each answer.
     """
 
     def __init__(self) -> None:
@@ -25,6 +29,7 @@ class Issuer(LoopbackServer):
         self.failure: tuple[int, dict[str, Any]] | None = None
         self.gate = threading.Event()
         self.gate.set()
+        self.on_request: Callable[[], object] | None = None
         self._arrived = threading.Condition()
 
     def refuse(self) -> None:
@@ -42,6 +47,8 @@ class Issuer(LoopbackServer):
             self.forms.append(form)
             number = len(self.forms)
             self._arrived.notify_all()
+        if self.on_request is not None:
+            self.on_request()
         self.gate.wait(60)
         if self.failure is not None:
             status, members = self.failure

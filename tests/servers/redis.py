@@ -33,15 +33,21 @@ class RedisError(Exception):
     """Redis answered with an error."""
 
 
-def asked(port: int, *words: str | bytes | int, password: str | None = None) -> Any:
-    """Send one command over a connection of its own, and return the answer.
+def asked(
+    port: int,
+    *words: str | bytes | int,
+    user: str = "default",
+    password: str | None = None,
+    encoding: str | None = "utf-8",
+) -> Any:
+    """Send one command over a connection of its own, and return the answer; as bytes without an encoding.
 
     Raises:
         RedisError: it is an error.
         OSError: there is nobody, or no answer within 20 s.
     """
-    commands: list[tuple[Any, ...]] = [words] if password is None else [("AUTH", password), words]
-    reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
+    commands: list[tuple[Any, ...]] = [words] if password is None else [("AUTH", user, password), words]
+    reader = hiredis.Reader(encoding=encoding, errors="surrogateescape")
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(b"".join(hiredis.pack_command(command) for command in commands))
         for _ in commands:
@@ -114,6 +120,11 @@ class Redis:
     def __call__(self, *words: str | bytes | int) -> Any:
         """Send a command as its administrator; raises `RedisError`."""
         return asked(self.port, *words)
+
+    def raw(self, *words: str | bytes | int) -> bytes:
+        """Send a command, and return its answer as bytes."""
+        answer: bytes = asked(self.port, *words, encoding=None)
+        return answer
 
     def reset(self) -> None:
         """Forget keys, users, statistics, limits and whom to follow."""

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.conftest import CLIENT_ID, write_private
 from tests.interop.conftest import debian_missing, skip_without
 from tests.needs import REDIS
+from tests.runs import running
 from tests.servers.redis import Between, Redis
 from tests.servers.tls import make_authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.processes import Nursery
+    from tests.runs import Runs
+    from tests.servers.issuer import Issuer
     from tests.servers.tls import Authority
+
+
+class Machine(Protocol):
+    """Gives the environment of a machine, by its name: a folder of its own, and the cache that all share."""
+
+    def __call__(self, name: str, **variables: str | Path) -> dict[str, str]: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,3 +89,35 @@ def between(redis: Redis) -> Iterator[Between]:
     """A proxy before the session's Redis."""
     with Between(redis.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """The file of the secret that all machines have."""
+    return write_private(tmp_path / "cache.secret", base64.b64encode(secrets.token_bytes(32)) + b"\n")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, redis: Redis, issuer: Issuer, ec_pem: Path, secret: Path) -> Machine:
+    """All machines are the same client, with the same key."""
+
+    def environment(name: str, **variables: str | Path) -> dict[str, str]:
+        values = {
+            "CACHE_DIR": tmp_path / name,
+            "CACHE_URL": redis.url,
+            "CACHE_SECRET_FILE": secret,
+            "CLIENT_ID": CLIENT_ID,
+            "PRIVATE_KEY": ec_pem,
+            "TOKEN_ENDPOINT": issuer.url,
+        }
+        return {f"BANNO_CREDS_{each}": str(value) for each, value in {**values, **variables}.items()}
+
+    return environment
+
+
+@pytest.fixture
+def runs(nursery: Nursery, tmp_path: Path) -> Iterator[Runs]:
+    """What starts processes."""
+    nursery.prepare()
+    with running(nursery, tmp_path / "said") as runs:
+        yield runs

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import can_ask, check_file_or_url, expand
-from banno_creds.cli.options import AS, key_options, request_options
+from banno_creds.cli.options import AS, key_options, request_options, shared_cache_options
 from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, held, option
 from banno_creds.cli.report import Report, as_option, write_result
 from banno_creds.cli.settings import client_config, endpoint, noted_rotations, run_for, session_store
@@ -31,6 +31,7 @@ _VERSION = 1
 
 # Settings whose values may be secret: only the names are shown.
 _NAMES_ONLY = ("claims", "params")
+_SECRET_FILES = ("passphrase_file", "cache_secret_file", "cache_password_file")
 _URLS = ("token_endpoint", "issuer", "aud", "resource")
 # A user name and a password in a URL: refused as an endpoint, but reported.
 _ALWAYS_SHOWN = ("client_id", "private_key", "token_endpoint", "issuer", "environment", "scope")
@@ -42,6 +43,7 @@ _NO_SETTINGS = ("profile", "config", "registered", "offline", "probe", "bundle",
 @key_options
 @AS
 @request_options
+@shared_cache_options
 @option(
     "--registered",
     command="doctor",
@@ -221,8 +223,15 @@ def _settings(context: click.Context, values: Mapping[str, Any]) -> tuple[Settin
 
 
 def _shown(name: str, value: Any) -> str:
-    if name == "passphrase_file":
-        return "(given, not shown)"  # it may be the passphrase by mistake
+    if name in _SECRET_FILES:
+        return "(given, not shown)"  # it may be the secret by mistake
+    if name == "cache_url":
+        from banno_creds.cache_address import read_cache_url
+
+        try:
+            return read_cache_url(value).shown
+        except ConfigurationError:
+            return "(not shown: a password may be in it)"
     if name in _NAMES_ONLY:
         return ", ".join(f"{one}=…" for one, _ in value)
     if value is True:

@@ -495,6 +495,11 @@ def request_options(function: F) -> F:
     return _add(function, _CLIENT_ID_IN_BODY, *_REQUEST)
 
 
+def shared_cache_options(function: F) -> F:
+    """The options about the cache that machines share."""
+    return _add(function, *_SHARED_CACHE)
+
+
 def network_options(function: F) -> F:
     """The options of a command that fetches something."""
     return _add(function, *_NETWORK)

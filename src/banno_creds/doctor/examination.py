@@ -43,6 +43,10 @@ def examine(setup: Setup, tell: Callable[[Part], None], run: Run = Run()) -> Exa
             raise StopError  # noqa: TRY301 - as where nothing more can be looked at
         if case.token_endpoint is not None:
             machine.look_at_assertion(case)
+        if setup.config.cache_url is not None:
+            from banno_creds.doctor import shared_cache  # which needs an extra
+
+            shared_cache.look_at_cache(case)
         if setup.offline:
             _say_what_is_left_out(case)
         else:

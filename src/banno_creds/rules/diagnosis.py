@@ -90,6 +90,7 @@ _TAKEN = (Rule.CLAIMS_UNEXPECTED, Rule.AUD_ARRAY, Rule.IAT_FUTURE, Rule.REGISTRA
 _HARMLESS = (
     *(Rule.KEY_PERMISSIONS, Rule.KEY_AGE, Rule.NETWORK_TLS_EXPIRED, Rule.DISCOVERY_SCOPE, Rule.DISCOVERY_JWKS),
     *(Rule.JWKS_MEDIA_TYPE, Rule.JWKS_COMPRESSION, Rule.JWKS_SIZE, Rule.JWKS_X5C, Rule.JWKS_KEY_REPEATED),
+    *(rule for rule in Rule if rule.startswith("cache.")),
 )
 
 

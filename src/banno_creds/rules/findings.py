@@ -134,6 +134,21 @@ class Rule(StrEnum):
     TOKEN_REQUEST = "token.request"  # noqa: S105 - a rule's id
     TOKEN_TYPE = "token.type"  # noqa: S105 - a rule's id
 
+    # The cache that machines share.
+    CACHE_SECRET = "cache.secret"  # noqa: S105 - a rule's id
+    CACHE_UNREACHABLE = "cache.unreachable"
+    CACHE_TLS = "cache.tls"
+    CACHE_PLAINTEXT = "cache.plaintext"
+    CACHE_ANSWER = "cache.answer"
+    CACHE_PASSWORD = "cache.password"  # noqa: S105 - a rule's id
+    CACHE_PERMISSION = "cache.permission"
+    CACHE_FULL = "cache.full"
+    CACHE_EVICTION = "cache.eviction"
+    CACHE_REPLICA = "cache.replica"
+    CACHE_CLUSTER = "cache.cluster"
+    CACHE_CLOCK = "cache.clock"
+    CACHE_REFUSED = "cache.refused"
+
     # A person's login.
     AUTHORIZATION_REDIRECT_URI_MISMATCH = "authorization.redirect_uri.mismatch"
     AUTHORIZATION_STATE_UNEXPECTED = "authorization.state.unexpected"
