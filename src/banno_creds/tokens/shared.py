@@ -263,32 +263,7 @@ class _Place:
     def _open(self, sealed: bytes, now_there: float, now: float) -> Entry | None:
         """Open an entry, with the times in it as this machine's clocks have them; ValueError if it is broken."""
         entry = cache_entry.read(self._request.name, self._seal.open(self._name, sealed))
-        if entry is None:
-            return None
-        started, seconds = own_files.uptime()
-
-        def here(times: Times) -> Times | None:
-            age = now_there - times.began
-            if age < 0:
-                return None  # its clock was set back, and nobody knows how old this is
-            by_clock = now - times.up[1]
-            if by_clock > age + _CLOCKS_DIFFER:
-                age = by_clock
-            return Times(now - age, (started, seconds - age), times.took)
-
-        token = entry.token
-        if token is not None:
-            times = here(token.times)
-            if times is not None:
-                requested_at = round(times.began + token.response.requested_at - token.times.up[1])
-                token = token._replace(times=times, response=replace(token.response, requested_at=requested_at))
-            else:
-                token = None
-        failure = entry.failure
-        if failure is not None:
-            times = here(failure.times)
-            failure = None if times is None else KeptFailure(times, failure.error)
-        return Entry(entry.about, token, failure)
+        return None if entry is None else as_here(entry, now_there, now)
 
     def _write(self, entry: Entry) -> None:
         now_there, now = self._seconds(self._get(("TIME",))[0]), self._run.clock()
@@ -343,6 +318,40 @@ class _Place:
         except (TypeError, ValueError):
             raise self._failed(answer if isinstance(answer, ServerError) else _no_answer()) from None
         return seconds + microseconds / 1_000_000
+
+
+def as_here(entry: Entry, now_there: float, now: float) -> Entry:
+    """Return an entry of the server with the times in it as this machine's clocks have them.
+
+    Args:
+        entry: the entry; what is of an unknown age is left out.
+        now_there: the time that the server's clock shows.
+        now: the time that this machine's clock shows.
+    """
+    started, seconds = own_files.uptime()
+
+    def here(times: Times) -> Times | None:
+        age = now_there - times.began
+        if age < 0:
+            return None  # its clock was set back, and nobody knows how old this is
+        by_clock = now - times.up[1]
+        if by_clock > age + _CLOCKS_DIFFER:
+            age = by_clock
+        return Times(now - age, (started, seconds - age), times.took)
+
+    token = entry.token
+    if token is not None:
+        times = here(token.times)
+        if times is not None:
+            requested_at = round(times.began + token.response.requested_at - token.times.up[1])
+            token = token._replace(times=times, response=replace(token.response, requested_at=requested_at))
+        else:
+            token = None
+    failure = entry.failure
+    if failure is not None:
+        times = here(failure.times)
+        failure = None if times is None else KeptFailure(times, failure.error)
+    return Entry(entry.about, token, failure)
 
 
 def _no_answer() -> StoreError:
