@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from banno_creds.cli.groups import Group
-from banno_creds.cli.options import CONFIG
-from banno_creds.cli.parameters import Choice, Command, complete_profile, option
+from banno_creds.cli.inputs import StandardInput, expand, key_source
+from banno_creds.cli.options import CONFIG_FILE_OPTION, kept_options, use_profile
+from banno_creds.cli.parameters import Choice, Command, complete_profile, held, option, warn
 from banno_creds.cli.report import Report, write_result
-from banno_creds.errors import ConfigurationError, OutputError
+from banno_creds.cli.settings import shared_cache
+from banno_creds.config import KEY_VARIABLE
+from banno_creds.errors import ConfigurationError, NetworkError, OutputError
 from banno_creds.storage import own_files
 from banno_creds.text import printable
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
+    from banno_creds.shared_cache.sealing import Seal
+    from banno_creds.shared_cache.store import Store
     from banno_creds.tokens.cache import TokenCache
     from banno_creds.tokens.cache_entry import Entry
+
+
+def _use_profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Use a profile's settings; if nobody typed its name, one that cannot be read keeps nobody from this cache."""
+    try:
+        return use_profile(context, parameter, value)
+    except ConfigurationError as failure:
+        typed = (context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("profile", "config"))
+        if any(typed):
+            raise
+        warn(context, failure.message, "a shared cache that is named there is left out")
+        return value
 
 
 @click.group("cache", cls=Group)
@@ -29,7 +49,8 @@ def command() -> None:
     """Show or clear the cache of tokens.
 
     It is in your cache folder, or in the one that BANNO_CREDS_CACHE_DIR names; nobody else can read the folder or its
-    files.
+    files. Where many machines share a cache (--cache-url, its variable, or a profile), that one is shown and cleared
+    too.
     """
 
 
@@ -43,31 +64,56 @@ def command() -> None:
     show_default=True,
     help="Text for people, or a JSON array of objects.",
 )
-def list_entries(output: str) -> None:
+@option(
+    "--profile",
+    metavar="NAME",
+    section="Client",
+    is_eager=True,
+    callback=_use_profile,
+    shell_complete=complete_profile,
+    help="Look into the shared cache that this profile names.",
+)
+@option("--config", is_eager=True, callback=_use_profile, **CONFIG_FILE_OPTION)
+@kept_options
+@click.pass_context
+def list_entries(context: click.Context, /, output: str, **values: Any) -> None:
     """List what is in the cache: for which client, from which server, how long it is valid. Never a token."""
     entries = _entries()
     now = time.time()
     described = [_describe(name, entry, now) for name, entry in entries.items()]
+    shared, sealed = _describe_shared(context, values, now)
     if output == "json":
-        write_result(dumps(described, indent=2))
-    elif described:
-        write_result("\n".join(_text(members) for members in described))
-    else:
+        write_result(dumps([*described, *shared], indent=2))
+        return
+    if described or shared:
+        write_result("\n".join(_text(members) for members in (*described, *shared)))
+    elif not sealed:
         Report().note("The cache is empty.")
+    if sealed:
+        Report().note(_others(sealed))
 
 
 @command.command("clear", cls=Command, short_help="Remove everything, or one profile's tokens, from the cache.")
 @option(
     "--profile",
     metavar="NAME",
+    section="Client",
+    is_eager=True,
+    callback=_use_profile,
     shell_complete=complete_profile,
     command="cache-clear",  # BANNO_CREDS_PROFILE, which is for the other commands, must not leave the rest behind
     help="Remove only the tokens of this profile's client.",
 )
-@CONFIG
-def clear(profile: str | None, config: str | None) -> None:
-    """Remove everything from the cache. The tokens themselves stay valid until they expire."""
-    belongs = None if profile is None else _of_profile(profile, config)
+@option("--config", is_eager=True, callback=_use_profile, **CONFIG_FILE_OPTION)
+@kept_options
+@click.pass_context
+def clear(context: click.Context, /, profile: str | None, config: str | None, **values: Any) -> None:
+    """Remove everything from the cache. The tokens themselves stay valid until they expire.
+
+    In a shared cache that is what your secret sealed; what others sealed is theirs, and is left.
+    """
+    named = context.get_parameter_source("profile") in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    belongs = _of_profile(profile, config) if named and profile is not None else None
     cache = _open()
     try:
         removed = cache.clear(belongs) if cache is not None else 0
@@ -76,7 +122,79 @@ def clear(profile: str | None, config: str | None) -> None:
             f"the cache could not be cleared: {own_files.words(failure)}",
             hint=own_files.hint_for(failure, "check who owns it and who may write it"),
         ) from None
-    Report().note(f"Removed {removed} {'entry' if removed == 1 else 'entries'} from the cache.")
+    Report().note(f"Removed {_entries(removed)} from the cache.")
+    with _shared(context, values) as (store, seal):
+        if store is not None:
+            from banno_creds.tokens import shared_entries
+
+            removed, sealed = shared_entries.clear(store, seal, belongs)
+            more = [_others(sealed)] if sealed and belongs is None else []
+            Report().note(f"Removed {_entries(removed)} from the shared cache {store.shown}.", *more)
+
+
+def _entries(count: int) -> str:
+    return f"{count} {'entry' if count == 1 else 'entries'}"
+
+
+def _others(sealed: int) -> str:
+    are = "is one entry" if sealed == 1 else f"are {sealed} entries"
+    return f"In the shared cache {are} that this secret does not open."
+
+
+@contextmanager
+def _shared(context: click.Context, values: Mapping[str, Any]) -> Iterator[tuple[Store | None, Seal | None]]:
+    """Give the shared cache's server and seal; None for what there is not. Its faults become errors."""
+    settings = shared_cache(context, values)
+    if not settings:
+        yield None, None
+        return
+    from banno_creds.shared_cache.faults import StoreError
+    from banno_creds.shared_cache.store import Store
+
+    ca_bundle = None if values["ca_bundle"] is None else expand(values["ca_bundle"])
+    store = Store(settings["cache_url"], settings["cache_password_file"], ca_bundle)
+    try:
+        yield store, _seal(context, values, settings["cache_secret_file"])
+    except StoreError as failure:
+        raise NetworkError(
+            f"the shared cache {store.shown} cannot be used: {failure.words}",
+            hint=f"see banno-creds explain {failure.rule}",
+            rule=failure.rule,
+        ) from None
+
+
+def _seal(context: click.Context, values: Mapping[str, Any], file: Path | None) -> Seal | None:
+    """Return what seals the shared cache: the secret, else the private key; None if neither is given."""
+    from banno_creds.shared_cache import sealing
+
+    if file is not None:
+        return sealing.Seal(sealing.read_secret(file)[0])
+    if not (values["private_key"] or held(context, KEY_VARIABLE)):
+        return None
+    from hashlib import sha256
+
+    from banno_creds.client_authentication.private_key import read_key
+
+    source = key_source(context, values["private_key"], StandardInput(), allow_writable=False)
+    content = read_key(source).content
+    sealing.check_key(content, is_held=source.uri is not None)
+    return sealing.Seal(sha256(content).digest())
+
+
+def _describe_shared(
+    context: click.Context, values: Mapping[str, Any], now: float
+) -> tuple[list[dict[str, Any]], int]:
+    """Return what is in the shared cache, and how many entries cannot be opened."""
+    with _shared(context, values) as (store, seal):
+        if store is None:
+            return [], 0
+        from banno_creds.tokens import shared_entries
+
+        kept = shared_entries.read_all(store, seal)
+        where = store.shown
+    return [
+        {"server": where, "key": name, **_members(entry, now)} for name, entry in kept.entries.items()
+    ], kept.sealed
 
 
 def _of_profile(name: str, config: str | None) -> Callable[[Entry], bool]:
@@ -146,7 +264,11 @@ def _describe(name: str, entry: Entry | OSError | None, now: float) -> dict[str,
         return {"file": name + own_files.ENTRY, "state": "unreadable", "failure": fault}
     if entry is None:
         return {"file": name + own_files.ENTRY, "state": "broken"}
-    members: dict[str, Any] = {"file": name + own_files.ENTRY, **entry.about, "state": "ended"}
+    return {"file": name + own_files.ENTRY, **_members(entry, now)}
+
+
+def _members(entry: Entry, now: float) -> dict[str, Any]:
+    members: dict[str, Any] = {**entry.about, "state": "ended"}
     if entry.token is None:
         members["state"] = "none"
         if entry.failure is not None:
@@ -178,6 +300,8 @@ def _text(members: dict[str, Any]) -> str:
         + "".join(f" · resource {printable(resource)}" for resource in members["resource"]),
         f"    {state}",
     ]
+    if "server" in members:
+        lines.insert(1, f"    shared, in {members['server']}")
     if "refused" in members:
         words = "that was" if "failure" in members else f"{printable(members['refused'])},"
         lines.append(f"    {words} {duration(members['refused_seconds_ago'])} ago")

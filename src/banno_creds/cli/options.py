@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-def _use_profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def use_profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Put a profile's settings behind options and variables, once both --profile and --config are known."""
     if value is None and parameter.name == "profile":
         value = os.environ.get(PROFILE_VARIABLE)  # an empty variable counts: it means no profile
@@ -96,24 +96,24 @@ def defaults_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 PROFILE_VARIABLE = "BANNO_CREDS_PROFILE"
 _CHOSEN = "banno_creds.chosen"
-_CONFIG: Mapping[str, Any] = {
+CONFIG_FILE_OPTION: Mapping[str, Any] = {
     "metavar": "FILE",
     "section": "Client",
     "shell_complete": complete_file,
     "help": "The file with the profiles.  [default: config.toml in your configuration folder]",
 }
-CONFIG = option("--config", **_CONFIG)
+CONFIG = option("--config", **CONFIG_FILE_OPTION)
 _PROFILES = (
     option(
         "--profile",
         metavar="NAME",
         section="Client",
         is_eager=True,
-        callback=_use_profile,
+        callback=use_profile,
         shell_complete=complete_profile,
         help="Use this profile for all settings not given otherwise; --profile= means none, not even the default.",
     ),
-    option("--config", is_eager=True, callback=_use_profile, **_CONFIG),
+    option("--config", is_eager=True, callback=use_profile, **CONFIG_FILE_OPTION),
 )
 _KEY = (
     option(
@@ -144,7 +144,7 @@ _KEY = (
         setting_help="A file with the key's passphrase or the token's PIN.",
     ),
 )
-PASSPHRASE_FILE = _KEY[-1]
+_, _PRIVATE_KEY, PASSPHRASE_FILE = _KEY
 KEY_MAX_AGE = option(
     "--key-max-age",
     metavar="AGE",
@@ -493,6 +493,11 @@ def key_options(function: F) -> F:
 def request_options(function: F) -> F:
     """The options of a command that asks for a token as well."""
     return _add(function, _CLIENT_ID_IN_BODY, *_REQUEST)
+
+
+def kept_options(function: F) -> F:
+    """The options that say where the shared cache is, and what seals it; a profile may hold them."""
+    return _add(function, _PRIVATE_KEY, _CA_BUNDLE, *_SHARED_CACHE)
 
 
 def shared_cache_options(function: F) -> F:

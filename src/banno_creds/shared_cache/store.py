@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_KEPT = 8  # connections
 _ON_A_PAGE = 500  # names
+_MOST_PAGES = 10_000
 
 
 class Store:
@@ -94,14 +95,17 @@ class Store:
     def names(self, pattern: str) -> Iterator[Sequence[bytes]]:
         """Give the names in the server that match a pattern, some at a time; one may come twice."""
         cursor = b"0"
-        while True:
+        for _ in range(_MOST_PAGES):
             answer = self.get(("SCAN", cursor, "MATCH", pattern, "COUNT", _ON_A_PAGE))[0]
             if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], list):
-                raise StoreError("what answers there is no Redis or Valkey server", "cache.answer")
+                break
             cursor, found = answer
+            if not all(isinstance(each, bytes) for each in (cursor, *found)):
+                break
             yield found
             if cursor == b"0":
                 return
+        raise StoreError("what answers there is no Redis or Valkey server", "cache.answer")
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[Connection, bool]]:

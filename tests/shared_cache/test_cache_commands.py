@@ -1,0 +1,170 @@
+"""``banno-creds cache`` where machines share one: what is in it, and how to be rid of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import CLIENT_ID, Result, write_private
+from tests.person import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Cli
+    from tests.servers.issuer import Issuer
+    from tests.servers.redis import Between, Redis
+    from tests.shared_cache.conftest import Machine
+
+
+def _listed(cli: Cli, env: dict[str, str], *more: str) -> list[dict[str, Any]]:
+    result = cli("cache", "list", "-o", "json", *more, env=env)
+    assert result.code == 0, result.stderr
+    listed: list[dict[str, Any]] = json.loads(result.stdout)
+    return listed
+
+
+def test_list_says_what_is_shared_and_never_a_token(cli: Cli, machine: Machine, redis: Redis, issuer: Issuer) -> None:
+    assert cli("token", env=machine("a")).code == 0
+    issuer.refuse()
+    assert cli("token", "--scope", "other", env=machine("a")).code == 4
+    result = cli("cache", "list", env=machine("b"))
+    assert (result.code, result.stderr) == (0, "")
+    lines = [CLIENT_ID, f"    shared, in {redis.url}", f"    {issuer.url}", "    scope openid", "    good for "]
+    assert "\n".join(lines) in result.stdout
+    assert "    scope other\n    no token: the server refused the client" in result.stdout
+    assert "openid.1" not in result.stdout
+    listed = _listed(cli, machine("c"))
+    good, refused = sorted(listed, key=lambda each: str(each["state"]))
+    assert {each["key"] for each in listed} == set(redis.keys())
+    assert {each["server"] for each in listed} == {redis.url}
+    assert not any("file" in each for each in listed)
+    assert (good["state"], good["client_id"], good["scope"]) == ("good", CLIENT_ID, ["openid"])
+    assert 590 <= good["seconds_left"] <= 600
+    assert refused["state"] == "none"
+    assert refused["refused_seconds_ago"] in range(25)
+
+
+def test_list_has_this_machines_own_entries_first(cli: Cli, machine: Machine, redis: Redis) -> None:
+    env = machine("a")
+    assert cli("token", env={**env, "BANNO_CREDS_CACHE_URL": ""}).code == 0
+    assert cli("token", env=env).code == 0
+    mine, shared = _listed(cli, env)
+    assert mine["file"].endswith(".json")
+    assert shared["server"] == redis.url
+
+
+def test_another_secret_opens_nothing(cli: Cli, machine: Machine, redis: Redis, tmp_path: Path) -> None:
+    other = write_private(tmp_path / "other.secret", b"another secret, of more than 16 bytes")
+    assert cli("token", env=machine("a")).code == 0
+    env = machine("b", CACHE_SECRET_FILE=other)
+    words = "In the shared cache is one entry that this secret does not open.\n"
+    assert cli("cache", "list", env=env) == Result(0, "", words)
+    assert _listed(cli, env) == []
+    result = cli("cache", "clear", env=env)
+    assert result.code == 0
+    assert f"Removed 0 entries from the shared cache {redis.url}.\n" in result.stderr
+    assert words in result.stderr
+    assert len(redis.keys()) == 1
+
+
+def test_clear_removes_from_both(cli: Cli, machine: Machine, redis: Redis, issuer: Issuer) -> None:
+    env = machine("a")
+    for number in range(3):
+        assert cli("token", "--scope", f"s{number}", env=env).code == 0
+    assert cli("token", env={**env, "BANNO_CREDS_CACHE_URL": ""}).code == 0
+    redis("SET", "somebody-elses", "1")
+    redis("SET", "banno-creds:{other}", "1")
+    result = cli("cache", "clear", env=env)
+    assert (result.code, result.stdout) == (0, "")
+    assert result.stderr.startswith(
+        f"Removed 1 entry from the cache.\nRemoved 3 entries from the shared cache {redis.url}.\n"
+    )
+    assert redis.keys() == ["banno-creds:{other}", "somebody-elses"]
+    assert cli("token", env=machine("b")).stdout == "openid.5\n"
+
+
+def test_clear_of_a_profile_leaves_the_others(
+    cli: Cli, machine: Machine, redis: Redis, issuer: Issuer, tmp_path: Path, secret: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    settings = f'token_endpoint = "{issuer.url}"\ncache_url = "{redis.url}"\ncache_secret_file = "{secret}"\n'
+    other = "00000000-4e9a-482e-b980-b10308aa428a"
+    profiles = {"acme": CLIENT_ID, "other": other}
+    config.write_text(
+        "".join(f'[profiles.{name}]\nclient_id = "{client}"\n{settings}' for name, client in profiles.items())
+    )
+    key = {"BANNO_CREDS_PRIVATE_KEY": machine("a")["BANNO_CREDS_PRIVATE_KEY"], "BANNO_CREDS_CONFIG": str(config)}
+    for name in ("acme", "other"):
+        assert cli("token", "--profile", name, env=key).code == 0
+    result = cli("cache", "clear", "--profile", "acme", env=key)
+    assert f"Removed 1 entry from the shared cache {redis.url}.\n" in result.stderr
+    assert [each["client_id"] for each in _listed(cli, key, "--profile", "acme")] == [other]
+
+
+def test_key_opens_what_it_sealed(cli: Cli, machine: Machine, redis: Redis, rsa_pem: Path) -> None:
+    env = machine("a")
+    del env["BANNO_CREDS_CACHE_SECRET_FILE"]
+    assert cli("token", env=env).code == 0
+    [listed] = _listed(cli, env)
+    assert (listed["state"], listed["server"]) == ("good", redis.url)
+    env["BANNO_CREDS_PRIVATE_KEY"] = str(rsa_pem)
+    assert _listed(cli, env) == []
+    del env["BANNO_CREDS_PRIVATE_KEY"]
+    assert "one entry that this secret does not open" in cli("cache", "list", env=env).stderr
+
+
+def test_thousand_entries_are_listed_and_cleared(cli: Cli, machine: Machine, redis: Redis, issuer: Issuer) -> None:
+    env = machine("a")
+    assert cli("token", env=env).code == 0
+    [key] = redis.keys()
+    for number in range(1100):
+        redis("SET", f"banno-creds:{{{number:064x}}}", "x" * 2000)
+        redis("SET", f"banno-creds:{{{number:064x}}}:lock", "x")
+    assert [each["key"] for each in _listed(cli, env)] == [key]
+    result = cli("cache", "clear", env=env)
+    assert "Removed 1 entry from the shared" in result.stderr
+    assert "1100 entries that this secret does not open" in result.stderr
+    assert len(redis.keys()) == 2200
+
+
+@pytest.mark.parametrize("command", ["list", "clear"])
+def test_server_that_cannot_be_used_is_an_error(cli: Cli, machine: Machine, command: str, redis: Redis) -> None:
+    del redis
+    env = machine("a", CACHE_URL=f"redis://127.0.0.1:{free_port()}")
+    result = cli("cache", command, env=env)
+    assert (result.code, result.stdout) == (5, "")
+    assert "The shared cache redis://127.0.0.1:" in result.stderr
+    assert "banno-creds explain cache.unreachable" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"*2\r\n:0\r\n*0\r\n",
+        b"*2\r\n$1\r\n0\r\n*1\r\n:7\r\n",
+        b"*2\r\n$1\r\n0\r\n$1\r\na\r\n",
+        b"$1\r\n0\r\n",
+        b"+OK\r\n",
+    ],
+    ids=repr,
+)
+def test_answer_that_is_no_list_of_names(cli: Cli, machine: Machine, between: Between, answer: bytes) -> None:
+    between.says(answer)
+    result = cli("cache", "list", env=machine("a", CACHE_URL=between.url))
+    assert result.code == 5
+    assert "is no Redis or Valkey server" in result.stderr
+
+
+def test_file_of_profiles_that_is_broken_keeps_nobody_from_clearing(
+    cli: Cli, machine: Machine, tmp_path: Path, redis: Redis
+) -> None:
+    del redis
+    config = tmp_path / "config.toml"
+    config.write_text("[broken")
+    env = machine("a", CACHE_URL="", CONFIG=config)
+    result = cli("cache", "clear", env=env)
+    assert result.code == 0
+    assert "Removed 0 entries from the cache.\n" in result.stderr
