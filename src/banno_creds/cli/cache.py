@@ -122,17 +122,17 @@ def clear(context: click.Context, /, profile: str | None, config: str | None, **
             f"the cache could not be cleared: {own_files.words(failure)}",
             hint=own_files.hint_for(failure, "check who owns it and who may write it"),
         ) from None
-    Report().note(f"Removed {_entries(removed)} from the cache.")
+    Report().note(f"Removed {_counted(removed)} from the cache.")
     with _shared(context, values) as (store, seal):
         if store is not None:
             from banno_creds.tokens import shared_entries
 
             removed, sealed = shared_entries.clear(store, seal, belongs)
             more = [_others(sealed)] if sealed and belongs is None else []
-            Report().note(f"Removed {_entries(removed)} from the shared cache {store.shown}.", *more)
+            Report().note(f"Removed {_counted(removed)} from the shared cache {store.shown}.", *more)
 
 
-def _entries(count: int) -> str:
+def _counted(count: int) -> str:
     return f"{count} {'entry' if count == 1 else 'entries'}"
 
 

@@ -172,6 +172,10 @@ def _secured(open_: socket.socket, address: CacheAddress, trust: Trust) -> socke
         ) from None
     except ssl.SSLError as failure:
         raise StoreError(f"TLS failed: {_reason(failure)}", "cache.tls") from None
+    except TimeoutError:
+        raise SlowError("no answer to TLS in time; the port may not speak it", "cache.tls") from None
+    except ConnectionError as failure:
+        raise StoreError(f"TLS failed: {system_words(failure)}; the port may not speak it", "cache.tls") from None
 
 
 def _reason(failure: OSError) -> str:

@@ -7,6 +7,7 @@ Rooms that other wings may import:
 - `response`: the answer of a token endpoint, read and announced;
 - `cache`: tokens and refusals on disk, and one request however many processes ask;
 - `shared`: the same in a server that many machines share; see `shared_cache`;
+- `shared_entries`: what is in that server, for the commands that list it and clear it;
 - `search`: the search for a token in either, and the wait for another process that asks;
 - `cache_entry`: what the cache keeps of one request, and its form in the file;
 - `inspection`: a token taken apart and verified.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOCKED = 10.0  # seconds after which the lock of a killed process is free
 _RENEWED = 3.0  # seconds after which a living one renews it
+_MOST_LOST = 5  # times that a lock may be gone as soon as it was looked at
 _PAUSES = (0.03, 0.25)  # seconds between two looks at first, and at last
 _OUT = 30.0  # seconds for which a server that failed is left alone
 _LONGEST = 7 * 24 * 3600  # seconds for which an entry is kept
@@ -166,6 +167,7 @@ class _Place:
         self._name = self._seal.name(request.name)
         self._lock_name = f"{self._name}:lock"
         self._is_locked = False
+        self._times_lost = 0
         self._is_news = True
 
     # --- As `search.Place` ------------------------------------------------------------------------------------------
@@ -227,8 +229,14 @@ class _Place:
         for answer in (taken, owner):
             if isinstance(answer, ServerError):
                 raise self._failed(answer)
+        # Between the two commands its holder may free it, but not each time: else nothing is kept there.
+        self._times_lost = 0 if owner else self._times_lost + 1
+        if self._times_lost > _MOST_LOST or not isinstance(owner, bytes | None) or taken not in (b"OK", None):
+            raise self._failed(_no_answer())
         # If the answer to an earlier attempt was lost, it is ours already.
         self._is_locked = owner == self.owner.encode()
+        if taken is not None and owner and not self._is_locked:
+            raise self._failed(_no_answer())
         return self._is_locked, owner.decode("latin-1") if isinstance(owner, bytes) else ""
 
     def free_lock(self) -> None:
