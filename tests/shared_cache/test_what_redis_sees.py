@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -143,20 +140,6 @@ def test_password_in_an_option_or_a_profile_is_refused_and_not_shown(
     result = cli("token", "--profile", "acme", "--config", config, env=machine("a"))
     assert result.code == 2
     assert "a-password" not in result.stderr
-
-
-def test_programs_that_are_started_do_not_get_the_url(machine: Machine, redis: Redis) -> None:
-    env = machine("a", CACHE_URL=f"redis://:a-password@127.0.0.1:{redis.port}")
-    program = "import os; print([value for value in os.environ.values() if 'a-password' in value])"
-    done = subprocess.run(
-        [sys.executable, "-m", "banno_creds", "exec", "--", sys.executable, "-c", program],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.stdout == "[]\n", done.stderr
 
 
 def test_what_is_wrong_with_a_certificate_sends_no_password(
