@@ -156,9 +156,11 @@ def _shared(context: click.Context, values: Mapping[str, Any]) -> Iterator[tuple
     try:
         yield store, _seal(context, values, settings["cache_secret_file"])
     except StoreError as failure:
+        from banno_creds.rules.explanations import EXPLANATIONS
+
         raise NetworkError(
             f"the shared cache {store.shown} cannot be used: {failure.words}",
-            hint=f"see banno-creds explain {failure.rule}",
+            hint=EXPLANATIONS[failure.rule].fix,
             rule=failure.rule,
         ) from None
 

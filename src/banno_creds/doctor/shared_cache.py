@@ -86,7 +86,7 @@ def _examine(store: Store, case: Case) -> Iterator[Finding]:
         yield _judge_trial(trial)
         [told] = store.ask(("INFO",))
     except StoreError as failure:
-        yield _of_fault(failure, "connection")
+        yield _of_fault(failure, "connection", store.shown)
         return
     if isinstance(told, bytes):
         yield from _judge_memory(_read_info(told))
@@ -94,8 +94,8 @@ def _examine(store: Store, case: Case) -> Iterator[Finding]:
         yield unknown(Rule.CACHE_FULL, "memory", "the server does not tell: this user may not ask (INFO)")
 
 
-def _of_fault(failure: StoreError, looks_at: str) -> Finding:
-    return Finding(Rule(failure.rule), Verdict.WARN, looks_at, failure.words)
+def _of_fault(failure: StoreError, looks_at: str, *facts: str) -> Finding:
+    return Finding(Rule(failure.rule), Verdict.WARN, looks_at, joined(*facts, failure.words))
 
 
 def _judge_way(store: Store, case: Case) -> Iterator[Finding]:
