@@ -613,11 +613,6 @@ def login_options(function: F) -> F:
     return _add(function, *_PERSONS_CLIENT, *_NETWORK, *request, *_LOGIN)
 
 
-def shared_cache_options(function: F) -> F:
-    """The options about the shared cache, of a command that takes many clients from profiles."""
-    return _add(function, *_SHARED_CACHE)
-
-
 def person_options(function: F) -> F:
     """The options of a command about an existing login."""
     return _add(function, *_PERSONS_CLIENT, *_NETWORK)
