@@ -24,6 +24,7 @@ CLIENT_ID = "199e6f35-4e9a-482e-b980-b10308aa428a"
 SCRIPT = "straightforward script"
 BY_HAND = "openssl + curl script"
 VENDORS_HELPER = "banno-client-creds-helper"
+PROFILES = (10, 10_000)
 
 
 @dataclass
@@ -80,6 +81,13 @@ def contestants(token_endpoint: str, crowd: int) -> list[Contestant]:
         Contestant("banno-creds decode -q", [PROGRAM, "decode", "-q", "--file", "assertion.jwt"]),
         Contestant("banno-creds --help", [PROGRAM, "--help"]),
     ]
+    for number in PROFILES:
+        profile = ["--config", f"{number}.toml", "--profile", f"bank-{number - 1}"]
+        server = ["--token-endpoint", token_endpoint]
+        found += [
+            Contestant(f"token (hit), 1 of {number:,} profiles", [PROGRAM, "token", *profile, *server]),
+            Contestant(f"sign-jwt -q, 1 of {number:,} profiles", [PROGRAM, "sign-jwt", "-q", *profile]),
+        ]
     crowds = [
         Contestant(f"{SCRIPT} × {crowd}", script, crowd),
         Contestant(f"banno-creds token (hit) × {crowd}", token, crowd),
@@ -94,6 +102,15 @@ def contestants(token_endpoint: str, crowd: int) -> list[Contestant]:
     if shutil.which(VENDORS_HELPER):
         print(f"{VENDORS_HELPER} knows one URL only and cannot be pointed at this server: left out", file=sys.stderr)
     return [*found, *crowds]
+
+
+def write_profiles(folder: str) -> None:
+    """Write configuration files with few and with many profiles."""
+    settings = f'client_id = "{CLIENT_ID}"\nprivate_key = "private.pem"\nscope = ["openid"]\ntags = ["nightly"]\n'
+    for number in PROFILES:
+        file = Path(folder) / f"{number}.toml"
+        file.write_text("\n".join(f"[profiles.bank-{each}]\n{settings}" for each in range(number)))
+        file.chmod(0o600)
 
 
 def table(measured: list[Contestant]) -> str:
@@ -127,6 +144,7 @@ def main() -> None:
         sign = [PROGRAM, "sign-jwt", "-q", "--client-id", CLIENT_ID, "--private-key", "private.pem"]
         assertion = subprocess.run(sign, cwd=folder, check=True, capture_output=True).stdout
         (Path(folder) / "assertion.jwt").write_bytes(assertion)
+        write_profiles(folder)
         with subprocess.Popen([sys.executable, str(HERE / "server.py")], stdout=subprocess.PIPE) as server:
             try:
                 port = int(server.stdout.readline()) if server.stdout else 0
