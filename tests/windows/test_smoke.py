@@ -227,6 +227,8 @@ def test_profiles(desk: Desk) -> None:
     listed = json.loads(desk.result("profile", "list", "-o", "json"))["profiles"]
     assert [each["name"] for each in listed] == ["sandbox", "second"]
     desk.result("profile", "set", "second", "--client-id", "y")
+    (desk.folder / "banks.csv").write_text(desk.result("profile", "export", "second", "-o", "csv"), "utf-8")
+    assert desk.result("profile", "import", "banks.csv").startswith("new      0\nchanged  0\nsame     1\n")
     shown = json.loads(desk.result("profile", "show", "second", "-o", "json"))
     assert shown["settings"]["client_id"] == "y"
     desk.result("profile", "remove", "second")
