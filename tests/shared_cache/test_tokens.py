@@ -17,6 +17,7 @@ from banno_creds import ClientConfig, ConfigurationError, KeySource, RefusedErro
 from banno_creds.steps import WaitingForAnother, Warned, ignore
 from banno_creds.tokens import shared
 from tests.conftest import CLIENT_ID, instead, write_private
+from tests.servers.redis import Redis, asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tests.conftest import Cli, How
     from tests.oidc import Tool
     from tests.servers.issuer import Issuer
-    from tests.servers.redis import Between, Redis
+    from tests.servers.redis import Between
     from tests.servers.tls import Authority
 
 SECRET = b"not-a-real-secret-not-a-real-secret\n"
@@ -123,11 +124,11 @@ def test_every_request_has_a_token_of_its_own(cli: Cli, ask: list[str], redis: R
 @pytest.mark.usefixtures("machine")
 def test_secret_decides_who_shares(cli: Cli, ask: list[str], redis: Redis, secret: Path, tmp_path: Path) -> None:
     other = write_private(tmp_path / "other.secret", b"of-another-house-of-another-house")
-    asked = [*ask, "--cache-url", redis.url]
-    assert cli(*asked).stdout == "openid.1\n"
-    assert cli(*asked, "--cache-secret-file", secret).stdout == "openid.2\n"
-    assert cli(*asked, "--cache-secret-file", other).stdout == "openid.3\n"
-    assert cli(*asked, "--cache-secret-file", secret).stdout == "openid.2\n"
+    words = [*ask, "--cache-url", redis.url]
+    assert cli(*words).stdout == "openid.1\n"
+    assert cli(*words, "--cache-secret-file", secret).stdout == "openid.2\n"
+    assert cli(*words, "--cache-secret-file", other).stdout == "openid.3\n"
+    assert cli(*words, "--cache-secret-file", secret).stdout == "openid.2\n"
     assert len(redis.keys()) == 3
 
 
@@ -157,8 +158,6 @@ def test_wrong_password_is_a_warning(cli: Cli, ask: list[str], redis: Redis) -> 
         result = cli(*ask, env={"BANNO_CREDS_CACHE_URL": redis.url.replace("//", "//:wrong-one@")})
         missing = cli(*ask, env={"BANNO_CREDS_CACHE_URL": redis.url})
     finally:
-        from tests.servers.redis import asked
-
         asked(redis.port, "CONFIG", "SET", "requirepass", "", password="not-a-real-password")
     assert (result.code, result.stdout) == (0, "openid.1\n")
     assert "WRONGPASS" in result.stderr
@@ -235,24 +234,24 @@ def test_token_is_kept_here_if_the_server_fails_after_the_bank_was_asked(
 def test_value_that_somebody_changed_is_never_given(
     cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, change: str
 ) -> None:
-    asked = [*ask, "--cache-url", redis.url]
-    cli(*asked)
+    words = [*ask, "--cache-url", redis.url]
+    cli(*words)
     name = redis.keys()[0]
     value = redis("GET", name).encode("utf-8", "surrogateescape")
     if change == "list":
         redis("DEL", name)
         redis("LPUSH", name, "x")
     elif change == "swap":
-        cli(*asked, "--scope", "other")
+        cli(*words, "--scope", "other")
         other = next(each for each in [*redis.keys()] if each != name)
         redis("COPY", other, name, "REPLACE")
     else:
         redis("SET", name, {"flip": value[:-1] + bytes([value[-1] ^ 1])}.get(change, change.encode()))
     before = len(issuer.forms)
-    result = cli(*asked)
+    result = cli(*words)
     assert (result.code, result.stdout) == (0, f"openid.{before + 1}\n")
     assert "unusable" in result.stderr
-    assert cli(*asked).stderr == ""  # it was replaced
+    assert cli(*words).stderr == ""  # it was replaced
 
 
 @pytest.mark.usefixtures("machine")
@@ -261,12 +260,58 @@ def test_encrypted_key_wants_a_secret(
 ) -> None:
     key = write_private(tmp_path / "encrypted.pem", ec_key.pem(b"passphrase"))
     file = write_private(tmp_path / "passphrase", b"passphrase")
-    asked = [*instead(ask, "--private-key", key), "--cache-url", redis.url, "--passphrase-file", str(file)]
-    result = cli(*asked)
+    words = [*instead(ask, "--private-key", key), "--cache-url", redis.url, "--passphrase-file", str(file)]
+    result = cli(*words)
     assert result.code == 2
     assert "--cache-secret-file" in result.stderr
     assert redis.keys() == []
-    assert cli(*asked, "--cache-secret-file", secret).code == 0
+    assert cli(*words, "--cache-secret-file", secret).code == 0
+
+
+@pytest.mark.usefixtures("machine")
+def test_held_key_wants_a_secret(cli: Cli, ask: list[str]) -> None:
+    words = [*instead(ask, "--private-key", "ssh-agent:SHA256:abc"), "--cache-url", "redis://127.0.0.1:1"]
+    result = cli(*words)
+    assert result.code == 2
+    assert "--cache-secret-file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("", "its certificate is not trusted: "),
+        ("?ssl_ca_certs={ca}", "TLS failed: "),
+        ("plain", "the port may not speak it"),
+    ],
+    ids=["untrusted", "no certificate of its own", "no TLS there"],
+)
+@pytest.mark.usefixtures("machine")
+def test_tls_that_fails_is_a_warning(
+    cli: Cli, ask: list[str], tmp_path: Path, authority: Authority, option: str, words: str
+) -> None:
+    with Redis(tmp_path, authority, ["tls-auth-clients yes"]) as redis:
+        url = redis.tls_url + option.format(ca=authority.file)
+        if option == "plain":
+            url = redis.url.replace("redis:", "rediss:")
+        result = cli(*ask, "--cache-url", url)
+        assert (result.code, result.stdout) == (0, "openid.1\n")
+        assert words in " ".join(result.stderr.split())
+        assert redis.keys() == []
+
+
+@pytest.mark.usefixtures("machine")
+def test_client_shows_a_certificate_of_its_own(
+    cli: Cli, ask: list[str], tmp_path: Path, authority: Authority
+) -> None:
+    own = tmp_path / "client.pem"
+    authority.ca.issue_cert("runner.bank.internal").private_key_and_cert_chain_pem.write_to_path(own)
+    with Redis(tmp_path, authority, ["tls-auth-clients yes"]) as redis:
+        url = f"{redis.tls_url}?ssl_ca_certs={authority.file}&ssl_certfile="
+        assert cli(*ask, "--cache-url", url + str(own)).stderr == ""
+        assert len(redis.keys()) == 1
+        missing = cli(*ask, "--cache-url", f"{url}{tmp_path}/missing")
+        assert missing.code == 2
+        assert "ssl_certfile" in missing.stderr
 
 
 def test_program_has_the_shared_cache(
@@ -459,12 +504,12 @@ def test_command_of_exec_does_not_get_the_address(process: Cli, ask: list[str], 
 def test_earlier_value_is_used_only_while_its_token_is_good(
     cli: Cli, ask: list[str], redis: Redis, between: Between
 ) -> None:
-    asked = [*ask, "--cache-url", between.url]
-    cli(*asked)
+    words = [*ask, "--cache-url", between.url]
+    cli(*words)
     name = redis.keys()[0]
     earlier = redis("GET", name).encode("utf-8", "surrogateescape")
-    assert cli(*asked, "--force-refresh").stdout == "openid.2\n"
+    assert cli(*words, "--force-refresh").stdout == "openid.2\n"
     redis("SET", name, earlier)
-    assert cli(*asked).stdout == "openid.1\n"
+    assert cli(*words).stdout == "openid.1\n"
     between.set_clock(700)
-    assert cli(*asked).stdout == "openid.3\n"
+    assert cli(*words).stdout == "openid.3\n"

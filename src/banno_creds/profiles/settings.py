@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.cache_address import check_cache_url
 from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
@@ -78,8 +77,16 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "scope": lambda scope: check_scope(scope if isinstance(scope, list) else scope.split()),
     "api_base": lambda url: check_origin(url, setting("api_base")),
     "tags": lambda tags: check_tags([tags] if isinstance(tags, str) else tags),
-    "cache_url": check_cache_url,
+    "cache_url": lambda url: _check_cache_url(url),
 }
+
+
+def _check_cache_url(url: str) -> None:
+    from banno_creds.cache_address import check_cache_url  # few profiles have one
+
+    check_cache_url(url)
+
+
 _CHOICES: Mapping[str, Collection[str]] = {
     "alg": ALGORITHMS,
     "environment": ENVIRONMENTS,

@@ -110,7 +110,7 @@ class Connection:
         except StoreError:
             raise
         except OSError as failure:
-            raise StoreError(_reason(failure)) from None
+            raise _broken(failure) from None
         if len(answers) < len(commands):
             said = [answer for answer in answers if isinstance(answer, ServerError)]
             raise said[0] if said else StoreError("it closed the connection")
@@ -171,16 +171,25 @@ def _secured(open_: socket.socket, address: CacheAddress, trust: Trust) -> socke
             f"its certificate is not trusted: {printable(failure.verify_message, 80)}", "cache.tls"
         ) from None
     except ssl.SSLError as failure:
-        raise StoreError(f"TLS failed: {_reason(failure)}", "cache.tls") from None
+        raise _broken(failure) from None
     except TimeoutError:
         raise SlowError("no answer to TLS in time; the port may not speak it", "cache.tls") from None
     except ConnectionError as failure:
         raise StoreError(f"TLS failed: {system_words(failure)}; the port may not speak it", "cache.tls") from None
 
 
+def _broken(failure: OSError) -> StoreError:
+    """Return the fault of a connection that broke; a server may end TLS only with its first answer."""
+    if type(failure).__module__ == "ssl":
+        return StoreError(f"TLS failed: {_reason(failure)}", "cache.tls")
+    return StoreError(_reason(failure))
+
+
 def _reason(failure: OSError) -> str:
     """Return OpenSSL's words for a failure, or the system's."""
     reason = getattr(failure, "reason", None)
+    if type(failure).__module__ == "ssl":
+        reason = reason or "the server ended it"
     return printable(str(reason).lower().replace("_", " "), 80) if reason else system_words(failure)
 
 

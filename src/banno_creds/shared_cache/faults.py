@@ -23,7 +23,7 @@ class ServerError(StoreError):
 
     def __init__(self, said: str) -> None:
         self.code = said.partition(" ")[0]
-        super().__init__(printable(said, 100), _RULES.get(self.code, "cache.refused"))
+        super().__init__(printable(said, 100).rstrip("."), _RULES.get(self.code, "cache.refused"))
 
 
 # By the first word of the server's answer.

@@ -8,7 +8,6 @@ Rooms that other wings may import:
 - `cache`: tokens and refusals on disk, and one request however many processes ask;
 - `shared`: the same in a server that many machines share; see `shared_cache`;
 - `shared_entries`: what is in that server, for the commands that list it and clear it;
-- `search`: the search for a token in either, and the wait for another process that asks;
 - `cache_entry`: what the cache keeps of one request, and its form in the file;
 - `inspection`: a token taken apart and verified.
 

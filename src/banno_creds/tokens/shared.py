@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 from banno_creds.shared_cache.faults import ServerError, StoreError
 from banno_creds.steps import Run
 from banno_creds.storage import own_files
-from banno_creds.tokens import cache_entry, search
-from banno_creds.tokens.cache import TokenCache, open_cache
+from banno_creds.tokens import cache_entry
+from banno_creds.tokens.cache import TokenCache, open_cache, search
 from banno_creds.tokens.cache_entry import REFUSAL_SECONDS, Entry, KeptFailure, Times
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SharedCache:
         *,
         patience: float,
     ) -> TokenResponse:
-        """Return a kept token, or fetch one; see `search.obtain`. If the server fails, the local cache does it."""
+        """Return a kept token, or fetch one; see `cache.search`. If the server fails, the local cache does it."""
 
         def obtain_here() -> TokenResponse:
             local = self.local(run)
@@ -99,7 +99,7 @@ class SharedCache:
         if self._out_until is not None and time.monotonic() < self._out_until:
             return obtain_here()
         place = _Place(self, request, run)
-        token = search.obtain(place, request, fetch_in_turn, wanted, run, patience=patience)
+        token = search(place, request, fetch_in_turn, wanted, run, patience=patience)
         if place.failure is None:
             self._out_until = None
         return token
@@ -170,7 +170,7 @@ class _Place:
         self._times_lost = 0
         self._is_news = True
 
-    # --- As `search.Place` ------------------------------------------------------------------------------------------
+    # --- As `cache.Place` ------------------------------------------------------------------------------------------
 
     def look(self) -> tuple[str, Callable[[], Entry | None]]:
         """Return the sealed entry as what changes with it, and what opens it."""
@@ -203,9 +203,10 @@ class _Place:
                     local.write(self._request.name, entry)
             raise
 
-    def broken(self, fault: ValueError) -> str:
+    def broken(self, fault: ValueError) -> tuple[str, str]:
         """Say that somebody changed the entry."""
-        return f"what the shared cache {self._cache.store.shown} has for this request is unusable: {fault}"
+        message = f"what the shared cache {self._cache.store.shown} has for this request is unusable: {fault}"
+        return message, "a fresh token is asked for, and takes its place"
 
     def fault(self, verb: str, fault: OSError) -> tuple[str, str] | None:
         """Say that the server is of no use; None while it is known."""
@@ -367,7 +368,7 @@ def _no_answer() -> StoreError:
 
 
 class _Turn:
-    """The lock of the process that asks, in the server; see `search.Turn`."""
+    """The lock of the process that asks, in the server; see `cache.Turn`."""
 
     def __init__(self, place: _Place, sleep: Callable[[float], None]) -> None:
         self.waited = 0.0
