@@ -1136,9 +1136,25 @@ def test_the_other_end_is_found_as_the_kernel_lists_it(family: socket.AddressFam
             client.connect((to, port))
             connection, _ = server.accept()
             with connection:
-                found = listeners._other_end(connection.getsockname()[:2], connection.getpeername()[:2])
-                assert found == (str(os.fstat(client.fileno()).st_ino), os.geteuid())
+                ends = connection.getsockname()[:2], connection.getpeername()[:2]
+                expected = (str(os.fstat(client.fileno()).st_ino), os.geteuid())
+                assert listeners._asked_for(*ends) == listeners._in_the_list(*ends) == expected
                 assert not listeners.is_of_another_user(connection)
+
+
+@only_linux
+def test_the_kernels_list_is_read_where_it_answers_no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in some containers; the end of another connection is not taken for it."""
+    monkeypatch.setattr(listeners, "_NETLINK_SOCK_DIAG", 31)  # there is no such family
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        connection, _ = server.accept()
+        with connection:
+            ends = connection.getsockname()[:2], connection.getpeername()[:2]
+            assert listeners._asked_for(*ends) is None
+            assert listeners._other_end(*ends) == (str(os.fstat(client.fileno()).st_ino), os.geteuid())
+            assert listeners._other_end(ends[0], ("127.0.0.1", 1)) is None
+    monkeypatch.undo()
+    assert listeners._asked_for(ends[0], ("127.0.0.1", 1)) is None
 
 
 @only_linux

@@ -123,7 +123,7 @@ def test_one_line_ends_with_the_endpoint_and_the_tokens_are_those_of_the_command
 
 
 @pytest.mark.posix("signals")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_it_and_those_who_wait_get_their_token(
     name: str, config: Path, secret_file: Path, env: dict[str, str], issuer: Issuer
 ) -> None:

@@ -624,6 +624,13 @@ def test_more_programs_than_can_wait_are_told_to_come_again(monkeypatch: pytest.
         assert sorted({reply.result().status for reply in replies}) == [200, 503]
 
 
+def test_a_system_without_a_further_thread_is_no_token_for_now() -> None:
+    with serving(one(response)) as endpoint:
+        endpoint.server._pool.shutdown()
+        reply = endpoint.posts(POST_CLIENT)
+    assert reply.error == (503, "temporarily_unavailable")
+
+
 def test_names_that_are_no_profiles_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_server, "_MOST_OUTCOMES", 20)
     monkeypatch.setattr(token_server, "_TOKEN_SECONDS", 0.0)
@@ -645,7 +652,7 @@ def test_a_program_that_waits_at_the_end_still_gets_its_token() -> None:
         return response()
 
     with ThreadPoolExecutor(1) as pool:
-        with serving(one(obtain)) as endpoint:
+        with serving(one(obtain), parting_seconds=SECONDS) as endpoint:
             reply = pool.submit(endpoint.posts, POST_CLIENT)
             assert asked.wait(60)
             threading.Timer(0.2, gate.set).start()

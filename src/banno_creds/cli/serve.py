@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 9401
 LEAST_SECRET = 16  # characters; any program of this user may guess
+_PARTING_SECONDS = 5.0
 _SLICE_SECONDS = 0.5  # between two looks at the server; and Windows notices Ctrl-C only between two waits
 
 
@@ -127,7 +128,7 @@ def command(
         path = str(expand(socket))
         listener, at = listen_at(path), f" at the socket {path}"
     log = (lambda _line: None) if quiet else partial(_log, report)
-    with TokenServer(listener, secret, clients, log, run.clock) as server:
+    with TokenServer(listener, secret, clients, log, run.clock, _PARTING_SECONDS) as server:
         try:
             with UntilStopped() as stopping:
                 if client_secret_file is None:
@@ -200,7 +201,7 @@ class UntilStopped:
         self._event = threading.Event()
         self._before: dict[int, Any] = {}
         with suppress(ValueError):  # another thread than the main one, in tests
-            for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
                 number = getattr(signal, name, None)
                 if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._stop)

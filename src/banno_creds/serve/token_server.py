@@ -42,7 +42,6 @@ _MOST_BODY_BYTES = 16 * 1024
 _MOST_CONNECTIONS = 200
 _MOST_WAITING = 150  # of them, for a token; the others get their answer at once
 _MOST_THREADS = 16
-_PARTING_SECONDS = 5.0  # so long the programs that wait for a token get it when the server stops
 # So long an outcome is given again without another look: a program in a loop, an endpoint that is down, and a token
 # that no cache can keep must not become a request to the bank each time.
 _TOKEN_SECONDS = 1.0
@@ -116,6 +115,7 @@ class TokenServer:
         clients: whose tokens it gives.
         log: called with a line for each event, in the server's thread; a line has no secret.
         clock: the time, in seconds since the epoch.
+        parting_seconds: for how long the programs that wait for a token still get it at the end.
 
     Attributes:
         token_endpoint: its URL.
@@ -128,6 +128,7 @@ class TokenServer:
         clients: Clients,
         log: Callable[[str], None] = lambda _: None,
         clock: Clock = time.time,
+        parting_seconds: float = 0.0,
     ) -> None:
         self._digest = _digest(secret)
         self._clients = clients
@@ -155,7 +156,7 @@ class TokenServer:
             headers=_HEADERS,
             most_body=_MOST_BODY_BYTES,
             most_connections=_MOST_CONNECTIONS,
-            parting_seconds=_PARTING_SECONDS,
+            parting_seconds=parting_seconds,
         )
 
     def __enter__(self) -> Self:
