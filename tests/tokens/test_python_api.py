@@ -191,6 +191,13 @@ SIGNATURES = {
     "RefusedError": "(message: 'str', *, error: 'str | None', status: 'int', description: 'str' = '', "
     "hint: 'str | None' = None, "
     "details: 'tuple[str, ...]' = (), rule: 'str | None' = None) -> 'None'",
+    "TokenPool": "(clients: 'Iterable[str] | Mapping[str, ClientConfig] | None' = None, *, "
+    "tags: 'Iterable[str]' = (), file: 'Location | None' = None, jobs: 'int' = 8, rate: 'float' = 10.0, "
+    "give_up_after: 'int' = 5, on_disk: 'bool' = True, min_ttl: 'int' = 60, emit: 'Emit | None' = None, "
+    "clock: 'Clock' = F, sleep: 'Callable[[float], None]' = F) -> 'None'",
+    "TokenPool.close": "(self) -> 'None'",
+    "TokenPool.names": "property",
+    "TokenPool.source": "(self, name: 'str') -> 'TokenSource'",
     "TokenResponse": "(access_token: 'str', token_type: 'str', expires_in: 'int | None', scope: 'str | None', "
     "requested_at: 'int', raw: 'Mapping[str, Any]', secrets: 'Secrets' = ()) -> None",
     "TokenResponse.expires_at": "property",
@@ -204,7 +211,7 @@ SIGNATURES = {
 }
 FOR_HTTPX = ("BearerAuth.auth_flow", "BearerAuth.sync_auth_flow", "BearerAuth.async_auth_flow")
 LIKE_THEIR_BASE = {
-    "BannoCredsError": ("ConfigurationError", "KeyLoadError", "PassphraseError", "SigningError"),
+    "BannoCredsError": ("ConfigurationError", "KeyLoadError", "NotAskedError", "PassphraseError", "SigningError"),
     "NetworkError": ("TimedOutError", "UnavailableError", "UntrustedServerError", "UnusableAnswerError"),
 }
 
@@ -221,7 +228,7 @@ def test_the_public_names_and_their_signatures_are_these() -> None:
     for name in set(banno_creds.__all__) - {"Step", "__version__"}:
         value = getattr(banno_creds, name)
         found[name] = _signature(value)
-        if name in ("BearerAuth", "KeySource", "TokenResponse", "TokenSource"):
+        if name in ("BearerAuth", "KeySource", "TokenPool", "TokenResponse", "TokenSource"):
             for member in vars(value):
                 it = getattr(value, member)  # a class method as it is called
                 if not member.startswith("_") and (callable(it) or isinstance(it, property)):

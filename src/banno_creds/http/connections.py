@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import threading
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -123,6 +124,8 @@ class Connections:
         self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._idle: dict[Hashable, list[Connection]] = {}
+        # Nobody has to close them: they go with the last one who shares them.
+        weakref.finalize(self, _close, self._idle, self._lock).atexit = False
 
     def trust(self, ca_bundle: Path | None) -> Trust:
         """Return the certificate authorities, which are read once."""
@@ -161,18 +164,18 @@ class Connections:
         for old in closing:
             old.close()
 
-    def __del__(self) -> None:
-        """Close them with the last one who shares them."""
-        self.close()
-
     def close(self) -> None:
         """Close all that are idle."""
-        with self._lock:
-            closing = [connection for idle in self._idle.values() for connection in idle]
-            self._idle.clear()
+        _close(self._idle, self._lock)
         self.watch.rest()
-        for connection in closing:
-            connection.close()
+
+
+def _close(connections: dict[Hashable, list[Connection]], lock: threading.Lock) -> None:
+    with lock:
+        closing = [connection for idle in connections.values() for connection in idle]
+        connections.clear()
+    for connection in closing:
+        connection.close()
 
 
 class Watch:

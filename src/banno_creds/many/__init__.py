@@ -6,4 +6,6 @@ Rooms that other wings may import:
 - `outcome`: what became of one client;
 - `pacing`: how gently a host is asked, and when it is not asked any more;
 - `record`: how each profile was last found.
+
+`token_pool` is the Python API.
 """

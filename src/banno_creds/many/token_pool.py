@@ -132,8 +132,8 @@ class TokenPool:
         if (shared := self._shared.get(os.getpid())) is not None:
             shared.close()
 
-    def connections(self) -> Connections:
-        """Return the connections that the sources of this process share; the sources call this."""
+    def _connections(self) -> Connections:
+        """Return the connections that the sources of this process share."""
         process = os.getpid()
         found = self._shared.get(process)
         if found is None:
@@ -141,8 +141,8 @@ class TokenPool:
             found = self._shared.setdefault(process, Connections(pacing.turn))
         return found
 
-    def limiter(self) -> anyio.CapacityLimiter:
-        """Return what bounds the threads of an event loop's tasks; the sources call this in the loop.
+    def _limiter(self) -> anyio.CapacityLimiter:
+        """Return what bounds the threads of the running event loop's tasks.
 
         The tasks of hundreds of sources would otherwise take all threads that anyio has for a program's own work.
         """
@@ -170,10 +170,10 @@ class _PooledSource(TokenSource):
         return _source_of, (self._pool, self._name)
 
     def _connections(self) -> Connections:
-        return self._pool.connections()
+        return self._pool._connections()  # noqa: SLF001 - its own module
 
     def _limiter(self) -> anyio.CapacityLimiter:
-        return self._pool.limiter()
+        return self._pool._limiter()  # noqa: SLF001 - its own module
 
 
 def _source_of(pool: TokenPool, name: str) -> TokenSource:
