@@ -246,9 +246,9 @@ class Nursery:
 
 
 class _Forking(Nursery):
-    def __init__(self) -> None:
+    def __init__(self, *within: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _FORKING],
+            [*within, sys.executable, "-c", _FORKING],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -289,6 +289,6 @@ class _Spawning(Nursery):
             spare.discard()
 
 
-def open_nursery() -> Nursery:
-    """Return one for this system, to be used with `with`."""
-    return _Spawning() if sys.platform == "win32" else _Forking()
+def open_nursery(*within: str) -> Nursery:
+    """Return one for this system, to be used with `with`; it runs within a command, but not on Windows."""
+    return _Spawning() if sys.platform == "win32" else _Forking(*within)
