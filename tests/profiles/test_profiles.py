@@ -1070,6 +1070,26 @@ def test_loading_a_part_of_any_file_comes_to_what_parsing_everything_does() -> N
     assert valid > 500
 
 
+def test_of_any_file_each_profile_has_its_own_tables_and_all_together_are_the_file() -> None:
+    seed = randrange(2**32)
+    random = Random(seed)
+    print(f"seed {seed}")  # pytest shows it if this fails
+    for _ in range(2000):
+        text = _any_file(random)
+        top, tables = profile_file.split_tables(text) or (text, [])
+        assert top + "".join(table for _, table in tables) == text
+        for name in {owner for owner, _ in tables}:
+            own = profile_file._own_tables(text, name)
+            assert [table for _, table in own] == [table for owner, table in tables if owner == name], text
+            assert all(text.startswith(table, start) for start, table in own)
+        try:
+            data = tomllib.loads(text)
+            default, each = ConfigFile("f", text).parse_each()
+        except (ValueError, ConfigurationError):
+            continue
+        assert (default, each) == (data.get("default"), data.get("profiles", {})), text
+
+
 def _compare(text: str, name: str | None) -> bool:
     """Compare the two ways; return whether the text is valid TOML."""
     file = ConfigFile("f", text)

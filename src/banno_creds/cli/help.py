@@ -181,7 +181,7 @@ TOPICS = {
         ("FILE", "--dry-run", "--replace", "--output"),
     ),
     "profile export": Topic(
-        ("banno-creds profile export -o csv > banks.csv", "banno-creds profile export garden --tag nightly"),
+        ("banno-creds profile export -o csv > banks.csv", "banno-creds profile export --tag nightly"),
         ("--tag", "--output"),
     ),
     "profile show": Topic(("banno-creds profile show", "banno-creds profile show garden -o json"), ("--output",)),

@@ -35,7 +35,7 @@ _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 
 _BARE, _IN_QUOTES = "[A-Za-z0-9_][A-Za-z0-9_-]*", "[A-Za-z0-9._][A-Za-z0-9._-]*"
 _BELOW = r"(?:\.[A-Za-z0-9_-]+)*\][ \t]*(?=[\n#]|\Z)"
-_HEADER = re.compile(rf'\n\[profiles\.(?:({_BARE})|"({_IN_QUOTES})"){_BELOW}')
+_HEADER = rf'\n\[profiles\.(?:({_BARE})|"({_IN_QUOTES})"){_BELOW}'
 _OTHER_HEADER = re.compile(rf'\n[ \t]*\[(?!(?<=\n\[)profiles\.(?:{_BARE}|"{_IN_QUOTES}"){_BELOW})')
 
 
@@ -291,7 +291,7 @@ def split_tables(text: str) -> tuple[str, list[tuple[str, str]]] | None:
     """Split a file's text into its top level and its tables; None if it is not plain enough, see `_is_plain`."""
     if not _is_plain(text):
         return None
-    found = list(_HEADER.finditer(f"\n{text}"))
+    found = list(re.finditer(_HEADER, f"\n{text}"))
     starts = [match.start() for match in found] + [len(text)]
     tables = [
         (match[1] or match[2], text[start:end]) for match, (start, end) in zip(found, pairwise(starts), strict=True)
@@ -301,11 +301,17 @@ def split_tables(text: str) -> tuple[str, list[tuple[str, str]]] | None:
 
 def _own_tables(text: str, name: str) -> list[tuple[int, str]]:
     """Return the tables of one profile in a plain file, each with where it starts: see `_is_plain`."""
-    lines = f"\n{text}"
-    own = re.finditer(rf'\n\[profiles\.(?:{re.escape(name)}|"{re.escape(name)}"){_BELOW}', lines)
-    starts = [match.start() for match in own]
-    ends = [lines.find("\n[", start + 1) for start in starts]
-    return [(start, text[start : None if end < 0 else end]) for start, end in zip(starts, ends, strict=True)]
+    lines, starts = f"\n{text}", []
+    # A name with a dot stands in quotes: without them, it is a table in another profile.
+    for shown in (f'"{name}"',) if "." in name else (name, f'"{name}"'):
+        head = f"\n[profiles.{shown}"  # a pattern of one's own would have to be compiled in each run
+        start = lines.find(head)
+        while start >= 0:
+            if lines[start + len(head)] in "].":
+                starts.append(start)
+            start = lines.find(head, start + 1)
+    ends = [lines.find("\n[", start + 1) for start in sorted(starts)]
+    return [(start, text[start : None if end < 0 else end]) for start, end in zip(sorted(starts), ends, strict=True)]
 
 
 # --- Faults ---------------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def export_profiles(
     """Return the settings of profiles as another file may have them: see `settings.portable`, and `find_profiles`.
 
     Raises:
-        ConfigurationError: there is no such profile, or one of them or the file has a fault.
+        ConfigurationError: there is none, or not one of these, or one of them or the file has a fault.
     """
     file = _read_named(next(iter(names or ()), None), config)
     _, profiles = file.parse_each()
@@ -128,6 +128,9 @@ def export_profiles(
         if has_tags(settings, tags):
             _profile(file, name, settings, default=False)
             found[name] = portable(settings, os.path.dirname(file.path))
+    if not found:
+        told = f" with the tag {' and '.join(tags)}" if tags else ""
+        raise ConfigurationError(f"there is no profile{told} in {file.path}", hint=command_on(file.path, "list"))
     return found
 
 
