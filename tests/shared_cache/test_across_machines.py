@@ -17,11 +17,13 @@ import pytest
 from banno_creds.config import ClientConfig, KeySource, Wanted
 from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.conftest import CLIENT_ID, Result, write_private
+from tests.person import free_port
 from tests.processes import KILLED
 from tests.runs import running
 from tests.shared_cache import namespaces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Cli
@@ -258,6 +260,42 @@ def test_machine_that_hangs_gives_way_and_takes_nothing_from_who_came_after(
     assert len(issuer.forms) == 2
     runs.start("token", env=machine("later"))
     assert runs.results()[-1].stdout == "openid.2\n"
+
+
+@pytest.mark.parametrize("becomes", ["killed", "paused", "full", "a replica", "empty"])
+def test_what_becomes_of_redis_while_machines_wait_loses_no_token(
+    runs: Runs, machine: Machine, issuer: Issuer, new_redis: Callable[..., Redis], becomes: str
+) -> None:
+    redis = new_redis()
+    issuer.gate.clear()
+    for name in NAMES:
+        for _ in range(2):
+            runs.start("token", "-v", env=machine(name, CACHE_URL=redis.url))
+    issuer.wait_for(1)
+    runs.wait_until_all_wait_but_one()
+    if becomes == "killed":
+        redis.kill()
+    elif becomes == "paused":
+        redis.pause()
+    elif becomes == "full":
+        redis.fill()
+    elif becomes == "a replica":
+        redis("REPLICAOF", "127.0.0.1", free_port())
+    else:
+        redis("FLUSHALL")
+    # Those who notice it ask for themselves: once a machine, as ever.
+    deadline = time.monotonic() + 5
+    while len(issuer.forms) < 4 and time.monotonic() < deadline and becomes != "empty":
+        time.sleep(0.02)
+    issuer.gate.set()
+    results = runs.results()
+    tokens = {result.stdout for result in results}
+    assert {result.code for result in results} == {0}
+    assert tokens <= {f"openid.{number}\n" for number in range(1, 6)}
+    assert len(issuer.forms) <= 5
+    assert all(result.stderr.count("!   ") <= 1 for result in results)
+    if becomes not in ("empty", "full"):
+        assert all("cannot be used" in result.stderr for result in results)
 
 
 def test_kill_at_any_moment_leaves_a_cache_that_works(

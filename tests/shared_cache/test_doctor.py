@@ -81,6 +81,7 @@ def test_no_secret_and_an_encrypted_key_is_a_fault(
     short = write_private(tmp_path / "short.secret", b"short\n")
     found = _found(cli, machine("b", CACHE_SECRET_FILE=short), code=2)
     assert "has 5 bytes" in found["settings"]["received"]
+    assert "banno-creds explain cache.secret" in cli("token", env=machine("b", CACHE_SECRET_FILE=short)).stderr
 
 
 def test_settings_show_neither_user_nor_password_nor_files(cli: Cli, machine: Machine, redis: Redis) -> None:

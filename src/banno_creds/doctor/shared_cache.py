@@ -43,18 +43,17 @@ def look_at_cache(case: Case) -> None:
         return
     try:
         case.find(CACHE, _look_at_secret(case))
-        from banno_creds.shared_cache.store import Store
+        from banno_creds.shared_cache.store import Store  # which needs an extra
 
         store = Store(case.config.cache_url, case.config.cache_password_file, case.config.ca_bundle)
+        if case.setup.offline:
+            reason = f"the network was not used ({setting('offline')})"
+            case.find(CACHE, unknown(Rule.CACHE_UNREACHABLE, "connection", reason))
+            return
+        for finding in _examine(store, case):
+            case.find(CACHE, finding)
     except ConfigurationError as failure:
-        case.find_error(CACHE, failure, Rule.CACHE_SECRET, "settings")
-        return
-    if case.setup.offline:
-        reason = f"the network was not used ({setting('offline')})"
-        case.find(CACHE, unknown(Rule.CACHE_UNREACHABLE, "connection", reason))
-        return
-    for finding in _examine(store, case):
-        case.find(CACHE, finding)
+        case.find_error(CACHE, failure, Rule.CONFIGURATION_INVALID, "settings")
 
 
 def _look_at_secret(case: Case) -> Finding:

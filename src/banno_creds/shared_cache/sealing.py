@@ -76,6 +76,7 @@ def read_secret(path: Path) -> tuple[bytes, tuple[tuple[str, str], ...]]:
         raise ConfigurationError(
             f"the cache secret in {path} has {len(secret)} bytes, and has to have {LEAST_SECRET} at least",
             hint=_MAKE_ONE,
+            rule="cache.secret",
         )
     return secret, file.warnings
 
@@ -92,7 +93,9 @@ def check_key(content: bytes, *, is_held: bool) -> None:
         return
     else:
         why = "the private key is encrypted, and its file alone is no secret to seal a shared cache with"
-    raise ConfigurationError(why, hint=f"name a secret of its own, {setting('cache_secret_file')}; {_MAKE_ONE}")
+    raise ConfigurationError(
+        why, hint=f"name a secret of its own, {setting('cache_secret_file')}; {_MAKE_ONE}", rule="cache.secret"
+    )
 
 
 def _is_encrypted(content: bytes) -> bool:
