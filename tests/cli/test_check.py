@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import trustme
 
-from banno_creds.cli import progress, rows
+from banno_creds.cli import inputs, progress, rows
 from banno_creds.cli.rows import Row
 from banno_creds.jose import keys
 from banno_creds.jose.decode import decode
@@ -27,6 +27,7 @@ from banno_creds.many.record import Record
 from tests.conftest import Result, write_private
 from tests.servers.bank import TOKEN, Bank, granted
 from tests.servers.loopback import Says, says_json
+from tests.terminal import at_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -445,7 +446,7 @@ def test_ctrl_c_ends_at_once_with_what_is_known_and_the_next_run_goes_on(desk: D
     del desk.bank.forms[:]
     desk.bank.token = lambda _: granted(scope="openid")
     resumed = desk.rows("--all", "--resume")
-    assert {row["ok"] for row in resumed.values()} == {True}
+    assert [row for row in resumed.values() if not row["ok"]] == []
     assert sorted(desk.asked) == sorted(f"id-of-{name}" for name in set(told) - good)
     assert desk.run("check", "--all", "--resume").code == 0
     assert len(desk.asked) == 10 - len(good) + 10  # it was whole: a new one begins
@@ -461,9 +462,35 @@ def test_a_run_that_was_killed_can_be_gone_on_with(desk: Desk, folder: Path) -> 
     del desk.bank.forms[:]
     desk.bank.token = lambda _: granted(scope="openid")
     resumed = desk.rows("--all", "--resume")
-    assert {row["ok"] for row in resumed.values()} == {True}
+    assert [row for row in resumed.values() if not row["ok"]] == []
     assert len(resumed) == 10
     assert len(desk.asked) < 10
+
+
+def test_the_end_of_another_run_is_no_end_of_this_one(folder: Path, tmp_path: Path) -> None:
+    first, second = (Record(str(folder), str(tmp_path / "config.toml")) for _ in range(2))
+    now = time.time()
+    first.begin(now, ["a", "b"])
+    second.begin(now + 1, ["a", "b"])
+    first.add("a", Row("a").members(), now + 2)
+    first.end(now + 3, is_whole=True)
+    found = Record(str(folder), str(tmp_path / "config.toml"))
+    found.read()
+    assert (found.is_whole, found.began) == (False, now + 1)
+    second.end(now + 4, is_whole=True)
+    found.read()
+    assert (found.is_whole, found.began) == (True, now + 1)
+    assert list(found.checked) == ["a"]
+
+
+def test_rows_that_another_run_overwrote_are_written_again(folder: Path, tmp_path: Path) -> None:
+    record = Record(str(folder), str(tmp_path / "config.toml"))
+    record.begin(time.time(), ["a"])
+    record.add("a", Row("a").members(), time.time())
+    (folder / record.path).write_text("")
+    record.end(time.time(), is_whole=False)
+    record.read()
+    assert list(record.checked) == ["a"]
 
 
 def test_a_run_that_was_cut_off_long_ago_is_not_gone_on_with(desk: Desk, folder: Path, how: How) -> None:
@@ -471,7 +498,6 @@ def test_a_run_that_was_cut_off_long_ago_is_not_gone_on_with(desk: Desk, folder:
     record = Record(str(folder), str(desk.file))
     record.begin(time.time() - 90_000, ["a"])
     record.add("a", Row("a").members(), time.time() - 90_000)
-    record.flush(time.time())
     assert desk.run("check", "--all", "--resume").code == 0
     assert desk.asked == ["id-of-a"]
 
@@ -616,3 +642,72 @@ def test_in_a_log_a_plain_line_tells_how_far_it_is(desk: Desk, monkeypatch: pyte
     assert said[0].startswith("1 profile: 1 good; 2 to go, some ")
     assert len(said) == 2
     assert desk.run("check", "--all", "-q").stderr == ""
+
+
+@pytest.mark.posix("a pseudo-terminal")
+@pytest.mark.once
+def test_at_a_terminal_one_line_tells_how_far_it_is_and_is_rubbed_out(desk: Desk) -> None:
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    check_ = ("-m", "banno_creds", "check", "--all", "--config", str(desk.file), "--rate", "4")
+    seen = at_terminal(*check_, stdout=True)
+    assert "/3" in seen.screen
+    assert " left" in seen.screen
+    assert seen.screen.rpartition(" left")[2].count("\x1b[2K") >= 1
+    assert seen.lines[-2].endswith("3 profiles: 3 good")
+    quiet = at_terminal(*check_, "-q", stdout=True)
+    assert "/3" not in quiet.screen
+    lines = at_terminal(*check_, "-o", "jsonl", stdout=True)
+    assert "\x1b[2K" not in lines.screen
+    assert [json.loads(line)["ok"] for line in lines.lines[:3]] == [True] * 3
+    plain = at_terminal(*check_, stdout=True, env={"NO_COLOR": "1"})
+    assert "\x1b" not in plain.screen
+
+
+@pytest.mark.posix("a closed pipe")
+@pytest.mark.once
+def test_nobody_reads_any_more(desk: Desk) -> None:
+    for number in range(20):
+        desk.add(f"p{number}")
+    command = f'"{sys.executable}" -m banno_creds check --all --config "{desk.file}" --rate 20 -q -o jsonl'
+    line = f"set -o pipefail; {command} | head -n 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert len(desk.asked) < 20
+
+
+# --- What is not asked for in the middle of a run -------------------------------------------------------------------
+
+
+def test_nobody_is_asked_for_a_passphrase(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "can_ask", lambda: True)
+    monkeypatch.setattr(inputs, "prompt", lambda *_: pytest.fail("somebody was asked"))
+    key = write_private(tmp_path / "encrypted.pem", keys.generate("ec").pem(b"canaryPassphrase"))
+    desk.add("a", private_key=str(key))
+    row = desk.rows("a")["a"]
+    assert (row["exit_code"], row["error"]) == (3, "key")
+    file = write_private(tmp_path / "passphrase", b"canaryPassphrase")
+    desk.add("a", private_key=str(key), passphrase_file=str(file))
+    assert desk.rows("a")["a"]["ok"]
+
+
+@pytest.mark.parametrize("option", ["--private-key", "--passphrase-file", "--client-secret-file"])
+def test_standard_input_is_for_one_alone(desk: Desk, option: str) -> None:
+    desk.add("a")
+    result = desk.run("check", "--all", option, "-", stdin=b"x")
+    assert (result.code, result.stdout) == (2, "")
+    assert "is read once" in result.stderr
+
+
+def test_two_runs_at_once_remember_both(desk: Desk, folder: Path) -> None:
+    for number in range(20):
+        desk.add(f"p{number}")
+    command = [sys.executable, "-m", "banno_creds", "check", "--config", str(desk.file), "--rate", "0", "-q"]
+    names = [[f"p{number}" for number in range(start, 20, 2)] for start in (0, 1)]
+    running = [subprocess.Popen([*command, *half], stdout=subprocess.DEVNULL) for half in names]
+    assert [each.wait(60) for each in running] == [0, 0]
+    record = Record(str(folder), str(desk.file))
+    record.read()
+    assert set(record.checked) == set(desk.profiles)
+    assert all(each.ok for each in record.checked.values())
+    assert sorted(path.suffix for path in folder.iterdir()) == [".checks"]

@@ -242,7 +242,6 @@ def test_the_long_list_says_how_a_profile_was_found_by_the_last_check(cli: Cli) 
     }
     record.add("a", {"profile": "a", "ok": True, "exit_code": 0}, now)
     record.add("b", {"profile": "b", **refused}, now)
-    record.flush(now)
     listed = json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"]
     assert [each["last_check"] for each in listed] == [
         {"at": int(now), "ok": True, "exit_code": 0, "error": None, "rule": None, "message": None},

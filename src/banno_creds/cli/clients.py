@@ -29,6 +29,7 @@ from banno_creds.cli.report import Report
 from banno_creds.cli.settings import credentials, session_store, warn_of_variables
 from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE
 from banno_creds.errors import ConfigurationError
+from banno_creds.text import setting
 
 if TYPE_CHECKING:
     from banno_creds.login.refresh_token import SignedIn
@@ -61,6 +62,12 @@ class Clients:
             for name, source in self._sources.items()
             if source is ParameterSource.ENVIRONMENT
         }
+        for name in ("private_key", "passphrase_file", "client_secret_file"):
+            if self._values[name] == "-":
+                raise ConfigurationError(
+                    f"{setting(name)} is standard input, which is read once, and many profiles are meant",
+                    hint="name a file",
+                )
         self._report = Report(quiet=True)
         self._overruled: dict[str, None] = {}
         self._warned: set[tuple[str, str]] = set()
@@ -116,7 +123,7 @@ class Clients:
         """Return the context that the command line of one profile would have."""
         settings = profile.settings
         context = click.Context(self._context.command, info_name=self._context.info_name)
-        context.meta.update({PROFILE: profile, NAMED: True, VARIABLES_CHECKED: True})
+        context.meta.update({PROFILE: profile, NAMED: True, VARIABLES_CHECKED: True, MANY: True})
         context.default_map = defaults_of(settings)
         params, sources = dict(self._values), dict(self._sources)
         for name, option in self._by_name.items():
@@ -137,9 +144,9 @@ class Clients:
         return context
 
 
-def _without(profile: Profile, setting: str, option: str) -> ConfigurationError:
+def _without(profile: Profile, name: str, option: str) -> ConfigurationError:
     return ConfigurationError(
-        f"profile {profile.name} has no {setting}",
+        f"profile {profile.name} has no {name}",
         hint=f"add it: banno-creds profile set {profile.name} {option}",
         details=(profile.where,),
     )

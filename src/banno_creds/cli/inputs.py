@@ -188,10 +188,12 @@ def passphrase(
     *,
     pin: bool = False,
     whose: str = "the private key",
+    asks: bool = True,
 ) -> Callable[[], bytes | None]:
     """Return the function that gets the passphrase if the key needs one: from the file, or asked at a terminal.
 
-    With ``pin`` it is the PIN of a PKCS #11 token, which a variable may hold; ``whose`` is named by the question.
+    With ``pin`` it is the PIN of a PKCS #11 token, which a variable may hold; ``whose`` is named by the question, and
+    nobody is asked unless ``asks``.
     """
 
     def ask() -> bytes | None:
@@ -203,7 +205,7 @@ def passphrase(
             return read_passphrase(file, stdin)
         if pin and os.environ.get(PIN_VARIABLE):
             return os.fsencode(os.environ[PIN_VARIABLE]).rstrip(b"\r\n")
-        if can_ask():
+        if asks and can_ask():
             return TypedSecret(prompt("PIN of the token" if pin else f"Passphrase of {whose}"))
         return None
 

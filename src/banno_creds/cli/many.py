@@ -276,7 +276,7 @@ class Outcomes:
     def end(self, *, is_whole: bool) -> None:
         """End to remember; a run that is not whole can be gone on with."""
         now = self.run.clock()
-        self._remember(lambda record: record.end(now) if is_whole else record.flush(now))
+        self._remember(lambda record: record.end(now, is_whole=is_whole))
 
     def _remember(self, write: Callable[[Record], None]) -> None:
         """Write to the record; if that fails, warn once, and go on without."""

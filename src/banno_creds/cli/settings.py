@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.inputs import StandardInput, client_secret, expand, key_source, passphrase
-from banno_creds.cli.parameters import GIVEN, PROFILE, VARIABLES_CHECKED, held, overrules, spelling, warn
+from banno_creds.cli.parameters import GIVEN, MANY, PROFILE, VARIABLES_CHECKED, held, overrules, spelling, warn
 from banno_creds.cli.report import Report
 from banno_creds.config import (
     CLIENT_AUTHENTICATIONS,
@@ -63,6 +63,7 @@ def client_config(
             stdin,
             _from_profile(context, "passphrase_file"),
             pin=(values["private_key"] or "").lower().startswith("pkcs11:"),
+            asks=MANY not in context.meta,
         ),
         token_endpoint=token_endpoint,
         issuer=issuer,
@@ -252,7 +253,7 @@ def persons_client(context: click.Context, values: Mapping[str, Any], store: Ses
         in_variable = held(context, SECRET_VARIABLE) and context.get_parameter_source("client_secret_file") not in (
             *(ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT),
         )
-        asks = (method is not None or not has_key) and not _was_made_by_key(store)
+        asks = (method is not None or not has_key) and not _was_made_by_key(store) and MANY not in context.meta
         secret = client_secret(None if in_variable else file, stdin, asks=asks)
     settings = {name: value for name, value in values.items() if name not in ("scope", "resource", "params")}
     return Client(

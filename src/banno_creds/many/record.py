@@ -1,8 +1,8 @@
 """The record of the last check of each profile: for the next run, and for who asks how a profile was last found.
 
-It is one file for each configuration file, in the cache folder, and no secret is in it. A run adds its outcomes while
-they come, so a run that is killed can be gone on with; what was not written yet is asked again. If the record is
-lost, nothing is but the memory of the last run.
+It is one file for each configuration file, in the cache folder, and no secret is in it. A run adds each outcome as
+soon as it is known, so a run that is killed can be gone on with. If the record is lost, nothing is but the memory of
+the last run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _VERSION = 1
 _PATIENCE = 5  # seconds to wait for another run that writes
 _MOST_BYTES = 64 * 1024 * 1024
-_MOST_WAITING = 200  # outcomes that are written at once
-_SECONDS = 0.5  # for so long the outcomes of a run that is killed may be lost
 
 
 class Checked(NamedTuple):
@@ -60,8 +58,8 @@ class Record:
         self.began: float | None = None
         self.is_whole = True
         self._folder = folder
-        self._waiting: list[str] = []
-        self._written = 0.0
+        self._own: dict[str, Checked] = {}
+        self._run = 0.0
 
     def read(self) -> None:
         """Read it.
@@ -91,43 +89,43 @@ class Record:
         own_files.check_folder(self._folder)
         with self._locked():
             self.read()
-            self.began, self.is_whole = now, False
+            self.began = self._run = now
+            self.is_whole = False
             first = json.dumps({"version": _VERSION, "began": now})
             rows = [_line(name, each) for name, each in self.checked.items() if name in names]
             own_files.write(self.path, "".join(f"{line}\n" for line in (*rows, first)).encode())
-        self._written = now
 
     def add(self, name: str, members: Mapping[str, Any], at: float) -> None:
-        """Add the outcome of one profile; it is on the disk a moment later.
+        """Add the outcome of one profile, at once.
 
         Raises:
             OSError: the system does not let us write.
         """
-        self.checked[name] = Checked(at, members)
-        self._waiting.append(_line(name, self.checked[name]))
-        if len(self._waiting) >= _MOST_WAITING or not 0 <= at - self._written < _SECONDS:
-            self.flush(at)
+        self.checked[name] = self._own[name] = Checked(at, members)
+        self._append(_line(name, self._own[name]))
 
-    def flush(self, now: float) -> None:
-        """Write what waits to be written; OSError as of `add`."""
-        lines, self._waiting, self._written = self._waiting, [], now
-        if not lines:
-            return
+    def end(self, now: float, *, is_whole: bool) -> None:
+        """End the run; one that is not whole can be gone on with. OSError as of `add`."""
         with self._locked():
-            # By its name each time: another run may have written it anew.
-            descriptor = own_files.open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            try:
-                left = "".join(f"{line}\n" for line in lines).encode()
-                while left:
-                    left = left[os.write(descriptor, left) :]
-            finally:
-                os.close(descriptor)
+            # Another run that began meanwhile may have written the file anew, without the last rows of this one.
+            self.read()
+            for name, own in self._own.items():
+                kept = self.checked.get(name)
+                if kept is None or kept.at < own.at:
+                    self._append(_line(name, own))
+            if is_whole:
+                self._append(json.dumps({"ended": now, "began": self._run}))
+        self.is_whole = is_whole
 
-    def end(self, now: float) -> None:
-        """End the run, which came to its end; OSError as of `add`."""
-        self._waiting.append(json.dumps({"ended": now}))
-        self.flush(now)
-        self.is_whole = True
+    def _append(self, line: str) -> None:
+        # By its name each time: another run may have written it anew. A line is written whole, or cut off by a crash.
+        descriptor = own_files.open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            left = f"{line}\n".encode()
+            while left:
+                left = left[os.write(descriptor, left) :]
+        finally:
+            os.close(descriptor)
 
     def _locked(self) -> Lock:
         held = Lock(self.path + own_files.LOCK, _PATIENCE)
@@ -142,10 +140,10 @@ class Record:
             name, at = members["profile"], float(members["at"])
             if isinstance(name, str) and 0 <= at < LAST_INSTANT:
                 self.checked[name] = Checked(at, {each: members[each] for each in members if each != "at"})
-        elif "began" in members and members["version"] == _VERSION:
-            self.began, self.is_whole = float(members["began"]), False
         elif "ended" in members:
-            self.is_whole = True
+            self.is_whole = self.is_whole or members["began"] == self.began  # or that of another run at the same time
+        elif members["version"] == _VERSION:
+            self.began, self.is_whole = float(members["began"]), False
 
     def _lines(self) -> list[str]:
         try:
