@@ -126,6 +126,39 @@ def test_help_of_each_command(alone: Desk) -> None:
     assert alone.result("help", "token").startswith("Usage: banno-creds token ")
 
 
+ASK = """
+import json, os, sys, urllib.parse, urllib.request
+names = ("BANNO_TOKEN_URL", "BANNO_TOKEN_CLIENT_ID", "BANNO_TOKEN_CLIENT_SECRET")
+url, name, secret = sys.argv[1:] or [os.environ[each] for each in names]
+form = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+with urllib.request.urlopen(url, urllib.parse.urlencode(form).encode()) as answer:
+    print(json.load(answer)["token_type"])
+"""
+
+
+def test_exec_gives_its_command_an_endpoint(desk: Desk) -> None:
+    (desk.folder / "ask.py").write_text(ASK)
+    assert desk.result("exec", "--serve", "--", sys.executable, "ask.py").split() == ["Bearer"]
+
+
+def test_serve_gives_a_token(desk: Desk) -> None:
+    (desk.folder / "ask.py").write_text(ASK)
+    secret = "a-secret-of-this-test-alone"
+    with desk.start("serve", "--port", "0", "--client-secret-file", "-", stdin=subprocess.PIPE) as running:
+        try:
+            assert running.stdin is not None
+            assert running.stdout is not None
+            running.stdin.write(secret.encode() + b"\r\n")
+            running.stdin.close()
+            url = running.stdout.readline().decode().split()[-1]
+            asked = [sys.executable, "ask.py", url, "sandbox", secret]
+            assert subprocess.run(asked, cwd=desk.folder, stdout=subprocess.PIPE, check=True).stdout.split() == [
+                b"Bearer"
+            ]
+        finally:
+            running.kill()
+
+
 def test_check_tells_which_profiles_get_a_token(desk: Desk) -> None:
     assert desk.result("check", "--all").endswith("1 profile: 1 good\n")
     assert '"ok": true' in desk.result("check", "sandbox", "-o", "jsonl", "-q")

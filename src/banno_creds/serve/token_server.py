@@ -198,7 +198,7 @@ class TokenServer:
             self._tell_of_refused(f"a {_shown(request.method)} was refused: a token is asked for by POST")
             return plain(405, "Ask for a token by POST.", "Allow: POST")
         if is_of_another_user(request.connection):
-            self._tell_of_refused("a request was refused: it came from a program of another user")
+            self._tell_of_refused("a request was refused: its program is of another user, or has ended")
             return plain(403, "This endpoint is for the programs of another user.")
         try:
             return self._token_request(request)
