@@ -170,6 +170,19 @@ def test_several_profiles_are_changed_together_or_not_at_all(cli: Cli) -> None:
         assert own_file().read_bytes() == before
 
 
+def test_several_profiles_are_removed_together_or_not_at_all(cli: Cli) -> None:
+    text = 'default = "b"\n\n# Of a.\n[profiles.a]\n\n# Of b.\n[profiles.b]\n\n# Of c.\n[profiles.c]\nkid = "k"\n'
+    write(text)
+    failed = cli("profile", "remove", "a", "d")
+    assert (failed.code, failed.stdout) == (2, "")
+    assert "There is no profile d" in failed.stderr
+    assert own_file().read_text() == text
+    result = cli("profile", "remove", "b", "a", "b")
+    assert (result.code, result.stdout) == (0, f"removed  b\nremoved  a\nfile     {own_file()}\n")
+    assert result.stderr == "b was the default; there is none now.\n"
+    assert own_file().read_text() == '# Of c.\n[profiles.c]\nkid = "k"\n'
+
+
 @pytest.mark.parametrize("tag", ["", "a b", "a,b", "-x", " a", "a\n", "\u200b"])
 def test_what_is_no_tag_is_refused(cli: Cli, tag: str) -> None:
     write("[profiles.a]\n")

@@ -369,25 +369,31 @@ def default_(name: str | None, config: str | None, *, no_default: bool) -> None:
     write_result(f"default  {name or '(none)'}\nfile     {file}")
 
 
-@command.command("remove", cls=Command, short_help="Remove a profile.")
-@click.argument("name", shell_complete=complete_profile)
+@command.command("remove", cls=Command, short_help="Remove profiles.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_profile)
 @CONFIG
-def remove(name: str, config: str | None) -> None:
-    """Remove a profile from the file, with the comment right above it. The key's file stays where it is."""
+def remove(names: tuple[str, ...], config: str | None) -> None:
+    """Remove profiles from the file, each with the comment right above it; the keys' files stay where they are."""
     from banno_creds.login.session import Owner
     from banno_creds.login.session_store import SessionStore
-    from banno_creds.profiles.edits import remove_profile
+    from banno_creds.profiles.edits import remove_profiles
 
-    file, was_default = remove_profile(name, config)
-    write_result(f"removed  {name}\nfile     {file}")
+    names = tuple(dict.fromkeys(names))
+    file, default = remove_profiles(names, config)
+    write_result("\n".join((*(f"removed  {name}" for name in names), f"file     {file}")))
     folder = own_files.state_folder()
-    store = None if folder is None else SessionStore(folder, Owner(name, file, "", None, None))
-    if store is not None and store.exists():
-        Report().warning(
-            f"the login of profile {name} is kept still, and its tokens are good until they end",
-            f"remove the file {store.path}; another time, sign out first",
+    for name in names if folder is not None else ():
+        store = SessionStore(folder or "", Owner(name, file, "", None, None))
+        if store.exists():
+            Report().warning(
+                f"the login of profile {name} is kept still, and its tokens are good until they end",
+                f"remove the file {store.path}; another time, sign out first",
+            )
+        else:
+            store.forget_end()
+    if default is not None:
+        Report().note(
+            "It was the default; there is none now."
+            if len(names) == 1
+            else f"{default} was the default; there is none now."
         )
-    elif store is not None:
-        store.forget_end()
-    if was_default:
-        Report().note("It was the default; there is none now.")

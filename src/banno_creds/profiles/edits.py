@@ -164,33 +164,35 @@ def _check_unset(name: str, unset: Collection[str], before: Mapping[str, Any]) -
             raise ConfigurationError(f"there is no setting {quoted(key)}, profile {name} was not changed", hint=hint)
 
 
-def remove_profile(name: str, config: Location | None = None) -> tuple[str, bool]:
-    """Remove a profile from the file; if it is the default, there is none afterwards.
+def remove_profiles(names: Collection[str], config: Location | None = None) -> tuple[str, str | None]:
+    """Remove profiles from the file, all of them or none; if one is the default, there is none afterwards.
 
-    Return the file's path, and whether the profile was the default.
+    Return the file's path, and the name of the removed profile that was the default.
 
     Raises:
         ConfigurationError: there is no such profile, or the file has a fault.
         OutputError: the file could not be written.
     """
-    check_name(name)
-    was_default = False
+    for name in names:
+        check_name(name)
+    default: str | None = None
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        nonlocal was_default
-        profiles = data.get("profiles", {})
-        if name not in profiles:
-            raise unknown_profile(name, file, profiles)
-        was_default = data.get("default") == name
-        wanted = {**data, "profiles": {other: profiles[other] for other in profiles if other != name}}
-        text = _without(file, text, name)
-        if was_default:
-            del wanted["default"]
+        nonlocal default
+        profiles = dict(data.get("profiles", {}))
+        for name in names:
+            if name not in profiles:
+                raise unknown_profile(name, file, profiles)
+            del profiles[name]
+            text = _without(file, text, name)
+        wanted = {**data, "profiles": profiles}
+        if data.get("default") in names:
+            default = wanted.pop("default")
             text = _without_default(file, text)
         return text, wanted
 
-    _must_be_there(name, config)
-    return edit(config, change), was_default
+    _must_be_there(next(iter(names), None), config)
+    return edit(config, change), default
 
 
 def set_default(name: str | None, config: Location | None = None) -> str:
