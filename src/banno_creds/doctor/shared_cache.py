@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from banno_creds.doctor.case import Case
     from banno_creds.shared_cache.store import Store
 
-_CLOCKS_DIFFER = 60  # seconds; from here on the ages of tokens count as the older ones, see `tokens.shared`
+_CLOCKS_DIFFER = 60  # seconds; a token counts as old as either clock says, see `tokens.shared`
 _NEARLY_FULL = 0.9
 _MILLISECONDS = 10_000  # after which the server forgets the trial
 _SCRIPT = """

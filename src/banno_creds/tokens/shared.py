@@ -36,8 +36,10 @@ _MOST_LOST = 5  # times that a lock may be gone as soon as it was looked at
 _PAUSES = (0.03, 0.25)  # seconds between two looks at first, and at last
 _OUT = 30.0  # seconds for which a server that failed is left alone
 _LONGEST = 7 * 24 * 3600  # seconds for which an entry is kept
-# A machine's clock may differ from that of the machine that kept a token by so much (seconds), or nobody knows which
-# clock is wrong: the server's may have been set back. The token counts as old as any of them says.
+# The server's clock may have been set back, or be another one after a failover. So a token counts as old as this
+# machine's clock says, if that is more than the difference of two readings (seconds): then it may be asked for too
+# early, and never given too late. A failure is only asked about again, and machines that differ a little agree on it.
+_READINGS_DIFFER = 2
 _CLOCKS_DIFFER = 60
 
 # KEYS: the entry, the lock. ARGV: the lock's owner, the value, the milliseconds to keep it for.
@@ -339,18 +341,18 @@ def as_here(entry: Entry, now_there: float, now: float) -> Entry:
     """
     started, seconds = own_files.uptime()
 
-    def here(times: Times) -> Times | None:
+    def here(times: Times, may_differ: int) -> Times | None:
         age = now_there - times.began
         if age < 0:
             return None  # its clock was set back, and nobody knows how old this is
         by_clock = now - times.up[1]
-        if by_clock > age + _CLOCKS_DIFFER:
+        if by_clock > age + may_differ:
             age = by_clock
         return Times(now - age, (started, seconds - age), times.took)
 
     token = entry.token
     if token is not None:
-        times = here(token.times)
+        times = here(token.times, _READINGS_DIFFER)
         if times is not None:
             requested_at = round(times.began + token.response.requested_at - token.times.up[1])
             token = token._replace(times=times, response=replace(token.response, requested_at=requested_at))
@@ -358,7 +360,7 @@ def as_here(entry: Entry, now_there: float, now: float) -> Entry:
             token = None
     failure = entry.failure
     if failure is not None:
-        times = here(failure.times)
+        times = here(failure.times, _CLOCKS_DIFFER)
         failure = None if times is None else KeptFailure(times, failure.error)
     return Entry(entry.about, token, failure)
 
