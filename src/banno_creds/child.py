@@ -148,8 +148,7 @@ def run_beside(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     running: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: int, _frame: object) -> None:
-        # The terminal sends Ctrl-C to both.
-        if running is not None and not (number in _FROM_TERMINAL and os.isatty(0)):
+        if running is not None and not (number in _FROM_TERMINAL and _is_in_foreground()):
             running.send_signal(number)
 
     before = {
@@ -171,6 +170,20 @@ def run_beside(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def _is_in_foreground() -> bool:
+    """Return whether a terminal sends Ctrl-C to this process, and so to those that it started, too."""
+    if sys.platform == "win32":
+        return True
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)
 
 
 def _run_and_wait(arguments: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -23,6 +23,11 @@ from tests.conftest import CLIENT_ID, write_private
 from tests.programs import ENVIRONMENT, NOTHING, python
 from tests.terminal import at_terminal
 
+if sys.platform != "win32":
+    import fcntl
+    import pty
+    import termios
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -333,12 +338,50 @@ def test_signals_reach_the_command_and_its_end_is_a_shells(config: Path, env: di
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **env},
+            start_new_session=True,  # no terminal of whoever runs the tests sends it signals as well
         ) as running:
             assert running.stdout is not None
             assert running.stdout.readline() == b"here\n"
             running.send_signal(number)
             # Python itself ends by SIGINT after KeyboardInterrupt.
             assert running.wait(60) == 128 + number
+    assert len(issuer.forms) == 1
+
+
+@pytest.mark.posix("a real terminal")
+def test_ctrl_c_reaches_the_command_once(config: Path, env: dict[str, str], issuer: Issuer, tmp_path: Path) -> None:
+    """The terminal sends it to both; the command may need a moment to end well."""
+    count = tmp_path / "count"
+    code = f"""
+import signal, time
+def note(*_):
+    open({str(count)!r}, "a").write("x")
+signal.signal(signal.SIGINT, note)
+print("here", flush=True)
+while not os.path.exists({str(count)!r}):
+    time.sleep(0.01)
+time.sleep(0.3)
+sys.exit(5)
+"""
+    typed = ["exec", "--serve", "--profile", "garden", "--config", str(config), "--", *python(code)]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, *typed],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, **env},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
+    ) as running:
+        os.close(theirs)
+        shown = b""
+        while b"here" not in shown:
+            shown += os.read(ours, 1000)
+        os.write(ours, b"\x03")
+        assert running.wait(60) == 5
+    os.close(ours)
+    assert count.read_text() == "x"
     assert len(issuer.forms) == 1
 
 
