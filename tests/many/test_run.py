@@ -216,6 +216,30 @@ def test_a_host_that_refused_too_often_is_asked_once_more_after_a_while() -> Non
             pass
 
 
+def test_a_host_that_asks_to_slow_down_is_given_time_by_all() -> None:
+    now = [0.0]
+    pacing = Pacing(Limits(rate=0), clock=lambda: now[0])
+    url = "https://bank.test/token"
+    with pytest.raises(UnavailableError), pacing.turn(url):
+        raise UnavailableError("429", retryable=True, retry_after=3600)
+    waited = threading.Event()
+
+    def ask() -> None:
+        with pacing.turn(url):
+            waited.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with pacing.turn("https://other.test"):
+        pass
+    assert not waited.is_set()
+    now[0] = 11  # an hour would be too long for those whom it did not tell
+    with pacing.turn(url):
+        pass
+    thread.join(20)
+    assert waited.is_set()
+
+
 def test_hosts_are_told_apart_by_name_and_port() -> None:
     pacing = Pacing(Limits(rate=0, give_up_after=1))
     with pytest.raises(RefusedError), pacing.turn("https://bank.test/a"):

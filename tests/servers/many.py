@@ -26,8 +26,8 @@ class Many(LoopbackServer):
 
     protocol_version = "HTTP/1.1"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__(host=host)
         self.refused: set[str] | None = set()
         self.away: set[str] = set()
         self.arrivals: list[tuple[float, str]] = []

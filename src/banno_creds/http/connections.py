@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import httpx
 
 _MOST_IDLE_SECONDS = 4.0  # many servers close after 5
-_MOST_IDLE = 64  # for each server, and way to it
+_MOST_IDLE = 64  # of all servers together: a system may allow a process 256 descriptors, and each takes two
 _DOCUMENT_SECONDS = 60.0
 _LINGERING_SECONDS = 1.0
 
@@ -123,7 +123,7 @@ class Connections:
         self._trusts: dict[Path | None, Trust] = {}
         self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
         self._lock = threading.Lock()
-        self._idle: dict[Hashable, list[Connection]] = {}
+        self._idle: list[tuple[Hashable, Connection]] = []  # those that have been idle for longest are first
         # Nobody has to close them: they go with the last one who shares them.
         weakref.finalize(self, _close, self._idle, self._lock).atexit = False
 
@@ -145,10 +145,10 @@ class Connections:
         """Return an open connection, which nobody else has then; None if there is none."""
         while True:
             with self._lock:
-                idle = self._idle.get(key)
-                if not idle:
+                number = next((n for n in range(len(self._idle) - 1, -1, -1) if self._idle[n][0] == key), None)
+                if number is None:
                     return None
-                connection = idle.pop()
+                _, connection = self._idle.pop(number)
             if connection.is_usable():
                 return connection
             connection.close()
@@ -156,11 +156,11 @@ class Connections:
     def give_back(self, key: Hashable, connection: Connection) -> None:
         """Keep a connection for the next request."""
         connection.rest()
+        closing = []
         with self._lock:
-            idle = self._idle.setdefault(key, [])
-            idle.append(connection)
-            # The oldest are first.
-            closing = [idle.pop(0) for _ in range(len(idle)) if len(idle) > _MOST_IDLE or not idle[0].is_usable()]
+            self._idle.append((key, connection))
+            while self._idle and (len(self._idle) > _MOST_IDLE or not self._idle[0][1].is_usable()):
+                closing.append(self._idle.pop(0)[1])
         for old in closing:
             old.close()
 
@@ -170,11 +170,11 @@ class Connections:
         self.watch.rest()
 
 
-def _close(connections: dict[Hashable, list[Connection]], lock: threading.Lock) -> None:
+def _close(connections: list[tuple[Hashable, Connection]], lock: threading.Lock) -> None:
     with lock:
-        closing = [connection for idle in connections.values() for connection in idle]
+        closing = connections.copy()
         connections.clear()
-    for connection in closing:
+    for _, connection in closing:
         connection.close()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from banno_creds.config import DEFAULT_GIVE_UP_AFTER, DEFAULT_JOBS, DEFAULT_RATE, check_type
-from banno_creds.errors import ConfigurationError, NotAskedError, RefusedError
+from banno_creds.errors import ConfigurationError, NotAskedError, RefusedError, UnavailableError
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ MOST_JOBS = 64
 # Windows notices Ctrl-C only between two waits.
 _SLICE_SECONDS = 0.2 if sys.platform == "win32" else None
 MOST_RATE = 10_000
+_MOST_PAUSE = 10.0  # seconds for which a host is left alone that asks all to slow down by what it says to one
 
 
 class Limits(NamedTuple):
@@ -170,6 +171,9 @@ class Pacing:
                 host.closed_at, host.last = self._clock(), failure.message
             elif counts and failure is None:
                 host.refusals = 0
+            elif isinstance(failure, UnavailableError) and failure.retry_after is not None:
+                pause = min(failure.retry_after, _MOST_PAUSE)
+                host.next_at = max(host.next_at, self._clock() + pause)
             host.changed.notify_all()
 
     def _given_up(self, host: _Host, url: str) -> NotAskedError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, NamedTuple
@@ -183,6 +184,7 @@ def _outcome(client: Client, connections: Connections, wanted: Wanted, run: Run,
             from banno_creds.tokens.client_credentials import ClientCredentials
 
             response = ClientCredentials(client.config, connections).obtain(client.cache, wanted, own)
+            response = replace(response, secrets=())  # they have many spellings, and a thousand of them take 25 MB
     except BannoCredsError as failure:
         error = failure
     return Outcome(client.profile, error, response, tuple(warnings), asked, seconds)

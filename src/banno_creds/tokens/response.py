@@ -94,9 +94,11 @@ def read_answer(answer: Answer, requested_at: int, hints: Mapping[str, str]) -> 
     """Read the answer of a token endpoint; ``hints`` say what to do about a refusal, by its error code."""
     body = read_object(answer, hints)
     try:
-        # The tokens are what was asked for.
-        tokens = {name: body[name] for name in _TOKENS if name in body}
-        response = token_response(without_echoes(body, answer.secrets) | tokens, requested_at)
+        # The tokens are what was asked for: they are no echoes.
+        members: dict[str, Any] = {}
+        for name, value in body.items():
+            members |= {name: value} if name in _TOKENS else without_echoes({name: value}, answer.secrets)
+        response = token_response(members, requested_at)
         return replace(response, secrets=answer.secrets)
     except ValueError as fault:
         raise UnusableAnswerError(
