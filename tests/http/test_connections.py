@@ -13,6 +13,7 @@ import pytest
 
 from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import NetworkError, TimedOutError, UntrustedServerError
+from banno_creds.http import connections as connections_module
 from banno_creds.http import trust
 from banno_creds.http.client import HttpClient
 from banno_creds.http.connections import Connections, Watch
@@ -216,6 +217,18 @@ def test_over_tls_a_connection_serves_only_those_who_trust_the_same(connections:
         with HttpClient(20, authority.folder, connections=connections) as http:
             assert http.get(server.url()).status == 200
         connections.close()
+
+
+def test_authorities_and_documents_are_read_anew_after_a_while(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = connections.trust(None)
+    connections.keep_document("https://bank.test", {"a": 1})
+    assert connections.trust(None) is first
+    assert connections.document("https://bank.test") == {"a": 1}
+    monkeypatch.setattr(connections_module, "_FRESH_SECONDS", 0)
+    assert connections.trust(None) is not first
+    assert connections.document("https://bank.test") is None
 
 
 def test_of_those_who_trust_a_part_of_the_store_each_tries_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

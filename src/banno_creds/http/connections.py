@@ -6,6 +6,7 @@ broken answer by what was heard on it: nothing; then, and only then, the request
 
 from __future__ import annotations
 
+import math
 import select
 import threading
 import time
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_IDLE_SECONDS = 4.0  # many servers close after 5
 _MOST_IDLE = 64  # of all servers together: a system may allow a process 256 descriptors, and each takes two
-_DOCUMENT_SECONDS = 60.0
+_FRESH_SECONDS = 60.0  # for authorities and documents
 _LINGERING_SECONDS = 1.0
 
 
@@ -120,7 +121,7 @@ class Connections:
     def __init__(self, turn: Turn | None = None) -> None:
         self.turn = turn
         self.watch = Watch()
-        self._trusts: dict[Path | None, Trust] = {}
+        self._trusts: dict[Path | None, tuple[float, Trust]] = {}
         self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._idle: list[tuple[Hashable, Connection]] = []  # those that have been idle for longest are first
@@ -128,14 +129,18 @@ class Connections:
         weakref.finalize(self, _close, self._idle, self._lock).atexit = False
 
     def trust(self, ca_bundle: Path | None) -> Trust:
-        """Return the certificate authorities, which are read once."""
+        """Return the certificate authorities, which are read anew from time to time: a bundle may be replaced."""
         with self._lock:
-            return self._trusts.setdefault(ca_bundle, Trust(ca_bundle))
+            at, trust = self._trusts.get(ca_bundle, (-math.inf, None))
+            if trust is None or time.monotonic() - at >= _FRESH_SECONDS:
+                trust = Trust(ca_bundle)
+                self._trusts[ca_bundle] = (time.monotonic(), trust)
+            return trust
 
     def document(self, url: str) -> dict[str, Any] | None:
         """Return a document that was fetched a moment ago; None if there is none."""
         at, document = self._documents.get(url, (0.0, None))
-        return document if document is not None and time.monotonic() - at < _DOCUMENT_SECONDS else None
+        return document if document is not None and time.monotonic() - at < _FRESH_SECONDS else None
 
     def keep_document(self, url: str, document: dict[str, Any]) -> None:
         """Keep a document for a while."""
