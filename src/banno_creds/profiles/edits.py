@@ -297,7 +297,7 @@ def _by_hand(file: str) -> ConfigurationError:
     )
 
 
-def with_profiles(file: str, text: str, before: Collection[str], profiles: Mapping[str, Mapping[str, Any]]) -> str:
+def with_profiles(file: str, text: str, before: Mapping[str, Any], profiles: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a file's text with profiles changed in their places, and new ones, not in ``before``, at its end.
 
     tomlkit takes a minute for 10,000 profiles, so it is given one at a time where the file is plain enough.
@@ -309,7 +309,7 @@ def with_profiles(file: str, text: str, before: Collection[str], profiles: Mappi
         places = Counter(owner for owner, _ in runs)
         for number, (owner, run) in enumerate(runs):
             if owner in changed and places[owner] == 1:
-                runs[number] = owner, _replaced(file, run, {owner: changed.pop(owner)})
+                runs[number] = owner, _replaced_alone(file, run, owner, before[owner], changed.pop(owner))
         text = top + "".join(run for _, run in runs)
     if changed:
         text = _replaced(file, text, changed)
@@ -332,6 +332,14 @@ def profile_toml(name: str, settings: Mapping[str, Any]) -> str:
     document = tomlkit.document()
     document.append("profiles", profiles)
     return tomlkit.dumps(document).strip("\n") + "\n"
+
+
+def _replaced_alone(file: str, text: str, name: str, before: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Change a profile in its own tables; tomlkit is not needed for what nobody has edited by hand."""
+    written = profile_toml(name, before)
+    if text.rstrip("\n") + "\n" == written:
+        return profile_toml(name, settings) + text[len(written) :]
+    return _replaced(file, text, {name: settings})
 
 
 def _replaced(file: str, text: str, profiles: Mapping[str, Mapping[str, Any]]) -> str:
