@@ -49,6 +49,7 @@ bench: ## whole-process times and memory beside the peers that are installed
 	.venv-bench/bin/python benchmarks/bench.py
 	@$(MAKE) --no-print-directory $(VENV)/.for-test
 	PYTHONPATH=. $(BIN)/python benchmarks/holders.py
+	PYTHONPATH=. $(BIN)/python benchmarks/shared_cache.py
 
 .PHONY: needs
 needs:
