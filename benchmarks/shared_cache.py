@@ -65,8 +65,8 @@ def main() -> None:
     print(f"\ntoken -o json from a cache, {rounds} rounds\n")
     print(f"{'':<22}{'median':>9}{'processor':>13}{'/ this machine':>16}")
     local = statistics.median(used for _, used in seen["this machine's cache"])
-    for way, took in seen.items():
-        passed, used = (statistics.median(each[part] for each in took) for part in (0, 1))
+    for way, all_of_it in seen.items():
+        passed, used = (statistics.median(each[part] for each in all_of_it) for part in (0, 1))
         print(f"{way:<22}{passed:>6.0f} ms{used:>10.0f} ms{used / local:>16.2f}")
 
 

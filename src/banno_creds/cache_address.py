@@ -60,7 +60,7 @@ def read_cache_url(url: str) -> CacheAddress:
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:
         raise _unusable("is no URL", f"{_FORMS}; in a password, write {_ESCAPES}") from None
-    scheme = parts.scheme
+    scheme = {"valkey": "redis", "valkeys": "rediss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("redis", "rediss", "unix"):
         shown = f" begins with {quoted(scheme)}, and" if scheme and "://" in url else ""
         raise _unusable(f"{shown.strip()} names no Redis or Valkey server".strip())

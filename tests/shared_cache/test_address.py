@@ -18,6 +18,8 @@ pytestmark = pytest.mark.once
         ("redis://[::1]:7/?db=2", ("redis", "::1", 7, "", 2, "", "")),
         ("redis://:p%40ss%2F@h/0", ("redis", "h", 6379, "", 0, "", "p@ss/")),
         ("redis://runner:%C3%A4@h", ("redis", "h", 6379, "", 0, "runner", "\u00e4")),
+        ("valkey://h", ("redis", "h", 6379, "", 0, "", "")),
+        ("valkeys://h", ("rediss", "h", 6379, "", 0, "", "")),
         ("redis://runner@h", ("redis", "h", 6379, "", 0, "runner", "")),
         ("unix:///run/redis/redis.sock?db=1", ("unix", "", 6379, "/run/redis/redis.sock", 1, "", "")),
         ("unix:///a%20b", ("unix", "", 6379, "/a b", 0, "", "")),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import socket
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -269,6 +270,23 @@ def test_encrypted_key_wants_a_secret(
 
 
 @pytest.mark.usefixtures("machine")
+def test_resolver_that_hangs_is_a_warning(cli: Cli, ask: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, done = socket.getaddrinfo, threading.Event()
+
+    def hang(host: str, *args: Any, **options: Any) -> Any:
+        if host == "cache.test" and "flags" not in options:
+            done.wait(60)
+        return resolve(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(connection, "_FIRST", 0.2)
+    result = cli(*ask, "--cache-url", "redis://cache.test")
+    done.set()
+    assert (result.code, result.stdout) == (0, "openid.1\n")
+    assert "cannot be used: no connection in time" in result.stderr
+
+
+@pytest.mark.usefixtures("machine")
 def test_held_key_wants_a_secret(cli: Cli, ask: list[str]) -> None:
     words = [*instead(ask, "--private-key", "ssh-agent:SHA256:abc"), "--cache-url", "redis://127.0.0.1:1"]
     result = cli(*words)
@@ -513,3 +531,12 @@ def test_earlier_value_is_used_only_while_its_token_is_good(
     assert cli(*words).stdout == "openid.1\n"
     between.set_clock(700)
     assert cli(*words).stdout == "openid.3\n"
+
+
+@pytest.mark.parametrize("option", ["--cache-secret-file", "--cache-password-file"])
+@pytest.mark.usefixtures("machine")
+def test_secret_in_the_place_of_its_file_is_not_shown(cli: Cli, ask: list[str], option: str) -> None:
+    result = cli(*ask, "--cache-url", "redis://127.0.0.1:1", option, "hunter2-hunter2-hunter2")
+    assert result.code == 2
+    assert option in result.stderr
+    assert "hunter2" not in result.stderr

@@ -68,17 +68,16 @@ def read_secret(path: Path) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     Raises:
         ConfigurationError: it cannot be read, others can write it, or it is too short.
     """
-    from banno_creds.storage.secret_files import read_private_file, secret_line
+    from banno_creds.storage.secret_files import read_secret_line
 
-    file = read_private_file(path, what="cache secret", error=ConfigurationError)
-    secret = secret_line(file.content, "cache secret")
-    if len(secret) < LEAST_SECRET:
+    file = read_secret_line(path, "cache secret", "cache_secret_file")
+    if len(file.content) < LEAST_SECRET:
         raise ConfigurationError(
-            f"the cache secret in {path} has {len(secret)} bytes, and has to have {LEAST_SECRET} at least",
+            f"the cache secret in {path} has {len(file.content)} bytes, and has to have {LEAST_SECRET} at least",
             hint=_MAKE_ONE,
             rule="cache.secret",
         )
-    return secret, file.warnings
+    return file.content, file.warnings
 
 
 def check_key(content: bytes, *, is_held: bool) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.cache_address import read_cache_url
-from banno_creds.errors import ConfigurationError
 from banno_creds.shared_cache.connection import Connection
 from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
 
@@ -43,10 +42,10 @@ class Store:
         self.warnings: tuple[tuple[str, str], ...] = ()
         self._password = self.address.password
         if password_file is not None:
-            from banno_creds.storage.secret_files import read_private_file, secret_line
+            from banno_creds.storage.secret_files import read_secret_line
 
-            file = read_private_file(password_file, what="cache password file", error=ConfigurationError)
-            self._password = secret_line(file.content, "cache password").decode("utf-8", "surrogateescape")
+            file = read_secret_line(password_file, "password of the shared cache", "cache_password_file")
+            self._password = file.content.decode("utf-8", "surrogateescape")
             self.warnings = file.warnings
         self._trust = None
         if self.address.scheme == "rediss":

@@ -257,6 +257,21 @@ def secret_line(content: bytes, what: str) -> bytes:
     return line
 
 
+def read_secret_line(path: Path, what: str, name: str) -> PrivateFile:
+    """Read the one line of a file with a secret that the setting ``name`` names, and that is no key.
+
+    Raises:
+        ConfigurationError: it cannot be used. A path that leads nowhere is not shown: it may be the secret itself.
+    """
+    if not os.path.lexists(path):
+        raise ConfigurationError(
+            f"there is no such file as {setting(name)} names (not shown: it might be the {what})",
+            hint=f"put the {what} into a file, and name that",
+        )
+    file = read_private_file(path, what=what, error=ConfigurationError)
+    return PrivateFile(secret_line(file.content, what), file.warnings)
+
+
 def no_such_file(path: str, error: type[BannoCredsError] = ConfigurationError) -> BannoCredsError:
     """Return the error for a file that is missing; it names what cannot be seen in the path."""
     odd = unseen(path)
