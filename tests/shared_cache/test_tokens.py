@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from banno_creds import ClientConfig, ConfigurationError, KeySource, RefusedError, TokenSource
+from banno_creds.shared_cache import connection
 from banno_creds.steps import WaitingForAnother, Warned, ignore
 from banno_creds.tokens import shared
 from tests.conftest import CLIENT_ID, instead, write_private
@@ -81,29 +82,6 @@ def test_shared_token_is_not_kept_on_the_machine(
 
 
 @pytest.mark.usefixtures("machine")
-def test_redis_learns_nothing_of_what_it_keeps(cli: Cli, ask: list[str], redis: Redis, issuer: Issuer) -> None:
-    assert cli(*ask, "--cache-url", redis.url).stdout == "openid.1\n"
-    kept = redis.dump()
-    for text in ("openid", CLIENT_ID, issuer.url, "127.0.0.1", "access_token", "Bearer"):
-        assert text.encode() not in kept
-    assert 550 < redis("TTL", redis.keys()[0]) <= 600  # no longer than the token is good
-
-
-def test_refusal_is_remembered_by_all_machines(
-    cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, machine: Callable[[str], None]
-) -> None:
-    issuer.refuse()
-    first = cli(*ask, "--cache-url", redis.url)
-    machine("b")
-    second = cli(*ask, "--cache-url", redis.url)
-    assert (first.code, second.code) == (4, 4)
-    assert "that was" in second.stderr
-    assert len(issuer.forms) == 1
-    assert cli(*ask, "--cache-url", redis.url, "--force-refresh").code == 4
-    assert len(issuer.forms) == 2
-
-
-@pytest.mark.usefixtures("machine")
 def test_other_failures_are_for_those_alone_who_waited(
     cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, pauses: list[float]
 ) -> None:
@@ -111,26 +89,6 @@ def test_other_failures_are_for_those_alone_who_waited(
     assert cli(*ask, "--cache-url", redis.url).code == 5
     issuer.failure = None
     assert cli(*ask, "--cache-url", redis.url).stdout.startswith("openid.")
-
-
-@pytest.mark.usefixtures("machine")
-def test_every_request_has_a_token_of_its_own(cli: Cli, ask: list[str], redis: Redis) -> None:
-    assert cli(*ask, "--cache-url", redis.url).stdout == "openid.1\n"
-    assert cli(*ask, "--cache-url", redis.url, "--scope", "other").stdout == "other.2\n"
-    assert cli(*ask, "--cache-url", redis.url).stdout == "openid.1\n"
-    assert cli(*instead(ask, "--client-id", "another"), "--cache-url", redis.url).stdout == "openid.3\n"
-    assert cli(*ask, "--cache-url", redis.url, "--no-cache").stdout == "openid.4\n"
-
-
-@pytest.mark.usefixtures("machine")
-def test_secret_decides_who_shares(cli: Cli, ask: list[str], redis: Redis, secret: Path, tmp_path: Path) -> None:
-    other = write_private(tmp_path / "other.secret", b"of-another-house-of-another-house")
-    words = [*ask, "--cache-url", redis.url]
-    assert cli(*words).stdout == "openid.1\n"
-    assert cli(*words, "--cache-secret-file", secret).stdout == "openid.2\n"
-    assert cli(*words, "--cache-secret-file", other).stdout == "openid.3\n"
-    assert cli(*words, "--cache-secret-file", secret).stdout == "openid.2\n"
-    assert len(redis.keys()) == 3
 
 
 @pytest.mark.usefixtures("machine")
@@ -167,52 +125,6 @@ def test_wrong_password_is_a_warning(cli: Cli, ask: list[str], redis: Redis) -> 
     assert "NOAUTH" in missing.stderr
 
 
-def test_server_that_is_gone_is_a_warning_and_this_machines_cache(
-    cli: Cli, ask: list[str], issuer: Issuer, machine: Callable[[str], None], tmp_path: Path
-) -> None:
-    url = f"unix://{tmp_path}/nobody"
-    for _ in range(2):
-        result = cli(*ask, "--cache-url", url)
-        assert result.stdout == "openid.1\n"
-        assert result.stderr.count("cannot be used") == 1
-        assert url in result.stderr
-    machine("b")
-    assert cli(*ask, "--cache-url", url).stdout == "openid.2\n"
-    issuer.refuse()
-    assert cli(*ask, "--cache-url", url, "--force-refresh").code == 4
-    assert len(issuer.forms) == 3
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        *(b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 100, b"*1000000000\r\n", b"$999999999999\r\nx"),
-        *(
-            b"+OK\r\n" * 1000,
-            b":1\r\n:2\r\n:3\r\n:4\r\n",
-            b"-ERR \x1b[31mred\r\n" * 9,
-            b"*-1\r\n" * 9,
-            b"$-1\r\n" * 9,
-        ),
-        *(b"$3\r\nabc\r\n" * 9, b"*2\r\n$1\r\nx\r\n$1\r\ny\r\n" * 9),
-    ],
-    ids=range(12),
-)
-@pytest.mark.usefixtures("machine", "pauses")
-def test_server_that_answers_nonsense_is_a_warning(
-    cli: Cli, ask: list[str], redis: Redis, between: Between, answer: bytes
-) -> None:
-    if answer:
-        between.says(answer)
-    else:
-        between.spoil = lambda _: None
-    result = cli(*ask, "--cache-url", between.url)
-    assert (result.code, result.stdout) == (0, "openid.1\n")
-    assert result.stderr.count("cannot be used") == 1
-    assert "\x1b" not in result.stderr
-    assert redis.keys() == [] or len(redis.keys()) == 1
-
-
 @pytest.mark.usefixtures("machine")
 def test_token_is_kept_here_if_the_server_fails_after_the_bank_was_asked(
     cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, between: Between
@@ -228,31 +140,6 @@ def test_token_is_kept_here_if_the_server_fails_after_the_bank_was_asked(
     again = cli(*ask, "--cache-url", between.url)
     assert again.stdout == "openid.1\n"
     assert len(issuer.forms) == 1
-
-
-@pytest.mark.parametrize("change", ["", "x", "flip", "list", "swap"])
-@pytest.mark.usefixtures("machine")
-def test_value_that_somebody_changed_is_never_given(
-    cli: Cli, ask: list[str], redis: Redis, issuer: Issuer, change: str
-) -> None:
-    words = [*ask, "--cache-url", redis.url]
-    cli(*words)
-    name = redis.keys()[0]
-    value = redis("GET", name).encode("utf-8", "surrogateescape")
-    if change == "list":
-        redis("DEL", name)
-        redis("LPUSH", name, "x")
-    elif change == "swap":
-        cli(*words, "--scope", "other")
-        other = next(each for each in [*redis.keys()] if each != name)
-        redis("COPY", other, name, "REPLACE")
-    else:
-        redis("SET", name, {"flip": value[:-1] + bytes([value[-1] ^ 1])}.get(change, change.encode()))
-    before = len(issuer.forms)
-    result = cli(*words)
-    assert (result.code, result.stdout) == (0, f"openid.{before + 1}\n")
-    assert "unusable" in result.stderr
-    assert cli(*words).stderr == ""  # it was replaced
 
 
 @pytest.mark.usefixtures("machine")
@@ -516,21 +403,6 @@ def test_command_of_exec_does_not_get_the_address(process: Cli, ask: list[str], 
     result = process("exec", *ask[1:], "--", sys.executable, "-c", show, env=env)
     assert (result.code, result.stdout, result.stderr) == (0, "[]\n", "")
     assert len(redis.keys()) == 1
-
-
-@pytest.mark.usefixtures("machine")
-def test_earlier_value_is_used_only_while_its_token_is_good(
-    cli: Cli, ask: list[str], redis: Redis, between: Between
-) -> None:
-    words = [*ask, "--cache-url", between.url]
-    cli(*words)
-    name = redis.keys()[0]
-    earlier = redis("GET", name).encode("utf-8", "surrogateescape")
-    assert cli(*words, "--force-refresh").stdout == "openid.2\n"
-    redis("SET", name, earlier)
-    assert cli(*words).stdout == "openid.1\n"
-    between.set_clock(700)
-    assert cli(*words).stdout == "openid.3\n"
 
 
 @pytest.mark.parametrize("option", ["--cache-secret-file", "--cache-password-file"])
