@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 
-MANY, SOME, RACES, THREADED_RACES, KILLS = 100, 8, 20, 300, 20
+MANY, SOME, RACES, THREADED_RACES, KILLS = 100, 8, 10, 200, 12
 NAMES = ("a", "b", "c", "d")
 
 
