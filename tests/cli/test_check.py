@@ -48,6 +48,7 @@ class Desk:
         self.file = folder / "config.toml"
         self._cli = cli
         self._key = key
+        self._is_written = False
         self.profiles: dict[str, str] = {}
         self.answers: dict[str, Says] = {}  # by client ID; the others get a token
         bank.token = lambda form: self.answers.get(_client(form), granted(scope="openid"))
@@ -57,10 +58,17 @@ class Desk:
         usual = {"client_id": f"id-of-{name}", "private_key": str(self._key), "token_endpoint": self.bank.url}
         own = {each: value for each, value in {**usual, **settings}.items() if value is not None}
         self.profiles[name] = f"[profiles.{name}]\n" + "".join(f"{each} = {json.dumps(own[each])}\n" for each in own)
-        write_private(self.file, "\n".join(self.profiles.values()).encode())
+        self._is_written = False
+
+    def write(self) -> None:
+        """Write the profiles."""
+        if not self._is_written:
+            write_private(self.file, "\n".join(self.profiles.values()).encode())
+        self._is_written = True
 
     def run(self, command: str, *words: str, **more: Any) -> Result:
         """Run a command with these profiles, unpaced."""
+        self.write()
         return self._cli(command, *words, *QUICK, "--config", self.file, **more)
 
     def rows(self, *words: str) -> dict[str, dict[str, Any]]:
@@ -157,7 +165,8 @@ def test_a_mix_of_faults_among_three_hundred_is_told_exactly(
     bad = {name: (row["exit_code"], row["error"], row["rule"]) for name, row in rows_.items() if not row["ok"]}
     assert bad == told
     assert all(row["message"] and row["next"] for row in rows_.values() if not row["ok"])
-    counts = {name: desk.asked.count(f"id-of-{name}") for name in rows_}
+    asked = desk.asked
+    counts = {name: asked.count(f"id-of-{name}") for name in rows_}
     assert {name: counts[name] for name in rows_ if rows_[name]["ok"]} == dict.fromkeys(set(rows_) - set(told), 1)
     refused = [name for name, (code, *_) in told.items() if code == 4]
     assert [counts[name] for name in refused] == [1] * len(refused)
@@ -236,6 +245,29 @@ def test_a_wrong_key_in_all_profiles_costs_five_refusals_and_no_more(desk: Desk)
     assert len(desk.asked) == 10
 
 
+def test_a_server_gets_no_more_at_a_time_and_in_a_second_than_was_said(desk: Desk) -> None:
+    """Counted at the server. No two begin nearer to each other than the rate says, however busy the machine is."""
+    lock, under_way, most, began = threading.Lock(), [0], [0], list[float]()
+
+    def token(_: Mapping[str, str]) -> Says:
+        with lock:
+            began.append(time.monotonic())
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        time.sleep(0.2)
+        with lock:
+            under_way[0] -= 1
+        return granted(scope="openid")
+
+    desk.bank.token = token
+    for number in range(12):
+        desk.add(f"p{number}")
+    desk.write()
+    assert desk._cli("check", "--all", "--jobs", "3", "--rate", "20", "--config", desk.file).code == 0
+    assert (most[0] <= 3, len(began)) == (True, 12)
+    assert began[-1] - began[0] >= 11 / 20 - 0.1
+
+
 # --- Forms ----------------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +343,7 @@ def test_the_cache_is_neither_read_nor_written(desk: Desk, folder: Path) -> None
 
 def test_kept_tokens_are_those_that_token_gives(desk: Desk, cli: Cli) -> None:
     desk.add("a")
+    desk.write()
     assert cli("token", "--profile", "a", "--config", desk.file).code == 0
     assert desk.run("check", "a", "--keep").code == 0
     assert len(desk.asked) == 2  # a token in the cache is no check
@@ -411,6 +444,7 @@ def _begun(desk: Desk, *words: str, answered: int = 4) -> tuple[subprocess.Popen
     desk.bank.token = token
     for number in range(10):
         desk.add(f"p{number}")
+    desk.write()
     command = [sys.executable, "-m", "banno_creds", "check", "--all", "--config", str(desk.file), "--rate", "0"]
     running = subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert enough.wait(60)
@@ -538,6 +572,7 @@ def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(
     desk: Desk, words: tuple[str, ...], said: str
 ) -> None:
     desk.add("a")
+    desk.write()
     result = desk._cli("check", *words, "--config", desk.file)
     assert (result.code, result.stdout) == (2, "")
     assert said.lower() in result.stderr.lower()
@@ -547,6 +582,7 @@ def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(
 def test_a_default_profile_with_a_fault_is_in_nobodys_way(desk: Desk) -> None:
     desk.add("a")
     desk.add("broken", lifetime=0)
+    desk.write()
     desk.file.write_text('default = "gone"\n' + desk.file.read_text())
     assert desk.run("check", "a").code == 0
     assert desk.run("token", "a", "-o", "jsonl").code == 0
@@ -594,6 +630,7 @@ def test_the_tokens_of_all_are_a_line_each_and_errors_are_lines_too(desk: Desk) 
     desk.add("b")
     desk.answers["id-of-b"] = _refused("invalid_client", status=401)
     result = desk.run("token", "--all")
+    assert result.stderr == ""
     told = {row["profile"]: row for row in map(json.loads, result.stdout.splitlines())}
     assert result.code == 4
     assert (told["a"]["ok"], told["a"]["access_token"], told["a"]["token_type"]) == (True, TOKEN, "Bearer")
@@ -605,6 +642,7 @@ def test_the_tokens_of_all_are_a_line_each_and_errors_are_lines_too(desk: Desk) 
 def test_the_tokens_of_all_are_from_the_cache_if_they_are_there(desk: Desk, cli: Cli) -> None:
     desk.add("a", tags=["x"])
     desk.add("b")
+    desk.write()
     assert cli("token", "--profile", "a", "--config", desk.file).code == 0
     assert desk.run("token", "--all").code == 0
     assert desk.run("token", "a", "b", "-o", "jsonl").code == 0
@@ -627,6 +665,7 @@ def test_many_tokens_have_a_form_of_their_own(desk: Desk) -> None:
 
 def test_json_lines_are_for_many(desk: Desk, cli: Cli) -> None:
     desk.add("a")
+    desk.write()
     result = cli("token", "--profile", "a", "-o", "jsonl", "--config", desk.file)
     assert (result.code, result.stdout) == (2, "")
 
@@ -649,6 +688,7 @@ def test_in_a_log_a_plain_line_tells_how_far_it_is(desk: Desk, monkeypatch: pyte
 def test_at_a_terminal_one_line_tells_how_far_it_is_and_is_rubbed_out(desk: Desk) -> None:
     for name in ("a", "b", "c"):
         desk.add(name)
+    desk.write()
     check_ = ("-m", "banno_creds", "check", "--all", "--config", str(desk.file), "--rate", "4")
     seen = at_terminal(*check_, stdout=True)
     assert "/3" in seen.screen
@@ -669,6 +709,7 @@ def test_at_a_terminal_one_line_tells_how_far_it_is_and_is_rubbed_out(desk: Desk
 def test_nobody_reads_any_more(desk: Desk) -> None:
     for number in range(20):
         desk.add(f"p{number}")
+    desk.write()
     command = f'"{sys.executable}" -m banno_creds check --all --config "{desk.file}" --rate 20 -q -o jsonl'
     line = f"set -o pipefail; {command} | head -n 1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
@@ -702,6 +743,7 @@ def test_standard_input_is_for_one_alone(desk: Desk, option: str) -> None:
 def test_two_runs_at_once_remember_both(desk: Desk, folder: Path) -> None:
     for number in range(20):
         desk.add(f"p{number}")
+    desk.write()
     command = [sys.executable, "-m", "banno_creds", "check", "--config", str(desk.file), "--rate", "0", "-q"]
     names = [[f"p{number}" for number in range(start, 20, 2)] for start in (0, 1)]
     running = [subprocess.Popen([*command, *half], stdout=subprocess.DEVNULL) for half in names]

@@ -14,7 +14,7 @@ from banno_creds.cli.clients import Clients
 from banno_creds.cli.progress import progress
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.rows import Row, row_of
-from banno_creds.cli.settings import report_for, run_for, wanted
+from banno_creds.cli.settings import report_for, wanted
 from banno_creds.config import Wanted, find_config_file
 from banno_creds.errors import BannoCredsError, ConfigurationError, NotAskedError
 from banno_creds.profiles.lookup import Profile, find_profiles, profile_names
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import click
 
+    from banno_creds.cli.groups import Invocation
     from banno_creds.cli.progress import Told
     from banno_creds.config import ClientConfig
     from banno_creds.login.refresh_token import SignedIn
@@ -69,14 +70,14 @@ class Wish(NamedTuple):
 
 def check(context: click.Context, values: Mapping[str, Any]) -> int:
     """Check many profiles, and return the exit code; see the command's help."""
-    report = Report(quiet=True, silent=bool(values["quiet"]))
+    report = Report(quiet=bool(values["quiet"]), silent=bool(values["quiet"]))
     if values["resume"] and values["offline"]:
         raise ConfigurationError("--resume and --offline exclude each other", hint="leave one of them")
     if not are_meant(values) and not (values["only_failed"] or values["resume"]):
         raise ConfigurationError(
             "no profile is named", hint="name some, or check all of them: banno-creds check --all"
         )
-    run = run_for(context, report)
+    ask, run = _asker(context, values), _run_of(context, report)
     wanted_ones = open_ones = chosen(values)
     record = open_record(values["config"], report)
     if values["only_failed"]:
@@ -87,9 +88,9 @@ def check(context: click.Context, values: Mapping[str, Any]) -> int:
         open_ones, known = still_open(wanted_ones, record, since)
         if known and record is not None and record.began is not None:
             since = record.began
-        elif not report.silent:
+        elif not report.quiet:
             report.note("No run of the last day was cut off: a new one begins.")
-    if not wanted_ones and not report.silent:
+    if not wanted_ones and not report.quiet:
         report.note("No profile failed at its last check.")
     kept = bool(values["keep"])
     wish = Wish(Wanted(force_refresh=kept), from_cache=kept, offline=bool(values["offline"]))
@@ -99,7 +100,7 @@ def check(context: click.Context, values: Mapping[str, Any]) -> int:
         outcomes.add(row, is_new=False)
     every_name = values["quiet"] is False and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
     about = {"offline": wish.offline, "began": int(since)}
-    code = _run(context, values, open_ones, wish, outcomes)
+    code = ask(open_ones, wish, outcomes)
     return outcomes.show(list(wanted_ones), about, code, every_name=every_name)
 
 
@@ -108,36 +109,44 @@ def tokens(context: click.Context, values: Mapping[str, Any], form: str) -> int:
     report = report_for(values)
     if context.get_parameter_source("profile") is ParameterSource.COMMANDLINE:
         raise ConfigurationError("--profile and several profiles exclude each other", hint="leave one of them")
+    ask, run = _asker(context, values), _run_of(context, report)
     profiles = chosen(values)
     wish = Wish(wanted(values), from_cache=not values["no_cache"], with_tokens=True)
-    outcomes = Outcomes(form, report, None, run_for(context, report))
-    code = _run(context, values, profiles, wish, outcomes)
-    return outcomes.show(list(profiles), {"offline": False, "began": int(outcomes.run.clock())}, code)
+    outcomes = Outcomes(form, report, None, run)
+    code = ask(profiles, wish, outcomes)
+    return outcomes.show(list(profiles), {"offline": False, "began": int(run.clock())}, code)
 
 
-def _run(
-    context: click.Context, values: Mapping[str, Any], profiles: Profiles, wish: Wish, outcomes: Outcomes
-) -> int:
-    """Run, and return the exit code if the run was cut off; else 0."""
+def _run_of(context: click.Context, report: Report) -> Run:
+    """Return how the run goes; the progress line is its sign of life, and not what each thread waits for."""
+    invocation: Invocation = context.find_root().obj
+    return Run(report.step, invocation.clock, invocation.sleep)
+
+
+def _asker(context: click.Context, values: Mapping[str, Any]) -> Callable[[Profiles, Wish, Outcomes], int]:
+    """Return what asks for all, and returns the exit code if it was cut off, else 0; the options are checked now."""
     from banno_creds.many.pacing import Limits
 
     limits = Limits(values["jobs"], values["rate"], values["give_up_after"]).check()
     clients = Clients(context)
-    code = 0
-    try:
-        with outcomes.telling(len(profiles)):
-            run_many(clients, profiles, wish, outcomes, limits)
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-    except SystemExit as end:  # SIGTERM
-        code = int(end.code or 0)
-    if code:
-        for name in profiles:
+
+    def ask(profiles: Profiles, wish: Wish, outcomes: Outcomes) -> int:
+        code = 0
+        try:
+            with outcomes.telling(len(profiles)):
+                run_many(clients, profiles, wish, outcomes, limits)
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+        except SystemExit as end:  # SIGTERM
+            code = int(end.code or 0)
+        for name in profiles if code else ():
             if name not in outcomes.rows:
                 next_ = "run it again" if wish.with_tokens else "the same command line, with --resume"
                 outcomes.add(forms.interrupted(name, next_))
-    outcomes.end(is_whole=not code)
-    return code
+        outcomes.end(is_whole=not code)
+        return code
+
+    return ask
 
 
 # --- Which profiles -------------------------------------------------------------------------------------------------
@@ -300,7 +309,7 @@ class Outcomes:
             write_result(forms.as_junit(rows, seconds))
         elif self._form == "text":
             self._report.table([*forms.table(rows, every_name=every_name), forms.summary(rows)])
-        if self._form != "text" and not self._report.silent:
+        if self._form != "text" and not self._report.quiet:
             self._report.note(forms.counted(rows))
         return code
 

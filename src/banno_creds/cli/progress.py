@@ -32,18 +32,19 @@ def progress(total: int, report: Report, *, streams: bool) -> AbstractContextMan
 
     Args:
         total: how many rows there will be.
-        report: shows the plain lines; nothing is shown if it is silent.
+        report: shows the plain lines, unless it is quiet; nothing is shown if it is silent.
         streams: whether rows are written to standard output while they come: at a terminal they are enough.
     """
     if report.silent or sys.stderr is None or total < 2:
         return nullcontext()
+    lines = nullcontext() if report.quiet else _Lines(total, report)
     if not sys.stderr.isatty():
-        return _Lines(total, report)
+        return lines
     if streams and sys.stdout is not None and sys.stdout.isatty():
         return nullcontext()
     no_terminals = ("dumb",) if sys.platform == "win32" else ("", "dumb")  # a console has no name
     rubs_out = os.environ.get("TERM", "") not in no_terminals and not os.environ.get("NO_COLOR")
-    return _Bar(total) if rubs_out else _Lines(total, report)
+    return _Bar(total) if rubs_out else lines
 
 
 class _Lines:
