@@ -20,7 +20,7 @@ from banno_creds.http.connections import Connections, Watch
 from banno_creds.steps import Run, TryingAgain
 from banno_creds.tokens.client_credentials import ClientCredentials
 from tests.servers.many import Many
-from tests.servers.raw import RawServer, reply, request_from
+from tests.servers.raw import Proxy, RawServer, reply, request_from
 from tests.servers.tls import make_authority
 
 if TYPE_CHECKING:
@@ -217,6 +217,21 @@ def test_over_tls_a_connection_serves_only_those_who_trust_the_same(connections:
         with HttpClient(20, authority.folder, connections=connections) as http:
             assert http.get(server.url()).status == 200
         connections.close()
+
+
+def test_a_proxys_tunnel_is_kept_too_and_another_proxy_gets_its_own(
+    connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = make_authority(tmp_path / "ca")
+    with RawServer(keeps_open, authority.context("bank.test")) as server:
+        proxies = [Proxy(server.port) for _ in range(2)]
+        with proxies[0].server, proxies[1].server:
+            for proxy in (*proxies, proxies[0]):
+                monkeypatch.setenv("HTTPS_PROXY", f"http://user:word@127.0.0.1:{proxy.port}")
+                with HttpClient(20, authority.file, connections=connections) as http:
+                    assert http.get("https://bank.test/a").status == 200
+            assert [proxy.server.connections for proxy in proxies] == [1, 1]
+            connections.close()
 
 
 def test_authorities_and_documents_are_read_anew_after_a_while(
