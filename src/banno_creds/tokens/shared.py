@@ -101,10 +101,11 @@ class SharedCache:
         if self._out_until is not None and time.monotonic() < self._out_until:
             return obtain_here()
         place = _Place(self, request, run)
-        token = search(place, request, fetch_in_turn, wanted, run, patience=patience)
-        if place.failure is None:
-            self._out_until = None
-        return token
+        try:
+            return search(place, request, fetch_in_turn, wanted, run, patience=patience)
+        finally:
+            if place.failure is None:
+                self._out_until = None  # it is back: the next failure is news
 
     def check_key(self, content: bytes, *, is_held: bool) -> None:
         """Check that a client's private key may serve as the secret, where none was given.
