@@ -17,7 +17,7 @@ from banno_creds.errors import KeyLoadError, PassphraseError
 from banno_creds.key_holders import held_key
 from banno_creds.key_holders.held_key import HeldSigner
 from tests.conftest import CLIENT_ID, write_private
-from tests.key_holders.softhsm import library, make_key, module
+from tests.key_holders.softhsm import forget, library, make_key, module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.posix("SoftHSM is a library of Linux here")
 
 RSA = "pkcs11:token=banno;object=signing"
 EC = "pkcs11:token=banno;object=signing-ec"
-LOCKED, LAST, LOW = 0x40000, 0x20000, 0x10000
+LOCKED, LAST, LOW, LOGIN_REQUIRED = 0x40000, 0x20000, 0x10000, 0x4
 
 
 @pytest.fixture
@@ -288,6 +288,40 @@ def test_a_key_that_wants_the_pin_each_time_gets_it(session: Any, opened: Callab
     key = opened("pkcs11:object=careful")
     assert _signs(key)
     assert _signs(key)
+
+
+def test_a_pin_that_is_refused_at_a_signature_ends_the_session_and_is_tried_once(
+    session: Any, opened: Callable[..., HeldKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from banno_creds.key_holders.pkcs11_token import Pin, module_at
+
+    make_key(session, "secp256r1", "careful", b"\x07", ALWAYS_AUTHENTICATE=True)
+    key = opened("pkcs11:object=careful")
+    assert _signs(key)
+    with monkeypatch.context() as wrong:
+
+        def get(pin: Any, _: object) -> str:
+            pin._text = "1234-wrong"
+            return "1234-wrong"
+
+        wrong.setattr(Pin, "get", get)
+        with pytest.raises(PassphraseError, match="the PIN of the token 'banno' is wrong"):
+            _signs(key)
+    # The signature was begun in the session: nothing else may go on in it.
+    assert module_at(str(module())).sessions == {}
+    with pytest.raises(PassphraseError, match="refused this PIN before"):
+        _signs(key)
+
+
+def test_a_token_that_wants_no_login_is_asked_without_a_pin(
+    session: Any, softhsm: SoftHsm, opened: Callable[..., HeldKey]
+) -> None:
+    make_key(session, "secp256r1", "open", b"\x08", PRIVATE=False)
+    forget()
+    softhsm.set_flags(0, cleared=LOGIN_REQUIRED)
+    with pytest.raises(KeyLoadError, match="has no private key"):
+        opened("pkcs11:object=signing", pin=None)  # which nobody sees without a login
+    assert _signs(opened("pkcs11:object=open", pin=None))
 
 
 # --- PINs ---
