@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from banno_creds.rotation.plan import ENDS, Step
+from banno_creds.rotation.rotate import _Rotation
 from banno_creds.rotation.subject import DAY
 from tests.conftest import write_private
 from tests.servers.set_bank import SetBank
@@ -38,6 +40,28 @@ def test_a_profile_that_was_granted_a_token_is_not_tried_again(desk: Desk) -> No
         other.refuses.clear()
         assert desk.step("--again", profiles=BOTH)["did"] == ["try-key", "switch"]
         assert (desk.bank.granted, other.granted) == ([new], [new])
+
+
+def test_each_step_is_in_the_journal_before_it_is_begun_and_done_after_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, steps = _Rotation._act, []
+
+    def doing() -> tuple[str, str]:
+        [file] = (desk.folder / "state").glob("*.rotation")
+        [record] = json.loads(file.read_bytes())["rotations"]
+        return record["doing"], record["step"]
+
+    def watched(rotation: _Rotation, step: Step) -> None:
+        steps.append(step)
+        assert doing() == (step, step)
+        act(rotation, step)
+
+    monkeypatch.setattr(_Rotation, "_act", watched)
+    desk.to_the_switch()
+    assert doing() == (None, "keep-old")
+    desk.to_the_end()
+    assert {*steps} == {*Step} - ENDS
 
 
 def test_profiles_that_send_different_kids_are_not_rotated_together(desk: Desk) -> None:
