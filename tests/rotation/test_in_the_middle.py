@@ -45,9 +45,10 @@ def test_a_profile_that_was_granted_a_token_is_not_tried_again(desk: Desk) -> No
 def test_each_step_is_in_the_journal_before_it_is_begun_and_done_after_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    act, steps = _Rotation._act, []
+    act = _Rotation._act
+    steps: list[Step] = []
 
-    def doing() -> tuple[str, str]:
+    def doing() -> tuple[object, object]:
         [file] = (desk.folder / "state").glob("*.rotation")
         [record] = json.loads(file.read_bytes())["rotations"]
         return record["doing"], record["step"]
