@@ -6,6 +6,7 @@ import signal
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cryptography.hazmat.primitives import serialization
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _FITTING = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
 _MOST_CHARACTERS = 300
+_MOST_ALGORITHMS = 50
+_MOST_PAIRS = 20
 
 importing: Callable[[], AbstractContextManager[object]] = nullcontext
 """Gives what is held while a holder does something for the first time, and may import: see `tokens.token_source`."""
@@ -98,12 +101,13 @@ class HeldKey:
         """Return a member that may be left out; one that fails counts as left out."""
         try:
             return getattr(self.signing_key, name, None)
-        except Exception:  # noqa: BLE001 - another package's code
+        except BaseException as failure:  # noqa: BLE001 - another package's code
+            _pass_on_the_end(failure)
             return None
 
     def _pairs(self, name: str) -> tuple[tuple[str, str], ...]:
         found = self._told(name)
-        pairs = found if isinstance(found, tuple | list) else ()
+        pairs = found[:_MOST_PAIRS] if isinstance(found, tuple | list) else ()
         whole = [each for each in pairs if isinstance(each, tuple | list) and [*map(type, each)] == [str, str]]
         return tuple((message, hint) for message, hint in whole)
 
@@ -150,7 +154,7 @@ def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
     try:
         with _calling(uri, KeyLoadError, secrets):
             found = _opener(uri)(uri, passphrase=_noting(passphrase, uri, secrets), timeout=timeout)
-            spki, offered = found.public_key, tuple(found.algorithms)
+            spki, offered = found.public_key, tuple(islice(found.algorithms, _MOST_ALGORITHMS))
             public = _accepted(spki, uri)
     except KeyLoadError as failure:
         scheme = scheme_of(uri)
@@ -227,7 +231,7 @@ def _loaded(entry: EntryPoint, scheme: str) -> OpenKey:
     streams.make_whole()  # it may need what the command line does without
     try:
         function = entry.load()
-    except (Exception, SystemExit) as failure:
+    except BaseException as failure:
         _pass_on_the_end(failure)
         raise KeyLoadError(
             f"{_package(entry)}, which opens keys of {scheme}:, cannot be loaded: {_words_of(failure)}",
@@ -279,10 +283,10 @@ def _calling(origin: str, kind: Callable[..., BannoCredsError], secrets: Sequenc
         raise
     except BannoCredsError as failure:
         raise failure.without(secrets) from harmless(failure.__cause__, secrets)
-    except (Exception, SystemExit) as failure:  # noqa: BLE001 - `harmless` may leave it out as the cause
+    except BaseException as failure:  # noqa: BLE001 - `harmless` may leave it out as the cause
         _pass_on_the_end(failure)
         words = _words_of(failure)
-        said = printable(failure)  # more of it than is shown: the cut may be in the middle of a secret
+        said = printable(_said_by(failure))  # more of it than is shown: the cut may be in the middle of a secret
         if without(said, secrets) != said:
             words = f"{type(failure).__name__} (its words repeat the passphrase, and are left out)"
         raise kind(
@@ -302,10 +306,22 @@ def _first_time(scheme: str, kind: object) -> Iterator[None]:
 
 
 def _pass_on_the_end(failure: BaseException) -> None:
-    """Let SIGTERM end the program, which the command line turns into an exit; a package's own exit is its fault."""
-    if isinstance(failure, SystemExit) and failure.code == 128 + signal.SIGTERM:
+    """Let through what ends the program or a task of it, such as SIGTERM, which the command line turns into an exit.
+
+    A package's own exit is its fault, and so is a panic of one in Rust, whose exception is no `Exception`.
+    """
+    is_exit = isinstance(failure, SystemExit) and failure.code != 128 + signal.SIGTERM
+    if not (is_exit or isinstance(failure, Exception) or type(failure).__module__ == "pyo3_runtime"):
         raise failure
 
 
 def _words_of(failure: BaseException) -> str:
-    return f"{type(failure).__name__}: {printable(failure, _MOST_CHARACTERS) or 'no words'}"
+    return f"{type(failure).__name__}: {printable(_said_by(failure), _MOST_CHARACTERS) or 'no words'}"
+
+
+def _said_by(failure: BaseException) -> str:
+    """Return what an exception of another package says, which may fail in its turn."""
+    try:
+        return str(failure)
+    except Exception:  # noqa: BLE001
+        return ""
