@@ -13,7 +13,7 @@ import pytest
 from banno_creds import ClientConfig, KeySource, TokenSource, recall
 from banno_creds.client_authentication.private_key import load_key, load_signer
 from banno_creds.errors import ConfigurationError, KeyLoadError, SigningError
-from banno_creds.key_holders.held_key import HeldKey
+from banno_creds.key_holders.held_key import HeldKey, make_key
 from banno_creds.key_holders.place import name_of
 from tests.conftest import CLIENT_ID
 
@@ -252,6 +252,10 @@ def open_key(uri, *, passphrase, timeout):
     return Odd(file, odd)
 
 
+def make_key(uri, *, name, passphrase, timeout):
+    return f"{uri}-{passphrase().decode()}"
+
+
 class Odd(Key):
     def __init__(self, file, odd):
         super().__init__(file, odd)
@@ -292,3 +296,20 @@ def test_of_what_a_holder_tells_only_so_much_is_read(odd: str, fault: str) -> No
     assert isinstance(key, HeldKey)
     assert set(key.algorithms) <= {"PS256", "RS256"}
     assert (len(key.warnings), len(key.exits), key.holder) == (20, 20, "its holder")
+
+
+def test_a_new_uri_that_repeats_the_passphrase_is_kept_nowhere(odd: str) -> None:
+    with pytest.raises(KeyLoadError) as caught:
+        make_key(odd, "new", lambda: b"canary-1f8a02", 1)
+    assert "repeats the passphrase" in caught.value.message
+    assert "canary" not in str(caught.value)
+
+
+def test_a_package_whose_entry_points_are_broken_is_no_fault_of_ours(
+    install: Callable[..., Path], cli: Cli, folder: Path
+) -> None:
+    place = install("brokenkeys", "", "broken")
+    (place / "brokenkeys-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\nbroken\n")
+    done = cli("sign-jwt", "--client-id", CLIENT_ID, "--private-key", "other:key")
+    assert done.code == 2
+    assert "entry_points.txt is broken" in " ".join(done.stderr.split())
