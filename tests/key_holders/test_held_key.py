@@ -249,7 +249,11 @@ def open_key(uri, *, passphrase, timeout):
         raise Speechless
     if odd == "interrupt":
         raise KeyboardInterrupt
-    return Odd(file, odd)
+    key = Odd(file, odd)
+    if odd == "telltale":
+        key.told = f"opened by {passphrase().decode()}"
+        key.warnings = key.exits = [(key.told, key.told)]
+    return key
 
 
 def make_key(uri, *, name, passphrase, timeout):
@@ -260,11 +264,14 @@ class Odd(Key):
     def __init__(self, file, odd):
         super().__init__(file, odd)
         self.warnings = self.exits = [("said", "often")] * 10_000
+        self.told = "the box"
         if odd == "endless":
             self.algorithms = itertools.repeat("PS256")
 
     @property
     def holder(self):
+        if self._fault == "telltale":
+            return self.told
         raise SystemExit(0)
 """
 
@@ -313,3 +320,11 @@ def test_a_package_whose_entry_points_are_broken_is_no_fault_of_ours(
     done = cli("sign-jwt", "--client-id", CLIENT_ID, "--private-key", "other:key")
     assert done.code == 2
     assert "entry_points.txt is broken" in " ".join(done.stderr.split())
+
+
+def test_nothing_that_a_holder_tells_repeats_the_passphrase(odd: str) -> None:
+    key = load_key(KeySource.at(f"{odd}?telltale"), lambda: b"canary-1f8a02")
+    assert isinstance(key, HeldKey)
+    told = f"{key.holder} {key.warnings} {key.exits}"
+    assert "canary" not in told
+    assert told.count("echoes the passphrase") == 5

@@ -33,6 +33,7 @@ _FITTING = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
 _MOST_CHARACTERS = 300
 _MOST_ALGORITHMS = 50
 _MOST_PAIRS = 20
+_MOST_READ = 2000  # characters of what a holder tells
 
 importing: Callable[[], AbstractContextManager[object]] = nullcontext
 """Gives what is held while a holder does something for the first time, and may import: see `tokens.token_source`."""
@@ -69,7 +70,9 @@ class HeldKey:
     def holder(self) -> str:
         """Who signs, in words."""
         holder = self._told("holder")
-        return printable(holder, _MOST_CHARACTERS) if isinstance(holder, str) and holder else "its holder"
+        if not isinstance(holder, str) or not holder:
+            return "its holder"
+        return printable(self._without(holder), _MOST_CHARACTERS)
 
     @property
     def exits(self) -> tuple[tuple[str, str], ...]:
@@ -109,7 +112,10 @@ class HeldKey:
         found = self._told(name)
         pairs = found[:_MOST_PAIRS] if isinstance(found, tuple | list) else ()
         whole = [each for each in pairs if isinstance(each, tuple | list) and [*map(type, each)] == [str, str]]
-        return tuple((message, hint) for message, hint in whole)
+        return tuple((self._without(message), self._without(hint)) for message, hint in whole)
+
+    def _without(self, text: str) -> str:
+        return without(text[:_MOST_READ], self.secrets)
 
 
 @dataclass(frozen=True, slots=True)
