@@ -216,3 +216,23 @@ def test_a_letter_asks_for_no_older_key(desk: Desk, ec_key: keys.PrivateKey) -> 
     letter = desk.run("--letter", "-").stdout
     assert desk.key(NEW).public.fingerprint() in letter
     assert older not in letter
+
+
+def test_another_key_that_a_profile_gets_during_a_run_stays(desk: Desk, ec_key: keys.PrivateKey) -> None:
+    write_private(desk.folder / "other.pem", ec_key.pem())
+    desk.step()
+    desk.publish()
+    desk.step()
+    desk.later(DAY)
+
+    def somebody() -> float:
+        desk.config.write_text(desk.config.read_text().replace('"private.pem"', '"other.pem"'))
+        return desk.now
+
+    desk.bank.now = somebody  # it looks at the time when it is asked for a token with the new key
+    refused = desk.run()
+    assert refused.code == 2
+    assert "garden has got another private_key meanwhile" in " ".join(refused.stderr.split())
+    assert desk.settings()["private_key"] == "other.pem"
+    refused = desk.run()
+    assert "other.pem is neither its old key nor its new one" in " ".join(refused.stderr.split())

@@ -94,19 +94,31 @@ def change_profile(
     return _edit(config, change), fault
 
 
-def change_profiles(changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]], config: Location | None) -> str:
+def change_profiles(
+    changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]],
+    config: Location | None,
+    seen: Mapping[str, Collection[str]],
+) -> str:
     """Change settings of several profiles, all of them or none; return the file's path.
 
-    ``changes`` has, by a profile's name, its new settings and those to take out, as in `change_profile`.
+    Args:
+        changes: by a profile's name, its new settings and those to take out, as in `change_profile`.
+        config: the file.
+        seen: by a profile's name, what its ``private_key`` may be; another one was written meanwhile, and stays.
 
     Raises:
-        ConfigurationError: see `change_profile`.
+        ConfigurationError: see `change_profile`; or a profile has got another key.
         OutputError: the file could not be written.
     """
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         for name, (settings, unset) in changes.items():
             check_settings(settings)
+            if name in data.get("profiles", {}) and data["profiles"][name].get("private_key") not in seen[name]:
+                raise ConfigurationError(
+                    f"profile {name} has got another private_key meanwhile; nothing was changed",
+                    hint="look if that was meant, and run this again",
+                )
             text, data, _ = _changed(file, text, data, name, settings, unset)
         return text, data
 

@@ -423,8 +423,16 @@ class _Rotation:
             if member.settings.get("kid", "thumbprint") != "thumbprint":
                 settings["kid"] = new.thumbprint()
             changes[member.name] = (settings, ())
-        change_profiles(changes, self._subject.file)
+        change_profiles(changes, self._subject.file, self._keys())
         record.switched = self._run.clock()
+
+    def _keys(self) -> dict[str, list[str]]:
+        """Return, by profile, the keys that it may have in the file when this rotation writes another one there."""
+        new, old = str(self._record.new_place), self._record.old_settings
+        return {
+            name: [member.settings["private_key"], old[name]["private_key"], as_written(member, new)]
+            for name, member in self._by_name().items()
+        }
 
     def _check_is_still(self, place: str, key: PublicKey, name: str, hint: str) -> None:
         """Refuse a place of a key that has another one by now: the published set may lack that one."""
@@ -487,6 +495,7 @@ class _Rotation:
                     for name, settings in record.old_settings.items()
                 },
                 self._subject.file,
+                self._keys(),
             )
         return self._ended(Step.WENT_BACK, self.facts(), [])
 
