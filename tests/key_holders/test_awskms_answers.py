@@ -324,6 +324,17 @@ def test_the_sdks_own_settings_that_lead_to_no_credentials_are_told(
     assert said in _fails()
 
 
+def test_what_a_credential_process_says_is_told_without_credentials(
+    kms: Kms, aws: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (*SECRETS, "AWS_ACCESS_KEY_ID"):
+        aws.delenv(name)
+    program = f"raise SystemExit('no session for {SECRETS['AWS_SESSION_TOKEN']}')"
+    settings = f'[default]\ncredential_process = "{sys.executable}" -c "{program}"'
+    aws.setenv("AWS_CONFIG_FILE", str(write_private(tmp_path / "config", settings.encode())))
+    assert "no session for (left out)" in _fails()
+
+
 def test_nothing_secret_is_logged(kms: Kms, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(1):
         _sign()
