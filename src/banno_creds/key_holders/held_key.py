@@ -197,12 +197,13 @@ def make_key(uri: str, name: str, passphrase: Passphrase, timeout: float) -> str
                 f"no key can be made from here at the holder of {uri}", hint="make one with the holder's own program"
             )
         made = maker(uri, name=name, passphrase=_noting(passphrase, uri, secrets), timeout=timeout)
+        check_key_uri(made)
         if without(made, secrets) != made:  # it would be in the profile, and in the journal of the rotation
             raise KeyLoadError(
                 f"the holder of {uri} made a key, and its URI repeats the passphrase (not shown)",
                 hint="make one with the holder's own program; and update the package that speaks to it",
             )
-        return check_key_uri(made)
+        return made
 
 
 def _noting(passphrase: Passphrase, uri: str, secrets: list[Secret]) -> Passphrase:
