@@ -249,6 +249,17 @@ def test_an_answer_that_never_ends_is_waited_for_no_longer_than_the_timeout(
     assert "no whole answer of AWS KMS for awskms:alias/banno came within 0.6 s" in said
 
 
+def test_a_system_without_threads_left_is_told(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = _Kms(URI, 20)
+    monkeypatch.setattr(awskms.threading.Thread, "start", start)
+    with pytest.raises(BannoCredsError, match="thread") as caught:
+        client.public_half()
+    assert caught.value.hint
+
+
 def test_nobody_listens(aws: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

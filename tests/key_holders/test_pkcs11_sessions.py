@@ -262,6 +262,15 @@ def test_a_forked_process_and_its_parent_both_sign(softhsm: SoftHsm) -> None:
     assert signer.sign(b"a.b")
 
 
+def test_a_forked_process_takes_over_no_session(softhsm: SoftHsm) -> None:
+    from banno_creds.key_holders import pkcs11_token
+
+    _signer(softhsm)
+    [used] = [module for module in pkcs11_token._modules.values() if module.sessions]
+    assert _in_child(lambda: _exit(8 if used.sessions else 0)) == 0
+    assert used.sessions
+
+
 def test_a_process_may_fork_while_others_sign(softhsm: SoftHsm) -> None:
     signer = _signer(softhsm)
     ended = threading.Event()

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from banno_creds.errors import ConfigurationError, OutputError
+from banno_creds.config import ClientConfig, KeySource
+from banno_creds.errors import ConfigurationError, NetworkError, OutputError
 from banno_creds.http.exchange import Answer
 from banno_creds.jose import keys
 from banno_creds.jose.key_set import KeySet, read_key_set
@@ -86,6 +87,15 @@ def test_an_archive_is_closed_to_others_and_replaces_no_other(tmp_path: Path) ->
     assert key_pair.archive(str(tmp_path / "private.pem"), "abc") == str(first)
 
 
+@pytest.mark.posix("it is how a file is renamed there")
+def test_an_archive_that_was_cut_off_between_its_two_names_has_one(tmp_path: Path) -> None:
+    key = write_private(tmp_path / "private.pem", b"key")
+    target = Path(key_pair.archive_name(str(key), "print"))
+    os.link(key, target)
+    assert key_pair.archive(str(key), "print") == str(target)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
 def test_a_key_of_another_type_in_a_journal_is_none() -> None:
     ed25519 = {"crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     with pytest.raises(ValueError, match="no key that signs"):
@@ -131,6 +141,14 @@ def test_a_journal_in_a_folder_of_others_is_neither_read_nor_begun(tmp_path: Pat
     assert "BANNO_CREDS_STATE_DIR" in str(raised.value.hint)
     with pytest.raises(ConfigurationError, match="cannot be locked"), journal.locked(lambda _: None):
         pytest.fail("it was locked")
+
+
+def test_what_a_killed_run_left_beside_the_journal_is_removed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    journal = Journal(str(tmp_path), str(tmp_path / "config.toml"))
+    write_private(Path(own_files.temporary_name(journal.path)), b"{")
+    with journal.locked(lambda _: None):
+        assert [path.suffix for path in tmp_path.iterdir()] == [own_files.LOCK]
 
 
 def test_one_process_at_a_time_changes_keys(tmp_path: Path) -> None:
@@ -183,6 +201,15 @@ def test_a_key_was_there_when_it_was_noted_first(tmp_path: Path) -> None:
 def test_how_long_caches_may_keep_a_set(headers: dict[str, str], seconds: int) -> None:
     now = datetime(2026, 11, 18, 10, tzinfo=UTC).timestamp()
     assert published.cached_for(Answer("https://x.example/", 200, "OK", headers, b"", 0.1), now) == seconds
+
+
+@pytest.mark.parametrize("status", [206, 302, 500])
+def test_a_set_counts_only_as_a_whole_answer(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, content = "https://x.example/jwks.json", KeySet().add(OLD.public).text().encode()
+    says = Answer(url, status, "Odd", {}, content, 0.1)
+    monkeypatch.setattr(published.HttpClient, "get", lambda *_: says)
+    with pytest.raises(NetworkError, match=f"does not send a JWK Set: {status} Odd"):
+        published.look(url, ClientConfig("client", KeySource.at("private.pem")), 0)
 
 
 def test_a_set_has_a_key_under_the_kid_that_is_sent() -> None:

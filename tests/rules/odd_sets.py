@@ -270,6 +270,7 @@ ODD: Mapping[str, OddSet] = {
         refused=True,
     ),
     "x5c is a text": OddSet(changed(x5c="MII"), {FORM: FAIL, **ALONE}, refused=True),
+    "x5c of numbers": OddSet(changed(x5c=[1]), {FORM: FAIL, **ALONE}, refused=True),
     "x5c of another key": OddSet(
         lambda key: jwks(jwk_of(key, x5c=[certificate("ec")])), {"jwks.x5c": WARN}, refused=False
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +109,18 @@ def test_numbers_that_make_no_key_are_named(members: dict[str, str], words: str)
     judged = judge_jwk(jwk_of(mine("rsa"), **members), "key 1")
     assert [(each.rule, each.verdict) for each in judged.findings] == [(Rule.JWKS_KEY_MALFORMED, Verdict.FAIL)]
     assert judged.findings[0].received.startswith(words)
+
+
+def test_what_is_odd_in_a_number_is_named() -> None:
+    n = mine("rsa").public.jwk()["n"]
+    for odd, words in ((f"{n}==", "n with padding (=) in it"), (f" {n}", "n with white space, + or / in it")):
+        [finding] = judge_jwk(jwk_of(mine("rsa"), n=odd), "key 1").findings
+        assert finding.received.startswith(words)
+
+
+def test_a_public_key_is_no_certificate() -> None:
+    [finding] = judge_jwk(jwk_of(mine("rsa"), x5c=[b64encode(mine("rsa").public.spki()).decode()]), "key 1").findings
+    assert finding.received.startswith("x5c that holds no certificate that can be read")
 
 
 def test_nothing_is_told_of_the_keys_of_what_is_no_json_to_a_provider() -> None:
