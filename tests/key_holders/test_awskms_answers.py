@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import sys
+import threading
 from base64 import b64decode
 from traceback import format_exception
 from typing import TYPE_CHECKING
@@ -254,7 +255,7 @@ def test_a_system_without_threads_left_is_told(kms: Kms, monkeypatch: pytest.Mon
         raise RuntimeError("can't start new thread")
 
     client = _Kms(URI, 20)
-    monkeypatch.setattr(awskms.threading.Thread, "start", start)
+    monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(BannoCredsError, match="thread") as caught:
         client.public_half()
     assert caught.value.hint

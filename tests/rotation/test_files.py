@@ -13,6 +13,7 @@ import pytest
 
 from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import ConfigurationError, NetworkError, OutputError
+from banno_creds.http.client import HttpClient
 from banno_creds.http.exchange import Answer
 from banno_creds.jose import keys
 from banno_creds.jose.key_set import KeySet, read_key_set
@@ -49,11 +50,13 @@ def test_a_new_key_has_a_free_name_with_the_date(tmp_path: Path, old: str, there
 
 def test_the_keys_beside_one_are_told_apart_by_their_dates(tmp_path: Path) -> None:
     later = ["private-2026-11-18.pem", "private-2026-11-18-2.pem", "private-2026-11-18-10.pem"]
-    for name in (*reversed(later), "private.pem", "private-archived-abc.pem", "other-2026-11-18.pem", "private.txt"):
+    archived = ["private-2026-11-20-archived-def.pem", "private-archived-abc.pem"]
+    others = ["private.pem", "private.txt", "private-2026-11-20.txt", "other-2026-11-18.pem"]
+    for name in (*reversed(later), *archived, *others):
         (tmp_path / name).touch()
     found = list(key_pair.siblings(str(tmp_path / "private.pem")))
     assert [Path(each.place).name for each in found if each.is_newer] == later
-    assert [Path(each.place).name for each in found if each.is_archived] == ["private-archived-abc.pem"]
+    assert [Path(each.place).name for each in found if each.is_archived] == archived
     newer = [each for each in key_pair.siblings(str(tmp_path / later[1])) if each.is_newer]
     assert [Path(each.place).name for each in newer] == later[2:]
 
@@ -85,6 +88,15 @@ def test_an_archive_is_closed_to_others_and_replaces_no_other(tmp_path: Path) ->
     assert has_mode(first, 0o600)
     assert has_mode(second, 0o600)
     assert key_pair.archive(str(tmp_path / "private.pem"), "abc") == str(first)
+
+
+@pytest.mark.posix("a link, and modes")
+def test_what_a_link_leads_to_stays_as_it_is(tmp_path: Path) -> None:
+    key = write_private(tmp_path / "elsewhere", b"key")
+    key.chmod(0o640)
+    (tmp_path / "private.pem").symlink_to(key)
+    archived = Path(str(key_pair.archive(str(tmp_path / "private.pem"), "abc")))
+    assert (archived.readlink(), has_mode(key, 0o640)) == (key, True)
 
 
 @pytest.mark.posix("it is how a file is renamed there")
@@ -207,7 +219,7 @@ def test_how_long_caches_may_keep_a_set(headers: dict[str, str], seconds: int) -
 def test_a_set_counts_only_as_a_whole_answer(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     url, content = "https://x.example/jwks.json", KeySet().add(OLD.public).text().encode()
     says = Answer(url, status, "Odd", {}, content, 0.1)
-    monkeypatch.setattr(published.HttpClient, "get", lambda *_: says)
+    monkeypatch.setattr(HttpClient, "get", lambda *_: says)
     with pytest.raises(NetworkError, match=f"does not send a JWK Set: {status} Odd"):
         published.look(url, ClientConfig("client", KeySource.at("private.pem")), 0)
 
@@ -232,3 +244,11 @@ def test_a_set_is_made_for_all_to_read_where_there_is_a_folder(tmp_path: Path) -
     assert len(read_key_set(file.read_bytes(), "it").keys) == 1
     with pytest.raises(ConfigurationError, match="there is no folder"):
         published.write_set(tmp_path / "none" / "jwks.json", add=(Named(OLD.public, None),))
+
+
+def test_a_new_set_replaces_no_file_that_came_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "jwks.json"
+    monkeypatch.setattr(published, "check_file_name", lambda _: file.write_bytes(b"theirs"))
+    with pytest.raises(OutputError):
+        published.write_set(file, add=(Named(OLD.public, OLD.public.thumbprint()),))
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("jwks.json", b"theirs")]

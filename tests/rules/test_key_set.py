@@ -216,3 +216,6 @@ def test_the_limits_in_the_text_are_those_of_the_code() -> None:
     assert f"{MOST_BYTES // 1024} KiB" in EXPLANATIONS["jwks.size"].cause
     many = judge_key_set(jwks(*[jwk_of(generate("ec")) for _ in range(2)] * (MOST_KEYS // 2 + 1)), "jwks.json")
     assert len(many.keys) == MOST_KEYS
+    for size, verdict in ((MOST_BYTES, Verdict.PASS), (MOST_BYTES + 1, Verdict.WARN)):
+        judged = judge_key_set(jwks(jwk_of(mine("rsa"))).ljust(size), "jwks.json")
+        assert [each.verdict for each in judged.findings if each.rule == Rule.JWKS_SIZE] == [verdict]
