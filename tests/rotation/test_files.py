@@ -224,6 +224,13 @@ def test_a_set_counts_only_as_a_whole_answer(status: int, monkeypatch: pytest.Mo
         published.look(url, ClientConfig("client", KeySource.at("private.pem")), 0)
 
 
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_set_that_is_not_there_yet_is_empty(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://x.example/jwks.json"
+    monkeypatch.setattr(HttpClient, "get", lambda *_: Answer(url, status, "No", {}, b"<html>", 0.1))
+    assert published.look(url, ClientConfig("client", KeySource.at("private.pem")), 0).key_set.keys == ()
+
+
 def test_a_set_has_a_key_under_the_kid_that_is_sent() -> None:
     key, thumbprint = OLD.public, OLD.public.thumbprint()
     key_set = KeySet().add(key)
