@@ -10,11 +10,13 @@ import pytest
 from banno_creds.rotation.plan import ENDS, Step
 from banno_creds.rotation.rotate import _Rotation
 from banno_creds.rotation.subject import DAY
+from banno_creds.storage.lock import Lock
 from tests.conftest import write_private
 from tests.servers.set_bank import SetBank
 
 if TYPE_CHECKING:
     from banno_creds.jose import keys
+    from tests.conftest import How
     from tests.rotation.conftest import Desk
 
 pytestmark = pytest.mark.once
@@ -236,3 +238,19 @@ def test_another_key_that_a_profile_gets_during_a_run_stays(desk: Desk, ec_key: 
     assert desk.settings()["private_key"] == "other.pem"
     refused = desk.run()
     assert "other.pem is neither its old key nor its new one" in " ".join(refused.stderr.split())
+
+
+def test_a_run_that_waited_for_another_sees_what_that_one_did(desk: Desk, how: How) -> None:
+    desk.step("--compromised")
+    desk.publish()
+    state = next((desk.folder / "state").glob("*.rotation"))
+    with Lock(f"{state}.lock", 1, lambda _: None) as lock:
+        lock.wait()
+
+        def the_other_ends(_: float) -> None:
+            how.sleep = lambda _: None
+            lock.free()
+            assert desk.step()["did"] == ["switch", "archive"]
+
+        how.sleep = the_other_ends
+        assert desk.step()["step"] == "done"

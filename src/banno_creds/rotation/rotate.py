@@ -51,11 +51,11 @@ class Outcome(NamedTuple):
     missing: tuple[str, ...] = ()
 
 
-def rotate(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome:
+def rotate(read: Callable[[], Subject], journal: Journal, wish: Wish, run: Run) -> Outcome:
     """Do all steps that are due now.
 
     Args:
-        subject: what is rotated.
+        read: reads what is rotated; once more after a wait for another run, which may have changed the profiles.
         journal: that of the configuration file.
         wish: how to go on.
         run: how the run goes; it is told of each step that is done (`Step`).
@@ -66,10 +66,10 @@ def rotate(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome:
         RefusedError: the server refused the new key; the old one goes on.
         NetworkError: the URL of the set, or the server, does not answer.
     """
-    place = check_registration(subject)
+    check_registration(read())
     with journal.locked(run.sleep):
-        rotation = _Rotation(subject, place, journal, wish, run)
-        return rotation.go_on()
+        subject = read()
+        return _Rotation(subject, check_registration(subject), journal, wish, run).go_on()
 
 
 def preview(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome:
@@ -78,17 +78,17 @@ def preview(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome
     return rotation.next()
 
 
-def go_back(subject: Subject, journal: Journal, run: Run) -> Outcome:
-    """Have the profiles use the old key again, while the published set has it.
+def go_back(read: Callable[[], Subject], journal: Journal, run: Run) -> Outcome:
+    """Have the profiles use the old key again, while the published set has it; see `rotate` for arguments.
 
     Raises:
         ConfigurationError: there is no rotation, or the old key has left the set.
         NetworkError: the URL of the set does not answer.
     """
-    place = check_registration(subject)
+    check_registration(read())
     with journal.locked(run.sleep):
-        rotation = _Rotation(subject, place, journal, Wish(), run, may_begin=False)
-        return rotation.go_back()
+        subject = read()
+        return _Rotation(subject, check_registration(subject), journal, Wish(), run, may_begin=False).go_back()
 
 
 class _Rotation:
