@@ -756,6 +756,8 @@ def test_a_new_key_whose_name_two_keys_have_is_none(session: Any, softhsm: SoftH
 def test_a_token_that_makes_no_key_says_so(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
     import pkcs11
 
+    from banno_creds.key_holders.pkcs11_token import module_at
+
     def refuses(*_: object) -> None:
         raise pkcs11.TokenWriteProtected
 
@@ -763,3 +765,34 @@ def test_a_token_that_makes_no_key_says_so(softhsm: SoftHsm, monkeypatch: pytest
     with pytest.raises(KeyLoadError, match="made no key: TokenWriteProtected") as caught:
         held_key.make_key(EC, "another", softhsm.pin.encode, 30)
     assert caught.value.hint
+    assert module_at(str(module())).sessions == {}
+
+
+def test_a_token_that_takes_no_date_makes_a_key_without_one() -> None:
+    pkcs11 = pytest.importorskip("pkcs11")
+    from banno_creds.key_holders.pkcs11 import _generate
+
+    made: list[object] = []
+
+    class Session:
+        def generate_keypair(self, kind: object, size: int, *, public_template: object, **_: object) -> None:
+            if public_template:
+                raise pkcs11.AttributeTypeInvalid
+            made.append((kind, size))
+
+        def close(self) -> None:
+            made.append("closed")
+
+    token: Any = SimpleNamespace(open=lambda **_: Session())
+    _generate(token, 2048, b"label", b"id")
+    assert made == [(pkcs11.KeyType.RSA, 2048), "closed"]
+
+
+def test_garbage_on_a_token_is_no_public_half() -> None:
+    pkcs11 = pytest.importorskip("pkcs11")
+    from banno_creds.key_holders.pkcs11 import _certified, _rsa_of
+
+    of: Any = pkcs11.Attribute
+    thing: Any = {of.VALUE: b"garbage", of.MODULUS: b"\1", of.PUBLIC_EXPONENT: b"\1"}
+    assert _certified(thing) is None
+    assert _rsa_of(thing) is None
