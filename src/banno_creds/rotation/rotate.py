@@ -66,9 +66,13 @@ def rotate(read: Callable[[], Subject], journal: Journal, wish: Wish, run: Run) 
         RefusedError: the server refused the new key; the old one goes on.
         NetworkError: the URL of the set, or the server, does not answer.
     """
-    check_registration(read())
+    before = read()
+    check_registration(before)
     with journal.locked(run.sleep):
         subject = read()
+        if [member.place for member in subject.members] != [member.place for member in before.members]:
+            # It was said of the key that the other run has replaced.
+            wish = wish._replace(again=False, is_compromised=False)
         return _Rotation(subject, check_registration(subject), journal, wish, run).go_on()
 
 
