@@ -378,8 +378,8 @@ def test_a_pin_that_is_refused_at_a_signature_ends_the_session_and_is_tried_once
     with monkeypatch.context() as wrong:
 
         def get(pin: Any, _: object) -> str:
-            pin._text = "1234-wrong"
-            return "1234-wrong"
+            pin._text = "at-a-signature-wrong"
+            return "at-a-signature-wrong"
 
         wrong.setattr(Pin, "get", get)
         with pytest.raises(PassphraseError, match="the PIN of the token 'banno' is wrong"):
