@@ -31,7 +31,7 @@ REDIRECTS = 20
 # Below the ports that an operating system gives to any socket that asks for one: another process may get such a port
 # between the moment when it was found free and the moment when the server listens there.
 FIRST_PORT = 21_000
-PORTS_OF_A_PROCESS = 20
+PORTS_OF_A_PROCESS = 50
 _CALLS = itertools.count()
 
 
@@ -82,7 +82,7 @@ def _is_free(port: int) -> bool:
 
 def free_port() -> int:
     """A port for a server that starts later, or for a redirect URI. Each call gives another one of this process."""
-    first = FIRST_PORT + os.getpid() % 500 * PORTS_OF_A_PROCESS
+    first = FIRST_PORT + os.getpid() % 200 * PORTS_OF_A_PROCESS
     turn = (first + next(_CALLS) % PORTS_OF_A_PROCESS for _ in range(PORTS_OF_A_PROCESS))
     return next(port for port in turn if _is_free(port))
 

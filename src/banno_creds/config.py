@@ -380,8 +380,15 @@ def plugged_in(scheme: str) -> list[EntryPoint]:
     """Return the entry points of other packages that open keys with a scheme; in most cases there is none."""
     from importlib.metadata import entry_points
 
+    try:
+        found = entry_points(group=SIGNERS)
+    except Exception as failure:
+        raise ConfigurationError(
+            f"the entry points of the packages here cannot be read: {type(failure).__name__}",
+            hint="a package's entry_points.txt is broken: look which, and install it again",
+        ) from failure
     # The case of a scheme does not count (RFC 3986 section 3.1), nor that of the entry point's name.
-    return [each for each in entry_points(group=SIGNERS) if each.name.lower() == scheme]
+    return [each for each in found if each.name.lower() == scheme]
 
 
 def has_pin(text: str) -> bool:

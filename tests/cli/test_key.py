@@ -706,6 +706,20 @@ def test_match_of_a_url_and_what_cannot_be_compared(
     assert cli("key", "match", "--registered", "nowhere", rsa_pem).code == 2
 
 
+def test_a_key_that_the_bank_has_many_times_is_told_once(
+    place: Path, cli: Cli, rsa_pem: Path, ec_key: keys.PrivateKey
+) -> None:
+    (place / "jwks.json").write_text(json.dumps({"keys": [ec_key.public.jwk()] * 50}))
+    done = cli("key", "match", "--registered", "jwks.json", rsa_pem, "-o", "json")
+    assert len(json.loads(done.stdout)["others"]) == 1
+
+
+def test_a_file_that_holds_nothing_for_signatures_is_named_once(place: Path, cli: Cli, rsa_pem: Path) -> None:
+    (place / "jwks.json").write_text('{"keys": []}')
+    said = cli("key", "match", "--registered", "jwks.json", rsa_pem).stderr
+    assert said.count("jwks.json") == 1
+
+
 def test_a_private_key_at_the_bank_is_said_loudly(cli: Cli, rsa_pem: Path) -> None:
     done = cli("key", "match", "--registered", rsa_pem, rsa_pem)
     assert done.code == 0

@@ -256,7 +256,8 @@ class TestPassphrase:
         private = Path("private.pem").read_bytes()
         assert private.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
         assert public_of(private, b"correct horse") == Path("public.pem").read_bytes()
-        with pytest.raises(ValueError, match="password"):
+        # One wrong passphrase in 256 leaves a valid padding (RFC 8018 section 6.2), and then other words.
+        with pytest.raises(ValueError, match=r"password|deserialize"):
             public_of(private, b"correct")
         assert "correct horse" not in result.stdout + result.stderr
         assert ("--passphrase-file" in result.stderr) is not from_stdin

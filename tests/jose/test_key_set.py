@@ -120,7 +120,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_order_foreign_members_and_form_stay(form: str) -> None:
-    foreign = {"kid": "ünïcode 日", "x-owner": {"b": [1, 2.5, None], "a": []}, **OF_RFC_7638, "crv": ""}
+    foreign = {"x-owner": {"b": [1, 2.5, None], "a": []}, **OF_RFC_7638, "kid": "ünïcode 日", "crv": ""}
     before = FORMS[form]({"version": 3, "keys": [foreign, public_jwk(EC), {"kty": "new"}], "issuer": "https://x"})
     read = read_key_set(before.encode(), "jwks.json")
     assert read.text() == before

@@ -63,13 +63,13 @@ class SoftHsm:
         """Return the file of the only token."""
         return next((self.folder / "tokens").glob("*/token.object"))
 
-    def set_flags(self, flags: int) -> None:
-        """Set flags of the only token, as a token of hardware sets them by itself."""
+    def set_flags(self, flags: int, *, cleared: int = 0) -> None:
+        """Set flags of the only token, as a token of hardware sets them by itself, and clear others."""
         file = self.token_file()
         content = file.read_bytes()
         found = _FLAGS_IN_FILE.search(content)
         assert found is not None
-        now = int.from_bytes(found[2], "big") | flags
+        now = (int.from_bytes(found[2], "big") | flags) & ~cleared
         file.write_bytes(content[: found.start(2)] + now.to_bytes(8, "big") + content[found.end(2) :])
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import sys
+import threading
 from base64 import b64decode
 from traceback import format_exception
 from typing import TYPE_CHECKING
@@ -249,6 +250,17 @@ def test_an_answer_that_never_ends_is_waited_for_no_longer_than_the_timeout(
     assert "no whole answer of AWS KMS for awskms:alias/banno came within 0.6 s" in said
 
 
+def test_a_system_without_threads_left_is_told(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = _Kms(URI, 20)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(BannoCredsError, match="thread") as caught:
+        client.public_half()
+    assert caught.value.hint
+
+
 def test_nobody_listens(aws: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -322,6 +334,17 @@ def test_the_sdks_own_settings_that_lead_to_no_credentials_are_told(
         aws.delenv(name)
     aws.setenv("AWS_CONFIG_FILE", str(write_private(tmp_path / "config", settings.encode())))
     assert said in _fails()
+
+
+def test_what_a_credential_process_says_is_told_without_credentials(
+    kms: Kms, aws: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (*SECRETS, "AWS_ACCESS_KEY_ID"):
+        aws.delenv(name)
+    program = f"raise SystemExit('no session for {SECRETS['AWS_SESSION_TOKEN']}')"
+    settings = f'[default]\ncredential_process = "{sys.executable}" -c "{program}"'
+    aws.setenv("AWS_CONFIG_FILE", str(write_private(tmp_path / "config", settings.encode())))
+    assert "no session for (left out)" in _fails()
 
 
 def test_nothing_secret_is_logged(kms: Kms, caplog: pytest.LogCaptureFixture) -> None:

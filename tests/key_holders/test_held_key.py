@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from banno_creds import ClientConfig, KeySource, TokenSource, recall
 from banno_creds.client_authentication.private_key import load_key, load_signer
 from banno_creds.errors import ConfigurationError, KeyLoadError, SigningError
+from banno_creds.key_holders.held_key import HeldKey, make_key
 from banno_creds.key_holders.place import name_of
 from tests.conftest import CLIENT_ID
 
@@ -224,3 +226,105 @@ def test_no_token_of_one_holder_is_given_for_another(name: str, monkeypatch: pyt
     assert names[0][0] != names[1][0]
     assert names[0][1] != names[1][1]
     assert name_of("vault:transit/other") != names[1][0]
+
+
+# oddkeys:FILE does one thing oddly.
+_ODDKEYS = """
+import itertools
+from toykeys import Key
+
+Panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise ValueError("in its turn")
+
+
+def open_key(uri, *, passphrase, timeout):
+    file, _, odd = uri.partition(":")[2].partition("?")
+    if odd == "panic":
+        raise Panic("index out of bounds")
+    if odd == "speechless":
+        raise Speechless
+    if odd == "interrupt":
+        raise KeyboardInterrupt
+    key = Odd(file, odd)
+    if odd == "telltale":
+        key.told = f"opened by {passphrase().decode()}"
+        key.warnings = key.exits = [(key.told, key.told)]
+    return key
+
+
+def make_key(uri, *, name, passphrase, timeout):
+    return f"{uri}-{passphrase().decode()}"
+
+
+class Odd(Key):
+    def __init__(self, file, odd):
+        super().__init__(file, odd)
+        self.warnings = self.exits = [("said", "often")] * 10_000
+        self.told = "the box"
+        if odd == "endless":
+            self.algorithms = itertools.repeat("PS256")
+
+    @property
+    def holder(self):
+        if self._fault == "telltale":
+            return self.told
+        raise SystemExit(0)
+"""
+
+
+@pytest.fixture
+def odd(toy_rsa: str, install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.delitem(sys.modules, "oddkeys", raising=False)
+    install("oddkeys", _ODDKEYS, "oddkey")
+    return toy_rsa.replace("toykey:", "oddkey:")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("panic", "PanicException: index out of bounds"), ("speechless", "Speechless: no words")]
+)
+def test_an_odd_exception_of_a_holder_is_an_error_of_the_key(odd: str, fault: str, words: str) -> None:
+    with pytest.raises(KeyLoadError) as caught:
+        load_key(KeySource.at(f"{odd}?{fault}"), lambda: None)
+    assert words in str(caught.value)
+
+
+def test_what_ends_the_program_passes_through_a_holder(odd: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load_key(KeySource.at(f"{odd}?interrupt"), lambda: None)
+
+
+@pytest.mark.parametrize("fault", ["", "endless"])
+def test_of_what_a_holder_tells_only_so_much_is_read(odd: str, fault: str) -> None:
+    key = load_key(KeySource.at(f"{odd}?{fault}"), lambda: None)
+    assert isinstance(key, HeldKey)
+    assert set(key.algorithms) <= {"PS256", "RS256"}
+    assert (len(key.warnings), len(key.exits), key.holder) == (20, 20, "its holder")
+
+
+def test_a_new_uri_that_repeats_the_passphrase_is_kept_nowhere(odd: str) -> None:
+    with pytest.raises(KeyLoadError) as caught:
+        make_key(odd, "new", lambda: b"canary-1f8a02", 1)
+    assert "repeats the passphrase" in caught.value.message
+    assert "canary" not in str(caught.value)
+
+
+def test_a_package_whose_entry_points_are_broken_is_no_fault_of_ours(
+    install: Callable[..., Path], cli: Cli, folder: Path
+) -> None:
+    place = install("brokenkeys", "", "broken")
+    (place / "brokenkeys-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\nbroken\n")
+    done = cli("sign-jwt", "--client-id", CLIENT_ID, "--private-key", "other:key")
+    assert done.code == 2
+    assert "entry_points.txt is broken" in " ".join(done.stderr.split())
+
+
+def test_nothing_that_a_holder_tells_repeats_the_passphrase(odd: str) -> None:
+    key = load_key(KeySource.at(f"{odd}?telltale"), lambda: b"canary-1f8a02")
+    assert isinstance(key, HeldKey)
+    told = f"{key.holder} {key.warnings} {key.exits}"
+    assert "canary" not in told
+    assert told.count("echoes the passphrase") == 5

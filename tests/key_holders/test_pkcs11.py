@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,13 +18,14 @@ from banno_creds.errors import KeyLoadError, PassphraseError
 from banno_creds.key_holders import held_key
 from banno_creds.key_holders.held_key import HeldSigner
 from tests.conftest import CLIENT_ID, write_private
-from tests.key_holders.softhsm import library, make_key, module
+from tests.key_holders.softhsm import forget, library, make_key, module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from banno_creds.key_holders.held_key import HeldKey
+    from banno_creds.key_holders.pkcs11_token import Module
     from tests.conftest import Cli
     from tests.key_holders.granted import Granted
     from tests.key_holders.softhsm import SoftHsm
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.posix("SoftHSM is a library of Linux here")
 
 RSA = "pkcs11:token=banno;object=signing"
 EC = "pkcs11:token=banno;object=signing-ec"
-LOCKED, LAST, LOW = 0x40000, 0x20000, 0x10000
+LOCKED, LAST, LOW, LOGIN_REQUIRED = 0x40000, 0x20000, 0x10000, 0x4
 
 
 @pytest.fixture
@@ -151,6 +153,26 @@ def test_a_token_named_twice_is_told_by_its_serial(softhsm: SoftHsm, opened: Cal
     ]
 
 
+def test_a_serial_number_may_be_filled_up_with_zeros(softhsm: SoftHsm) -> None:
+    """SoftHSM's is not, and some tokens' are."""
+    from banno_creds.key_holders.pkcs11_token import find_token
+    from banno_creds.key_holders.pkcs11_uri import parse
+
+    slot = library().get_token(token_label="banno").slot
+    token = slot.get_token()
+    filled = SimpleNamespace(
+        **{name: getattr(token, name) for name in ("slot", "label", "flags", "manufacturer_id", "model")},
+        serial=b"4711\0\0\0 ",
+    )
+    here = SimpleNamespace(
+        get_slots=lambda **_: [SimpleNamespace(get_token=lambda: filled)],
+        manufacturer_id="a",
+        library_description="b",
+        library_version=(1, 2),
+    )
+    assert find_token(here, parse(f"pkcs11:serial=4711;token=banno?module-path={module()}")) is filled  # type: ignore[arg-type, comparison-overlap]
+
+
 def test_no_token_at_all(softhsm: SoftHsm, opened: Callable[..., HeldKey]) -> None:
     shutil.rmtree(softhsm.token_file().parent)
     with pytest.raises(KeyLoadError, match="no token here"):
@@ -178,16 +200,23 @@ def test_that_of_an_ec_key_may_come_from_a_certificate(session: Any, opened: Cal
     with pytest.raises(KeyLoadError, match="neither the public half nor the certificate"):
         opened("pkcs11:object=certified")
     assert _signs(key)  # what was opened goes on
-    session.create_object(
-        {
-            Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE,
-            Attribute.CERTIFICATE_TYPE: pkcs11.constants.CertificateType.X_509,
-            Attribute.TOKEN: True,
-            Attribute.ID: b"\x07",
-            Attribute.SUBJECT: b"0\0",
-            Attribute.VALUE: _certificate(key),
-        }
-    )
+
+    def certify(other: HeldKey) -> None:
+        session.create_object(
+            {
+                Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE,
+                Attribute.CERTIFICATE_TYPE: pkcs11.constants.CertificateType.X_509,
+                Attribute.TOKEN: True,
+                Attribute.ID: b"\x07",
+                Attribute.SUBJECT: b"0\0",
+                Attribute.VALUE: _certificate(other),
+            }
+        )
+
+    certify(opened(RSA))
+    with pytest.raises(KeyLoadError, match="neither the public half nor the certificate"):
+        opened("pkcs11:object=certified")
+    certify(key)
     assert opened("pkcs11:object=certified").public.spki() == key.public.spki()
 
 
@@ -209,6 +238,25 @@ def test_a_public_key_of_the_same_id_and_another_label_does_not_confuse(
     make_key(session, "secp256r1", "a", b"\x07")[1].destroy()  # its public half stays
     make_key(session, "secp256r1", "b", b"\x07")
     assert _signs(opened("pkcs11:object=b"))
+
+
+def test_nor_does_one_of_another_label_where_no_key_has_an_id(session: Any, opened: Callable[..., HeldKey]) -> None:
+    make_key(session, "secp256r1", "a", b"")[0].destroy()  # its private half stays
+    make_key(session, "secp256r1", "b", b"")
+    assert _signs(opened("pkcs11:object=b"))
+    with pytest.raises(KeyLoadError, match="neither the public half nor the certificate"):
+        opened("pkcs11:object=a")
+
+
+def test_the_age_is_not_that_of_a_key_of_another_type(session: Any, opened: Callable[..., HeldKey]) -> None:
+    from pkcs11 import Attribute, KeyType
+    from pkcs11.util.ec import encode_named_curve_parameters
+
+    curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+    session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(
+        id=b"\x01", label="signing", store=True, public_template={Attribute.START_DATE: datetime.now(UTC).date()}
+    )[1].destroy()
+    assert opened().created is None
 
 
 @pytest.mark.parametrize("form", ["wrapped", "bare", "bits"])
@@ -283,11 +331,74 @@ def test_a_key_that_may_leave_its_token_is_a_finding(session: Any, softhsm: Soft
     assert "CKA_NEVER_EXTRACTABLE" not in free.stdout  # which follows from it
 
 
+def test_a_key_that_could_be_read_out_once_is_a_finding(session: Any, opened: Callable[..., HeldKey]) -> None:
+    from pkcs11 import Attribute
+
+    private = make_key(session, "secp256r1", "once", b"\x07", SENSITIVE=False)[1]
+    private[Attribute.SENSITIVE] = True
+    [(message, _)] = opened("pkcs11:object=once").exits
+    assert "could be read out of its token once (CKA_ALWAYS_SENSITIVE is false)" in message
+
+
+def test_odd_attributes_are_none_and_a_token_that_goes_is_said() -> None:
+    pkcs11 = pytest.importorskip("pkcs11")
+    from banno_creds.key_holders.pkcs11_token import attribute_mapper, attribute_of
+
+    class Thing:
+        def __init__(self, says: Exception) -> None:
+            self.says = says
+
+        def __getitem__(self, _: object) -> object:
+            raise self.says
+
+    label = pkcs11.Attribute.LABEL
+    assert attribute_mapper().unpack_attributes(label, b"\xff a") == "\ufffd a"
+    assert attribute_of(Thing(ValueError()), label) is None  # type: ignore[arg-type]
+    assert attribute_of(Thing(pkcs11.AttributeTypeInvalid()), label) is None  # type: ignore[arg-type]
+    for gone in (pkcs11.DeviceRemoved(), pkcs11.SessionHandleInvalid(), pkcs11.DeviceError()):
+        with pytest.raises(type(gone)):
+            attribute_of(Thing(gone), label)  # type: ignore[arg-type]
+
+
 def test_a_key_that_wants_the_pin_each_time_gets_it(session: Any, opened: Callable[..., HeldKey]) -> None:
     make_key(session, "secp256r1", "careful", b"\x07", ALWAYS_AUTHENTICATE=True)
     key = opened("pkcs11:object=careful")
     assert _signs(key)
     assert _signs(key)
+
+
+def test_a_pin_that_is_refused_at_a_signature_ends_the_session_and_is_tried_once(
+    session: Any, opened: Callable[..., HeldKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from banno_creds.key_holders.pkcs11_token import Pin, module_at
+
+    make_key(session, "secp256r1", "careful", b"\x07", ALWAYS_AUTHENTICATE=True)
+    key = opened("pkcs11:object=careful")
+    assert _signs(key)
+    with monkeypatch.context() as wrong:
+
+        def get(pin: Any, _: object) -> str:
+            pin._text = "at-a-signature-wrong"
+            return "at-a-signature-wrong"
+
+        wrong.setattr(Pin, "get", get)
+        with pytest.raises(PassphraseError, match="the PIN of the token 'banno' is wrong"):
+            _signs(key)
+    # The signature was begun in the session: nothing else may go on in it.
+    assert module_at(str(module())).sessions == {}
+    with pytest.raises(PassphraseError, match="refused this PIN before"):
+        _signs(key)
+
+
+def test_a_token_that_wants_no_login_is_asked_without_a_pin(
+    session: Any, softhsm: SoftHsm, opened: Callable[..., HeldKey]
+) -> None:
+    make_key(session, "secp256r1", "open", b"\x08", PRIVATE=False)
+    forget()
+    softhsm.set_flags(0, cleared=LOGIN_REQUIRED)
+    with pytest.raises(KeyLoadError, match="has no private key"):
+        opened("pkcs11:object=signing", pin=None)  # which nobody sees without a login
+    assert _signs(opened("pkcs11:object=open", pin=None))
 
 
 # --- PINs ---
@@ -378,9 +489,18 @@ def test_nobody_is_asked_for_a_pin_that_the_reader_takes(
     def asked() -> bytes:
         raise AssertionError("somebody is asked")
 
+    allowed: list[float | None] = []
+    run = pkcs11_token.Module.run
+
+    def timed(module: Module, work: Callable[[], Any], timeout: float | None) -> Any:
+        allowed.append(timeout)
+        return run(module, work, timeout)
+
+    monkeypatch.setattr(pkcs11_token.Module, "run", timed)
     monkeypatch.setattr(pkcs11_token, "attempt_login", login)
     assert _signs(held_key.open_key(RSA, asked, 30))
     assert given == [pkcs11.types.PROTECTED_AUTH]
+    assert allowed.count(None) == 1  # a person takes as long as it takes
     monkeypatch.setattr(pkcs11_token, "_modules", {})
     library().reinitialize()
     pin = write_private(tmp_path / "pin", softhsm.pin.encode())
@@ -439,6 +559,23 @@ def test_a_login_that_failed_is_tried_again_only_if_the_token_counted_no_wrong_p
     with pytest.raises(KeyLoadError, match=words[flags]):
         opened(pin=TypedSecret(pin) if typed else pin)
     assert len(tried) == tries
+
+
+def test_a_token_that_goes_while_somebody_logs_in_is_looked_for_again(
+    opened: Callable[..., HeldKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pkcs11
+
+    from banno_creds.key_holders import pkcs11_token
+
+    real = pkcs11_token.attempt_login
+
+    def goes(*_: object) -> None:
+        monkeypatch.setattr(pkcs11_token, "attempt_login", real)
+        raise pkcs11.DeviceRemoved
+
+    monkeypatch.setattr(pkcs11_token, "attempt_login", goes)
+    assert _signs(opened())
 
 
 @pytest.mark.parametrize("pin", [None, b""])
@@ -619,6 +756,8 @@ def test_a_new_key_whose_name_two_keys_have_is_none(session: Any, softhsm: SoftH
 def test_a_token_that_makes_no_key_says_so(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
     import pkcs11
 
+    from banno_creds.key_holders.pkcs11_token import module_at
+
     def refuses(*_: object) -> None:
         raise pkcs11.TokenWriteProtected
 
@@ -626,3 +765,34 @@ def test_a_token_that_makes_no_key_says_so(softhsm: SoftHsm, monkeypatch: pytest
     with pytest.raises(KeyLoadError, match="made no key: TokenWriteProtected") as caught:
         held_key.make_key(EC, "another", softhsm.pin.encode, 30)
     assert caught.value.hint
+    assert module_at(str(module())).sessions == {}
+
+
+def test_a_token_that_takes_no_date_makes_a_key_without_one() -> None:
+    pkcs11 = pytest.importorskip("pkcs11")
+    from banno_creds.key_holders.pkcs11 import _generate
+
+    made: list[object] = []
+
+    class Session:
+        def generate_keypair(self, kind: object, size: int, *, public_template: object, **_: object) -> None:
+            if public_template:
+                raise pkcs11.AttributeTypeInvalid
+            made.append((kind, size))
+
+        def close(self) -> None:
+            made.append("closed")
+
+    token: Any = SimpleNamespace(open=lambda **_: Session())
+    _generate(token, 2048, b"label", b"id")
+    assert made == [(pkcs11.KeyType.RSA, 2048), "closed"]
+
+
+def test_garbage_on_a_token_is_no_public_half() -> None:
+    pkcs11 = pytest.importorskip("pkcs11")
+    from banno_creds.key_holders.pkcs11 import _certified, _rsa_of
+
+    of: Any = pkcs11.Attribute
+    thing: Any = {of.VALUE: b"garbage", of.MODULUS: b"\1", of.PUBLIC_EXPONENT: b"\1"}
+    assert _certified(thing) is None
+    assert _rsa_of(thing) is None

@@ -20,7 +20,7 @@ from banno_creds.errors import KeyLoadError, PassphraseError, SigningError
 from banno_creds.key_holders import held_key
 from banno_creds.key_holders.held_key import HeldSigner
 from tests.conftest import CLIENT_ID
-from tests.key_holders.softhsm import library, make_key
+from tests.key_holders.softhsm import forget, library, make_key
 
 if sys.platform != "win32":
     from posix import _exit  # the system's own: at os._exit, coverage writes what it measured
@@ -190,6 +190,30 @@ def test_a_failure_of_the_device_is_met_with_a_new_session(
     assert signer.sign(b"a.b")
 
 
+def test_a_module_that_somebody_ended_is_begun_anew(softhsm: SoftHsm) -> None:
+    signer = _signer(softhsm)
+    forget()
+    assert signer.sign(b"a.b")
+
+
+def test_a_session_in_which_a_key_cannot_be_read_is_not_used_again(
+    softhsm: SoftHsm, logins: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pkcs11
+
+    from banno_creds.key_holders.pkcs11 import Pkcs11Key
+
+    read = Pkcs11Key._read
+
+    def fails(*_: object) -> None:
+        monkeypatch.setattr(Pkcs11Key, "_read", read)
+        raise pkcs11.SessionHandleInvalid
+
+    monkeypatch.setattr(Pkcs11Key, "_read", fails)
+    assert _signer(softhsm).sign(b"a.b")
+    assert len(logins) == 2
+
+
 def test_a_program_that_is_logged_in_already_is_no_obstacle(softhsm: SoftHsm, logins: list[object]) -> None:
     own = library().get_token(token_label="banno").open(user_pin=softhsm.pin)
     assert _signer(softhsm).sign(b"a.b")
@@ -260,6 +284,28 @@ def test_a_forked_process_and_its_parent_both_sign(softhsm: SoftHsm) -> None:
     assert _in_child(lambda: _signer(softhsm, RSA).sign(b"a.b")) == 0
     assert _in_child(lambda: _in_child(lambda: signer.sign(b"a.b")) == 0 or _exit(7)) == 0
     assert signer.sign(b"a.b")
+
+
+def test_all_threads_of_a_forked_process_may_sign(softhsm: SoftHsm) -> None:
+    signer = _signer(softhsm)
+
+    def work() -> None:
+        signed: list[bytes] = []
+        thread = threading.Thread(target=lambda: signed.append(signer.sign(b"a.b")), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert signed
+
+    assert _in_child(work) == 0
+
+
+def test_a_forked_process_takes_over_no_session(softhsm: SoftHsm) -> None:
+    from banno_creds.key_holders import pkcs11_token
+
+    _signer(softhsm)
+    [used] = [module for module in pkcs11_token._modules.values() if module.sessions]
+    assert _in_child(lambda: _exit(8 if used.sessions else 0)) == 0
+    assert used.sessions
 
 
 def test_a_process_may_fork_while_others_sign(softhsm: SoftHsm) -> None:
@@ -377,3 +423,21 @@ def _waits(pid: int) -> bool:
     """Return whether a process has loaded SoftHSM, and a second thread is in it."""
     of = Path("/proc", str(pid))
     return "libsofthsm2" in (of / "maps").read_text() and len(list((of / "task").iterdir())) > 1
+
+
+def test_what_came_too_late_is_not_begun_and_a_forked_process_waits_for_nothing() -> None:
+    pytest.importorskip("pkcs11")
+    from banno_creds.key_holders.pkcs11_token import Module, NotAnsweringError
+
+    module, goes_on, begun = Module("module.so"), threading.Event(), []
+    with pytest.raises(NotAnsweringError):
+        module.run(goes_on.wait, 0.01)
+    with pytest.raises(NotAnsweringError):
+        module.run(lambda: begun.append(1), 0.01)
+    of_parent = module._last
+    module.forked()
+    assert module.run(lambda: 7, 20) == 7
+    goes_on.set()
+    assert of_parent is not None
+    assert of_parent.done.wait(20)
+    assert begun == []

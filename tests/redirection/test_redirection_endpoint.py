@@ -278,6 +278,8 @@ family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 with socket.socket(family) as held:
     if family == socket.AF_INET6:
         held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, sys.argv[3] == "alone")
+    if sys.platform != "win32":  # else a port is taken for a minute after its last connection; there, it never is
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind((sys.argv[1], int(sys.argv[2])))
     held.listen()
     print("held", flush=True)
@@ -320,6 +322,8 @@ def test_a_taken_port_is_an_error_that_names_who_has_it(address: str, alone: str
         assert caught.value.fields == ("redirect_uri",)
         if named == "[::1]":  # what was had of it already is given back
             with socket.socket() as again:
+                if sys.platform != "win32":  # as in `HOLD`
+                    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 again.bind(("127.0.0.1", port))
 
 

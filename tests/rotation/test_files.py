@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from banno_creds.errors import ConfigurationError, OutputError
+from banno_creds.config import ClientConfig, KeySource
+from banno_creds.errors import ConfigurationError, NetworkError, OutputError
+from banno_creds.http.client import HttpClient
 from banno_creds.http.exchange import Answer
 from banno_creds.jose import keys
 from banno_creds.jose.key_set import KeySet, read_key_set
@@ -48,11 +50,13 @@ def test_a_new_key_has_a_free_name_with_the_date(tmp_path: Path, old: str, there
 
 def test_the_keys_beside_one_are_told_apart_by_their_dates(tmp_path: Path) -> None:
     later = ["private-2026-11-18.pem", "private-2026-11-18-2.pem", "private-2026-11-18-10.pem"]
-    for name in (*reversed(later), "private.pem", "private-archived-abc.pem", "other-2026-11-18.pem", "private.txt"):
+    archived = ["private-2026-11-20-archived-def.pem", "private-archived-abc.pem"]
+    others = ["private.pem", "private.txt", "private-2026-11-20.txt", "other-2026-11-18.pem"]
+    for name in (*reversed(later), *archived, *others):
         (tmp_path / name).touch()
     found = list(key_pair.siblings(str(tmp_path / "private.pem")))
     assert [Path(each.place).name for each in found if each.is_newer] == later
-    assert [Path(each.place).name for each in found if each.is_archived] == ["private-archived-abc.pem"]
+    assert [Path(each.place).name for each in found if each.is_archived] == archived
     newer = [each for each in key_pair.siblings(str(tmp_path / later[1])) if each.is_newer]
     assert [Path(each.place).name for each in newer] == later[2:]
 
@@ -84,6 +88,24 @@ def test_an_archive_is_closed_to_others_and_replaces_no_other(tmp_path: Path) ->
     assert has_mode(first, 0o600)
     assert has_mode(second, 0o600)
     assert key_pair.archive(str(tmp_path / "private.pem"), "abc") == str(first)
+
+
+@pytest.mark.posix("a link, and modes")
+def test_what_a_link_leads_to_stays_as_it_is(tmp_path: Path) -> None:
+    key = write_private(tmp_path / "elsewhere", b"key")
+    key.chmod(0o640)
+    (tmp_path / "private.pem").symlink_to(key)
+    archived = Path(str(key_pair.archive(str(tmp_path / "private.pem"), "abc")))
+    assert (archived.readlink(), has_mode(key, 0o640)) == (key, True)
+
+
+@pytest.mark.posix("it is how a file is renamed there")
+def test_an_archive_that_was_cut_off_between_its_two_names_has_one(tmp_path: Path) -> None:
+    key = write_private(tmp_path / "private.pem", b"key")
+    target = Path(key_pair.archive_name(str(key), "print"))
+    os.link(key, target)
+    assert key_pair.archive(str(key), "print") == str(target)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
 def test_a_key_of_another_type_in_a_journal_is_none() -> None:
@@ -131,6 +153,14 @@ def test_a_journal_in_a_folder_of_others_is_neither_read_nor_begun(tmp_path: Pat
     assert "BANNO_CREDS_STATE_DIR" in str(raised.value.hint)
     with pytest.raises(ConfigurationError, match="cannot be locked"), journal.locked(lambda _: None):
         pytest.fail("it was locked")
+
+
+def test_what_a_killed_run_left_beside_the_journal_is_removed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    journal = Journal(str(tmp_path), str(tmp_path / "config.toml"))
+    write_private(Path(own_files.temporary_name(journal.path)), b"{")
+    with journal.locked(lambda _: None):
+        assert [path.suffix for path in tmp_path.iterdir()] == [own_files.LOCK]
 
 
 def test_one_process_at_a_time_changes_keys(tmp_path: Path) -> None:
@@ -185,6 +215,22 @@ def test_how_long_caches_may_keep_a_set(headers: dict[str, str], seconds: int) -
     assert published.cached_for(Answer("https://x.example/", 200, "OK", headers, b"", 0.1), now) == seconds
 
 
+@pytest.mark.parametrize("status", [206, 302, 500])
+def test_a_set_counts_only_as_a_whole_answer(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, content = "https://x.example/jwks.json", KeySet().add(OLD.public).text().encode()
+    says = Answer(url, status, "Odd", {}, content, 0.1)
+    monkeypatch.setattr(HttpClient, "get", lambda *_: says)
+    with pytest.raises(NetworkError, match=f"does not send a JWK Set: {status} Odd"):
+        published.look(url, ClientConfig("client", KeySource.at("private.pem")), 0)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_set_that_is_not_there_yet_is_empty(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://x.example/jwks.json"
+    monkeypatch.setattr(HttpClient, "get", lambda *_: Answer(url, status, "No", {}, b"<html>", 0.1))
+    assert published.look(url, ClientConfig("client", KeySource.at("private.pem")), 0).key_set.keys == ()
+
+
 def test_a_set_has_a_key_under_the_kid_that_is_sent() -> None:
     key, thumbprint = OLD.public, OLD.public.thumbprint()
     key_set = KeySet().add(key)
@@ -205,3 +251,11 @@ def test_a_set_is_made_for_all_to_read_where_there_is_a_folder(tmp_path: Path) -
     assert len(read_key_set(file.read_bytes(), "it").keys) == 1
     with pytest.raises(ConfigurationError, match="there is no folder"):
         published.write_set(tmp_path / "none" / "jwks.json", add=(Named(OLD.public, None),))
+
+
+def test_a_new_set_replaces_no_file_that_came_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "jwks.json"
+    monkeypatch.setattr(published, "check_file_name", lambda _: file.write_bytes(b"theirs"))
+    with pytest.raises(OutputError):
+        published.write_set(file, add=(Named(OLD.public, OLD.public.thumbprint()),))
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("jwks.json", b"theirs")]

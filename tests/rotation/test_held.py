@@ -133,6 +133,21 @@ def make_key(uri, *, name, passphrase, timeout):
     assert "--new-key URI" in refused.stderr
 
 
+def test_a_pin_that_is_wrong_is_no_reason_to_make_a_key_by_hand(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses = """
+
+def make_key(uri, *, name, passphrase, timeout):
+    from banno_creds.errors import PassphraseError
+
+    raise PassphraseError("the PIN of the shelf is wrong", hint="correct the PIN")
+"""
+    install(desk, _SHELF + refuses, monkeypatch)
+    refused = desk.run()
+    assert refused.code == 3
+    assert "correct the PIN" in refused.stderr
+    assert "--new-key" not in refused.stderr
+
+
 def test_a_holder_that_made_a_key_before_the_run_was_cut_off_is_not_asked_for_another(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

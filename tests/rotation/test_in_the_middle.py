@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from banno_creds.rotation.plan import ENDS, Step
+from banno_creds.rotation.rotate import _Rotation
 from banno_creds.rotation.subject import DAY
+from banno_creds.storage.lock import Lock
 from tests.conftest import write_private
 from tests.servers.set_bank import SetBank
 
 if TYPE_CHECKING:
     from banno_creds.jose import keys
+    from tests.conftest import How
     from tests.rotation.conftest import Desk
 
 pytestmark = pytest.mark.once
@@ -38,6 +42,29 @@ def test_a_profile_that_was_granted_a_token_is_not_tried_again(desk: Desk) -> No
         other.refuses.clear()
         assert desk.step("--again", profiles=BOTH)["did"] == ["try-key", "switch"]
         assert (desk.bank.granted, other.granted) == ([new], [new])
+
+
+def test_each_step_is_in_the_journal_before_it_is_begun_and_done_after_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act = _Rotation._act
+    steps: list[Step] = []
+
+    def doing() -> tuple[object, object]:
+        [file] = (desk.folder / "state").glob("*.rotation")
+        [record] = json.loads(file.read_bytes())["rotations"]
+        return record["doing"], record["step"]
+
+    def watched(rotation: _Rotation, step: Step) -> None:
+        steps.append(step)
+        assert doing() == (step, step)
+        act(rotation, step)
+
+    monkeypatch.setattr(_Rotation, "_act", watched)
+    desk.to_the_switch()
+    assert doing() == (None, "keep-old")
+    desk.to_the_end()
+    assert {*steps} == {*Step} - ENDS
 
 
 def test_profiles_that_send_different_kids_are_not_rotated_together(desk: Desk) -> None:
@@ -191,3 +218,41 @@ def test_a_letter_asks_for_no_older_key(desk: Desk, ec_key: keys.PrivateKey) -> 
     letter = desk.run("--letter", "-").stdout
     assert desk.key(NEW).public.fingerprint() in letter
     assert older not in letter
+
+
+def test_another_key_that_a_profile_gets_during_a_run_stays(desk: Desk, ec_key: keys.PrivateKey) -> None:
+    write_private(desk.folder / "other.pem", ec_key.pem())
+    desk.step()
+    desk.publish()
+    desk.step()
+    desk.later(DAY)
+
+    def somebody() -> float:
+        desk.config.write_text(desk.config.read_text().replace('"private.pem"', '"other.pem"'))
+        return desk.now
+
+    desk.bank.now = somebody  # it looks at the time when it is asked for a token with the new key
+    refused = desk.run()
+    assert refused.code == 2
+    assert "garden has got another private_key meanwhile" in " ".join(refused.stderr.split())
+    assert desk.settings()["private_key"] == "other.pem"
+    refused = desk.run()
+    assert "other.pem is neither its old key nor its new one" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize("options", [(), ("--compromised",), ("--again",)])
+def test_a_run_that_waited_for_another_sees_what_that_one_did(desk: Desk, how: How, options: tuple[str, ...]) -> None:
+    desk.step("--compromised")
+    desk.publish()
+    state = next((desk.folder / "state").glob("*.rotation"))
+    with Lock(f"{state}.lock", 1, lambda _: None) as lock:
+        lock.wait()
+
+        def the_other_ends(_: float) -> None:
+            how.sleep = lambda _: None
+            lock.free()
+            assert desk.step()["did"] == ["switch", "archive"]
+
+        how.sleep = the_other_ends
+        ended = desk.step(*options)
+    assert (ended["step"], ended["did"]) == ("done", [])

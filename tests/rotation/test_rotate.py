@@ -285,6 +285,11 @@ def test_a_profile_that_still_uses_the_old_key_keeps_it_in_the_set(desk: Desk) -
     assert desk.step()["did"] == ["remove-old"]
 
 
+def test_a_broken_profile_that_is_not_rotated_is_in_nobodys_way(desk: Desk) -> None:
+    desk.profile("broken", private_key=5)
+    assert desk.to_the_switch()["step"] == "keep-old"
+
+
 def test_a_refusal_for_one_profile_changes_none(desk: Desk) -> None:
     desk.profile("granite", client_id="granite", token_endpoint=f"{desk.bank.origin}/nowhere-else")
     both = ("garden", "granite")
@@ -343,6 +348,20 @@ def test_an_encrypted_key_is_followed_by_one_with_the_same_passphrase(desk: Desk
     assert desk.token().code == 0
     assert desk.to_the_end()["step"] == "done"
     assert "secret" not in "".join(result.stdout + result.stderr for result in desk.said)
+
+
+@pytest.mark.parametrize("name", ["private.pem", pytest.param("link.pem", marks=pytest.mark.posix("a link"))])
+def test_who_else_uses_an_encrypted_key_is_told_by_its_file(desk: Desk, name: str) -> None:
+    (desk.folder / "private.pem").write_bytes(desk.key("private.pem").pem(b"secret"))
+    write_private(desk.folder / "passphrase", b"secret\n")
+    if name != "private.pem":
+        (desk.folder / name).symlink_to("private.pem")
+    desk.config.write_text("")
+    desk.profile("garden", passphrase_file="passphrase")
+    desk.profile("granite", private_key=name)
+    refused = desk.run()
+    assert refused.code == 2
+    assert "granite uses the same key" in " ".join(refused.stderr.split())
 
 
 def test_a_key_of_your_own_is_taken_for_the_new_one(desk: Desk, ec_key: keys.PrivateKey) -> None:
@@ -509,6 +528,8 @@ def test_another_key_in_the_middle_of_a_rotation_is_told(desk: Desk, ec_key: key
     (desk.folder / "private.pem").write_bytes(ec_key.pem())
     assert "is neither its old key nor its new one" in desk.run().stderr
     assert desk.step("--again")["did"] == ["write-set"]  # with the new key that is there
+    given_up, other = json.loads(desk.run("--status", "-o", "json").stdout)["rotations"]
+    assert (given_up["ended"] is None, other["ended"]) == (False, None)
     assert ec_key.public.thumbprint() in desk.kids()
 
 

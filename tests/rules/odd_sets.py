@@ -176,6 +176,13 @@ ODD: Mapping[str, OddSet] = {
         {REPEATED: WARN},
         refused=False,
     ),
+    "one kid for a key and for one that is passed over": OddSet(
+        lambda key: jwks({**ed25519_jwk(), "kid": key.public.thumbprint()}, jwk_of(key)), {}, refused=False
+    ),
+    "no kid on one that is passed over": OddSet(beside(lambda: without(ed25519_jwk(), "kid")), {}, refused=False),
+    "100 keys": OddSet(
+        lambda key: jwks(jwk_of(key), *(jwk_of(generate("ec")) for _ in range(99))), {}, refused=False
+    ),
     "101 keys": OddSet(
         lambda key: jwks(jwk_of(key), *(jwk_of(generate("ec")) for _ in range(100))),
         {"jwks.size": WARN},
@@ -263,6 +270,7 @@ ODD: Mapping[str, OddSet] = {
         refused=True,
     ),
     "x5c is a text": OddSet(changed(x5c="MII"), {FORM: FAIL, **ALONE}, refused=True),
+    "x5c of numbers": OddSet(changed(x5c=[1]), {FORM: FAIL, **ALONE}, refused=True),
     "x5c of another key": OddSet(
         lambda key: jwks(jwk_of(key, x5c=[certificate("ec")])), {"jwks.x5c": WARN}, refused=False
     ),

@@ -204,6 +204,12 @@ def test_a_signature_that_fails_for_another_key_is_no_cause_of_its_own() -> None
     assert [cause.rule for cause in causes_found(findings[1:])] == ["assertion.signature.invalid"]
 
 
+def test_a_fault_of_many_keys_that_one_thing_mends_is_one_cause() -> None:
+    findings = [found(Rule.JWKS_KEY_MALFORMED, Verdict.FAIL)._replace(looks_at=f"key {n}") for n in range(3)]
+    findings.append(findings[0]._replace(fix="leave kid out"))
+    assert [cause.fix for cause in causes_found(findings)] == [findings[0].fix, "leave kid out"]
+
+
 # ── Refusals that say what is wrong ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from banno_creds.jose.encoding import base64url
 from banno_creds.jose.key_set import KeySet, public_jwk
 from banno_creds.jose.keys import generate
 from banno_creds.rules.explanations import EXPLANATIONS
@@ -86,6 +88,45 @@ def test_a_key_is_in_the_set_or_not() -> None:
     (missing,) = judge_presence(judged, mine("ec").public, "other.pem")
     assert (missing.rule, missing.verdict) == (Rule.REGISTRATION_KEY_MISMATCH, Verdict.FAIL)
     assert mine("ec").public.thumbprint() in missing.received
+
+
+def test_a_key_that_is_there_twice_counts_if_the_provider_can_use_one() -> None:
+    judged = judge_key_set(jwks(jwk_of(mine("rsa"), use="enc"), jwk_of(mine("rsa"))), "jwks.json")
+    (found,) = judge_presence(judged, mine("rsa").public, "mine.pem")
+    assert (found.verdict, found.received) == (Verdict.PASS, "mine.pem is key 2, RSA 2048")
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"e": "AQ"}, "the public exponent 1: nobody can verify by it, or anybody can sign"),
+        ({"e": "AQAA"}, "the public exponent 65536: nobody can verify by it, or anybody can sign"),
+        ({"e": base64url(b"\1" + bytes(8))}, "an even public exponent: nobody can verify by it"),
+        ({"n": base64url(b"\1" + bytes(2047) + b"\1")}, "an RSA modulus of 16385 bits that makes no key"),
+    ],
+)
+def test_numbers_that_make_no_key_are_named(members: dict[str, str], words: str) -> None:
+    judged = judge_jwk(jwk_of(mine("rsa"), **members), "key 1")
+    assert [(each.rule, each.verdict) for each in judged.findings] == [(Rule.JWKS_KEY_MALFORMED, Verdict.FAIL)]
+    assert judged.findings[0].received.startswith(words)
+
+
+def test_what_is_odd_in_a_number_is_named() -> None:
+    n = mine("rsa").public.jwk()["n"]
+    for odd, words in ((f"{n}==", "n with padding (=) in it"), (f" {n}", "n with white space, + or / in it")):
+        [finding] = judge_jwk(jwk_of(mine("rsa"), n=odd), "key 1").findings
+        assert finding.received.startswith(words)
+
+
+def test_a_public_key_is_no_certificate() -> None:
+    [finding] = judge_jwk(jwk_of(mine("rsa"), x5c=[b64encode(mine("rsa").public.spki()).decode()]), "key 1").findings
+    assert finding.received.startswith("x5c that holds no certificate that can be read")
+
+
+def test_nothing_is_told_of_the_keys_of_what_is_no_json_to_a_provider() -> None:
+    judged = judge_key_set(jwks(jwk_of(mine("rsa"), x=float("nan"))), "jwks.json")
+    assert judged.is_unreadable
+    assert [each.received for each in judged.findings] == ["no JSON: NaN or Infinity"]
 
 
 def test_of_a_text_that_is_no_set_nothing_can_be_told() -> None:
@@ -175,3 +216,6 @@ def test_the_limits_in_the_text_are_those_of_the_code() -> None:
     assert f"{MOST_BYTES // 1024} KiB" in EXPLANATIONS["jwks.size"].cause
     many = judge_key_set(jwks(*[jwk_of(generate("ec")) for _ in range(2)] * (MOST_KEYS // 2 + 1)), "jwks.json")
     assert len(many.keys) == MOST_KEYS
+    for size, verdict in ((MOST_BYTES, Verdict.PASS), (MOST_BYTES + 1, Verdict.WARN)):
+        judged = judge_key_set(jwks(jwk_of(mine("rsa"))).ljust(size), "jwks.json")
+        assert [each.verdict for each in judged.findings if each.rule == Rule.JWKS_SIZE] == [verdict]

@@ -190,7 +190,8 @@ def _none_registered(registration: Registration) -> BannoCredsError:
             f"{registration.origin} holds no key that the bank could use",
             hint="give the PEM that was pasted into Users & Groups, or the JWKS URI",
         )
-    return ConfigurationError(f"{registration.origin}: {fault.received}", hint=fault.fix, rule=fault.rule)
+    origin = "" if fault.received.startswith(registration.origin) else f"{registration.origin}: "
+    return ConfigurationError(origin + fault.received, hint=fault.fix, rule=fault.rule)
 
 
 class _Look:
@@ -400,8 +401,8 @@ class _Compared:
         self._registration = registration
         self._mine = mine
         prints = {facts.key.fingerprint() for facts in mine}
-        self._bank = {facts.key.fingerprint(): facts for facts in bank}
-        self._others = [facts for facts in bank if facts.key.fingerprint() not in prints]
+        once = {facts.key.fingerprint(): facts for facts in bank}  # a set may have one key many times
+        self._others = [facts for fingerprint, facts in once.items() if fingerprint not in prints]
         self.missing = [facts for facts in mine if facts.key.native is not None and not self._is_registered(facts)]
 
     def _is_registered(self, facts: KeyFacts) -> bool:

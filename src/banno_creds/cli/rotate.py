@@ -133,7 +133,11 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
     if values["status"]:
         _show_status(journal, names, config, values, run)
         return
-    subject = _subject(names, file, config, values)
+
+    def read() -> Subject:
+        return _subject(names, file, config, values)
+
+    subject = read()
     run = run._replace(emit=lambda step: _tell(step, subject, report))
     if values["letter"] is not None and not _is_of_a_set(subject):
         _write_letter(subject, run, report, values)
@@ -148,11 +152,11 @@ def command(context: click.Context, /, profiles: tuple[str, ...], config: str | 
         partial=values["partial"],
     )
     if values["back"]:
-        outcome = go_back(subject, journal, run)
+        outcome = go_back(read, journal, run)
     elif values["dry_run"]:
         outcome = preview(subject, journal, wish, run)
     else:
-        outcome = rotate(subject, journal, wish, run)
+        outcome = rotate(read, journal, wish, run)
     if outcome.record.is_compromised and outcome.record.new is not None:
         _write_letter_of_set(subject, outcome, run, report, values)
     elif values["letter"] is not None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from banno_creds.errors import KeyLoadError, SigningError, no_thread
-from banno_creds.secrecy import Secret, harmless
+from banno_creds.secrecy import Secret, harmless, looks_random
 from banno_creds.text import printable
 
 try:
@@ -224,9 +224,10 @@ class _Kms:
                 said = printable(failure.response.get("Error", {}).get("Message") or "no words", _MOST_WORDS)
                 message = f"AWS KMS did not {_DOING[operation]} {self.uri}: {_code(failure)}: {said}"
             else:
-                message = f"the AWS SDK cannot ask for {self.uri}: {printable(failure, _MOST_WORDS)}"
+                message = f"the AWS SDK cannot ask for {self.uri}: {printable(_plain(failure), _MOST_WORDS)}"
             error = kind(message, hint=_hint(failure, operation).format(key=self.key_id))
-            raise error.without(secrets) from harmless(failure, secrets)
+            cause = failure if "(left out)" not in message else None
+            raise error.without(secrets) from harmless(cause, secrets)
 
     def _secrets(self) -> list[Secret]:
         """Return what AWS repeats where it finds a signature wrong: the session's token is among what is signed."""
@@ -285,6 +286,11 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((botocore_errors.ConnectionError, botocore_errors.HTTPClientError), _NETWORK),
     ((botocore_errors.ParamValidationError,), _FORMS),
 )
+
+
+def _plain(failure: Exception) -> str:
+    """Return what the SDK says without what may be credentials: it repeats the words of a ``credential_process``."""
+    return " ".join("(left out)" if looks_random(word) else word for word in printable(failure, 4000).split())
 
 
 def _code(failure: botocore_errors.ClientError) -> str:

@@ -6,6 +6,7 @@ import signal
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cryptography.hazmat.primitives import serialization
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _FITTING = {"RSA": ("PS256", "RS256"), "EC": ("ES256",)}
 _MOST_CHARACTERS = 300
+_MOST_ALGORITHMS = 50
+_MOST_PAIRS = 20
+_MOST_READ = 2000  # characters of what a holder tells
 
 importing: Callable[[], AbstractContextManager[object]] = nullcontext
 """Gives what is held while a holder does something for the first time, and may import: see `tokens.token_source`."""
@@ -66,7 +70,9 @@ class HeldKey:
     def holder(self) -> str:
         """Who signs, in words."""
         holder = self._told("holder")
-        return printable(holder, _MOST_CHARACTERS) if isinstance(holder, str) and holder else "its holder"
+        if not isinstance(holder, str) or not holder:
+            return "its holder"
+        return printable(self._without(holder), _MOST_CHARACTERS)
 
     @property
     def exits(self) -> tuple[tuple[str, str], ...]:
@@ -98,14 +104,18 @@ class HeldKey:
         """Return a member that may be left out; one that fails counts as left out."""
         try:
             return getattr(self.signing_key, name, None)
-        except Exception:  # noqa: BLE001 - another package's code
+        except BaseException as failure:  # noqa: BLE001 - another package's code
+            _pass_on_the_end(failure)
             return None
 
     def _pairs(self, name: str) -> tuple[tuple[str, str], ...]:
         found = self._told(name)
-        pairs = found if isinstance(found, tuple | list) else ()
+        pairs = found[:_MOST_PAIRS] if isinstance(found, tuple | list) else ()
         whole = [each for each in pairs if isinstance(each, tuple | list) and [*map(type, each)] == [str, str]]
-        return tuple((message, hint) for message, hint in whole)
+        return tuple((self._without(message), self._without(hint)) for message, hint in whole)
+
+    def _without(self, text: str) -> str:
+        return without(text[:_MOST_READ], self.secrets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +160,7 @@ def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
     try:
         with _calling(uri, KeyLoadError, secrets):
             found = _opener(uri)(uri, passphrase=_noting(passphrase, uri, secrets), timeout=timeout)
-            spki, offered = found.public_key, tuple(found.algorithms)
+            spki, offered = found.public_key, tuple(islice(found.algorithms, _MOST_ALGORITHMS))
             public = _accepted(spki, uri)
     except KeyLoadError as failure:
         scheme = scheme_of(uri)
@@ -186,7 +196,14 @@ def make_key(uri: str, name: str, passphrase: Passphrase, timeout: float) -> str
             raise KeyLoadError(
                 f"no key can be made from here at the holder of {uri}", hint="make one with the holder's own program"
             )
-        return check_key_uri(maker(uri, name=name, passphrase=_noting(passphrase, uri, secrets), timeout=timeout))
+        made = maker(uri, name=name, passphrase=_noting(passphrase, uri, secrets), timeout=timeout)
+        check_key_uri(made)
+        if without(made, secrets) != made:  # it would be in the profile, and in the journal of the rotation
+            raise KeyLoadError(
+                f"the holder of {uri} made a key, and its URI repeats the passphrase (not shown)",
+                hint="make one with the holder's own program; and update the package that speaks to it",
+            )
+        return made
 
 
 def _noting(passphrase: Passphrase, uri: str, secrets: list[Secret]) -> Passphrase:
@@ -227,7 +244,7 @@ def _loaded(entry: EntryPoint, scheme: str) -> OpenKey:
     streams.make_whole()  # it may need what the command line does without
     try:
         function = entry.load()
-    except (Exception, SystemExit) as failure:
+    except BaseException as failure:
         _pass_on_the_end(failure)
         raise KeyLoadError(
             f"{_package(entry)}, which opens keys of {scheme}:, cannot be loaded: {_words_of(failure)}",
@@ -279,10 +296,10 @@ def _calling(origin: str, kind: Callable[..., BannoCredsError], secrets: Sequenc
         raise
     except BannoCredsError as failure:
         raise failure.without(secrets) from harmless(failure.__cause__, secrets)
-    except (Exception, SystemExit) as failure:  # noqa: BLE001 - `harmless` may leave it out as the cause
+    except BaseException as failure:  # noqa: BLE001 - `harmless` may leave it out as the cause
         _pass_on_the_end(failure)
         words = _words_of(failure)
-        said = printable(failure)  # more of it than is shown: the cut may be in the middle of a secret
+        said = printable(_said_by(failure))  # more of it than is shown: the cut may be in the middle of a secret
         if without(said, secrets) != said:
             words = f"{type(failure).__name__} (its words repeat the passphrase, and are left out)"
         raise kind(
@@ -302,10 +319,22 @@ def _first_time(scheme: str, kind: object) -> Iterator[None]:
 
 
 def _pass_on_the_end(failure: BaseException) -> None:
-    """Let SIGTERM end the program, which the command line turns into an exit; a package's own exit is its fault."""
-    if isinstance(failure, SystemExit) and failure.code == 128 + signal.SIGTERM:
+    """Let through what ends the program or a task of it, such as SIGTERM, which the command line turns into an exit.
+
+    A package's own exit is its fault, and so is a panic of one in Rust, whose exception is no `Exception`.
+    """
+    is_exit = isinstance(failure, SystemExit) and failure.code != 128 + signal.SIGTERM
+    if not (is_exit or isinstance(failure, Exception) or type(failure).__module__ == "pyo3_runtime"):
         raise failure
 
 
 def _words_of(failure: BaseException) -> str:
-    return f"{type(failure).__name__}: {printable(failure, _MOST_CHARACTERS) or 'no words'}"
+    return f"{type(failure).__name__}: {printable(_said_by(failure), _MOST_CHARACTERS) or 'no words'}"
+
+
+def _said_by(failure: BaseException) -> str:
+    """Return what an exception of another package says, which may fail in its turn."""
+    try:
+        return str(failure)
+    except Exception:  # noqa: BLE001
+        return ""

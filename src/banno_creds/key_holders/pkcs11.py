@@ -213,7 +213,7 @@ class Pkcs11Key:
                 self._end()
                 # The last is what is said if somebody else in this process ended the module.
                 broken = isinstance(failure, BROKEN) or "not initialized" in str(failure)
-                ended = isinstance(failure, ENDED) and not (session_anew or begun_anew)
+                ended = isinstance(failure, ENDED) and not session_anew
                 if not ended and not (broken and begun_anew < len(_PAUSES)):
                     raise
                 session_anew = True

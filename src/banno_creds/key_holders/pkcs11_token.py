@@ -12,7 +12,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Lock, RLock, Thread
+from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import pkcs11
@@ -210,13 +210,11 @@ def _serve(works: SimpleQueue[_Call]) -> None:
 
 
 _modules: dict[str, Module] = {}
-_modules_lock = Lock()
 
 
 def module_at(path: str) -> Module:
     """Return the module of a path; nothing is loaded yet."""
-    with _modules_lock:
-        return _modules.setdefault(path, Module(path))
+    return _modules.setdefault(path, Module(path))  # one step, whatever other threads do
 
 
 def _before_fork() -> None:
@@ -233,8 +231,6 @@ def _after_fork() -> None:
 
 
 def _in_child() -> None:
-    global _modules_lock
-    _modules_lock = Lock()
     for module in _modules.values():
         module.forked()
 

@@ -75,6 +75,7 @@ def add_profile(
 def change_profiles(
     changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]],
     config: Location | None = None,
+    seen: Mapping[str, Collection[str]] | None = None,
     *,
     untag: Collection[str] = (),
 ) -> tuple[str, dict[str, Fault]]:
@@ -84,13 +85,15 @@ def change_profiles(
         changes: by a profile's name, its new settings, and those to take out before. Of a table, such as ``claims``,
             and of ``tags`` the members are changed.
         config: the file; None for the user's own.
+        seen: by a profile's name, what its ``private_key`` may be; another one was written meanwhile, and stays.
         untag: the tags to take away before.
 
     Returns:
         The file's path, and of each profile a fault that it has still, in a setting that was not changed.
 
     Raises:
-        ConfigurationError: there is no such profile or setting, a setting is invalid, or contradicts another.
+        ConfigurationError: there is no such profile or setting, a setting is invalid, or contradicts another; or a
+            profile has got another key.
         OutputError: the file could not be written.
     """
     for name, (settings, _) in changes.items():
@@ -101,6 +104,12 @@ def change_profiles(
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         profiles, after = data.get("profiles", {}), {}
         for name, (settings, unset) in changes.items():
+            key = profiles.get(name, {}).get("private_key")
+            if seen is not None and name in profiles and key not in seen[name]:
+                raise ConfigurationError(
+                    f"profile {name} has got another private_key meanwhile; nothing was changed",
+                    hint="look if that was meant, and run this again",
+                )
             after[name], fault = _changed(file, profiles, name, settings, unset, untag)
             if fault is not None:
                 faults[name] = fault

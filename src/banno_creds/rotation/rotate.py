@@ -51,11 +51,11 @@ class Outcome(NamedTuple):
     missing: tuple[str, ...] = ()
 
 
-def rotate(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome:
+def rotate(read: Callable[[], Subject], journal: Journal, wish: Wish, run: Run) -> Outcome:
     """Do all steps that are due now.
 
     Args:
-        subject: what is rotated.
+        read: reads what is rotated; once more after a wait for another run, which may have changed the profiles.
         journal: that of the configuration file.
         wish: how to go on.
         run: how the run goes; it is told of each step that is done (`Step`).
@@ -66,10 +66,14 @@ def rotate(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome:
         RefusedError: the server refused the new key; the old one goes on.
         NetworkError: the URL of the set, or the server, does not answer.
     """
-    place = check_registration(subject)
+    before = read()
+    check_registration(before)
     with journal.locked(run.sleep):
-        rotation = _Rotation(subject, place, journal, wish, run)
-        return rotation.go_on()
+        subject = read()
+        if [member.place for member in subject.members] != [member.place for member in before.members]:
+            # It was said of the key that the other run has replaced.
+            wish = wish._replace(again=False, is_compromised=False)
+        return _Rotation(subject, check_registration(subject), journal, wish, run).go_on()
 
 
 def preview(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome:
@@ -78,17 +82,17 @@ def preview(subject: Subject, journal: Journal, wish: Wish, run: Run) -> Outcome
     return rotation.next()
 
 
-def go_back(subject: Subject, journal: Journal, run: Run) -> Outcome:
-    """Have the profiles use the old key again, while the published set has it.
+def go_back(read: Callable[[], Subject], journal: Journal, run: Run) -> Outcome:
+    """Have the profiles use the old key again, while the published set has it; see `rotate` for arguments.
 
     Raises:
         ConfigurationError: there is no rotation, or the old key has left the set.
         NetworkError: the URL of the set does not answer.
     """
-    place = check_registration(subject)
+    check_registration(read())
     with journal.locked(run.sleep):
-        rotation = _Rotation(subject, place, journal, Wish(), run, may_begin=False)
-        return rotation.go_back()
+        subject = read()
+        return _Rotation(subject, check_registration(subject), journal, Wish(), run, may_begin=False).go_back()
 
 
 class _Rotation:
@@ -423,8 +427,16 @@ class _Rotation:
             if member.settings.get("kid", "thumbprint") != "thumbprint":
                 settings["kid"] = new.thumbprint()
             changes[member.name] = (settings, ())
-        change_profiles(changes, self._subject.file)
+        change_profiles(changes, self._subject.file, self._keys())
         record.switched = self._run.clock()
+
+    def _keys(self) -> dict[str, list[str]]:
+        """Return, by profile, the keys that it may have in the file when this rotation writes another one there."""
+        new, old = str(self._record.new_place), self._record.old_settings
+        return {
+            name: [member.settings["private_key"], old[name]["private_key"], as_written(member, new)]
+            for name, member in self._by_name().items()
+        }
 
     def _check_is_still(self, place: str, key: PublicKey, name: str, hint: str) -> None:
         """Refuse a place of a key that has another one by now: the published set may lack that one."""
@@ -487,6 +499,7 @@ class _Rotation:
                     for name, settings in record.old_settings.items()
                 },
                 self._subject.file,
+                self._keys(),
             )
         return self._ended(Step.WENT_BACK, self.facts(), [])
 

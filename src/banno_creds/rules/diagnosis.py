@@ -326,11 +326,19 @@ def _asked_of_the_bank(
 
 
 def causes_found(findings: Iterable[Finding]) -> tuple[Cause, ...]:
-    """Return a cause for each rule that failed, but for a signature that fails because the bank has another key."""
+    """Return a cause for each rule that failed, but for a signature that fails because the bank has another key.
+
+    A fault that many keys of a set have is one cause, if one thing mends it.
+    """
     failed = [finding for finding in findings if finding.verdict is Verdict.FAIL and finding.rule in EXPLANATIONS]
     rules = {finding.rule for finding in failed}
     follows = Rule.SIGNATURE_INVALID if Rule.REGISTRATION_KEY_MISMATCH in rules else None
-    return tuple(_cause(finding) for finding in failed if finding.rule != follows)
+    firsts = {(finding.rule, finding.fix): finding for finding in reversed(failed)}
+    return tuple(
+        _cause(finding)
+        for finding in failed
+        if finding.rule != follows and finding is firsts[finding.rule, finding.fix]
+    )
 
 
 def _cause(finding: Finding) -> Cause:

@@ -287,7 +287,7 @@ def _faults_of_jwk(jwk: Mapping[str, Any], native: object) -> Iterator[tuple[Rul
     numbers = list(_faults_of_numbers(jwk, native))
     yield from ((Rule.JWKS_KEY_MALFORMED, outcome) for outcome in numbers)
     bits = getattr(native, "key_size", 0) if jwk["kty"] == "RSA" else 0
-    if 0 < bits < LEAST_RSA_BITS or bits > der.MOST_RSA_BITS:
+    if 0 < bits < LEAST_RSA_BITS:  # one that is too large to be used is none here
         yield Rule.REGISTRATION_KEY_SIZE, failed(f"RSA with {bits} bits", _TAKES, _LARGER)
     yield from ((Rule.REGISTRATION_KEY_TYPE, outcome) for outcome in _faults_of_purpose(jwk))
     if "x5c" in jwk and native is not None and (outcome := _fault_of_certificate(jwk["x5c"], native)) is not None:
