@@ -257,7 +257,7 @@ class TestPassphrase:
         assert private.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
         assert public_of(private, b"correct horse") == Path("public.pem").read_bytes()
         # One wrong passphrase in 256 leaves a valid padding (RFC 8018 section 6.2), and then other words.
-        with pytest.raises(ValueError, match="password|deserialize"):
+        with pytest.raises(ValueError, match=r"password|deserialize"):
             public_of(private, b"correct")
         assert "correct horse" not in result.stdout + result.stderr
         assert ("--passphrase-file" in result.stderr) is not from_stdin
