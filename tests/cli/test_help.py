@@ -158,3 +158,13 @@ def test_what_people_need_first_comes_first(cli: Cli) -> None:
     usual = ["Client", "Output", "Request", "Server", "Cache", "Assertion"]
     assert headings == ["Examples", *usual, "Many profiles", "Options"]
     assert re.findall(r"^(\S.*):$", cli("doctor", "--help").stdout, re.MULTILINE)[:2] == ["Examples", "Examination"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_may_be_left_out_has_whole_brackets(cli: Cli, path: str) -> None:
+    for form in ("-h", "--help"):
+        shown = cli(*path.split(), form).stdout
+        assert shown.count("[") == shown.count("]"), (path, form)
+    if "[PROFILE]..." in shown:
+        assert "\n  PROFILE..." in shown
+        assert "\n  PROFILE..." in cli(*path.split(), "-h").stdout or path == "token"

@@ -87,7 +87,7 @@ TOPICS = {
             "banno-creds check --only-failed",
             "banno-creds check garden orchard -o json",
         ),
-        ("[PROFILE]...", "--all", "--tag", "--offline", "--only-failed", "--resume", "--output"),
+        ("PROFILE", "--all", "--tag", "--offline", "--only-failed", "--resume", "--output"),
     ),
     "exec": Topic(
         (
@@ -203,7 +203,7 @@ TOPICS = {
             "banno-creds serve garden --port 0 --client-secret-file serve.secret",
             "banno-creds serve --socket /run/user/1000/banno.sock --client-secret-file serve.secret",
         ),
-        ("PROFILE...", "--port", "--socket", "--client-secret-file"),
+        ("PROFILE", "--port", "--socket", "--client-secret-file"),
     ),
     "sandbox": Topic(
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -76,8 +77,8 @@ class Argument(click.Argument):
         self._says = says
 
     def get_help_record(self, _context: click.Context) -> tuple[str, str]:
-        """Explain it."""
-        return str(self.metavar).strip("[]"), self._says
+        """Explain it; that it may be left out is seen in the usage."""
+        return re.sub(r"^\[(\w+)\]?|\]$", r"\1", str(self.metavar)), self._says
 
 
 class KeyArgument(Argument):
