@@ -12,6 +12,7 @@ from banno_creds.cli import synonyms
 from banno_creds.cli.main import cli as group
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Cli
@@ -214,7 +215,11 @@ def test_a_key_in_a_line_is_not_shown(cli: Cli, rsa_pem: Path) -> None:
             "leave the quotes around it out: banno",
         ),
         (["keygen", "ec"], "banno-creds keygen takes no arguments", "did you mean --type ec"),
-        (["token", "json"], "banno-creds token takes no arguments", "did you mean --output json"),
+        (
+            ["token", "json"],
+            "banno-creds token takes names of profiles only with --output jsonl",
+            "did you mean --output json",
+        ),
         (["api", "GET", "/a"], "banno-creds api takes fewer arguments than were given", "did you mean --method GET"),
         (
             ["token", "--timeout", "30s"],
@@ -244,6 +249,7 @@ def test_an_option_without_its_value_is_told(cli: Cli) -> None:
 def test_an_argument_that_looks_like_the_value_of_an_option(cli: Cli, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text('[profiles.garden]\nclient_id = "a"\n')
+    said = "✗   banno-creds token takes names of profiles only with --output jsonl"
     for word, option in {
         "garden": "--profile garden",
         "199e6f35-4e9a-482e-b980-b10308aa428a": "--client-id ID",
@@ -251,8 +257,10 @@ def test_an_argument_that_looks_like_the_value_of_an_option(cli: Cli, tmp_path: 
         "https://a.example/token": "--token-endpoint URL",
     }.items():
         assert cli("token", word, env={"BANNO_CREDS_CONFIG": str(config)}).stderr == (
-            f"✗   banno-creds token takes no arguments\n    Next: did you mean {option}\n"
+            f"{said}\n    Next: did you mean {option}\n"
         )
+    two = cli("token", "garden", "orchard", env={"BANNO_CREDS_CONFIG": str(config)}).stderr
+    assert two.endswith("    Next: add it: one JSON line for each\n")
 
 
 # ── What a text program makes of a command line ───────────────────────────────────────────────────────────────────
@@ -439,13 +447,24 @@ def test_whatever_is_suggested_exists() -> None:
             "--version"
         }
     assert {answer for answer in synonyms.OF_COMMANDS.values() if answer.startswith("-")} <= known
-    for place in synonyms.OF_COMMANDS:
-        command = group.get_command(context, place.split()[0])
-        answer = synonyms.OF_COMMANDS[place]
-        assert answer in _names(command) or not answer.startswith("-")
+    for place, answer in synonyms.OF_COMMANDS.items():
+        commands = list(_of_name(group, place.split()[0]))
+        assert commands, place
+        assert not answer.startswith("-") or any(answer in _names(command) for command in commands)
     for command_line in synonyms.COMMANDS.values():
         name = command_line.split(";")[0].split()[0]
         assert name in group.list_commands(context) or name.startswith("--")
+
+
+def _of_name(group: click.Group, name: str) -> Iterator[click.Command]:
+    """Return the commands of this name, also those in groups."""
+    context = click.Context(group)
+    for each in group.list_commands(context):
+        command = group.get_command(context, each)
+        if command is not None and each == name:
+            yield command
+        if isinstance(command, click.Group):
+            yield from _of_name(command, name)
 
 
 def _names(command: click.Command | None) -> set[str]:
@@ -453,6 +472,40 @@ def _names(command: click.Command | None) -> set[str]:
     if isinstance(command, click.Group):
         return {name for below in command.commands.values() for name in _names(below)}
     return {name for option in command.get_params(click.Context(command)) for name in option.opts}
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("check --profile garden", "a profile's name needs no option: banno-creds check NAME"),
+        ("check --parallel 3", "did you mean --jobs NUMBER"),
+        ("check --qps 3", "did you mean --rate NUMBER"),
+        ("check --fail-fast", "did you mean --give-up-after NUMBER"),
+        ("check --continue", "did you mean --resume"),
+        ("check -j 3", "did you mean --jobs NUMBER"),
+        ("check --everything", "did you mean --all"),
+        ("check --no-cache", "that is how it asks, unless --keep is given"),
+        ("serve --profile garden", "a profile's name needs no option: banno-creds serve NAME"),
+        ("serve --all", "leave it out: all profiles are served, unless some are named"),
+        ("serve --host 0.0.0.0", "it listens on 127.0.0.1 alone, for the programs of this machine"),
+        ("serve -p 9000", "did you mean --port PORT"),
+        ("serve -v", "each request is logged, unless --quiet is given"),
+        ("serve --unix x.sock", "did you mean --socket FILE"),
+        ("token --redis x", "did you mean --cache-url URL"),
+        ("token --cache-password x", "did you mean --cache-password-file FILE; a secret is never an argument"),
+        ("profile import --force x.csv", "leave it out: what FILE gives replaces what was there"),
+        ("profile import --file x.csv", "the file needs no option: banno-creds profile import FILE"),
+        ("profile export --all", "leave it out: without a choice they are all written"),
+        ("profile list -v", "did you mean --long"),
+        ("profile set a --add-tag x", "did you mean --tag TAG"),
+        ("profile tag a x", "did you mean: banno-creds profile set NAME --tag TAG"),
+        ("import x.csv", "did you mean: banno-creds profile import"),
+    ],
+)
+def test_other_names_of_what_many_profiles_need(cli: Cli, typed: str, hint: str) -> None:
+    result = cli(*typed.split())
+    assert (result.code, result.stdout) == (2, "")
+    assert f"\n    Next: {hint}" in result.stderr
 
 
 @pytest.mark.parametrize("typed", [[""], [" "], ["profile", ""], ["cache", " "], ["help", ""]], ids=" ".join)

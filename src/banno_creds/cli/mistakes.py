@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What is no value but a secret, and so never an argument.
-_FILES_OF_SECRETS = ("--passphrase-file", "--client-secret-file")
+_FILES_OF_SECRETS = ("--passphrase-file", "--client-secret-file", "--cache-secret-file", "--cache-password-file")
 
 _HYPHENS = f"-{DASHES}\u00ad"
 _UNSEEN = ("Zs", "Zl", "Zp", "Cf")  # the categories of blanks and of characters without a width
@@ -379,6 +379,8 @@ def _stray(context: click.Context, words: Sequence[str], options: Mapping[str, c
     """Return the error for more arguments than a command takes, with what the first of them looks like."""
     where, most = context.command_path, _most_arguments(context)
     said = f"{where} takes fewer arguments than were given" if most else f"{where} takes no arguments"
+    if context.command.name == "token":
+        said = f"{where} takes names of profiles only with --output jsonl"
     word = words[int(most)]
     method = next((word for word in words if word.upper() in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")), None)
     if method and "--method" in options:
@@ -393,6 +395,8 @@ def _stray(context: click.Context, words: Sequence[str], options: Mapping[str, c
         ("--token-endpoint", re.match("https?://", word)),
     ):
         if looks and option == "--profile":
+            if len(words) > 1 and context.command.name == "token":
+                return ConfigurationError(said, hint="add it: one JSON line for each")
             return ConfigurationError(said, hint=f"did you mean --profile {word}")
         if looks and option in options:
             return ConfigurationError(said, hint=f"did you mean {option} {_metavar(options[option])}")
