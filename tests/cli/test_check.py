@@ -357,6 +357,8 @@ def test_offline_asks_nobody_and_finds_what_is_wrong_here(desk: Desk, tmp_path: 
     told = desk.rows("--all", "--offline")
     assert [(row["ok"], row["exit_code"]) for row in told.values()] == [(True, 0), (False, 3)]
     assert desk.bank.asked == []
+    table = desk.run("check", "a", "--offline")
+    assert table.stdout.endswith("1 profile: 1 good; no server was asked\n")
     assert desk.run("check", "--only-failed").code == 2  # it is no check that could be gone on with
 
 
@@ -370,7 +372,7 @@ def test_only_failed_asks_for_those_that_failed_last(desk: Desk) -> None:
     assert list(desk.rows("--only-failed")) == ["b"]
     assert desk.asked == ["id-of-b"]
     nothing = desk.run("check", "--only-failed")
-    assert nothing.code == 0
+    assert (nothing.code, nothing.stdout) == (0, "")
     assert "No profile failed at its last check." in nothing.stderr
 
 
@@ -562,8 +564,9 @@ def test_a_name_that_is_not_there_is_a_row_of_its_own(desk: Desk) -> None:
         ((), "No profile is named"),
         (("--all", "a"), "the names of profiles and --all exclude each other"),
         (("--tag", "x", "a"), "the names of profiles and --tag exclude each other"),
-        (("--tag", "nothing"), "there is no profile with the tag nothing"),
+        (("--tag", "nothing"), "no profile has the tag nothing"),
         (("--resume", "--offline", "a"), "--resume and --offline exclude each other"),
+        (("--keep", "--offline", "a"), "--keep and --offline exclude each other"),
         (("a", "--jobs", "0"), "--jobs must be"),
         (("a", "--rate", "nan"), "--rate must be"),
     ],
@@ -695,6 +698,8 @@ def test_at_a_terminal_one_line_tells_how_far_it_is_and_is_rubbed_out(desk: Desk
     assert " left" in seen.screen
     assert seen.screen.rpartition(" left")[2].count("\x1b[2K") >= 1
     assert seen.lines[-2].endswith("3 profiles: 3 good")
+    narrow = at_terminal(*check_, stdout=True, columns=40)
+    assert re.search(r"/3 \d good, 0 not good \S+:", "\n".join(narrow.lines))
     quiet = at_terminal(*check_, "-q", stdout=True)
     assert "/3" not in quiet.screen
     lines = at_terminal(*check_, "-o", "jsonl", stdout=True)

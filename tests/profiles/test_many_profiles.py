@@ -112,7 +112,7 @@ def test_many_clients_are_those_of_their_profiles() -> None:
 
 
 def test_without_a_file_there_are_no_profiles() -> None:
-    with pytest.raises(ConfigurationError, match="there is no default profile: there is no file"):
+    with pytest.raises(ConfigurationError, match="there is no profile: there is no file"):
         profiles.find_profiles()
 
 

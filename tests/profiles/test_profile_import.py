@@ -249,7 +249,7 @@ def test_profiles_are_exported_by_name_and_by_tag(cli: Cli) -> None:
     assert cli("profile", "export", "b", "a", "--tag", "y", "-o", "csv").stdout == "profile,tags\na,x y\n"
     none = cli("profile", "export", "--tag", "z", "--tag", "x")
     assert (none.code, none.stdout) == (2, "")
-    assert none.stderr.startswith(f"✗   There is no profile with the tag z and x in {own_file()}\n")
+    assert none.stderr.startswith(f"✗   No profile has the tags z and x in {own_file()}\n")
     unknown = cli("profile", "export", "a", "bb")
     assert (unknown.code, unknown.stdout) == (2, "")
     assert "there is no profile bb" in unknown.stderr.lower()

@@ -203,17 +203,19 @@ def test_what_cannot_be_served_is_told_before_it_listens(cli: Cli, config: Path,
     result = cli("serve", "gardn", *common)
     assert (result.code, result.stdout) == (2, "")
     assert "did you mean garden?" in result.stderr
+    result = cli("serve", "garden", "--tag", "eu", *common)
+    assert result.stderr.startswith(f"✗   No profile that is named has the tag eu in {config}\n")
     result = cli("serve", "--tag", "live", "--tag", "eu", *common)
     assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.startswith(
-        "✗   No profile has the tag live and the tag eu\n    Next: see banno-creds profile"
-    )
+    said = f"✗   No profile has the tags live and eu in {config}\n    Next: see the tags of all: banno-creds profile"
+    assert result.stderr.startswith(said)
     config.write_text("")
     result = cli("serve", *common)
     assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.startswith(
-        f"✗   There is no profile in {config}\n    Next: add one: banno-creds profile add"
-    )
+    assert result.stderr.startswith(f"✗   There is no profile in {config}\n    Next: banno-creds profile add NAME")
+    config.unlink()
+    result = cli("serve", "--client-secret-file", secret_file, "--port", "0")
+    assert "There is no profile: there is no file" in result.stderr
 
 
 def test_a_taken_port_is_a_configuration_error(cli: Cli, config: Path, secret_file: Path) -> None:

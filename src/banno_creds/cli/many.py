@@ -17,7 +17,7 @@ from banno_creds.cli.rows import Row, row_of
 from banno_creds.cli.settings import report_for, wanted
 from banno_creds.config import Wanted, find_config_file
 from banno_creds.errors import BannoCredsError, ConfigurationError, NotAskedError
-from banno_creds.profiles.lookup import Profile, find_profiles, profile_names
+from banno_creds.profiles.lookup import Profile, find_profiles, none_chosen, profile_names
 from banno_creds.steps import Run, Warned
 from banno_creds.storage import own_files
 from banno_creds.text import printable, spelled
@@ -71,8 +71,9 @@ class Wish(NamedTuple):
 def check(context: click.Context, values: Mapping[str, Any]) -> int:
     """Check many profiles, and return the exit code; see the command's help."""
     report = Report(quiet=bool(values["quiet"]), silent=bool(values["quiet"]))
-    if values["resume"] and values["offline"]:
-        raise ConfigurationError("--resume and --offline exclude each other", hint="leave one of them")
+    for other in ("resume", "keep"):
+        if values[other] and values["offline"]:
+            raise ConfigurationError(f"--{other} and --offline exclude each other", hint="leave one of them")
     if not are_meant(values) and not (values["only_failed"] or values["resume"]):
         raise ConfigurationError(
             "no profile is named", hint="name some, or check all of them: banno-creds check --all"
@@ -141,7 +142,7 @@ def _asker(context: click.Context, values: Mapping[str, Any]) -> Callable[[Profi
             code = int(end.code or 0)
         for name in profiles if code else ():
             if name not in outcomes.rows:
-                next_ = "run it again" if wish.with_tokens else "the same command line, with --resume"
+                next_ = "run it again" if wish.with_tokens else "the same command line again, with --resume"
                 outcomes.add(forms.interrupted(name, next_))
         outcomes.end(is_whole=not code)
         return code
@@ -164,11 +165,7 @@ def chosen(values: Mapping[str, Any]) -> Profiles:
         raise ConfigurationError(f"the names of profiles and {other} exclude each other", hint="leave one of them")
     found = find_profiles(names or None, config, tags)
     if not found:
-        told = f" with the tag {' and '.join(tags)}" if tags else ""
-        raise ConfigurationError(
-            f"there is no profile{told} in {find_config_file(config)}",
-            hint="see which there are: banno-creds profile list -l",
-        )
+        raise none_chosen(find_config_file(config), names, tags)
     return found
 
 
@@ -307,10 +304,11 @@ class Outcomes:
             write_result(forms.as_json(rows, members))
         elif self._form == "junit":
             write_result(forms.as_junit(rows, seconds))
-        elif self._form == "text":
-            self._report.table([*forms.table(rows, every_name=every_name), forms.summary(rows)])
-        if self._form != "text" and not self._report.quiet:
-            self._report.note(forms.counted(rows))
+        elif self._form == "text" and rows:
+            last = forms.summary(rows, offline=bool(about["offline"]))
+            self._report.table([*forms.table(rows, every_name=every_name), last])
+        if self._form != "text" and rows and not self._report.quiet:
+            self._report.note(forms.counted(rows, offline=bool(about["offline"])))
         return code
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from banno_creds.cli.rows import Row
 
 _EVERY = 10.0  # seconds between two plain lines
+_NARROW = 60  # columns below which the counts need the bar's room
 
 
 class Told(Protocol):
@@ -85,13 +86,13 @@ class _Bar:
     def __enter__(self) -> Self:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        console = console_of(sys.stderr)
+        words = TextColumn("{task.description}", markup=False)
+        counts = (MofNCompleteColumn(), words, TimeRemainingColumn(compact=True))
+        is_narrow = console is not None and console.width < _NARROW
         self._progress = Progress(
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=console_of(sys.stderr),
+            *(counts if is_narrow else (BarColumn(bar_width=20), *counts, TextColumn("left"))),
+            console=console,
             transient=True,
             refresh_per_second=4,
             redirect_stdout=False,
@@ -110,5 +111,5 @@ class _Bar:
         self._good += row.ok
         self._bad += not row.ok
         if self._progress is not None and self._task is not None:
-            words = f"{self._good:,} good, {self._bad:,} not"
+            words = f"{self._good:,} good, {self._bad:,} not good"
             self._progress.update(self._task, advance=1, description=words)

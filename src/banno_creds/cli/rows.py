@@ -163,8 +163,8 @@ def worst(rows: Iterable[Row]) -> int:
     return next((code for code in _SEVERITY if code in codes), 0)
 
 
-def counted(rows: Sequence[Row]) -> str:
-    """Say in a line how many there are of each kind."""
+def counted(rows: Sequence[Row], *, offline: bool = False) -> str:
+    """Say in a line how many there are of each kind; ``offline`` if good means only that no fault was found here."""
     counts: dict[str, int] = {}
     for row in sorted(rows, key=_rank):
         if not row.ok:
@@ -172,7 +172,8 @@ def counted(rows: Sequence[Row]) -> str:
             counts[kind] = counts.get(kind, 0) + 1
     good = sum(row.ok for row in rows)
     parts = [f"{good:,} good", *(f"{count:,} {kind}" for kind, count in counts.items())]
-    return f"{len(rows):,} {'profile' if len(rows) == 1 else 'profiles'}: {', '.join(parts)}"
+    profiles = "profile" if len(rows) == 1 else "profiles"
+    return f"{len(rows):,} {profiles}: {', '.join(parts)}" + ("; no server was asked" if offline else "")
 
 
 def _rank(row: Row) -> tuple[int, bool, bool]:
@@ -195,9 +196,9 @@ def table(rows: Sequence[Row], *, every_name: bool = False) -> Iterable[tuple[Li
         yield from _group(group, every_name=every_name)
 
 
-def summary(rows: Sequence[Row]) -> tuple[Line, str, int]:
-    """Return the last line."""
-    return ((counted(rows), "bold"),), "", len(INDENT)
+def summary(rows: Sequence[Row], *, offline: bool) -> tuple[Line, str, int]:
+    """Return the last line; see `counted`."""
+    return ((counted(rows, offline=offline), "bold"),), "", len(INDENT)
 
 
 def _same(row: Row) -> tuple[object, ...]:

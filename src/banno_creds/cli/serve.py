@@ -40,7 +40,7 @@ _SLICE_SECONDS = 0.5  # between two looks at the server; and Windows notices Ctr
     "profiles",
     cls=Argument,
     nargs=-1,
-    metavar="[PROFILE...]",
+    metavar="[PROFILE]...",
     says="The profiles whose tokens are given; all of them by default.",
     shell_complete=complete_profile,
 )
@@ -144,22 +144,17 @@ def command(
 
 def _check_profiles(names: Sequence[str], tags: Sequence[str], config: str | None) -> None:
     """Refuse profiles that cannot be served before anything listens; of all profiles only that there are some."""
-    from banno_creds.config import ClientConfig
+    from banno_creds.config import ClientConfig, find_config_file
     from banno_creds.profiles.client import read_clients
-    from banno_creds.profiles.lookup import command_on, list_profiles, profile_names
+    from banno_creds.profiles.lookup import list_profiles, none_chosen, profile_names
 
     for name in names:
         ClientConfig.from_profile(name, config)
     if tags and not read_clients(names or None, config, tags):
-        raise ConfigurationError(
-            f"no profile has the tag {' and the tag '.join(tags)}", hint=f"see {command_on(config, 'list -l')}"
-        )
+        raise none_chosen(find_config_file(config), names, tags)
     if not names and not profile_names(config):
-        file = list_profiles(config).file  # raises what is wrong with the file
-        raise ConfigurationError(
-            f"there is no profile in {file}" if file else "there is no profile",
-            hint=f"add one: {command_on(file, 'add NAME --client-id ID --private-key FILE')}",
-        )
+        list_profiles(config)  # raises what is wrong with the file
+        raise none_chosen(find_config_file(config), names, tags)
 
 
 def _secret(file: str | None) -> bytes:

@@ -99,7 +99,7 @@ def find_profiles(
     Raises:
         ConfigurationError: there is no file, or it has a fault outside the profiles.
     """
-    file = _read_named(next(iter(names or ()), None), config)
+    file = _read_named(names, config)
     default, profiles = file.parse_each()
     found: dict[str, Profile | ConfigurationError] = {}
     for name in profiles if names is None else names:
@@ -120,7 +120,7 @@ def export_profiles(
     Raises:
         ConfigurationError: there is none, or not one of these, or one of them or the file has a fault.
     """
-    file = _read_named(next(iter(names or ()), None), config)
+    file = _read_named(names, config)
     _, profiles = file.parse_each()
     found: dict[str, dict[str, Any]] = {}
     for name in profiles if names is None else names:
@@ -129,16 +129,15 @@ def export_profiles(
             _profile(file, name, settings, default=False)
             found[name] = portable(settings, os.path.dirname(file.path))
     if not found:
-        told = f" with the tag {' and '.join(tags)}" if tags else ""
-        raise ConfigurationError(f"there is no profile{told} in {file.path}", hint=command_on(file.path, "list"))
+        raise none_chosen(file.path, names, tags)
     return found
 
 
-def _read_named(name: str | None, config: Location | None) -> ConfigFile:
-    """Read the file in which there must be profiles."""
+def _read_named(names: Iterable[str] | None, config: Location | None) -> ConfigFile:
+    """Read the file in which there must be profiles: these, or any."""
     file = read(config)
     if file is None:
-        raise no_file_for(name, find_config_file(config))
+        raise no_file_for(next(iter(names or ()), ""), find_config_file(config))
     return file
 
 
@@ -276,9 +275,20 @@ def command_on(file: str | None, words: str, command: str = "profile") -> str:
     return f"banno-creds {command} {words}{named}"
 
 
+def none_chosen(file: str | None, names: Iterable[str] | None, tags: Collection[str]) -> ConfigurationError:
+    """Return the error for many profiles that were chosen, and are none: by their names and tags, or all."""
+    if file is None or not os.path.lexists(file):
+        return no_file_for("", file)
+    if not tags:
+        return ConfigurationError(f"there is no profile in {file}", hint=_to_add("", file))
+    whose = "no profile that is named" if names else "no profile"
+    words = f"{whose} has the {'tag' if len(tags) == 1 else 'tags'} {' and '.join(tags)}"
+    return ConfigurationError(f"{words} in {file}", hint=f"see the tags of all: {command_on(file, 'list')}")
+
+
 def no_file_for(name: str | None, file: str | None) -> ConfigurationError:
-    """Return the error for a wanted profile while there is no file."""
-    what = "there is no default profile" if name is None else f"there is no profile {name}"
+    """Return the error for a wanted profile while there is no file: None is the default one, an empty name any."""
+    what = "there is no default profile" if name is None else f"there is no profile {name}".rstrip()
     if file is None:
         return ConfigurationError(
             f"{what}: there is no home folder to keep one in", hint=f"name the file: {setting('config')} FILE"
@@ -305,6 +315,8 @@ def no_default_in(listing: Listing) -> ConfigurationError:
 
 def _to_add(name: str | None, file: str) -> str:
     words = "--client-id ID --private-key FILE"
+    if name == "":
+        return f"{command_on(file, f'add NAME {words}')}; or many at once: {command_on(file, 'import FILE')}"
     return command_on(file, f"add NAME {words} --default" if name is None else f"add {name} {words}")
 
 

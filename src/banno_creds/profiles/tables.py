@@ -144,7 +144,9 @@ def _columns(cells: list[str], place: str) -> list[str]:
             raise _fault(f"there are two columns {quoted(column)}", "leave one of them", place)
         fault = None if column in ("", _NAME, *SETTINGS) else find_fault({column: ""})
         if fault is not None:
-            raise _fault(spelled(fault.message), f"{spelled(fault.hint)}; or take the column out", place)
+            hint = spelled(fault.hint)
+            hint = f"{hint} Else take the column out" if hint.endswith("?") else f"take the column out; {hint}"
+            raise _fault(spelled(fault.message), hint, place)
     return columns
 
 
