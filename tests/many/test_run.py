@@ -12,6 +12,7 @@ from banno_creds.config import ClientConfig, KeySource, Wanted
 from banno_creds.errors import ConfigurationError, KeyLoadError, NotAskedError, RefusedError, UnavailableError
 from banno_creds.http.client import HttpClient
 from banno_creds.http.connections import Connections
+from banno_creds.many import run
 from banno_creds.many.pacing import Limits, Pacing
 from banno_creds.many.run import Client, outcomes
 from banno_creds.steps import Run
@@ -171,6 +172,28 @@ def test_a_slow_host_delays_no_other(server: Many, rsa_pem: Path) -> None:
             first = [next(running) for _ in range(10)]
         assert all(outcome.profile.startswith("bank") for outcome in first)
         slow.gate.set()
+
+
+@pytest.mark.parametrize(("hosts", "each", "most"), [(1, 3, 3), (1, 30, 8), (40, 4, 64)])
+def test_there_are_no_more_threads_than_needed(
+    hosts: int, each: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    class Counted(threading.Thread):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(run, "Thread", Counted)
+    source = KeySource("the key", path=tmp_path / "none.pem")
+    clients = [
+        Client(f"{host}-{number}", ClientConfig("c", source, token_endpoint=f"https://bank-{host}.test/token"))
+        for host in range(hosts)
+        for number in range(each)
+    ]
+    assert len(list(outcomes(clients, UNPACED))) == hosts * each
+    assert len(started) == most
 
 
 def test_offline_reads_the_key_and_asks_nobody(server: Many, rsa_pem: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from banno_creds import BannoCredsError, ClientConfig, ConfigurationError, KeySource, TokenPool
 from banno_creds.errors import NotAskedError, RefusedError
+from banno_creds.many import token_pool
 from tests.servers.many import Many
 
 if TYPE_CHECKING:
@@ -88,6 +89,17 @@ def test_who_was_not_asked_may_ask_later(server: Many, ec_pem: Path, tmp_path: P
     server.refused = set()
     with pool_of(server, ec_pem, 2, on_disk=True) as pool:
         assert pool.source("bank-1").token().access_token == "token-of-c-1"
+
+
+def test_a_host_that_refused_too_often_is_asked_once_more_after_a_while(
+    server: Many, ec_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_pool, "_REOPENS_AFTER", 0.0)
+    server.refused = None
+    with pool_of(server, ec_pem, 2, give_up_after=1) as pool:
+        for name in pool.names:
+            with pytest.raises(RefusedError):
+                pool.source(name).token()
 
 
 def test_it_reads_profiles_by_name_by_tag_or_all(tmp_path: Path, ec_pem: Path, server: Many) -> None:

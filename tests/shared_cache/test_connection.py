@@ -1,0 +1,217 @@
+"""The connection and the store below the cache: what goes out, what may come back, and which connections are kept."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from banno_creds.shared_cache import connection, store
+from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
+from banno_creds.shared_cache.sealing import Seal
+from banno_creds.shared_cache.store import Store
+
+OK = b"+OK\r\n"
+
+
+class Peer:
+    """In a socket's place: gives pieces of answers, in turn; None is a silence that lasts, b"" the end."""
+
+    def __init__(self, *pieces: bytes | None) -> None:
+        self.pieces = list(pieces)
+        self.sent: list[bytes] = []
+        self.is_closed = False
+
+    def settimeout(self, seconds: float) -> None:
+        assert 0 < seconds <= 2
+
+    def sendall(self, content: bytes) -> None:
+        self.sent.append(content)
+
+    def recv(self, size: int) -> bytes:
+        del size
+        piece = self.pieces.pop(0) if self.pieces else None
+        if piece is None:
+            raise TimeoutError
+        return piece
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Peers:
+    """Those that are connected to, in turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waiting: list[Peer] = []
+        self.met: list[Peer] = []
+        monkeypatch.setattr(connection, "_connect", self._connect)
+
+    def __call__(self, *pieces: bytes | None) -> Peer:
+        self.waiting.append(Peer(*pieces))
+        return self.waiting[-1]
+
+    def _connect(self, *_: Any) -> Peer:
+        self.met.append(self.waiting.pop(0))
+        return self.met[-1]
+
+
+@pytest.fixture
+def peers(monkeypatch: pytest.MonkeyPatch) -> Peers:
+    return Peers(monkeypatch)
+
+
+def test_user_password_and_database_go_out_once_with_the_first_commands(peers: Peers) -> None:
+    peer = peers(OK, OK, b"+PONG\r\n", b"+PONG\r\n")
+    cache = Store("redis://app:se%2Fcret@cache.test/3")
+    assert [cache.ask(("PING",)), cache.ask(("PING",))] == [[b"PONG"], [b"PONG"]]
+    first = b"*3\r\n$4\r\nAUTH\r\n$3\r\napp\r\n$7\r\nse/cret\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n*1\r\n$4\r\nPING\r\n"
+    assert peer.sent == [first, b"*1\r\n$4\r\nPING\r\n"]
+
+
+def test_password_without_a_user(peers: Peers) -> None:
+    peer = peers(OK, OK)
+    Store("redis://:pw@cache.test").ask(("PING",))
+    assert peer.sent[0].startswith(b"*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n*1")
+
+
+def test_nothing_is_taken_for_an_answer_if_the_password_is_refused(peers: Peers) -> None:
+    peers(b"-WRONGPASS no\r\n$1\r\nx\r\n")
+    with pytest.raises(ServerError, match="WRONGPASS") as caught:
+        Store("redis://:pw@cache.test").ask(("GET", "a"))
+    assert caught.value.rule == "cache.password"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"$5000000\r\n", *[b"x" * 65536] * 100),
+        (b"*1000000\r\n",),
+        (b"*1000", b"000\r\n"),
+        (b"+OK\r\n*", b"1000000\r", b"\n"),
+        (b"*2\r\n*", b"99999\r\n"),
+    ],
+    ids=["bytes", "array", "cut array", "cut after a star", "array in an array"],
+)
+def test_answer_without_a_bound_is_left(peers: Peers, pieces: tuple[bytes, ...]) -> None:
+    peer = peers(*pieces)
+    with pytest.raises(StoreError, match="too large") as caught:
+        Store("redis://cache.test").ask(("GET", "a"), ("GET", "b"))
+    assert caught.value.rule == "cache.answer"
+    assert peer.is_closed
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"", "closed the connection"),
+        (b"-LOADING wait", "closed"),
+        (b"-ERR max number of clients reached\r\n", "max"),
+    ],
+)
+def test_server_that_hangs_up_is_told_in_its_words(peers: Peers, said: bytes, words: str) -> None:
+    peers(*([said] if said else []), b"")
+    with pytest.raises(StoreError, match=words):
+        Store("redis://cache.test").ask(("GET", "a"), ("GET", "b"))
+
+
+def test_kept_connection_that_was_closed_is_met_by_a_fresh_one(peers: Peers) -> None:
+    cache = Store("redis://cache.test")
+    old, fresh = peers(b"$1\r\na\r\n", b""), peers(b"$1\r\nb\r\n")
+    assert [cache.ask(("GET", "a")), cache.ask(("GET", "a"))] == [[b"a"], [b"b"]]
+    assert (old.is_closed, fresh.is_closed) == (True, False)
+
+
+def test_slow_server_is_not_waited_for_twice(peers: Peers) -> None:
+    cache = Store("redis://cache.test")
+    peers(OK)
+    peers(OK)
+    cache.ask(("PING",))
+    with pytest.raises(SlowError):
+        cache.ask(("PING",))
+    assert len(peers.met) == 1
+
+
+def test_where_one_kept_connection_was_closed_the_others_are_left_too(peers: Peers) -> None:
+    cache = Store("redis://cache.test")
+    kept = [peers(OK, b""), peers(OK, b"")]
+    with cache._connection() as (one, _), cache._connection() as (other, _):
+        one.ask(("PING",))
+        other.ask(("PING",))
+    peers(OK, OK)
+    cache.ask(("PING",))
+    cache.ask(("PING",))
+    assert [each.is_closed for each in kept] == [True, True]
+    assert len(peers.met) == 3
+
+
+def test_connection_that_failed_is_not_kept(peers: Peers) -> None:
+    cache = Store("redis://cache.test")
+    failed, fresh = peers(b"?\r\n"), peers(OK)
+    with pytest.raises(StoreError):
+        cache.ask(("PING",))
+    assert cache.ask(("PING",)) == [b"OK"]
+    assert (failed.is_closed, fresh.is_closed) == (True, False)
+
+
+def test_few_connections_are_kept(peers: Peers) -> None:
+    cache = Store("redis://cache.test")
+    for _ in range(12):
+        peers(OK)
+    taken = [cache._connection() for _ in range(12)]
+    for each in taken:
+        each.__enter__()
+    for each in taken:
+        each.__exit__(None, None, None)
+    assert sum(not peer.is_closed for peer in peers.met) == store._MOST_KEPT
+
+
+def test_names_that_have_no_end_are_an_error(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_MOST_PAGES", 3)
+    peers(*[b"*2\r\n$1\r\n7\r\n*0\r\n"] * 10)
+    with pytest.raises(StoreError, match="no Redis"):
+        list(Store("redis://cache.test").names("*"))
+
+
+@pytest.mark.parametrize(
+    "page", [b"*2\r\n:0\r\n*0\r\n", b"*2\r\n$1\r\n0\r\n*1\r\n:1\r\n", b"*1\r\n*0\r\n", b":1\r\n"]
+)
+def test_names_that_are_none_are_an_error(peers: Peers, page: bytes) -> None:
+    peers(page)
+    with pytest.raises(StoreError, match="no Redis"):
+        list(Store("redis://cache.test").names("*"))
+
+
+# --- The seal -------------------------------------------------------------------------------------------------------
+
+
+def _key(secret: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), 32, b"banno-creds shared cache 1", purpose).derive(secret)
+
+
+def test_names_and_values_have_keys_of_their_own_by_hkdf() -> None:
+    """Machines with different versions read each other's values."""
+    secret = b"a secret of sixteen bytes or more"
+    seal = Seal(secret)
+    name = seal.name("request")
+    assert name == f"banno-creds:{{{hmac.digest(_key(secret, b'names'), b'request', 'sha256').hex()}}}"
+    sealed = seal.close(name, b"{}")
+    opened = AESGCM(_key(secret, b"values")).decrypt(sealed[1:13], sealed[13:], b"\x01" + name.encode())
+    assert opened == b"{}".ljust(1024)
+
+
+def test_each_value_has_a_nonce_of_its_own_and_no_length_of_its_own() -> None:
+    seal = Seal(b"a secret of sixteen bytes or more")
+    sealed = [seal.close("name", b"x" * length) for length in (0, 1, 500, 1024)]
+    assert len({each[1:13] for each in sealed}) == 4
+    assert {len(each) for each in sealed[1:]} == {1 + 12 + 1024 + 16}
+
+
+@pytest.mark.parametrize("sealed", [b"", b"\x01", b"\x01" + bytes(12), b"\x02" + bytes(60), b"\x01" + bytes(60)])
+def test_value_that_nobody_sealed_is_none(sealed: bytes) -> None:
+    with pytest.raises(ValueError, match="it "):
+        Seal(b"a secret of sixteen bytes or more").open("name", sealed)
