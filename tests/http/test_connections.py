@@ -238,12 +238,19 @@ def test_authorities_and_documents_are_read_anew_after_a_while(
     connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = connections.trust(None)
-    connections.keep_document("https://bank.test", {"a": 1})
+    connections.keep_document("https://bank.test", first, {"a": 1})
     assert connections.trust(None) is first
-    assert connections.document("https://bank.test") == {"a": 1}
+    assert connections.document("https://bank.test", first) == {"a": 1}
     monkeypatch.setattr(connections_module, "_FRESH_SECONDS", 0)
     assert connections.trust(None) is not first
-    assert connections.document("https://bank.test") is None
+    assert connections.document("https://bank.test", first) is None
+
+
+def test_document_is_only_for_those_who_trust_the_same_authorities(connections: Connections, tmp_path: Path) -> None:
+    own, others = connections.trust(tmp_path / "ca.pem"), connections.trust(None)
+    connections.keep_document("https://bank.test", own, {"token_endpoint": "https://elsewhere.test"})
+    assert connections.document("https://bank.test", others) is None
+    assert connections.document("https://bank.test", own) is not None
 
 
 def test_of_those_who_trust_a_part_of_the_store_each_tries_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

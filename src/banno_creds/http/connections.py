@@ -122,7 +122,9 @@ class Connections:
         self.turn = turn
         self.watch = Watch()
         self._trusts: dict[Path | None, tuple[float, Trust]] = {}
-        self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
+        # By those who vouched for the server: a document tells where assertions go, and others may not trust them.
+        self._documents: weakref.WeakKeyDictionary[Trust, dict[str, tuple[float, dict[str, Any]]]]
+        self._documents = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._idle: list[tuple[Hashable, Connection]] = []  # those that have been idle for longest are first
         # Nobody has to close them: they go with the last one who shares them.
@@ -137,14 +139,16 @@ class Connections:
                 self._trusts[ca_bundle] = (time.monotonic(), trust)
             return trust
 
-    def document(self, url: str) -> dict[str, Any] | None:
-        """Return a document that was fetched a moment ago; None if there is none."""
-        at, document = self._documents.get(url, (0.0, None))
+    def document(self, url: str, trust: Trust) -> dict[str, Any] | None:
+        """Return a document that was fetched a moment ago with the same trust; None if there is none."""
+        with self._lock:
+            at, document = self._documents.get(trust, {}).get(url, (0.0, None))
         return document if document is not None and time.monotonic() - at < _FRESH_SECONDS else None
 
-    def keep_document(self, url: str, document: dict[str, Any]) -> None:
+    def keep_document(self, url: str, trust: Trust, document: dict[str, Any]) -> None:
         """Keep a document for a while."""
-        self._documents[url] = (time.monotonic(), document)
+        with self._lock:
+            self._documents.setdefault(trust, {})[url] = (time.monotonic(), document)
 
     def take(self, key: Hashable) -> Connection | None:
         """Return an open connection, which nobody else has then; None if there is none."""

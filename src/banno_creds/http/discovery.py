@@ -69,11 +69,11 @@ def find_endpoint(issuer: str, name: str, http: HttpClient, run: Run) -> str:
             return fetch_metadata(issuer, http)
 
     shared = http.connections
-    metadata = None if shared is None else shared.document(issuer)
+    metadata = None if shared is None else shared.document(issuer, http.trust)
     if metadata is None:
         metadata = persistently(one, http, run)
         if shared is not None:
-            shared.keep_document(issuer, metadata)
+            shared.keep_document(issuer, http.trust, metadata)
     url = endpoint(metadata, name)
     run.emit(EndpointDiscovered(issuer, name, url))
     return url
