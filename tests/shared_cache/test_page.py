@@ -45,7 +45,7 @@ def _add_user(folder: Path, redis: Redis) -> str:
     """Run the page's line for the administrator; return the address of its user."""
     write_private(folder / "cache-password", PASSWORD.encode())
     done = run_script(folder, ADD_USER, _redis_cli(folder, redis))
-    assert (done.returncode, done.stdout) == (0, "OK\n")
+    assert (done.returncode, done.stdout) == (0, "OK\nOK\n")
     return f"redis://runner@127.0.0.1:{redis.port}"
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from banno_creds.config import Location
     from banno_creds.steps import Emit
     from banno_creds.times import Clock
+    from banno_creds.tokens.shared import Cache
 
 _REOPENS_AFTER = 30.0
 """After so many seconds, a host that refused too many requests is asked once more."""
@@ -90,6 +91,7 @@ class TokenPool:
             if isinstance(config, ClientConfig)
         }
         self._shared: dict[int, Connections] = {}  # by process: a child must not use its parent's connections
+        self._caches: dict[object, Cache | None] = {}
         self._limiters: RunVar[anyio.CapacityLimiter] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -171,6 +173,9 @@ class _PooledSource(TokenSource):
 
     def _connections(self) -> Connections:
         return self._pool._connections()  # noqa: SLF001 - its own module
+
+    def _opened_caches(self) -> dict[object, Cache | None]:
+        return self._pool._caches  # noqa: SLF001 - its own module
 
     def _limiter(self) -> anyio.CapacityLimiter:
         return self._pool._limiter()  # noqa: SLF001 - its own module

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from banno_creds.config import Location
     from banno_creds.tokens.response import TokenResponse
+    from banno_creds.tokens.shared import Cache
 
 _REOPENS_AFTER = 30.0  # after so many seconds, a bank that refused too many requests in a row is asked once more
 
@@ -100,6 +101,7 @@ class Profiles:
         self._prepare = prepare
         self._how = how
         self._connections = Connections(Pacing(limits, reopens_after=_REOPENS_AFTER).turn)
+        self._caches: dict[object, Cache | None] = {}
         self._known: tuple[str, dict[str, Client]] = ("", {})  # by the version of the file
         self._lock = threading.Lock()
 
@@ -119,7 +121,7 @@ class Profiles:
                 self._known = version, {}
             clients = self._known[1]
         if name not in clients and (config := self._read(name)) is not None:
-            source = _Source(self._prepare(config), self._connections, self._how)
+            source = _Source(self._prepare(config), self._connections, self._caches, self._how)
             # Of two threads, one source: it is what makes one request of many.
             clients.setdefault(name, Client(config.scope, config.resource, source.token))
         return clients.get(name)
@@ -142,9 +144,19 @@ class Profiles:
 class _Source(TokenSource):
     """The source of one profile's tokens."""
 
-    def __init__(self, config: ClientConfig, connections: Connections, how: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        connections: Connections,
+        caches: dict[object, Cache | None],
+        how: dict[str, Any],
+    ) -> None:
         super().__init__(config, **how)
         self._shared = connections
+        self._caches = caches
 
     def _connections(self) -> Connections:
         return self._shared
+
+    def _opened_caches(self) -> dict[object, Cache | None]:
+        return self._caches

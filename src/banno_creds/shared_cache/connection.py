@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
+from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, no_answer
 from banno_creds.text import printable, setting, system_words
 
 try:
@@ -40,11 +40,16 @@ _HUGE = re.compile(rb"[*%~>][0-9]{5,}\r")  # the parser would make room for an a
 class Connection:
     """An open connection, which one thread uses at a time.
 
+    Attributes:
+        used_at: when it last brought an answer, by the monotonic clock.
+
     Raises:
         StoreError: the server cannot be reached, or does not let us in.
     """
 
     def __init__(self, address: CacheAddress, password: str, trust: Trust | None) -> None:
+        self.used_at = time.monotonic()
+        self._password = password
         self._reader = hiredis.Reader()
         self._first_ends: float | None = time.monotonic() + _FIRST
         try:
@@ -102,11 +107,12 @@ class Connection:
                 last = piece[-20:]
                 self._reader.feed(piece)
                 while len(answers) < len(commands) and (answer := self._reader.gets()) is not False:
-                    answers.append(_as_error(answer))
+                    is_error = isinstance(answer, hiredis.ReplyError)
+                    answers.append(ServerError(str(answer), self._password) if is_error else answer)
         except TimeoutError:
             raise SlowError("no answer in time") from None
         except (hiredis.HiredisError, MemoryError):
-            raise StoreError("what answers there is no Redis or Valkey server", "cache.answer") from None
+            raise no_answer() from None
         except StoreError:
             raise
         except OSError as failure:
@@ -114,6 +120,7 @@ class Connection:
         if len(answers) < len(commands):
             said = [answer for answer in answers if isinstance(answer, ServerError)]
             raise said[0] if said else StoreError("it closed the connection")
+        self.used_at = time.monotonic()
         return answers
 
     def _wait_until(self, ends: float) -> None:
@@ -126,10 +133,6 @@ class Connection:
 def _check_size(received: int, said: bytes) -> None:
     if received > _MOST_BYTES or _HUGE.search(said):
         raise StoreError("its answer is too large", "cache.answer")
-
-
-def _as_error(answer: Any) -> Any:
-    return ServerError(str(answer)) if isinstance(answer, hiredis.ReplyError) else answer
 
 
 def _packed(command: Command) -> bytes:

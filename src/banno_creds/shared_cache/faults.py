@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from banno_creds.secrecy import Secret, without
 from banno_creds.text import printable
 
 
@@ -19,11 +20,20 @@ class SlowError(StoreError):
 
 
 class ServerError(StoreError):
-    """The server's own answer that it does not do what it was asked for; ``code`` is its first word."""
+    """The server's own answer that it does not do what it was asked for; ``code`` is its first word.
 
-    def __init__(self, said: str) -> None:
+    A server that does not know AUTH repeats its arguments: ``password`` is never shown.
+    """
+
+    def __init__(self, said: str, password: str = "") -> None:
         self.code = said.partition(" ")[0]
-        super().__init__(printable(said, 100).rstrip("."), _RULES.get(self.code, "cache.refused"))
+        shown = without(said, (Secret(password, "the password"),)) if password else said
+        super().__init__(printable(shown, 100).rstrip("."), _RULES.get(self.code, "cache.refused"))
+
+
+def no_answer() -> StoreError:
+    """Return the fault of a server that answers as none of its kind does."""
+    return StoreError("what answers there is no Redis or Valkey server", "cache.answer")
 
 
 # By the first word of the server's answer.

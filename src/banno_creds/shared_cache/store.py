@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.cache_address import read_cache_url
 from banno_creds.shared_cache.connection import Connection
-from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
+from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from banno_creds.shared_cache.connection import Command
 
 _MOST_KEPT = 8  # connections
+_MOST_IDLE_SECONDS = 60.0  # a firewall may forget an idle one later, without a word to either end
 _ON_A_PAGE = 500  # names
 _MOST_PAGES = 10_000
 
@@ -104,25 +106,34 @@ class Store:
             yield found
             if cursor == b"0":
                 return
-        raise StoreError("what answers there is no Redis or Valkey server", "cache.answer")
+        raise no_answer()
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[Connection, bool]]:
         """Take a kept connection, or make one; keep it if nothing went wrong with it."""
         if self._process != os.getpid():  # after a fork they are the parent's
             self._kept, self._process = [], os.getpid()
+        kept = self._take_kept()
+        connection = self._new() if kept is None else kept
         try:
-            connection, is_kept = self._kept.pop(), True
-        except IndexError:
-            connection, is_kept = self._new(), False
-        try:
-            yield connection, is_kept
+            yield connection, kept is not None
         except BaseException:
             connection.close()
             raise
         if len(self._kept) < _MOST_KEPT:
             self._kept.append(connection)
         else:
+            connection.close()
+
+    def _take_kept(self) -> Connection | None:
+        """Take a kept connection; None if there is none that was in use a moment ago."""
+        while True:
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - connection.used_at < _MOST_IDLE_SECONDS:
+                return connection
             connection.close()
 
     def _new(self) -> Connection:
@@ -144,3 +155,14 @@ class Store:
         kept, self._kept = self._kept, []
         for connection in kept:
             connection.close()
+
+
+def read_time(answer: object) -> float:
+    """Return the seconds that the server's clock shows, of its answer to TIME; StoreError if it is none."""
+    if isinstance(answer, ServerError):
+        raise answer
+    try:
+        seconds, microseconds = map(int, answer if isinstance(answer, list) else ())
+    except (TypeError, ValueError):
+        raise no_answer() from None
+    return seconds + microseconds / 1_000_000

@@ -116,11 +116,12 @@ class ClientCredentials:
 
             open_local = open_cache if on_disk else _no_cache
             if place is None:
-                opened[place] = open_local(run)
+                cache: Cache | None = open_local(run)
             else:
                 from banno_creds.tokens.shared import open_shared
 
-                opened[place] = open_shared(config, run, open_local)
+                cache = open_shared(config, run, open_local)
+            opened.setdefault(place, cache)  # of two threads, one
         return opened[place]
 
     def obtain(self, cache: Cache | None, wanted: Wanted, run: Run = Run()) -> TokenResponse:

@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from banno_creds.shared_cache.faults import ServerError, StoreError
+from banno_creds.shared_cache.faults import ServerError, StoreError, no_answer
+from banno_creds.shared_cache.store import read_time
 from banno_creds.steps import Run
 from banno_creds.storage import own_files
 from banno_creds.tokens import cache_entry
@@ -177,6 +178,7 @@ class _Place:
 
     def look(self) -> tuple[str, Callable[[], Entry | None]]:
         """Return the sealed entry as what changes with it, and what opens it."""
+        asked_at = self._run.clock()  # before it: a slow answer must make a token older, and not younger
         sealed, instant = self._ask(("GET", self._name), ("TIME",))
         if isinstance(sealed, ServerError):
             if sealed.code != "WRONGTYPE":
@@ -185,8 +187,8 @@ class _Place:
         if sealed is None:
             return "", lambda: None
         if not isinstance(sealed, bytes):
-            raise self._failed(_no_answer())
-        return "=" + sealed.decode("latin-1"), partial(self._open, sealed, self._seconds(instant), self._run.clock())
+            raise self._failed(no_answer())
+        return "=" + sealed.decode("latin-1"), partial(self._open, sealed, self._seconds(instant), asked_at)
 
     def lock(self, patience: float, sleep: Callable[[float], None]) -> _Turn:
         """Return the lock of the process that asks, wherever it runs."""
@@ -236,11 +238,11 @@ class _Place:
         # Between the two commands its holder may free it, but not each time: else nothing is kept there.
         self._times_lost = 0 if owner else self._times_lost + 1
         if self._times_lost > _MOST_LOST or not isinstance(owner, bytes | None) or taken not in (b"OK", None):
-            raise self._failed(_no_answer())
+            raise self._failed(no_answer())
         # If the answer to an earlier attempt was lost, it is ours already.
         self._is_locked = owner == self.owner.encode()
         if taken is not None and owner and not self._is_locked:
-            raise self._failed(_no_answer())
+            raise self._failed(no_answer())
         return self._is_locked, owner.decode("latin-1") if isinstance(owner, bytes) else ""
 
     def free_lock(self) -> None:
@@ -257,10 +259,8 @@ class _Place:
 
         def renew() -> None:
             while not done.wait(_RENEWED):
-                try:
+                with suppress(OSError):  # it may answer again before the lock ends
                     self._cache.store.get(("EVAL", _HOLD, 1, self._lock_name, self.owner, int(_LOCKED * 1000)))
-                except OSError:
-                    return  # what comes next finds that out, too
 
         thread = threading.Thread(target=renew, daemon=True)
         try:
@@ -324,12 +324,10 @@ class _Place:
         return failure
 
     def _seconds(self, answer: Any) -> float:
-        """Return the time that the server's clock shows."""
         try:
-            seconds, microseconds = map(int, answer if isinstance(answer, list) else ())
-        except (TypeError, ValueError):
-            raise self._failed(answer if isinstance(answer, ServerError) else _no_answer()) from None
-        return seconds + microseconds / 1_000_000
+            return read_time(answer)
+        except StoreError as failure:
+            raise self._failed(failure) from None
 
 
 def as_here(entry: Entry, now_there: float, now: float) -> Entry:
@@ -364,10 +362,6 @@ def as_here(entry: Entry, now_there: float, now: float) -> Entry:
         times = here(failure.times, _CLOCKS_DIFFER)
         failure = None if times is None else KeptFailure(times, failure.error)
     return Entry(entry.about, token, failure)
-
-
-def _no_answer() -> StoreError:
-    return StoreError("what answers there is no Redis or Valkey server", "cache.answer")
 
 
 class _Turn:

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.jose.encoding import parse_json_object
-from banno_creds.shared_cache.faults import ServerError, StoreError
 from banno_creds.shared_cache.sealing import PREFIX
+from banno_creds.shared_cache.store import read_time
 from banno_creds.tokens import cache_entry
 from banno_creds.tokens.shared import as_here
 
@@ -41,7 +41,7 @@ def read_all(store: Store, seal: Seal | None) -> Kept:
     sealed = 0
     for names in _pages(store):
         instant, *values = store.ask(("TIME",), *(("GET", name) for name in names))
-        now, now_there = time.time(), _seconds(instant)
+        now, now_there = time.time(), read_time(instant)
         for name, value in zip(names, values, strict=True):
             if value is None:  # it has ended since
                 continue
@@ -65,7 +65,8 @@ def clear(store: Store, seal: Seal | None, belongs: Callable[[Entry], bool] | No
     names = [name for name, entry in kept.entries.items() if belongs is None or belongs(entry)]
     removed = 0
     for start in range(0, len(names), _AT_ONCE):
-        removed += sum(store.get(*(("DEL", name) for name in names[start : start + _AT_ONCE])))
+        answers = store.get(*(("DEL", name) for name in names[start : start + _AT_ONCE]))
+        removed += sum(answer == 1 for answer in answers)
     return removed, kept.sealed
 
 
@@ -88,11 +89,3 @@ def _opened(seal: Seal, name: str, value: bytes) -> Entry | None:
         return cache_entry.read(own_name, text) if isinstance(own_name, str) else None
     except ValueError:
         return None
-
-
-def _seconds(instant: object) -> float:
-    if isinstance(instant, ServerError):
-        raise instant
-    if not isinstance(instant, list) or len(instant) != 2:
-        raise StoreError("what answers there is no Redis or Valkey server", "cache.answer")
-    return int(instant[0]) + int(instant[1]) / 1_000_000

@@ -215,7 +215,7 @@ class TokenSource:
         credentials = ClientCredentials(self._config, self._connections())
         if self._cache is None and (self._on_disk or self._config.cache_url is not None):
             run = Run(lambda step: self._emit(plain(step, _spell)))
-            self._cache = credentials.open_cache(run, on_disk=self._on_disk)
+            self._cache = credentials.open_cache(run, self._opened_caches(), on_disk=self._on_disk)
             self._on_disk = self._on_disk and self._cache is not None  # one warning is enough
         self._asked = False
 
@@ -234,6 +234,10 @@ class TokenSource:
     def _connections(self) -> Connections | None:
         """Return the connections that this source shares with others, as those of a `TokenPool` do."""
         return None
+
+    def _opened_caches(self) -> dict[object, Cache | None]:
+        """Return the caches that this source shares with others: a shared cache has connections of its own."""
+        return {}
 
     def _limiter(self) -> anyio.CapacityLimiter | None:
         """Return what bounds the threads of tasks; None for what bounds those of all the program."""
