@@ -60,6 +60,26 @@ def test_whose_token_is_as_it_was_asked_for(
     assert asked_for(provider, tool.run("token", *more, env=env)) == whose
 
 
+def test_servers_are_left_alone_after_refusals_of_persons_too(stranger: Tool, provider: OpenIdProvider) -> None:
+    names = [f"person-{number}" for number in range(4)]
+    settings = f"client_id = \"{stranger.client[1]}\"\nprivate_key = '{stranger.client[3]}'\n"
+    settings += f'issuer = "{provider.issuer}"\n'
+    profiles = "".join(f'[profiles.{name}]\n{settings}as = "person"\n' for name in names)
+    write(f'{profiles}[profiles.application]\n{settings}as = "application"\n')
+    for name in names:
+        words = ["--redirect-uri", stranger.redirect_uri, "--scope", "openid offline_access", "--profile", name]
+        assert stranger.cli("login", "-q", *words).code == 0
+        stranger.browser.done()
+    provider.failures = [(401, b'{"error": "invalid_client"}')] * 10
+    result = stranger.cli("check", "--all", "-q", "-o", "json", "--rate", "0", "--give-up-after", "2", "--keep")
+    rows = {row["profile"]: row["error"] for row in json.loads(result.stdout)["profiles"]}
+    assert rows == dict(zip([*names, "application"], ["invalid_client"] * 2 + ["not_asked"] * 3, strict=True))
+    assert len(provider.failures) == 8
+    # Who was not asked has still a refresh token that nobody used.
+    provider.failures = []
+    assert "used before" not in stranger.cli("token", "--force-refresh", "--profile", names[3]).stderr
+
+
 @pytest.mark.parametrize(
     "command", [["token"], ["exec", "--", sys.executable, "-c", ""], ["api", "/a"]], ids=lambda words: words[0]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -316,11 +317,12 @@ def run_many(clients: Clients, profiles: Profiles, wish: Wish, outcomes: Outcome
     """Ask for the tokens of all profiles, and add a row for each to the outcomes while they come."""
     from contextlib import closing
 
+    from banno_creds.many.pacing import Pacing
     from banno_creds.many.run import Client
     from banno_creds.many.run import outcomes as ask
     from banno_creds.tokens.client_credentials import ClientCredentials
 
-    run = outcomes.run
+    run, pacing = outcomes.run, Pacing(limits)
     asked: list[Client] = []
     people: dict[str, SignedIn] = {}
     about: dict[str, Row] = {}
@@ -337,13 +339,15 @@ def run_many(clients: Clients, profiles: Profiles, wish: Wish, outcomes: Outcome
                 asked.append(Client(name, whose.config, cache))
                 about[name] = _about(name, whose.config)
             else:
-                people[name], about[name] = whose, _about(name, whose.store.owner)
+                people[name] = replace(whose, turn=pacing.turn)
+                about[name] = _about(name, whose.store.owner)
         except BannoCredsError as error:
             asked.append(Client(name, error))
     clients.warn_of_overruled()
     for name, person in people.items():
         outcomes.add(_row(about[name], profiles[name], _of_person(name, person, wish, run), wish, clients))
-    with closing(ask(asked, limits, wish.wanted, offline=wish.offline, run=run.silent())) as found:
+    how: dict[str, Any] = {"offline": wish.offline, "run": run.silent(), "pacing": pacing}
+    with closing(ask(asked, limits, wish.wanted, **how)) as found:
         for outcome in found:
             name = outcome.profile
             outcomes.add(_row(about[name], profiles[name], outcome, wish, clients))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from banno_creds.client_authentication.methods import Authentication, Client
     from banno_creds.config import Wanted
+    from banno_creds.http.connections import Turn
     from banno_creds.login.session import Provider, Session
     from banno_creds.login.session_store import SessionStore
     from banno_creds.tokens.cache import TokenCache
@@ -56,10 +57,14 @@ _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The credentials of a person who signed in: the client, and where the login is kept."""
+    """The credentials of a person who signed in: the client, and where the login is kept.
+
+    ``turn`` holds each renewal back until its turn comes, where many clients ask one server.
+    """
 
     client: Client
     store: SessionStore
+    turn: Turn | None = None
 
     @property
     def timeout(self) -> float:
@@ -316,10 +321,11 @@ def _refresh(signed_in: SignedIn, session: Session, run: Run) -> TokenResponse:
             "the refresh token was used before, and no answer to that was kept: it is tried once more",
             "if the server says that it is used up, sign in again",
         )
-    # If this process is killed, the next one is told; and it shows that there is room for the answer.
-    store.write(replace(session, asked=True))
     form = (("grant_type", "refresh_token"), ("refresh_token", refresh_token))
-    with HttpClient(client.timeout, client.ca_bundle) as http:
+    turn = nullcontext() if signed_in.turn is None else signed_in.turn(provider.token_endpoint)
+    with turn, HttpClient(client.timeout, client.ca_bundle) as http:
+        # If this process is killed, the next one is told; and it shows that there is room for the answer.
+        store.write(replace(session, asked=True))
         up = own_files.uptime()
         try:
             grant = Grant(form, HINTS, is_good_once=True, after_login=True)

@@ -50,6 +50,7 @@ def outcomes(
     *,
     offline: bool = False,
     run: Run = Run(),
+    pacing: Pacing | None = None,
 ) -> Generator[Outcome, None, None]:
     """Get a token for each client; yield what became of each as soon as it is known, in any order.
 
@@ -61,12 +62,13 @@ def outcomes(
         wanted: which token will do; ``force_refresh`` asks the server for each, and keeps its token in the cache.
         offline: whether to leave the server out: the key is read, and signs once.
         run: the clock and the pauses. Nobody is told of steps; each client's warnings are in its outcome.
+        pacing: what others ask the same hosts by; it has the limits then.
 
     Raises:
         ConfigurationError: a limit is out of bounds.
         NetworkError: the system starts no thread.
     """
-    pacing = Pacing(limits)
+    pacing = pacing or Pacing(limits)
     connections = Connections(pacing.turn)
     everyone = list(clients)
     found: SimpleQueue[Outcome | BaseException] = SimpleQueue()
