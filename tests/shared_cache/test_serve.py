@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 SECRET = "a-secret-of-this-test-alone"
 
 
-@pytest.mark.parametrize("by", ["option", "profile", "variable"])
+@pytest.mark.parametrize("by", ["option", "profile", "variable", "profile and option"])
 def test_an_endpoint_gives_the_token_of_another_machine(
     by: str, cli: Cli, redis: Redis, issuer: Issuer, tmp_path: Path, ec_pem: Path
 ) -> None:
     settings = f"client_id = '{CLIENT_ID}'\nprivate_key = '{ec_pem}'\ntoken_endpoint = '{issuer.url}'\n"
-    settings += f"cache_url = '{redis.url}'\n" if by == "profile" else ""
+    settings += f"cache_url = '{redis.url}'\n" if "profile" in by else ""
     config = write_private(tmp_path / "config.toml", f"[profiles.garden]\n{settings}".encode())
     secret_file = write_private(tmp_path / "serve.secret", SECRET.encode())
     here, there = ({"BANNO_CREDS_CACHE_DIR": str(tmp_path / name)} for name in ("here", "there"))
     options = ["--cache-url", redis.url] if by == "option" else []
+    if by == "profile and option":
+        options = ["--cache-secret-file", str(write_private(tmp_path / "cache.secret", b"not-a-real-secret-at-all"))]
     if by == "variable":
         here["BANNO_CREDS_CACHE_URL"] = there["BANNO_CREDS_CACHE_URL"] = redis.url
     assert cli("token", "--profile", "garden", "--config", config, *options, env=here).stdout == "openid.1\n"
@@ -55,3 +57,17 @@ def test_an_endpoint_gives_the_token_of_another_machine(
         finally:
             running.kill()
     assert len(issuer.forms) == 1
+
+
+def test_address_that_cannot_be_used_is_told_before_anything_listens(cli: Cli, tmp_path: Path) -> None:
+    config = write_private(tmp_path / "config.toml", b"[profiles.garden]\nclient_id = 'a'\nprivate_key = 'a.pem'\n")
+    secret_file = write_private(tmp_path / "serve.secret", SECRET.encode())
+    command = ["serve", "--port", "0", "--config", str(config), "--client-secret-file", str(secret_file)]
+    for env, words in (
+        ({"BANNO_CREDS_CACHE_URL": "http://user:canaryPassword@127.0.0.1"}, ()),
+        ({}, ("--cache-url", "redis://:canaryPassword@127.0.0.1")),
+    ):
+        result = cli(*command, *words, env=env)
+        assert (result.code, result.stdout) == (2, "")
+        assert "CACHE_URL" in result.stderr.upper().replace("-", "_")
+        assert "canary" not in result.stderr

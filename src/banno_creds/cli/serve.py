@@ -19,11 +19,11 @@ from banno_creds.cli.inputs import Argument, StandardInput, expand, read_secret
 from banno_creds.cli.options import CONFIG, MIN_TTL, shared_cache_options
 from banno_creds.cli.parameters import Command, complete_file, complete_profile, option
 from banno_creds.cli.report import Report, check_stdout, write_result
-from banno_creds.cli.settings import run_for, shared_cache
+from banno_creds.cli.settings import check_shared_cache, run_for
 from banno_creds.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
     from banno_creds.config import ClientConfig
@@ -113,13 +113,8 @@ def command(
     _check_profiles(profiles, values["tags"], config)
     secret = _secret(client_secret_file)
     tell = partial(tell_warnings, report)
-    shared = shared_cache(context, values)
-    first = context.get_parameter_source("cache_url") is ParameterSource.COMMANDLINE
-
-    def prepare(config: ClientConfig) -> ClientConfig:
-        return replace(config, **shared) if shared and (first or config.cache_url is None) else config
-
     how = {"min_ttl": values["min_ttl"], "emit": tell, "clock": run.clock, "sleep": run.sleep}
+    prepare = _with_shared_cache(context, values)
     clients = Profiles(config, profiles, values["tags"], prepare=prepare, **how)
     if socket is None:
         [listener] = listen("127.0.0.1", port, "give --port 0, which takes any free port")
@@ -140,6 +135,30 @@ def command(
             if at:
                 with suppress(OSError):  # before it is closed: the next one at this path is not ours
                     Path(path).unlink()
+
+
+def _with_shared_cache(context: click.Context, values: Mapping[str, Any]) -> Callable[[ClientConfig], ClientConfig]:
+    """Return what gives a profile's client the shared cache that was typed, or else the variables' where it has none.
+
+    As for the other commands: each setting for itself.
+    """
+    check_shared_cache(context, values)
+    given = {
+        name: values[name] if name == "cache_url" else expand(values[name])
+        for name in ("cache_url", "cache_secret_file", "cache_password_file")
+        if values[name]
+    }
+    if "cache_url" in given:
+        from banno_creds.cache_address import read_cache_url
+
+        read_cache_url(values["cache_url"])  # now, and not with the first request
+    typed = {name for name in given if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+    def prepare(config: ClientConfig) -> ClientConfig:
+        own = {name: value for name, value in given.items() if name in typed or getattr(config, name) is None}
+        return replace(config, **own)
+
+    return prepare
 
 
 def _check_profiles(names: Sequence[str], tags: Sequence[str], config: str | None) -> None:

@@ -91,12 +91,17 @@ def shared_cache(context: click.Context, values: Mapping[str, Any]) -> dict[str,
     url = values.get("cache_url")
     if not url:
         return {}
-    if context.get_parameter_source("cache_url") is not ParameterSource.ENVIRONMENT:
-        from banno_creds.cache_address import check_cache_url
-
-        check_cache_url(url)
+    check_shared_cache(context, values)
     files = {name: values[name] for name in ("cache_secret_file", "cache_password_file")}
     return {"cache_url": url} | {name: None if file is None else expand(file) for name, file in files.items()}
+
+
+def check_shared_cache(context: click.Context, values: Mapping[str, Any]) -> None:
+    """Refuse a URL with a password in it, unless a variable has it; ConfigurationError if it cannot be used."""
+    if values["cache_url"] and context.get_parameter_source("cache_url") is not ParameterSource.ENVIRONMENT:
+        from banno_creds.cache_address import check_cache_url
+
+        check_cache_url(values["cache_url"])
 
 
 def credentials(context: click.Context, values: Mapping[str, Any], report: Report) -> ClientCredentials | SignedIn:
