@@ -118,7 +118,7 @@ class Profiles:
         version = self.version()
         with self._lock:
             if version != self._known[0]:
-                self._known = version, {}
+                self._known, self._caches = (version, {}), {}
             clients = self._known[1]
         if name not in clients and (config := self._read(name)) is not None:
             source = _Source(self._prepare(config), self._connections, self._caches, self._how)
