@@ -49,6 +49,8 @@ def test_sources_of_a_pool_share_the_connections_of_a_shared_cache(
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda name: pool.source(name).token(force_refresh=True), pool.names))
         assert between.connections <= 16  # eight at once, each with one that renews its lock
+    while between.open:
+        time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("folder")

@@ -143,7 +143,7 @@ def _with_shared_cache(context: click.Context, values: Mapping[str, Any]) -> Cal
     As for the other commands: each setting for itself.
     """
     check_shared_cache(context, values)
-    given = {
+    given: dict[str, Any] = {
         name: values[name] if name == "cache_url" else expand(values[name])
         for name in ("cache_url", "cache_secret_file", "cache_password_file")
         if values[name]

@@ -133,6 +133,9 @@ class TokenPool:
         """Close the idle connections; the sources may be used all the same."""
         if (shared := self._shared.get(os.getpid())) is not None:
             shared.close()
+        for cache in [*self._caches.values()]:
+            if cache is not None:
+                cache.close()
 
     def _connections(self) -> Connections:
         """Return the connections that the sources of this process share."""

@@ -81,7 +81,7 @@ class Store:
             except StoreError:
                 if not is_kept:
                     raise
-        self._forget()
+        self.close()  # where one was closed, the others are too
         with self._connection() as (connection, _):
             return connection.ask(*commands)
 
@@ -150,8 +150,8 @@ class Store:
                 raise
             return Connection(self.address, self._password, self._trust)
 
-    def _forget(self) -> None:
-        """Close the kept connections: where one was closed, the others are too."""
+    def close(self) -> None:
+        """Close the kept connections; the next command makes a new one."""
         kept, self._kept = self._kept, []
         for connection in kept:
             connection.close()

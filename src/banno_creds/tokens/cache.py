@@ -55,6 +55,9 @@ class TokenCache:
         """Return this cache: it is this machine's."""
         return self
 
+    def close(self) -> None:
+        """Close nothing: nothing is open."""
+
     def check_key(self, content: bytes, *, is_held: bool) -> None:
         """Take any private key: this cache seals nothing."""
 

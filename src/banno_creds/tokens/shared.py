@@ -108,6 +108,10 @@ class SharedCache:
             if place.failure is None:
                 self._out_until = None  # it is back: the next failure is news
 
+    def close(self) -> None:
+        """Close the idle connections; the cache may be used all the same."""
+        self.store.close()
+
     def check_key(self, content: bytes, *, is_held: bool) -> None:
         """Check that a client's private key may serve as the secret, where none was given.
 
