@@ -142,11 +142,13 @@ def test_token_is_kept_here_if_the_server_fails_after_the_bank_was_asked(
     assert len(issuer.forms) == 1
 
 
+@pytest.mark.parametrize("label", [b"ENCRYPTED PRIVATE KEY", b"PRIVATE KEY"], ids=["its label", "a wrong label"])
 @pytest.mark.usefixtures("machine")
 def test_encrypted_key_wants_a_secret(
-    cli: Cli, ask: list[str], redis: Redis, tmp_path: Path, ec_key: keys.PrivateKey, secret: Path
+    cli: Cli, ask: list[str], redis: Redis, tmp_path: Path, ec_key: keys.PrivateKey, secret: Path, label: bytes
 ) -> None:
-    key = write_private(tmp_path / "encrypted.pem", ec_key.pem(b"passphrase"))
+    pem = ec_key.pem(b"passphrase").replace(b"ENCRYPTED PRIVATE KEY", label)
+    key = write_private(tmp_path / "encrypted.pem", pem)
     file = write_private(tmp_path / "passphrase", b"passphrase")
     words = [*instead(ask, "--private-key", key), "--cache-url", redis.url, "--passphrase-file", str(file)]
     result = cli(*words)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from binascii import a2b_base64
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -100,8 +101,8 @@ def check_key(content: bytes, *, is_held: bool) -> None:
 def _is_encrypted(content: bytes) -> bool:
     if b"ENCRYPTED" in content:
         return True
-    if content.startswith(b"-----BEGIN "):
-        return False
+    if content.startswith(b"-----BEGIN ") and _is_in_the_clear(content.partition(b"\n")[2][:8]):
+        return False  # most are such, and to look closer takes long
     from banno_creds.errors import BannoCredsError
     from banno_creds.jose.private_keys import form_of
 
@@ -109,3 +110,13 @@ def _is_encrypted(content: bytes) -> bool:
         return "encrypted" in form_of(content)
     except (BannoCredsError, ValueError, LookupError, StopIteration):
         return False  # it is no key: none is kept, because no token comes of it
+
+
+def _is_in_the_clear(start: bytes) -> bool:
+    """Return whether what begins so, in base64, is a key in DER: its first member is a version, whatever the label."""
+    try:
+        der = a2b_base64(start)
+    except ValueError:
+        return False
+    long = der[1:2] in (b"\x81", b"\x82") and der[1] - 0x80
+    return der[:1] == b"\x30" and der[2 + long : 3 + long] == b"\x02"
