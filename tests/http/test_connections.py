@@ -246,6 +246,14 @@ def test_authorities_and_documents_are_read_anew_after_a_while(
     assert connections.document("https://bank.test", first) is None
 
 
+def test_authorities_that_are_read_need_no_lock(connections: Connections) -> None:
+    """Another thread's lock is held for ever in a child that was forked just then."""
+    trust = connections.trust(None)
+    context = trust.context()
+    with ThreadPoolExecutor(1) as threads, trust._lock:
+        assert threads.submit(trust.context).result(20) is context
+
+
 def test_document_is_only_for_those_who_trust_the_same_authorities(connections: Connections, tmp_path: Path) -> None:
     own, others = connections.trust(tmp_path / "ca.pem"), connections.trust(None)
     connections.keep_document("https://bank.test", own, {"token_endpoint": "https://elsewhere.test"})

@@ -47,13 +47,16 @@ class Trust:
         Raises:
             ConfigurationError: the CA bundle cannot be read.
         """
-        with self._lock:
-            if self._context is None:
-                if self._ca_bundle is None:
-                    self._context, self._is_part = system_store()
-                else:
-                    self._context = read_bundle(self._ca_bundle)
-            return self._context
+        context = self._context
+        if context is None:  # a forked child must not need a lock for them that another thread held
+            with self._lock:
+                if self._context is None:
+                    if self._ca_bundle is None:
+                        self._context, self._is_part = system_store()
+                    else:
+                        self._context = read_bundle(self._ca_bundle)
+                context = self._context
+        return context
 
     def widen(self, failed: ssl.SSLContext | None = None) -> bool:
         """Trust the operating system's whole store from now on; True if only a part of it was trusted before.

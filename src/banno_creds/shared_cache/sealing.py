@@ -113,7 +113,7 @@ def _is_encrypted(content: bytes) -> bool:
 
 
 def _is_in_the_clear(start: bytes) -> bool:
-    """Return whether what begins so, in base64, is a key in DER: its first member is a version, whatever the label."""
+    """Return whether base64 begins a key in DER that is not encrypted: its first member is a version."""
     try:
         der = a2b_base64(start)
     except ValueError:
