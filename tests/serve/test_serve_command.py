@@ -163,8 +163,8 @@ def test_the_secret_of_a_run_is_made_and_shown_at_the_terminal_alone(
     config: Path, env: dict[str, str], process: Cli
 ) -> None:
     code = (
-        "import os, signal, sys, threading; sys.argv[1:] = sys.argv[1:];"
-        "threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start();"
+        "import os, signal; from banno_creds.cli import serve; wait_for = serve.wait_for;"
+        "serve.wait_for = lambda *args: (os.kill(os.getpid(), signal.SIGTERM), wait_for(*args));"
         "from banno_creds.__main__ import main; main()"
     )
     seen = at_terminal("-c", code, "serve", "--port", "0", "--config", str(config), env=env)
@@ -228,6 +228,7 @@ def test_a_taken_port_is_a_configuration_error(cli: Cli, config: Path, secret_fi
 
 
 @pytest.mark.once
+@pytest.mark.timeout(600)
 @pytest.mark.posix("/proc")
 def test_ten_thousand_requests_leave_it_as_it_was(
     config: Path, secret_file: Path, env: dict[str, str], issuer: Issuer
