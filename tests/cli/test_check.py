@@ -300,8 +300,19 @@ def test_csv_is_read_by_any_program_and_is_no_formula(desk: Desk) -> None:
     assert set(told["odd"]) >= NEEDED
     assert told["good"]["ok"] == "true"
     assert told["odd"]["exit_code"] == "4"
-    cells = [rows.csv_line(Row("x", 4, "=1+1", None, "@SUM(A1)")).split(",")[index] for index in (3, 5)]
-    assert cells == ["'=1+1", "'@SUM(A1)"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "words", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1", " =1", "x;=1", "x; @a;y", 'x";"=1', "x,=1"]
+)
+def test_a_servers_words_are_no_formula_in_any_spreadsheet(words: str, separator: str) -> None:
+    """Where a comma is in numbers, spreadsheets separate columns by semicolons, also those of a file with commas."""
+    line = rows.csv_line(Row("x", 4, words, None, words, f"ask for: {words}"))
+    cells = next(csv.reader(io.StringIO(line), delimiter=separator))
+    assert [cell for cell in cells if cell.lstrip(' "')[:1] in tuple("=+-@\uff1d")] == []
+    if separator == ",":
+        assert cells[3].replace("'", "") == words
 
 
 def test_junit_has_a_case_for_each_profile(desk: Desk) -> None:

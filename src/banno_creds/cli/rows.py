@@ -240,14 +240,17 @@ def csv_line(row: Row | None) -> str:
     return ",".join(cells)
 
 
+# Where columns are separated by semicolons, as in much of Europe, a spreadsheet begins a cell after each of them.
+# Some take the wide forms of these characters for the usual ones.
+_FORMULA = re.compile(r'(^|[;\t\r\n])([\s"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])')
+
+
 def _cell(value: object) -> str:
     """Return a value for a spreadsheet: RFC 4180, and nothing that it would take for a formula."""
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
-    text = str(value)
-    if isinstance(value, str) and text[:1] in "=+-@\t\r" and text:
-        text = f"'{text}"
-    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
+    text = _FORMULA.sub(r"\1\2'", value) if isinstance(value, str) else str(value)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(';,"\r\n') else text
 
 
 def as_junit(rows: Sequence[Row], seconds: float) -> str:
