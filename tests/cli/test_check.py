@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import trustme
 
-from banno_creds.cli import inputs, progress, rows
+from banno_creds.cli import inputs, many, progress, rows
 from banno_creds.cli.rows import Row
 from banno_creds.jose import keys
 from banno_creds.jose.decode import decode
@@ -497,6 +497,35 @@ def test_ctrl_c_ends_at_once_with_what_is_known_and_the_next_run_goes_on(desk: D
     assert sorted(desk.asked) == sorted(f"id-of-{name}" for name in set(told) - good)
     assert desk.run("check", "--all", "--resume").code == 0
     assert len(desk.asked) == 10 - len(good) + 10  # it was whole: a new one begins
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_tells_each_profile_once(
+    desk: Desk, folder: Path, form: str, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the one that is being told when the signal comes."""
+    usual = many.write_result
+    lines: list[str] = []
+
+    def write_result(text: str) -> None:
+        lines.append(text)
+        if len(lines) == 3:
+            signal.raise_signal(number)
+        usual(text)
+
+    monkeypatch.setattr(many, "write_result", write_result)
+    for name in ("a", "b", "c", "d", "e"):
+        desk.add(name)
+    result = desk.run("check", "--all", "--jobs", "1", "-o", form, "-q")
+    assert result.code == 128 + number
+    is_csv = form == "csv"
+    told = list(csv.DictReader(io.StringIO(result.stdout)) if is_csv else map(json.loads, result.stdout.splitlines()))
+    assert sorted(row["profile"] for row in told) == ["a", "b", "c", "d", "e"]
+    record = Record(str(folder), str(desk.file))
+    record.read()
+    assert set(record.checked) == {row["profile"] for row in told if row["error"] != "interrupted"}
+    assert len(record.checked) == (2 if is_csv else 3)
 
 
 @pytest.mark.posix("SIGKILL")

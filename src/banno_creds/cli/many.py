@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +27,7 @@ from banno_creds.text import printable, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from types import FrameType
 
     import click
 
@@ -268,7 +271,11 @@ class Outcomes:
         self._told = None
 
     def add(self, row: Row, *, is_new: bool = True) -> None:
-        """Add a row; one that is not new is from the record."""
+        """Add a row, whole or not at all; one that is not new is from the record."""
+        with _unbroken():
+            self._add(row, is_new=is_new)
+
+    def _add(self, row: Row, *, is_new: bool) -> None:
         self.rows[row.profile] = row
         if self._form == "jsonl":
             write_result(dumps(row.members()))
@@ -311,6 +318,31 @@ class Outcomes:
         if self._form != "text" and rows and not self._report.quiet:
             self._report.note(forms.counted(rows, offline=bool(about["offline"])))
         return code
+
+
+@contextmanager
+def _unbroken() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of what is done inside; a second one does not wait."""
+    usual: dict[int, Any] = {}
+    came: list[int] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            usual[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):  # and not ignored, nor left to the system
+                usual[number] = handler
+                signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        usual[number](number, None)
 
 
 def run_many(clients: Clients, profiles: Profiles, wish: Wish, outcomes: Outcomes, limits: Limits) -> None:
