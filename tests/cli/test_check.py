@@ -543,6 +543,30 @@ def test_a_run_that_was_killed_can_be_gone_on_with(desk: Desk, folder: Path) -> 
     assert len(desk.asked) < 10
 
 
+@pytest.mark.posix("SIGKILL")
+def test_a_run_for_those_that_failed_is_gone_on_with_whole(desk: Desk, folder: Path) -> None:
+    for number in range(10):
+        desk.add(f"p{number}")
+        desk.answers[f"id-of-p{number}"] = _refused("invalid_scope")
+    desk.add("good")
+    assert desk.run("check", "--all", "-q", "--give-up-after", "0").code == 4
+    del desk.profiles["good"]
+    running, gate = _begun(desk, "--only-failed", "-o", "jsonl", "--jobs", "1")
+    desk.add("good")
+    desk.write()
+    assert running.stdout is not None
+    lines = [running.stdout.readline()]
+    running.kill()
+    lines += running.communicate(timeout=60)[0].splitlines()
+    known = {json.loads(line)["profile"] for line in lines}
+    gate.set()
+    del desk.bank.forms[:]
+    desk.bank.token = lambda _: granted(scope="openid")
+    resumed = desk.rows("--only-failed", "--resume")
+    assert {name: row["ok"] for name, row in resumed.items()} == {f"p{number}": True for number in range(10)}
+    assert known.isdisjoint(client.removeprefix("id-of-") for client in desk.asked)
+
+
 def test_the_end_of_another_run_is_no_end_of_this_one(folder: Path, tmp_path: Path) -> None:
     first, second = (Record(str(folder), str(tmp_path / "config.toml")) for _ in range(2))
     now = time.time()

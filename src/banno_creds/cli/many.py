@@ -83,18 +83,21 @@ def check(context: click.Context, values: Mapping[str, Any]) -> int:
             "no profile is named", hint="name some, or check all of them: banno-creds check --all"
         )
     ask, run = _asker(context, values), _run_of(context, report)
-    wanted_ones = open_ones = chosen(values)
+    wanted_ones = chosen(values)
     record = open_record(values["config"], report)
-    if values["only_failed"]:
-        wanted_ones = open_ones = failed(wanted_ones, record)
     known: dict[str, Row] = {}
     since = run.clock()
     if values["resume"]:
-        open_ones, known = still_open(wanted_ones, record, since)
+        known = answered(wanted_ones, record, since)
         if known and record is not None and record.began is not None:
             since = record.began
         elif not report.quiet:
             report.note("No run of the last day was cut off: a new one begins.")
+    if values["only_failed"]:
+        # What is known may have failed before it was asked for in the run that is gone on with.
+        meant = {*failed(wanted_ones, record), *known}
+        wanted_ones = {name: each for name, each in wanted_ones.items() if name in meant}
+    open_ones = {name: each for name, each in wanted_ones.items() if name not in known}
     if not wanted_ones and not report.quiet:
         report.note("No profile failed at its last check.")
     kept = bool(values["keep"])
@@ -188,17 +191,17 @@ def failed(profiles: Profiles, record: Record | None) -> Profiles:
     return {name: each for name, each in profiles.items() if name in checked and not checked[name].ok}
 
 
-def still_open(profiles: Profiles, record: Record | None, now: float) -> tuple[Profiles, dict[str, Row]]:
-    """Return those that had no answer in the last run, which was cut off, and the rows of the others."""
+def answered(profiles: Profiles, record: Record | None, now: float) -> dict[str, Row]:
+    """Return the rows of those that had an answer in the last run, if it was cut off."""
     if record is None or record.began is None or record.is_whole or not 0 <= now - record.began <= _MOST_AGE:
-        return profiles, {}
+        return {}
     known: dict[str, Row] = {}
     for name in profiles:
         checked = record.checked.get(name)
         row = None if checked is None or checked.at < record.began else row_of(name, checked.members)
         if row is not None and not row.is_open:
             known[name] = row
-    return {name: each for name, each in profiles.items() if name not in known}, known
+    return known
 
 
 def open_record(config: str | None, report: Report) -> Record | None:
