@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import trustme
 
-from banno_creds.cli import inputs, many, progress, rows
+from banno_creds.cli import inputs, many, progress, report, rows
 from banno_creds.cli.rows import Row
 from banno_creds.jose import keys
 from banno_creds.jose.decode import decode
@@ -522,14 +522,13 @@ def test_an_interrupted_run_tells_each_profile_once(
     desk: Desk, folder: Path, form: str, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of the one that is being told when the signal comes."""
-    usual = many.write_result
     lines: list[str] = []
 
     def write_result(text: str) -> None:
         lines.append(text)
         if len(lines) == 3:
             signal.raise_signal(number)
-        usual(text)
+        report.write_result(text)
 
     monkeypatch.setattr(many, "write_result", write_result)
     for name in ("a", "b", "c", "d", "e"):

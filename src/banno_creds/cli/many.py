@@ -335,10 +335,10 @@ def _unbroken() -> Iterator[None]:
             usual[number](number, frame)
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(handler := signal.getsignal(number)):  # and not ignored, nor left to the system
-                usual[number] = handler
-                signal.signal(number, wait)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(each)):  # and not ignored, nor left to the system
+                usual[each] = handler
+                signal.signal(each, wait)
     try:
         yield
     finally:
