@@ -106,6 +106,8 @@ def test_host_that_takes_no_connection_is_waited_for_once(
         b":1\r\n" * 20,
         b"*2\r\n" * 1000,
         b"*1000000000\r\n",
+        b"%1\r\n*0\r\n:1\r\n" * 20,
+        b",inf\r\n" * 20,
         b"$1000000000\r\nabc",
         b"$-5\r\n",
         b"*3\r\n$3\r\nGET\r\n:1\r\n*0\r\n" * 10,

@@ -6,6 +6,7 @@ What is wrong with the server stops no token, and is a warning; a setting that s
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ redis.call('pexpire', KEYS[1], ARGV[1])
 return redis.call('del', KEYS[1])
 """
 _MIB = 1024 * 1024
+_NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
 
 
 def look_at_cache(case: Case) -> None:
@@ -110,9 +112,11 @@ def _judge_way(store: Store, case: Case) -> Iterator[Finding]:
 
 
 def _judge_clock(instant: Any, now: float) -> Finding:
+    from banno_creds.shared_cache.store import read_time
+
     try:
-        ahead = round(now - int(instant[0]) - int(instant[1]) / 1_000_000)
-    except (IndexError, TypeError, ValueError):
+        ahead = round(now - read_time(instant))
+    except StoreError:
         return unknown(Rule.CACHE_CLOCK, "clock", "the server does not tell the time")
     if abs(ahead) < _CLOCKS_DIFFER:
         return passed(Rule.CACHE_CLOCK, "clock", f"{abs(ahead)} s from this machine's")
@@ -163,11 +167,11 @@ def _judge_memory(told: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(Rule.CACHE_REPLICA, Verdict.WARN, "role", "it is a replica")
     if told.get("cluster_enabled") == "1":
         yield Finding(Rule.CACHE_CLUSTER, Verdict.WARN, "role", "it is one part of a cluster")
-    try:
-        used, most, evicted = (int(told.get(name, "0")) for name in ("used_memory", "maxmemory", "evicted_keys"))
-    except ValueError:
+    numbers = [told.get(name, "0") for name in ("used_memory", "maxmemory", "evicted_keys")]
+    if not all(map(_NUMBER.fullmatch, numbers)):
         yield unknown(Rule.CACHE_FULL, "memory", "the server does not tell")
         return
+    used, most, evicted = map(int, numbers)
     policy = printable(told.get("maxmemory_policy", ""), 30)
     of = f"of {most / _MIB:.0f} MiB" if most else "no limit"
     gone = f"{evicted} entries removed so far" if evicted and most else ""

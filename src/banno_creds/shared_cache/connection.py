@@ -111,7 +111,7 @@ class Connection:
                     answers.append(ServerError(str(answer), self._password) if is_error else answer)
         except TimeoutError:
             raise SlowError("no answer in time") from None
-        except (hiredis.HiredisError, MemoryError):
+        except (hiredis.HiredisError, MemoryError, TypeError):  # the last: of RESP 3, a map whose key is a list
             raise no_answer() from None
         except StoreError:
             raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 from banno_creds.secrecy import Secret, without
 from banno_creds.text import printable
 
+_MOST_READ = 8192  # characters of an error; only the first hundred that can be seen are shown
+
 
 class StoreError(OSError):
     """The server cannot be used now, in words that may be shown; ``rule`` is the id of what is wrong with it."""
@@ -27,7 +29,10 @@ class ServerError(StoreError):
 
     def __init__(self, said: str, password: str = "") -> None:
         self.code = said.partition(" ")[0]
-        shown = without(said, (Secret(password, "the password"),)) if password else said
+        begin = said[:_MOST_READ]
+        shown = without(begin, (Secret(password, "the password"),)) if password else begin
+        if shown != begin and self.code in _RULES:
+            shown = f"{self.code} {shown}"
         super().__init__(printable(shown, 100).rstrip("."), _RULES.get(self.code, "cache.refused"))
 
 

@@ -21,6 +21,8 @@ _MOST_KEPT = 8  # connections
 _MOST_IDLE_SECONDS = 60.0  # a firewall may forget an idle one later, without a word to either end
 _ON_A_PAGE = 500  # names
 _MOST_PAGES = 10_000
+_MOST_NAMES = 250_000
+_LATEST = 10**11  # seconds since the epoch: more is no time
 
 
 class Store:
@@ -95,7 +97,7 @@ class Store:
 
     def names(self, pattern: str) -> Iterator[Sequence[bytes]]:
         """Give the names in the server that match a pattern, some at a time; one may come twice."""
-        cursor = b"0"
+        cursor, count = b"0", 0
         for _ in range(_MOST_PAGES):
             answer = self.get(("SCAN", cursor, "MATCH", pattern, "COUNT", _ON_A_PAGE))[0]
             if not isinstance(answer, list) or len(answer) != 2 or not isinstance(answer[1], list):
@@ -103,6 +105,9 @@ class Store:
             cursor, found = answer
             if not all(isinstance(each, bytes) for each in (cursor, *found)):
                 break
+            count += len(found)
+            if count > _MOST_NAMES:
+                raise StoreError("it has too many entries", "cache.answer")
             yield found
             if cursor == b"0":
                 return
@@ -163,6 +168,8 @@ def read_time(answer: object) -> float:
         raise answer
     try:
         seconds, microseconds = map(int, answer if isinstance(answer, list) else ())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise no_answer() from None
+    if not (0 <= seconds < _LATEST and 0 <= microseconds < 1_000_000):
+        raise no_answer()
     return seconds + microseconds / 1_000_000
