@@ -146,9 +146,14 @@ def run_beside(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     import subprocess
 
     running: subprocess.Popen[bytes] | None = None
+    too_early: list[int] = []  # those that came while it was being started
 
     def pass_on(number: int, _frame: object) -> None:
-        if running is not None and not (number in _FROM_TERMINAL and _is_in_foreground()):
+        if number in _FROM_TERMINAL and _is_in_foreground():
+            return
+        if running is None:
+            too_early.append(number)
+        else:
             running.send_signal(number)
 
     before = {
@@ -165,6 +170,8 @@ def run_beside(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         finally:
             if _before is not None:
                 leave_no_core()
+        for number in too_early:
+            running.send_signal(number)
         code = running.wait()
     finally:
         for number, handler in before.items():

@@ -158,6 +158,25 @@ def test_at_a_socket_the_line_names_it_and_it_is_gone_at_the_end(
     assert not path.exists()
 
 
+@pytest.mark.posix("Unix sockets")
+def test_a_socket_that_others_can_replace_is_warned_of_and_theirs_is_left(
+    config: Path, secret_file: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "of all"
+    folder.mkdir()
+    folder.chmod(0o777)
+    path = folder / "s"
+    with serving(config, secret_file, env, "--quiet", "--socket", str(path)) as running:
+        path.unlink()
+        path.write_text("somebody else's")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 0
+    assert path.read_text() == "somebody else's"
+    said = " ".join(running.log.read_text().split())
+    assert f"thers can put a socket of their own in the place of {path}: everybody" in said
+    assert f"chmod o-w '{folder}'" in said
+
+
 @pytest.mark.posix("a real terminal")
 def test_the_secret_of_a_run_is_made_and_shown_at_the_terminal_alone(
     config: Path, env: dict[str, str], process: Cli
@@ -349,6 +368,25 @@ def test_signals_reach_the_command_and_its_end_is_a_shells(config: Path, env: di
             # Python itself ends by SIGINT after KeyboardInterrupt.
             assert running.wait(60) == 128 + number
     assert len(issuer.forms) == 1
+
+
+@pytest.mark.posix("signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_that_comes_while_the_command_is_being_started_reaches_it(name: str) -> None:
+    code = f"""
+import os, signal, subprocess, sys
+from banno_creds import child
+
+class Started(subprocess.Popen):
+    def __init__(self, *args, **how):
+        os.kill(os.getpid(), signal.{name})
+        super().__init__(*args, **how)
+
+subprocess.Popen = Started
+sys.exit(child.run_beside([sys.executable, "-c", "import time; time.sleep(60)"], {{}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], start_new_session=True, timeout=50, check=False)
+    assert done.returncode == 128 + getattr(signal, name)
 
 
 @pytest.mark.posix("a real terminal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import sys
@@ -122,6 +123,8 @@ def command(
     else:
         path = str(expand(socket))
         listener, at = listen_at(path), f" at the socket {path}"
+        place = Path(path).lstat()
+        _warn_of_folder(report, Path(path))
     log = (lambda _line: None) if quiet else partial(_log, report)
     with TokenServer(listener, secret, clients, log, run.clock, _PARTING_SECONDS) as server:
         try:
@@ -133,8 +136,22 @@ def command(
                 wait_for(server, stopping)
         finally:
             if at:
-                with suppress(OSError):  # before it is closed: the next one at this path is not ours
-                    Path(path).unlink()
+                with suppress(OSError):  # before it is closed; one that somebody put there since is not ours
+                    if os.path.samestat(Path(path).lstat(), place):
+                        Path(path).unlink()
+
+
+def _warn_of_folder(report: Report, path: Path) -> None:
+    """Say that programs may be led to somebody else's socket."""
+    from banno_creds.shells import quote
+    from banno_creds.storage.secret_files import everybody_can_replace_in
+
+    folder = path.absolute().parent
+    if sys.platform != "win32" and everybody_can_replace_in(folder):
+        report.warning(
+            f"others can put a socket of their own in the place of {path}: everybody can write its folder",
+            f"chmod o-w {quote(str(folder))}",
+        )
 
 
 def _with_shared_cache(context: click.Context, values: Mapping[str, Any]) -> Callable[[ClientConfig], ClientConfig]:

@@ -205,7 +205,7 @@ def who_else(path: str, descriptor: int) -> Others:
         return Others(**found._asdict(), close_writing=found.close, root="an administrator")
     mode, user = stat.S_IMODE(status.st_mode), os.geteuid()
     folder = Path(path).parent
-    is_others_folder = _everybody_can_replace_in(folder)
+    is_others_folder = everybody_can_replace_in(folder)
     if user != status.st_uid and status.st_uid != 0:
         others.owner = "other" if user else "despite root"
     if not others.owner and not mode & 0o066 and not is_others_folder:
@@ -224,7 +224,8 @@ def who_else(path: str, descriptor: int) -> Others:
     return others
 
 
-def _everybody_can_replace_in(folder: Path) -> bool:
+def everybody_can_replace_in(folder: Path) -> bool:
+    """Return whether everybody can put another file into the place of one in a folder, by its mode."""
     mode = folder.stat().st_mode
     return bool(mode & stat.S_IWOTH and not mode & stat.S_ISVTX)
 
