@@ -393,6 +393,7 @@ REFUSED: dict[str, tuple[dict[str, str], list[str], tuple[int, str]]] = {
     "no colon": (GRANT, ["Authorization: Basic Z2FyZGVu"], (401, "invalid_client")),
     "twice": (POST_CLIENT, [basic("garden", SECRET)], (400, "invalid_request")),
     "an assertion": ({**POST_CLIENT, "client_assertion": "a.b.c"}, [], (401, "invalid_client")),
+    "the secret twice": ({**POST_CLIENT, "client_id": SECRET}, [], (401, "invalid_client")),
     "no grant": ({"client_id": "garden", "client_secret": SECRET}, [], (400, "invalid_request")),
     "another grant": ({**POST_CLIENT, "grant_type": "password"}, [], (400, "unsupported_grant_type")),
     "json": (POST_CLIENT, ["Content-Type: application/json"], (415, "invalid_request")),
@@ -408,6 +409,7 @@ def test_a_request_without_all_that_it_needs_is_refused(name: str, endpoint: End
     assert SECRET not in reply.body
     assert issuer.forms == []
     assert len(endpoint.log) == 1
+    assert SECRET not in endpoint.log[0]
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,9 @@ class TokenServer:
                 self._tell_of_refused("a request was refused: too many wrong secrets")
                 return refusal(429, "invalid_client", "too many wrong secrets; try again later", "Retry-After: 1")
             raise RefusedRequestError("invalid_client", "the client_secret is not the one of this endpoint", 401)
+        if hmac.compare_digest(_digest(asked.client_id.encode("utf-8", "surrogatepass")), self._digest):
+            # The log names who asks.
+            raise RefusedRequestError("invalid_client", "the client_id is the secret: it is a profile's name", 401)
         check_grant(request)
         outcome = self._outcome(asked.client_id)
         if outcome.done():
