@@ -344,3 +344,40 @@ def test_imports_at_the_same_time_lose_nothing() -> None:
     assert {f"new-{number}" for number in range(8)} <= set(written())
     assert written()["live"]["kid"][0] == "k"
     assert "# The real one." in own_file().read_text()
+
+
+# --- From an enemy --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_hosts_and_libraries_that_a_file_names_are_told(cli: Cli, dry: list[str]) -> None:
+    file = own_file().parent / "banks.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["profile,client_id,private_key,token_endpoint,api_base,cache_url"]
+    lines += ["a,x,pkcs11:object=k?module-path=/tmp/evil.so,https://evil.test/token,,"]
+    lines += ["b,x,k.pem,,https://api.evil.test,rediss://cache.evil.test"]
+    lines += [
+        "c,x,k.pem,https://login.jackhenry.com/a/oidc-provider/api/v0/token,https://banno.com,redis://127.0.0.1"
+    ]
+    file.write_text("\n".join(lines))
+    result = cli("profile", "import", file, *dry)
+    assert result.code == 0
+    said = " ".join(result.stderr.split())
+    assert "hosts other than the vendor's: evil.test, api.evil.test, cache.evil.test import" in said
+    assert "key of a names a library (module-path), which runs with all your rights" in said
+    if not dry:  # what is there already is no news
+        lines[2] = lines[2].replace("k.pem", "other.pem")
+        file.write_text("\n".join(lines))
+        again = cli("profile", "import", file).stderr
+        assert "vendor's" not in again
+        assert "library" not in again
+
+
+def test_nothing_hides_in_what_would_change(cli: Cli) -> None:
+    file = own_file().parent / "banks.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    claims = {"a\u202e": "\x7f\x9b2J\u2028"}
+    file.write_text(json.dumps({"profiles": {"a": {"client_id": "x", "claims": claims}}}))
+    shown = cli("profile", "import", file, "--dry-run").stdout
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert r'+ claims = {"a\u202e": "\u007f\u009b2J\u2028"}' in shown

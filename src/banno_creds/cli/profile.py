@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from json import dumps
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -14,13 +15,13 @@ from banno_creds.cli.inputs import Argument, StandardInput, expand
 from banno_creds.cli.options import CONFIG, TAG, setting_options
 from banno_creds.cli.parameters import Choice, Command, Option, complete_file, complete_profile, option
 from banno_creds.cli.report import Report, write_result
-from banno_creds.config import absolute, is_key_uri
+from banno_creds.config import ENVIRONMENTS, absolute, is_key_uri, is_loopback
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in, show_profile
 from banno_creds.profiles.settings import FILES, PATHS, SETTINGS, is_file, resolved
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import read_file
-from banno_creds.text import spelled
+from banno_creds.text import printable, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -259,6 +260,7 @@ def import_(file: str, config: str | None, output: str, *, dry_run: bool, replac
     new = [name for name, change in changes.items() if change.before is None]
     same = [name for name in rows if name not in changes]
     changed = {name: _values(change) for name, change in changes.items() if name not in new}
+    _warn_of_strangers(changes)
     if not dry_run:
         _warn_of_keys_not_there({name: change.after for name, change in changes.items()}, changed_file)
     if output == "json":
@@ -281,8 +283,49 @@ def _difference(name: str, change: Change) -> list[str]:
     lines = [f"  [profiles.{name}]"]
     for key, values in _values(change).items():
         signs = zip("-+", values, strict=True)
-        lines += [f"{sign} {key} = {dumps(value, ensure_ascii=False)}" for sign, value in signs if value is not None]
+        lines += [f"{sign} {key} = {_seen(value)}" for sign, value in signs if value is not None]
     return lines
+
+
+def _seen(value: object) -> str:
+    """Return a value in JSON, with escapes for what could make its line look like another."""
+    text = dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def _warn_of_strangers(changes: Mapping[str, Change]) -> None:
+    """Name the hosts that will be asked, and the profiles with a library of their own: FILE may be an enemy's."""
+    known = {None, *(urlsplit(url).hostname for url in ENVIRONMENTS.values())}
+    hosts: dict[str, None] = {}
+    libraries = []
+    for name, change in changes.items():
+        for key in change.settings:
+            value = str(change.after.get(key, ""))
+            if key in _ASKED:
+                host = urlsplit(value).hostname
+                before = urlsplit(str((change.before or {}).get(key, ""))).hostname
+                if host is not None and host not in (*known, before) and not is_loopback(host):
+                    hosts[host] = None
+            elif key == "private_key" and is_key_uri(value) and "module-path=" in value:
+                libraries.append(name)
+    if hosts:
+        Report().warning(
+            f"these profiles ask hosts other than the vendor's: {_some(list(hosts))}",
+            "import them only if you trust who made them: what is sent there is theirs",
+        )
+    if libraries:
+        Report().warning(
+            f"the key of {_some(libraries)} names a library (module-path), which runs with all your rights",
+            "import it only if you trust who made it",
+        )
+
+
+_ASKED = ("token_endpoint", "issuer", "api_base", "cache_url")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return printable(", ".join(names[:_MOST_NAMES])) + more
 
 
 def _warn_of_keys_not_there(profiles: Mapping[str, Mapping[str, Any]], file: str) -> None:
@@ -294,8 +337,7 @@ def _warn_of_keys_not_there(profiles: Mapping[str, Mapping[str, Any]], file: str
         if is_file("private_key", settings) and not os.path.exists(resolved(settings, folder)["private_key"])  # noqa: PTH110 - unlike Path's, it never raises
     ]
     if missing:
-        more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
-        Report().warning(f"there is no file for private_key yet in {', '.join(missing[:_MOST_NAMES])}{more}")
+        Report().warning(f"there is no file for private_key yet in {_some(missing)}")
 
 
 _MOST_NAMES = 5
