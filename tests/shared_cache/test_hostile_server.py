@@ -83,3 +83,17 @@ def test_redis_without_auth_repeats_no_password(
         result = cli(*command, env=env)
         assert "echoes the password" in result.stdout + result.stderr
         assert "battery" not in result.stdout + result.stderr
+
+
+def test_slow_answers_about_a_lock_that_is_never_free_count_as_waiting(
+    cli: Cli, machine: Machine, issuer: Issuer, redis: Redis, between: Between
+) -> None:
+    assert cli("token", env=machine("a")).stdout == "openid.1\n"
+    [name] = redis.keys()
+    redis("DEL", name)
+    redis("SET", f"{name}:lock", "somebody")
+    between.delay(0.4)
+    result = cli("token", "--timeout", "2", env=machine("b", CACHE_URL=between.url))
+    assert (result.code, result.stdout) == (0, "openid.2\n"), result.stderr
+    assert len(between.sent) < 24
+    assert len(issuer.forms) == 2

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _LOCKED = 10.0  # seconds after which the lock of a killed process is free
 _RENEWED = 3.0  # seconds after which a living one renews it
 _MOST_LOST = 5  # times that a lock may be gone as soon as it was looked at
+_MOST_BETWEEN = 4.0  # seconds between two pauses, for some answers
 _PAUSES = (0.03, 0.25)  # seconds between two looks at first, and at last
 _OUT = 30.0  # seconds for which a server that failed is left alone
 _LONGEST = 7 * 24 * 3600  # seconds for which an entry is kept
@@ -378,6 +379,7 @@ class _Turn:
         self._place = place
         self._sleep = sleep
         self._pause = _PAUSES[0]
+        self._since = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -395,9 +397,11 @@ class _Turn:
 
     def pause(self) -> None:
         """Wait a moment before the next look: longer each time, since many machines may wait."""
-        began = time.monotonic()
         self._sleep(self._pause)
-        self.waited += min(max(time.monotonic() - began, self._pause), 2 * self._pause)
+        now = time.monotonic()
+        # The server's answers are waited for, too; the time in which this process was stopped is not.
+        self.waited += min(max(now - self._since, self._pause), _MOST_BETWEEN)
+        self._since = now
         self._pause = min(self._pause * 1.3, _PAUSES[1])
 
     def remove_if_hung(self) -> bool:
