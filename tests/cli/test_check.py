@@ -618,6 +618,18 @@ def test_a_run_that_was_cut_off_long_ago_is_not_gone_on_with(desk: Desk, folder:
     assert desk.asked == ["id-of-a"]
 
 
+def test_only_an_answer_of_the_run_that_was_cut_off_counts(desk: Desk, folder: Path) -> None:
+    for name in ("answered", "before", "left_alone"):
+        desk.add(name)
+    record, now = Record(str(folder), str(desk.file)), time.time() - 60
+    record.begin(now, ["answered", "before", "left_alone"])
+    record.add("answered", Row("answered").members(), now + 1)
+    record.add("before", Row("before").members(), now - 1)
+    record.add("left_alone", Row("left_alone", 4, rows.NOT_ASKED).members(), now + 1)
+    assert all(row["ok"] for row in desk.rows("--all", "--resume").values())
+    assert sorted(desk.asked) == ["id-of-before", "id-of-left_alone"]
+
+
 # --- Which profiles -------------------------------------------------------------------------------------------------
 
 

@@ -264,11 +264,21 @@ def test_a_host_that_asks_to_slow_down_is_given_time_by_all() -> None:
     assert waited.is_set()
 
 
+def test_only_refusals_of_a_token_count() -> None:
+    pacing = Pacing(Limits(rate=0, give_up_after=1))
+    url = "https://bank.test/token"
+    with pytest.raises(RefusedError), pacing.turn(url, counts=False):
+        raise RefusedError("no such document", error=None, status=404)
+    with pacing.turn(url):
+        pass
+
+
 def test_hosts_are_told_apart_by_name_and_port() -> None:
     pacing = Pacing(Limits(rate=0, give_up_after=1))
     with pytest.raises(RefusedError), pacing.turn("https://bank.test/a"):
         raise RefusedError("no", error=None, status=401)
-    with pytest.raises(NotAskedError), pacing.turn("https://BANK.test:443/b"):
-        pass
+    for same in ("https://BANK.test:443/b", "https://bank.test./c"):
+        with pytest.raises(NotAskedError), pacing.turn(same):
+            pass
     with pacing.turn("https://bank.test:8443/a"), pacing.turn("https://other.test/a"):
         pass

@@ -27,7 +27,7 @@ from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.many.pacing import Limits
 from banno_creds.redirection import listeners
 from banno_creds.redirection.listeners import listen, listen_at
-from banno_creds.serve import token_server
+from banno_creds.serve import clients, token_server
 from banno_creds.serve.clients import Client, OneClient, Profiles
 from banno_creds.serve.token_server import TokenServer
 from banno_creds.tokens.response import TokenResponse
@@ -312,6 +312,19 @@ def test_a_refused_profile_is_asked_for_ever_more_seldom_until_the_clients_chang
         clients.name = "second"
         endpoint.posts(POST_CLIENT)
         assert asked[0] == len(looks) + 1
+        now[0] += 31
+        endpoint.posts(POST_CLIENT)
+        assert asked[0] == len(looks) + 2  # it is a first refusal again
+
+
+def test_a_bank_that_refused_too_many_is_asked_once_more_after_a_while(
+    file: Path, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "_REOPENS_AFTER", 0.0)
+    issuer.refuse()
+    with serving(Profiles(file, limits=Limits(rate=0, give_up_after=1))) as endpoint:
+        for name in ("garden", "granite"):
+            assert endpoint.posts({**POST_CLIENT, "client_id": name}).error == (400, "unauthorized_client")
 
 
 def test_a_scope_that_the_bank_refuses_is_the_programs_error_too(endpoint: Endpoint, issuer: Issuer) -> None:
@@ -640,6 +653,21 @@ def test_names_that_are_no_profiles_are_not_kept(monkeypatch: pytest.MonkeyPatch
         for number in range(100):
             assert endpoint.posts({**POST_CLIENT, "client_id": f"n{number}"}).status == 401
         assert len(endpoint.server._outcomes) <= 20
+
+
+def test_many_names_do_not_make_a_fresh_token_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_server, "_MOST_OUTCOMES", 1)
+    monkeypatch.setattr(token_server, "_TOKEN_SECONDS", 600.0)
+    asked: list[TokenResponse] = []
+
+    def obtain() -> TokenResponse:
+        asked.append(response())
+        return asked[-1]
+
+    with serving(one(obtain)) as endpoint:
+        for name in ("garden", "a", "b", "garden"):
+            endpoint.posts({**POST_CLIENT, "client_id": name})
+    assert len(asked) == 1
 
 
 # --- its end, and a Unix socket -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 from typing import Any
 
 import pytest
@@ -156,6 +157,16 @@ def test_connection_that_failed_is_not_kept(peers: Peers) -> None:
         cache.ask(("PING",))
     assert cache.ask(("PING",)) == [b"OK"]
     assert (failed.is_closed, fresh.is_closed) == (True, False)
+
+
+def test_forked_child_leaves_its_parents_connections_alone(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Store("redis://cache.test")
+    parents, own = peers(OK), peers(OK)
+    cache.ask(("PING",))
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    assert cache.ask(("PING",)) == [b"OK"]
+    assert (len(parents.sent), len(own.sent)) == (1, 1)
 
 
 def test_few_connections_are_kept(peers: Peers) -> None:

@@ -1,0 +1,274 @@
+"""The lock in a shared cache: who has lost it takes nothing from who came after, and writes nothing over it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from banno_creds import ClientConfig, KeySource
+from banno_creds.config import Wanted
+from banno_creds.errors import TokenError
+from banno_creds.shared_cache.faults import ServerError, StoreError
+from banno_creds.shared_cache.sealing import Seal
+from banno_creds.steps import Run, Warned
+from banno_creds.tokens import cache_entry, shared
+from banno_creds.tokens.cache_entry import request_of
+from banno_creds.tokens.response import TokenResponse
+from banno_creds.tokens.shared_entries import clear, read_all
+from tests.conftest import CLIENT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.servers.redis import Redis
+
+RESPONSE = TokenResponse("a.b.c", "Bearer", 600, None, 0, {"access_token": "a.b.c", "expires_in": 600})
+ENDPOINT = "https://bank.test/token"
+
+
+class Someone:
+    """A client of the shared cache, with what it was warned of."""
+
+    def __init__(self, url: str, key: Path) -> None:
+        self.warned: list[str] = []
+        self.run = Run(lambda step: self.warned.append(step.message) if isinstance(step, Warned) else None)
+        config = ClientConfig(CLIENT_ID, KeySource.file(key), token_endpoint=ENDPOINT, cache_url=url)
+        self.cache = shared.open_shared(config, self.run, lambda _: None)
+        self.request = request_of(config, key.read_bytes())
+
+    def asks(self, fetch: Callable[[], TokenResponse], wanted: Wanted = Wanted()) -> str:
+        return self.cache.obtain(self.request, fetch, wanted, self.run, patience=5).access_token
+
+    def gets(self) -> TokenResponse:
+        return RESPONSE
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of the entry and of its lock."""
+        name = self.cache.seal_of(self.request).name(self.request.name)
+        return name, f"{name}:lock"
+
+
+class Replies:
+    """A server in the store's place, which answers by a command's first word."""
+
+    shown = "redis://cache.test"
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = {"TIME": [b"1000", b"0"], "GET": None, "SET": None, "DEL": 1, "EVAL": 1, **answers}
+        self.asked: list[str] = []
+
+    def ask(self, *commands: Any) -> list[Any]:
+        self.asked += [command[0] for command in commands]
+        found = [self.answers[command[0]] for command in commands]
+        return [
+            answer(command) if callable(answer) else answer for answer, command in zip(found, commands, strict=True)
+        ]
+
+    get = ask
+
+    def names(self, pattern: str) -> Any:
+        del pattern
+        return self.answers["pages"]
+
+
+@pytest.fixture
+def someone(redis: Redis, ec_pem: Path) -> Someone:
+    return Someone(redis.url, ec_pem)
+
+
+@pytest.fixture
+def alone(ec_pem: Path) -> Someone:
+    """One whose server is `Replies`."""
+    return Someone("redis://cache.test", ec_pem)
+
+
+def test_a_lock_ends_by_itself_and_an_entry_with_its_token(someone: Someone, redis: Redis) -> None:
+    entry, lock = someone.names
+
+    def fetch() -> TokenResponse:
+        assert 5_000 < int(redis("PTTL", lock)) <= 10_000
+        return RESPONSE
+
+    someone.asks(fetch)
+    assert redis.keys() == [entry]
+    assert 590_000 < int(redis("PTTL", entry)) <= 600_000
+
+
+def test_no_entry_is_kept_for_longer_than_a_week(someone: Someone, redis: Redis) -> None:
+    someone.asks(lambda: replace(RESPONSE, expires_in=10**8))
+    assert int(redis("PTTL", someone.names[0])) <= 7 * 86_400_000
+
+
+def test_who_lost_the_lock_writes_nothing(someone: Someone, redis: Redis) -> None:
+    lock = someone.names[1]
+
+    def fetch() -> TokenResponse:
+        redis("SET", lock, "another", "PX", 60_000)
+        return RESPONSE
+
+    assert someone.asks(fetch) == "a.b.c"
+    assert redis("GET", lock) == "another"
+    assert redis.keys() == [lock]
+
+
+def test_who_lost_the_lock_does_not_free_it(someone: Someone, redis: Redis) -> None:
+    def fetch() -> TokenResponse:
+        redis("SET", someone.names[1], "another", "PX", 60_000)
+        raise TokenError("no token")
+
+    with pytest.raises(TokenError):
+        someone.asks(fetch)
+    assert redis("GET", someone.names[1]) == "another"
+
+
+def test_a_lock_is_freed_if_nothing_is_kept(someone: Someone, redis: Redis) -> None:
+    def fetch() -> TokenResponse:
+        raise TokenError("no token")
+
+    with pytest.raises(TokenError):
+        someone.asks(fetch)
+    assert redis.keys() == []
+
+
+def test_what_else_stands_in_its_place_is_replaced(someone: Someone, redis: Redis) -> None:
+    for name in someone.names:
+        redis("RPUSH", name, "x")
+    someone.asks(someone.gets)
+    assert redis.keys() == [someone.names[0]]
+    assert redis("TYPE", someone.names[0]) == "string"
+
+
+def test_a_server_that_failed_is_left_alone_for_a_while_and_each_outage_is_news(
+    alone: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Replies()
+    held: list[bytes] = []
+
+    def lock(command: Any) -> bytes:
+        held[:] = [str(command[2]).encode()]
+        return b"OK"
+
+    def gone(command: Any) -> None:
+        raise StoreError("gone")
+
+    def get(command: Any) -> bytes | None:
+        return held[0] if command[1].endswith(":lock") else None
+
+    alone.cache.store = lines  # type: ignore[assignment]
+    up = {"GET": get, "SET": lock}
+    lines.answers |= {"GET": gone}
+    alone.asks(alone.gets)
+    alone.asks(alone.gets)
+    assert lines.asked == ["GET", "TIME"]
+    monkeypatch.setattr(shared, "_OUT", 0.0)
+    monkeypatch.setattr(alone.cache, "_out_until", 0.0)
+    alone.asks(alone.gets)
+    assert len(alone.warned) == 1
+    lines.answers |= up
+    alone.asks(alone.gets)
+    lines.answers |= {"GET": gone}
+    alone.asks(alone.gets)
+    assert len(alone.warned) == 2
+
+
+def test_the_servers_clock_counts_in_what_is_kept(alone: Someone) -> None:
+    now = [5000.0]
+    kept: list[bytes] = []
+    entry, lock = alone.names
+    owner: list[bytes] = []
+
+    def take(command: Any) -> bytes:
+        owner[:] = [str(command[2]).encode()]
+        return b"OK"
+
+    def fetch() -> TokenResponse:
+        now[0] += 50
+        return replace(RESPONSE, requested_at=5000)
+
+    alone.cache.store = Replies(  # type: ignore[assignment]
+        SET=take,
+        GET=lambda command: owner[0] if command[1] == lock else None,
+        EVAL=lambda command: kept.append(command[6]) if command[2] == 2 else 1,
+    )
+    alone.run = alone.run._replace(clock=lambda: now[0])
+    alone.asks(fetch)
+    content = alone.cache.seal_of(alone.request).open(entry, kept[0])
+    found = cache_entry.read(alone.request.name, content)
+    assert found is not None
+    assert found.token is not None
+    assert 949 <= found.token.times.began <= 950
+    here = shared.as_here(found, 1010.0, 7000.0).token
+    assert here is not None
+    assert 7000 - here.times.began >= 1900  # this machine's clock is ahead, and nobody knows which one is wrong
+    here = shared.as_here(found, 1010.0, 5060.0).token
+    assert here is not None
+    assert (here.times.began, here.response.requested_at) == (5000.0, 5000)
+    assert shared.as_here(found, 940.0, 5060.0).token is None
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},  # the lock is neither taken nor anybody's, for ever
+        {"SET": b"OK", "GET": lambda command: b"another" if command[1].endswith(":lock") else None},
+        {"SET": 7},
+        {"GET": 7},
+        {"GET": [b"a"]},
+        {"TIME": [b"1"], "GET": b"a"},
+        {"TIME": [b"x", b"y"], "GET": b"a"},
+        {"TIME": 7, "GET": b"a"},
+    ],
+    ids=str,
+)
+def test_a_server_that_makes_no_sense_is_left_after_a_few_answers(alone: Someone, answers: dict[str, Any]) -> None:
+    alone.cache.store = lines = Replies(**answers)  # type: ignore[assignment]
+    fetched: list[TokenResponse] = []
+    pauses: list[float] = []
+    alone.run = alone.run._replace(sleep=pauses.append)
+
+    def fetch() -> TokenResponse:
+        fetched.append(RESPONSE)
+        return RESPONSE
+
+    assert alone.asks(fetch) == "a.b.c"
+    assert len(fetched) == len(alone.warned) == 1
+    assert len(lines.asked) < 40
+    assert len(pauses) < 10
+
+
+# --- The commands that list and clear -------------------------------------------------------------------------------
+
+
+def _told(value: Any) -> tuple[Replies, Seal, str]:
+    seal = Seal(b"a secret of sixteen bytes or more")
+    name = seal.name("x")
+    return Replies(pages=[[name.encode()]], GET=value), seal, name
+
+
+def test_a_value_that_ends_while_all_are_read_is_none() -> None:
+    lines, seal, _ = _told(None)
+    assert read_all(lines, seal) == ({}, 0)  # type: ignore[arg-type]
+
+
+def test_a_value_that_cannot_be_opened_is_counted_and_stays() -> None:
+    lines, seal, _ = _told(b"\x01" + bytes(100))
+    assert clear(lines, seal) == (0, 1)  # type: ignore[arg-type]
+    assert "DEL" not in lines.asked
+
+
+def test_each_name_is_read_once_and_all_of_them() -> None:
+    seal = Seal(b"a secret of sixteen bytes or more")
+    names = [seal.name(str(number)).encode() for number in range(250)]
+    lines = Replies(pages=[names, [*names[:5], names[0] + b":lock"], []], GET=b"?")
+    assert read_all(lines, seal) == ({}, 250)  # type: ignore[arg-type]
+
+
+def test_a_server_that_refuses_its_clock_is_an_error() -> None:
+    lines, seal, _ = _told(b"?")
+    lines.answers["TIME"] = ServerError("NOPERM no")
+    with pytest.raises(ServerError):
+        read_all(lines, seal)  # type: ignore[arg-type]
