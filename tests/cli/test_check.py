@@ -345,6 +345,34 @@ def test_junit_has_a_case_for_each_profile(desk: Desk) -> None:
     assert "Next: " in (cases["odd"].text or "")
 
 
+def test_no_words_break_the_forms_for_programs() -> None:
+    odd = "a\nb\r\x00\x0b\x1b[31m\ufffe\ud800<b>&\"']]>,"
+    row = Row("x", 4, odd, odd, odd, odd, (odd,), server=odd)
+    case = ET.fromstring(rows.as_junit([row], 1.0)).find("testsuite/testcase/failure")
+    assert case is not None
+    assert "<b>&\"']]>," in str(case.get("message"))
+    assert next(csv.reader(io.StringIO(rows.csv_line(row), newline="")))[5] == odd
+    assert next(csv.reader(io.StringIO(rows.csv_line(Row("x", 4, message="a\nb")), newline="")))[5] == "a\nb"
+    assert json.loads(rows.as_json([row], {}))["profiles"][0]["message"] == odd
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"exit_code": 7}, {"exit_code": 4, "message": 1}, {"exit_code": 4, "details": 1}, {"exit_code": "4"}],
+    ids=str,
+)
+def test_a_row_that_nobody_wrote_is_none(members: dict[str, Any]) -> None:
+    assert rows.row_of("a", members) is None
+
+
+def test_a_name_within_another_makes_no_group() -> None:
+    """Rows are one if they differ in their own profile's name alone."""
+    found = [Row(name, 4, "x", "x", f"profile {name} failed", f"doctor --profile {name}") for name in ("a", "a-b")]
+    assert any("2 profiles" in str(line) for line, _, _ in rows.table(found))
+    other = [Row("a", 4, "x", "x", "profile a-b failed", "n"), Row("c", 4, "x", "x", "profile-b failed", "n")]
+    assert not any("2 profiles" in str(line) for line, _, _ in rows.table(other))
+
+
 def test_what_nobody_was_asked_is_skipped_in_junit() -> None:
     text = rows.as_junit([Row("a", 4, rows.NOT_ASKED, "check.given_up", "m"), Row("b")], 1)
     assert '<skipped message="m">' in text
@@ -395,6 +423,7 @@ def test_only_failed_asks_for_those_that_failed_last(desk: Desk) -> None:
         desk.add(name)
     desk.answers["id-of-b"] = _refused("invalid_client", status=401)
     assert desk.run("check", "--all", "-q").code == 4
+    desk.add("never_checked")
     del desk.bank.forms[:]
     del desk.answers["id-of-b"]
     assert list(desk.rows("--only-failed")) == ["b"]
@@ -506,6 +535,9 @@ def test_ctrl_c_ends_at_once_with_what_is_known_and_the_next_run_goes_on(desk: D
     good = {name for name, row in told.items() if row["ok"]}
     assert len(told) == 10
     assert {row["error"] for row in told.values() if not row["ok"]} == {"interrupted"}
+    record = Record(str(folder), str(desk.file))
+    record.read()
+    assert (set(record.checked), record.is_whole) == (good, False)
     gate.set()
     del desk.bank.forms[:]
     desk.bank.token = lambda _: granted(scope="openid")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +23,8 @@ from tests.servers.many import Many
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from banno_creds.many.outcome import Outcome
 
 UNPACED = Limits(rate=0)
 
@@ -153,13 +156,25 @@ def test_cached_tokens_and_remembered_refusals_ask_nobody_and_count_for_nothing(
     assert len(server.arrivals) == asked + 8
 
 
-def test_closing_it_in_the_middle_asks_no_more(server: Many, rsa_pem: Path) -> None:
+def test_closing_it_in_the_middle_asks_no_more(server: Many, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Client] = []
+    before = run._outcome
+
+    def begin(client: Client, *more: Any, **how: Any) -> Outcome:
+        begun.append(client)
+        return before(client, *more, **how)
+
+    monkeypatch.setattr(run, "_outcome", begin)
     server.gate.clear()
     running = outcomes([Client("broken", ConfigurationError("x")), *clients_of(server, rsa_pem, 30)], UNPACED)
     with closing(running):
         assert next(running).profile == "broken"
     server.gate.set()
+    for thread in threading.enumerate():
+        if re.fullmatch(r"banno-creds \d+", thread.name):
+            thread.join(20)
     assert len(server.arrivals) <= 8
+    assert len(begun) <= 9
 
 
 def test_a_slow_host_delays_no_other(server: Many, rsa_pem: Path) -> None:

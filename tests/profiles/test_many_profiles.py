@@ -199,6 +199,15 @@ def test_a_tag_in_the_file_may_be_one_text(cli: Cli, tmp_path: Path) -> None:
     assert result.stdout == '[profiles.a]\ntags = ["core", "night"]\n'
 
 
+def test_a_tag_that_is_one_text_is_taken_away(cli: Cli, tmp_path: Path) -> None:
+    write('[profiles.a]\nkid = "k"\ntags = "core"\n', tmp_path / "c.toml")
+    config = ("--config", str(tmp_path / "c.toml"))
+    assert cli("profile", "set", "a", *config, "--untag", "co").code == 0
+    assert json.loads(cli("profile", "show", "a", *config, "-o", "json").stdout)["settings"]["tags"] == ["core"]
+    assert cli("profile", "set", "a", *config, "--untag", "core").code == 0
+    assert (tmp_path / "c.toml").read_text() == '[profiles.a]\nkid = "k"\n'
+
+
 def test_the_list_is_of_the_profiles_with_all_of_the_tags(cli: Cli) -> None:
     write(MIXED)
     listed = json.loads(cli("profile", "list", "--tag", "core", "-o", "json").stdout)["profiles"]

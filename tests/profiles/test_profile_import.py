@@ -199,6 +199,50 @@ def test_a_text_that_holds_no_profiles_says_where(text: str, words: str, place: 
     assert tuple(caught.value.marked.details) == place
 
 
+def test_cells_have_the_types_of_their_settings() -> None:
+    text = (
+        "Profile;Client ID;client-id-in-body;lifetime;timeout;scope;tags;claims;kid;\n"
+        'a;1;FALSE;60;2.5;x y;p,q p;"{""n"": 1}";;\n'
+        ";;;;;;;;;;\n"
+        'b;b;true;1_000;nan;"[""x"", ""y z""]";"[""p""]";{};k;;;\n'
+    )
+    found = {name: row.settings for name, row in parse_profiles(text.encode(), "it").items()}
+    assert found == {
+        "a": {
+            "client_id": "1",
+            "client_id_in_body": False,
+            "lifetime": 60,
+            "timeout": 2.5,
+            "scope": ["x", "y"],
+            "tags": ["p", "q"],
+            "claims": {"n": 1},
+        },
+        "b": {
+            "client_id": "b",
+            "client_id_in_body": True,
+            "lifetime": "1_000",
+            "timeout": "nan",
+            "scope": ["x", "y z"],
+            "tags": ["p"],
+            "claims": {},
+            "kid": "k",
+        },
+    }
+    assert type(found["a"]["lifetime"]) is int
+
+
+@pytest.mark.parametrize("scope", [["x", "y"], ["x y"], ["[x]"], [""], [], "x y", ["[x]", "y"]], ids=str)
+def test_a_list_comes_back_from_a_cell(scope: list[str] | str) -> None:
+    text = format_profiles({"a": {"client_id": "c", "scope": scope}}, "csv")
+    back = parse_profiles(text.encode(), "it")["a"].settings.get("scope")
+    assert back == (scope.split() if isinstance(scope, str) else scope)
+
+
+def test_what_is_too_large_is_not_read() -> None:
+    with pytest.raises(ConfigurationError, match="larger than 16 MiB"):
+        parse_profiles(b"profile\n" + b"a" * 17_000_000, "it")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_what_excel_and_powershell_write_is_read(encoding: str, end: str) -> None:
