@@ -449,6 +449,8 @@ def check_type(name: str, value: object, *kinds: type | None, hint: str | None =
     Raises:
         ConfigurationError: it has another type.
     """
+    if type(value) in kinds:  # as nearly always; this is quick
+        return
     classes = tuple(type(None) if kind is None else kind for kind in kinds)
     if not isinstance(value, classes) or (isinstance(value, bool) and bool not in classes):
         names = " or ".join("None" if kind is None else kind.__name__ for kind in kinds)

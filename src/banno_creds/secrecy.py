@@ -386,7 +386,10 @@ def _in_word(character: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return str(_NOT_ALPHANUMERIC.sub("", text.lower()))
+    text = text.lower()
+    if text.isascii() and text.isalnum():  # as many parts of tokens; this is quick
+        return text
+    return str(_NOT_ALPHANUMERIC.sub("", text))
 
 
 def _forms(secret: str) -> tuple[str, ...]:

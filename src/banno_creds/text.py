@@ -96,6 +96,7 @@ _NAMES = {"\n": "a line end", "\r": "a carriage return (CR)", "\t": "a tab", " "
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d"
 CURLY_QUOTES = "\u00ab\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2032\u2033\u2039\u203a"
 _QUOTES = "\"'`" + CURLY_QUOTES
+_LOOK_LIKE_OTHERS = frozenset(DASHES + CURLY_QUOTES)
 
 
 def unseen(text: str) -> str | None:
@@ -108,13 +109,15 @@ def unseen(text: str) -> str | None:
     for verb, char in (("ends", text[-1:]), ("begins", text[:1])):
         if char and char in _QUOTES:
             return f"it {verb} with a quotation mark"
-    odd = (char for char in text if not char.isprintable() or char in DASHES or char in CURLY_QUOTES)
+    if text.isprintable() and _LOOK_LIKE_OTHERS.isdisjoint(text):  # as nearly every text; this is quick
+        return None
+    odd = (char for char in text if not char.isprintable() or char in _LOOK_LIKE_OTHERS)
     return next((f"it has {_name(char)} in it" for char in odd), None)
 
 
 def quoted(text: str) -> str:
     """Return a value in quotation marks: as it was typed, or with escapes for what cannot be seen in it."""
-    if not text.isprintable() or set(text) & set(DASHES + CURLY_QUOTES):
+    if not text.isprintable() or not _LOOK_LIKE_OTHERS.isdisjoint(text):
         return f"{text!a}"
     mark = '"' if "'" in text and '"' not in text else "'"
     return f"{mark}{text}{mark}"

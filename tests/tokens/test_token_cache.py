@@ -1140,10 +1140,32 @@ def test_nothing_is_left_behind_for_ever(ask: Asker, clock: Time, monkeypatch: p
     long_lived = request_of(replace(CONFIG, scope=("long",)), KEY)
     ask(long_lived)
     os.utime(ask.cache.path(long_lived.name, ".json"), (clock.now - 3601,) * 2)
+    ask.cache = TokenCache(str(folder))  # another run's
     ask()
     assert [path for path in (*temporary, *ended, broken) if path.exists()] == []
     assert [path for path in (*young, *foreign) if not path.exists()] == []
     assert ask(long_lived) == "token-1"
+
+
+def test_many_tokens_in_a_row_do_not_look_at_each_others_files_each_time(
+    ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[object] = []
+    listdir = os.listdir
+
+    def counting(folder: str) -> list[str]:
+        looks.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", counting)
+    for number in range(20):
+        ask(request_of(replace(CONFIG, scope=(f"number-{number}",)), KEY))
+    once = len(looks)
+    assert once <= 3
+    started = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: started + 11)  # a process that goes on for long looks again
+    ask()
+    assert once < len(looks) <= 2 * once
 
 
 # --- where it is ----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
 _MOST_HOLDERS = 3  # if so many processes asked and kept no token, the next one will not keep one either
 _STALE = 3600  # seconds; no living process leaves a file unfinished for so long
+_SWEPT_FOR = 10  # seconds; a thousand tokens that are written one after the other must not be looked at a million times
 
 _GO_ON = f"it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, {setting('no_cache')} uses none"
 _GO_ON_AS_ROOT = (
@@ -50,6 +51,7 @@ class TokenCache:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self._swept_at: float | None = None
 
     def local(self, run: Run = Run()) -> TokenCache:  # noqa: ARG002 - as of a shared cache
         """Return this cache: it is this machine's."""
@@ -91,9 +93,12 @@ class TokenCache:
         return cache_entry.read(name, content)
 
     def write(self, name: str, entry: Entry) -> None:
-        """Write an entry, and remove what was left behind; OSError if the system does not allow it."""
+        """Write an entry, and now and then remove what was left behind; OSError if the system does not allow it."""
         own_files.write(self.path(name, ENTRY), cache_entry.write(name, entry))
-        self._sweep()
+        now = time.monotonic()
+        if self._swept_at is None or now - self._swept_at >= _SWEPT_FOR:
+            self._swept_at = now
+            self._sweep()
 
     def entries(self) -> dict[str, Entry | OSError | None]:
         """Return all entries by name, None for a broken one, and what keeps one from being read.
