@@ -47,6 +47,7 @@ types: $(VENV)/.for-test ## mypy --strict on code, tests and benchmarks
 bench: ## whole-process times and memory beside the peers that are installed
 	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.for-demo
 	.venv-bench/bin/python benchmarks/bench.py
+	.venv-bench/bin/python benchmarks/many.py
 	@$(MAKE) --no-print-directory $(VENV)/.for-test
 	PYTHONPATH=. $(BIN)/python benchmarks/holders.py
 	PYTHONPATH=. $(BIN)/python benchmarks/shared_cache.py

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +62,11 @@ class Row:
         )
 
 
+def client_id(number: int) -> str:
+    """Return a client ID of the kind that banks give."""
+    return str(uuid.UUID(int=0x199E6F35_4E9A_482E_B980_B10308AA428A + number))
+
+
 def write_profiles(folder: Path, count: int, token_endpoint: str) -> None:
     """Write a table of clients with a key each, and import it."""
     subprocess.run([PROGRAM, "keygen", "-q"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -72,7 +78,7 @@ def write_profiles(folder: Path, count: int, token_endpoint: str) -> None:
         file = keys / f"{number}.pem"
         file.touch(0o600)
         file.write_bytes(key)
-        lines.append(f"bank-{number},client-{number},{file},{token_endpoint},nightly")
+        lines.append(f"bank-{number},{client_id(number)},{file},{token_endpoint},nightly")
     (folder / CSV).write_text("\n".join(lines) + "\n", "utf-8")
 
 
@@ -84,7 +90,7 @@ def one_each(script: list[str], ids: Path, options: list[str]) -> list[str]:
 def rows(folder: Path, count: int, peers: int, token_endpoint: str) -> list[Row]:
     """Return the commands to be measured."""
     ids, names, key = folder / "ids", folder / "names", str(folder / "private.pem")
-    ids.write_text("".join(f"client-{number}\n" for number in range(peers)), "utf-8")
+    ids.write_text("".join(f"{client_id(number)}\n" for number in range(peers)), "utf-8")
     names.write_text("".join(f"bank-{number}\n" for number in range(peers)), "utf-8")
     unpaced = ["--all", "--rate", "0", "--jobs", "8"]
     options = ["--client-id", "{}", "--private-key", key, "--token-endpoint", token_endpoint]

@@ -27,8 +27,13 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     source = without_keys(str(text)[: most * 4 + 4096])
     # Characters that can move a cursor, reorder a line or break an encoder are not printable: controls, format
     # characters (bidirectional overrides too), surrogates, line and paragraph separators.
-    shown = " ".join("".join(c if c.isprintable() else " " for c in source).split())
+    shown = " ".join(on_one_line(source).split())
     return shown if len(shown) <= most else f"{shown[:most]}… (shortened)"
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with a blank in the place of each character that is not printable."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 # What Linux says of these numbers of Windows. Windows has its own words in its user's language, or none.

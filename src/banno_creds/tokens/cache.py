@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _CLOCKS_DIFFER = 2  # seconds by which two readings of two clocks may differ on a busy machine
 _MOST_HOLDERS = 3  # if so many processes asked and kept no token, the next one will not keep one either
 _STALE = 3600  # seconds; no living process leaves a file unfinished for so long
-_SWEPT_FOR = 10  # seconds; a thousand tokens that are written one after the other must not be looked at a million times
+_SWEPT_FOR = 10  # seconds; a thousand tokens in a row must not look at all files a thousand times
 
 _GO_ON = f"it goes on without a cache; BANNO_CREDS_CACHE_DIR names another folder, {setting('no_cache')} uses none"
 _GO_ON_AS_ROOT = (
