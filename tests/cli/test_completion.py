@@ -27,7 +27,10 @@ PROGRAM = """#!/bin/sh
 [ "$1" = completion ] || {{ echo "runs: $*"; exit; }}
 cat "{scripts}/$2"
 """
-PROFILES = '[profiles.garden]\nclient_id = "a"\n\n[profiles.granite]\nclient_id = "b"\n'
+PROFILES = (
+    '[profiles.garden]\nclient_id = "a"\ntags = ["nightly", "core"]\n\n'
+    '[profiles.granite]\nclient_id = "b"\ntags = ["nightly", "night-2"]\n'
+)
 
 
 def _shell(name: str) -> str:
@@ -83,6 +86,7 @@ TYPED = {
     "a profile": ("banno-creds token --profile g", {"garden", "granite"}),
     "one profile": ("banno-creds token --profile gr", {"granite"}),
     "an option": ("banno-creds token --min-t", {"--min-ttl"}),
+    "a tag": ("banno-creds check --tag n", {"nightly", "night-2"}),
     "a choice": ("banno-creds token -o h", {"header"}),
     "nothing, and no message, behind what is misspelt": ("banno-creds tokn --o", set()),
 }

@@ -28,6 +28,7 @@ from banno_creds.cli.parameters import (
     Setting,
     complete_file,
     complete_profile,
+    complete_tag,
     option,
     warn,
 )
@@ -418,6 +419,7 @@ TAG = option(
     multiple=True,
     metavar="TAG",
     section="Profiles",
+    shell_complete=complete_tag,
     help="Only profiles with this tag; given twice, those with both.",
     setting_help="A tag to choose profiles by, such as nightly; it is added to those that are there. Repeatable.",
 )
@@ -548,6 +550,7 @@ def many_options(command: str) -> Callable[[F], F]:
             metavar="TAG",
             is_eager=True,
             callback=_note_many,
+            shell_complete=complete_tag,
             section=profiles,
             help="All profiles with this tag. Repeatable: then those that have all of the tags.",
         ),

@@ -428,3 +428,11 @@ def complete_profile(context: click.Context, parameter: click.Parameter, incompl
     from banno_creds.profiles.lookup import profile_names
 
     return [name for name in profile_names(context.params.get("config")) if name.startswith(incomplete)]
+
+
+def complete_tag(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a tag that some profile has."""
+    del parameter
+    from banno_creds.profiles.lookup import profile_tags
+
+    return [tag for tag in profile_tags(context.params.get("config")) if tag.startswith(incomplete)]

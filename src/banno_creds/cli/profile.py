@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from banno_creds.cli.groups import Group
 from banno_creds.cli.inputs import Argument, StandardInput, expand
 from banno_creds.cli.options import CONFIG, TAG, setting_options
-from banno_creds.cli.parameters import Choice, Command, Option, complete_file, complete_profile, option
+from banno_creds.cli.parameters import Choice, Command, Option, complete_file, complete_profile, complete_tag, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import ENVIRONMENTS, absolute, is_key_uri, is_loopback
 from banno_creds.errors import ConfigurationError
@@ -121,7 +121,13 @@ def _warn_of_missing_files(settings: Mapping[str, Any]) -> None:
     help="Take a setting out, such as kid. Repeatable.",
 )
 @click.option(
-    "--untag", cls=Option, multiple=True, metavar="TAG", section="Profile", help="Take a tag away. Repeatable."
+    "--untag",
+    cls=Option,
+    multiple=True,
+    metavar="TAG",
+    section="Profile",
+    shell_complete=complete_tag,
+    help="Take a tag away. Repeatable.",
 )
 @click.pass_context
 def set_(

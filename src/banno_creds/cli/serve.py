@@ -18,7 +18,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.inputs import Argument, StandardInput, expand, read_secret
 from banno_creds.cli.options import CONFIG, MIN_TTL, shared_cache_options
-from banno_creds.cli.parameters import Command, complete_file, complete_profile, option
+from banno_creds.cli.parameters import Command, complete_file, complete_profile, complete_tag, option
 from banno_creds.cli.report import Report, check_stdout, write_result
 from banno_creds.cli.settings import check_shared_cache, run_for
 from banno_creds.errors import ConfigurationError
@@ -52,6 +52,7 @@ _SLICE_SECONDS = 0.5  # between two looks at the server; and Windows notices Ctr
     multiple=True,
     metavar="TAG",
     section="Input",
+    shell_complete=complete_tag,
     help="Only profiles with this tag; given twice, those with both.",
 )
 @option(

@@ -264,6 +264,14 @@ def profile_names(config: Location | None = None) -> list[str]:
         return []
 
 
+def profile_tags(config: Location | None = None) -> list[str]:
+    """Return the tags of all profiles, for a shell's completion; none if anything is wrong."""
+    try:
+        return sorted({tag for profile in list_profiles(config).profiles for tag in profile.tags})
+    except (BannoCredsError, OSError, ValueError):
+        return []
+
+
 # --- Errors ---------------------------------------------------------------------------------------------------------
 
 
