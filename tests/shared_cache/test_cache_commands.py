@@ -113,7 +113,9 @@ def test_key_opens_what_it_sealed(cli: Cli, machine: Machine, redis: Redis, rsa_
     env["BANNO_CREDS_PRIVATE_KEY"] = str(rsa_pem)
     assert _listed(cli, env) == []
     del env["BANNO_CREDS_PRIVATE_KEY"]
-    assert "one entry that this secret does not open" in cli("cache", "list", env=env).stderr
+    words = "In the shared cache is one entry that a secret opens: --cache-secret-file FILE, or --profile NAME.\n"
+    for command in ("list", "clear"):
+        assert words in cli("cache", command, env=env).stderr
 
 
 def test_thousand_entries_are_listed_and_cleared(cli: Cli, machine: Machine, redis: Redis, issuer: Issuer) -> None:

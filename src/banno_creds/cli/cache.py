@@ -81,16 +81,16 @@ def list_entries(context: click.Context, /, output: str, **values: Any) -> None:
     entries = _entries()
     now = time.time()
     described = [_describe(name, entry, now) for name, entry in entries.items()]
-    shared, sealed = _describe_shared(context, values, now)
+    shared, others = _describe_shared(context, values, now)
     if output == "json":
         write_result(dumps([*described, *shared], indent=2))
         return
     if described or shared:
         write_result("\n".join(_text(members) for members in (*described, *shared)))
-    elif not sealed:
+    elif not others:
         Report().note("The cache is empty.")
-    if sealed:
-        Report().note(_others(sealed))
+    if others:
+        Report().note(others)
 
 
 @command.command("clear", cls=Command, short_help="Remove everything, or one profile's tokens, from the cache.")
@@ -128,16 +128,21 @@ def clear(context: click.Context, /, profile: str | None, config: str | None, **
             from banno_creds.tokens import shared_entries
 
             removed, sealed = shared_entries.clear(store, seal, belongs)
-            more = [_others(sealed)] if sealed and belongs is None else []
-            Report().note(f"Removed {_counted(removed)} from the shared cache {store.shown}.", *more)
+            more = _others(sealed, seal) if belongs is None else ""
+            Report().note(f"Removed {_counted(removed)} from the shared cache {store.shown}.", *filter(None, (more,)))
 
 
 def _counted(count: int) -> str:
     return f"{count} {'entry' if count == 1 else 'entries'}"
 
 
-def _others(sealed: int) -> str:
+def _others(sealed: int, seal: Seal | None) -> str:
+    """Say how many entries of the shared cache stayed closed; nothing if none did."""
     are = "is one entry" if sealed == 1 else f"are {sealed} entries"
+    if not sealed:
+        return ""
+    if seal is None:
+        return f"In the shared cache {are} that a secret opens: --cache-secret-file FILE, or --profile NAME."
     return f"In the shared cache {are} that this secret does not open."
 
 
@@ -185,18 +190,18 @@ def _seal(context: click.Context, values: Mapping[str, Any], file: Path | None) 
 
 def _describe_shared(
     context: click.Context, values: Mapping[str, Any], now: float
-) -> tuple[list[dict[str, Any]], int]:
-    """Return what is in the shared cache, and how many entries cannot be opened."""
+) -> tuple[list[dict[str, Any]], str]:
+    """Return what is in the shared cache, and what to say of the entries that stayed closed."""
     with _shared(context, values) as (store, seal):
         if store is None:
-            return [], 0
+            return [], ""
         from banno_creds.tokens import shared_entries
 
         kept = shared_entries.read_all(store, seal)
         where = store.shown
-    return [
-        {"server": where, "key": name, **_members(entry, now)} for name, entry in kept.entries.items()
-    ], kept.sealed
+    return [{"server": where, "key": name, **_members(entry, now)} for name, entry in kept.entries.items()], _others(
+        kept.sealed, seal
+    )
 
 
 def _of_profile(name: str, config: str | None) -> Callable[[Entry], bool]:

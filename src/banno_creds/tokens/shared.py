@@ -225,7 +225,10 @@ class _Place:
             return None
         words = getattr(fault, "words", None) or own_files.words(fault)
         message = f"the shared cache {self._cache.store.shown} cannot be used: {words}"
-        return message, "it goes on with this machine's own cache; to find out more: banno-creds doctor"
+        return (
+            message,
+            "it goes on with this machine's own cache; banno-creds doctor, with the same options, tells more",
+        )
 
     # --- The lock ---------------------------------------------------------------------------------------------------
 
