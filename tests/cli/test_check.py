@@ -856,6 +856,7 @@ def test_nobody_is_asked_for_a_passphrase(desk: Desk, tmp_path: Path, monkeypatc
     desk.add("a", private_key=str(key))
     row = desk.rows("a")["a"]
     assert (row["exit_code"], row["error"]) == (3, "key")
+    assert row["next"] == "put it into a file: banno-creds profile set NAME --passphrase-file FILE"
     file = write_private(tmp_path / "passphrase", b"canaryPassphrase")
     desk.add("a", private_key=str(key), passphrase_file=str(file))
     assert desk.rows("a")["a"]["ok"]
@@ -882,3 +883,13 @@ def test_two_runs_at_once_remember_both(desk: Desk, folder: Path) -> None:
     assert set(record.checked) == set(desk.profiles)
     assert all(each.ok for each in record.checked.values())
     assert sorted(path.suffix for path in folder.iterdir()) == [".checks"]
+
+
+def test_the_table_says_where_a_wrong_setting_stands_and_how_it_is_mended(desk: Desk) -> None:
+    desk.add("a")
+    desk.add("odd")
+    desk.write()
+    desk.file.write_text(desk.file.read_text() + 'clint_id = "x"\n[profiles.bare]\nclient_id = "x"\n')
+    told = " ".join(desk._cli("check", "--all", "--config", desk.file).stdout.split())
+    assert f"where in profile odd of {desk.file}, line" in told
+    assert f"next add it: banno-creds profile set bare --private-key FILE --config {desk.file}" in told

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.once
 
 PAGE = (Path(__file__).parents[2] / "docs" / "many.md").read_text("utf-8")
 BLOCKS: list[str] = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+NOT_IN_CSV = {"details", "warnings", "expires_at"}
 CLIENTS = {"garden": "known-1", "orchard": "known-2", "meadow": "nobody"}
 
 
@@ -102,3 +103,8 @@ def test_the_page_names_the_members_the_kinds_of_errors_and_the_bounds() -> None
     assert f"after {DEFAULT_GIVE_UP_AFTER} refusals in a row" in PAGE
     options = {opt for parameter in check.command.params for opt in (*parameter.opts, *parameter.secondary_opts)}
     assert set(re.findall(r"`(--[\w-]+)", PAGE)) <= options
+
+
+def test_the_page_says_what_csv_leaves_out() -> None:
+    assert "CSV has all of these but `details`, `warnings` and `expires_at`." in PAGE
+    assert set(rows.csv_line(None).split(",")) == set(rows.Row("a").members()) - NOT_IN_CSV

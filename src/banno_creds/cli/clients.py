@@ -29,6 +29,7 @@ from banno_creds.cli.report import Report
 from banno_creds.cli.settings import credentials, session_store, warn_of_variables
 from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE
 from banno_creds.errors import ConfigurationError
+from banno_creds.profiles.lookup import command_on
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
@@ -147,6 +148,6 @@ class Clients:
 def _without(profile: Profile, name: str, option: str) -> ConfigurationError:
     return ConfigurationError(
         f"profile {profile.name} has no {name}",
-        hint=f"add it: banno-creds profile set {profile.name} {option}",
+        hint=f"add it: {command_on(profile.file, f'set {profile.name} {option}')}",
         details=(profile.where,),
     )

@@ -25,7 +25,7 @@ from banno_creds.config import (
     is_key_uri,
     is_url,
 )
-from banno_creds.errors import ConfigurationError
+from banno_creds.errors import ConfigurationError, PassphraseError
 from banno_creds.secrecy import is_private_key, is_private_key_file
 from banno_creds.storage.secret_files import (
     MOST_BYTES,
@@ -208,6 +208,11 @@ def passphrase(
             return os.fsencode(os.environ[PIN_VARIABLE]).rstrip(b"\r\n")
         if asks and can_ask():
             return TypedSecret(prompt("PIN of the token" if pin else f"Passphrase of {whose}"))
+        if not asks and not pin:
+            raise PassphraseError(
+                f"{whose} is encrypted, and among many profiles nobody is asked for a passphrase",
+                hint="put it into a file: banno-creds profile set NAME --passphrase-file FILE",
+            )
         return None
 
     return cache(ask)  # `api` may need a second token, and standard input is read only once
