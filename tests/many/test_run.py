@@ -93,6 +93,22 @@ def test_a_wrong_key_in_all_profiles_costs_five_refusals(server: Many, rsa_pem: 
     assert "5 requests in a row" in not_asked.message
 
 
+@pytest.mark.parametrize("jobs", [1, 8, 64])
+def test_five_refusals_are_the_end_at_each_of_two_slow_hosts(server: Many, rsa_pem: Path, jobs: int) -> None:
+    """Also where some were refused a moment ago: what is remembered counts for nothing."""
+    with Many() as other:
+        clients = []
+        for each in (server, other):
+            each.refused, each.seconds, cache = None, 0.02, open_cache()
+            named = clients_of(each, rsa_pem, 40)
+            clients += [client._replace(cache=cache, profile=f"{each.url} {client.profile}") for client in named]
+        list(outcomes(clients[:3], UNPACED))
+        found = list(outcomes(clients, Limits(jobs=jobs, rate=0)))
+        assert (len(server.arrivals), len(other.arrivals)) == (3 + 5, 5)
+    kinds = [type(outcome.error) for outcome in found]
+    assert (kinds.count(RefusedError), kinds.count(NotAskedError)) == (3 + 5 + 5, 80 - 13)
+
+
 def test_never_giving_up_is_possible(server: Many, rsa_pem: Path) -> None:
     server.refused = None
     list(outcomes(clients_of(server, rsa_pem, 12), Limits(rate=0, give_up_after=0)))
@@ -228,6 +244,10 @@ def test_offline_reads_the_key_and_asks_nobody(server: Many, rsa_pem: Path, tmp_
 def test_limits_out_of_bounds_are_refused(limits: Limits) -> None:
     with pytest.raises(ConfigurationError):
         next(outcomes([Client("broken", ConfigurationError("x"))], limits))
+
+
+def test_who_says_nothing_else_asks_gently() -> None:
+    assert Limits() == (8, 10, 5)
 
 
 def test_a_host_that_refused_too_often_is_asked_once_more_after_a_while() -> None:

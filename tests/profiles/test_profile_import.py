@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -388,6 +391,47 @@ def test_imports_at_the_same_time_lose_nothing() -> None:
     assert {f"new-{number}" for number in range(8)} <= set(written())
     assert written()["live"]["kid"][0] == "k"
     assert "# The real one." in own_file().read_text()
+
+
+def _import_until(count: int, sheet: bytes) -> None:
+    """Import, and be killed at that call of those that change files; of a write, in the middle."""
+    left = iter(range(count))
+
+    def deadly(name: str) -> Any:
+        usual = getattr(os, name)
+
+        def call(*args: Any, **more: Any) -> Any:
+            if next(left, None) is None:
+                if name == "write":
+                    usual(args[0], args[1][: len(args[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return usual(*args, **more)
+
+        return call
+
+    for name in ("open", "write", "fchmod", "fsync", "replace", "link", "rename", "unlink"):
+        setattr(os, name, deadly(name))
+    import_profiles(parse_profiles(sheet, "it"), "/")
+
+
+@pytest.mark.posix("processes fork")
+def test_an_import_that_is_killed_changes_all_or_nothing() -> None:
+    sheet = b"profile,client_id\nlive,other\n" + b"".join(b"new-%d,x\n" % number for number in range(300))
+    found: list[str] = []
+    code: int | None = -signal.SIGKILL
+    while code == -signal.SIGKILL and len(found) < 100:
+        write(HAND_WRITTEN)
+        child = multiprocessing.get_context("fork").Process(target=_import_until, args=(len(found), sheet))
+        child.start()
+        child.join(60)
+        code = child.exitcode
+        found.append(own_file().read_text())
+    assert code == 0
+    assert len(found) > 4
+    assert set(found) == {HAND_WRITTEN, found[-1]}
+    assert written()["live"]["client_id"] == "other"
+    assert len(written()) == len(tomllib.loads(HAND_WRITTEN)["profiles"]) + 300
+    assert [path.name for path in own_file().parent.iterdir()] == [own_file().name]
 
 
 # --- From an enemy --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class Many(LoopbackServer):
         connections: how many there have been.
         most_under_way: how many requests were answered at once, at most.
         gate: no request is answered while it is closed (cleared).
+        seconds: how long it takes to answer.
     """
 
     protocol_version = "HTTP/1.1"
@@ -35,6 +36,7 @@ class Many(LoopbackServer):
         self.under_way = self.most_under_way = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.seconds = 0.002
         self._changed = threading.Condition()
         self.on_connection = self._count
 
@@ -77,7 +79,7 @@ class Many(LoopbackServer):
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
             self._changed.notify_all()
-        time.sleep(0.002)
+        time.sleep(self.seconds)
         self.gate.wait(30)
         with self._changed:
             self.under_way -= 1
