@@ -86,6 +86,43 @@ def test_a_connection_that_the_server_will_close_is_not_kept(connections: Connec
         assert server.connections == 2
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "after", "connections_made"),
+    [
+        (reply(b"{}"), b"", 1),
+        (reply(b"{}"), reply(b"another's"), 2),
+        (reply(b"{}"), b"\r\n", 2),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + reply(b"{}"), b"", 1),
+        (CHUNKED + b"1\r\n{\r\n1;x=y\r\n}\r\n0\r\n\r\n", b"", 1),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", CHUNKED + b"9\r\nanother's\r\n0\r\n\r\n", 2),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", reply(b"another's"), 2),
+    ],
+    ids=["length", "two", "a line", "early hints", "chunked", "two chunked", "chunked and another"],
+)
+@pytest.mark.parametrize("cut", [0, 30])
+def test_what_follows_an_answer_is_nobodys_answer(
+    connections: Connections, answer: bytes, after: bytes, connections_made: int, cut: int
+) -> None:
+    """A server, or what is before it, that says more than it was asked for gives nobody another client's token."""
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        while request:
+            said = answer + after if len(server.requests) == 1 else answer
+            connection.sendall(said[:cut])
+            connection.sendall(said[cut:])
+            server.requests.append(b"")
+            request = request_from(connection)
+
+    with RawServer(talk) as server:
+        for _ in range(3):
+            assert post(server.url(), connections) == b"{}"
+        assert server.connections == connections_made
+        connections.close()
+
+
 def test_a_connection_that_was_closed_meanwhile_is_not_used(connections: Connections) -> None:
     with RawServer(lambda connection, _: connection.sendall(reply(b"{}"))) as server:  # and hangs up
         for _ in range(3):

@@ -216,7 +216,7 @@ class HttpClient:
 
         def run(under_way: Exchange[Answer], context: ssl.SSLContext, seconds: float) -> Answer:
             used = kept or Connection(exchange.open_transport(context, proxy))
-            used.heard = False
+            used.begin()
 
             def trace(event: str, info: Mapping[str, Any]) -> None:
                 under_way.trace(event, info)
@@ -228,7 +228,7 @@ class HttpClient:
             except BaseException:
                 used.close()
                 raise
-            if answer.may_be_followed:
+            if answer.may_be_followed and used.has_ended():
                 connections.give_back(key, used)
             else:
                 used.close()

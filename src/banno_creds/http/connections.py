@@ -7,6 +7,7 @@ broken answer by what was heard on it: nothing; then, and only then, the request
 from __future__ import annotations
 
 import math
+import re
 import select
 import threading
 import time
@@ -29,6 +30,9 @@ _MOST_IDLE_SECONDS = 4.0  # many servers close after 5
 _MOST_IDLE = 64  # of all servers together: a system may allow a process 256 descriptors, and each takes two
 _FRESH_SECONDS = 60.0  # for authorities and documents
 _LINGERING_SECONDS = 1.0
+# The answers with a status 1xx, which come before the real one.
+_INTERIM = re.compile(rb"\A(?:HTTP/1\.1 1.*?\r\n\r\n)+", re.DOTALL)
+_HEADER = re.compile(rb"\r\n([^\s:]+):[ \t]*([^\r]*?)[ \t]*(?=\r|\Z)")
 
 
 class Turn(Protocol):
@@ -56,11 +60,13 @@ class Connection:
         self.transport = transport
         self.socket: socket.socket | None = None
         self.heard = False
+        self._received: list[bytes] = []  # since the request that is under way
         self._idle_since = 0.0
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of a new connection; httpx calls this with each event."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._received = []  # a proxy's answer is none of the server
             self._listen(info["return_value"])
         if event.endswith("connect_tcp.complete"):
             if self.socket is not None:
@@ -73,12 +79,27 @@ class Connection:
         def listening(max_bytes: int, timeout: float | None = None) -> bytes:
             content: bytes = read(max_bytes, timeout)
             self.heard = self.heard or content != b""
+            self._received.append(content)
             return content
 
         stream.read = listening
 
+    def has_ended(self) -> bool:
+        """Return whether nothing came after the answer: it would be taken for the answer to the next request."""
+        head, _, body = _INTERIM.sub(b"", b"".join(self._received)).partition(b"\r\n\r\n")
+        headers = dict(_HEADER.findall(head.lower()))
+        if b"transfer-encoding" in headers:
+            return _ends_with_its_last_chunk(body)
+        return headers.get(b"content-length") == b"%d" % len(body)
+
+    def begin(self) -> None:
+        """Note that a request is made now."""
+        self.heard = False
+        self._received = []
+
     def rest(self) -> None:
         """Note that it is idle from now on."""
+        self._received = []
         self._idle_since = time.monotonic()
 
     def is_usable(self) -> bool:
@@ -95,6 +116,20 @@ class Connection:
             self.transport.close()
         if self.socket is not None:
             self.socket.close()
+
+
+def _ends_with_its_last_chunk(body: bytes) -> bool:
+    """Return whether a chunked body (RFC 9112 section 7.1) is whole, and nothing follows it."""
+    place = 0
+    while (end := body.find(b"\r\n", place)) >= 0:
+        try:
+            size = int(body[place:end].partition(b";")[0], 16)
+        except ValueError:
+            return False
+        if size == 0:
+            return body[end:] == b"\r\n\r\n"
+        place = end + size + 4
+    return False
 
 
 def _is_readable(idle: socket.socket) -> bool:
