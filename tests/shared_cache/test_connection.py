@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hmac
 import os
-from typing import Any
+import socket
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from banno_creds.cache_address import read_cache_url
 from banno_creds.shared_cache import connection, store
 from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
 from banno_creds.shared_cache.sealing import Seal
 from banno_creds.shared_cache.store import Store
+from tests.conftest import write_private
+from tests.person import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OK = b"+OK\r\n"
 
@@ -167,6 +174,41 @@ def test_forked_child_leaves_its_parents_connections_alone(peers: Peers, monkeyp
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)
     assert cache.ask(("PING",)) == [b"OK"]
     assert (len(parents.sent), len(own.sent)) == (1, 1)
+
+
+def test_next_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ports = (free_port(), listener.getsockname()[1])
+        places = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(connection, "_resolve", lambda *_: places)
+        connection.Connection(read_cache_url("redis://cache.test"), "", None).close()
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ("NOAUTH no", "cache.password"),
+        ("WRONGPASS no", "cache.password"),
+        ("NOPERM no", "cache.permission"),
+        ("OOM no", "cache.full"),
+        ("READONLY no", "cache.replica"),
+        ("MASTERDOWN no", "cache.replica"),
+        ("MOVED 3999 127.0.0.1:6381", "cache.cluster"),
+        ("ASK 3999 127.0.0.1:6381", "cache.cluster"),
+        ("CROSSSLOT no", "cache.cluster"),
+        ("ERR no", "cache.refused"),
+    ],
+)
+def test_what_a_server_refuses_has_its_rule(said: str, rule: str) -> None:
+    assert ServerError(said).rule == rule
+
+
+@pytest.mark.posix("rights")
+def test_password_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
+    file = write_private(tmp_path / "password", b"hunter2\n")
+    assert Store("redis://cache.test", file).warnings == ()
+    file.chmod(0o644)
+    assert len(Store("redis://cache.test", file).warnings) == 1
 
 
 def test_few_connections_are_kept(peers: Peers) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from banno_creds import ClientConfig, KeySource
 from banno_creds.config import Wanted
-from banno_creds.errors import TokenError
+from banno_creds.errors import RefusedError, TokenError
 from banno_creds.shared_cache.faults import ServerError, StoreError
 from banno_creds.shared_cache.sealing import Seal
 from banno_creds.steps import Run, Warned
 from banno_creds.tokens import cache_entry, shared
-from banno_creds.tokens.cache_entry import request_of
+from banno_creds.tokens.cache_entry import Entry, KeptFailure, Times, request_of
 from banno_creds.tokens.response import TokenResponse
 from banno_creds.tokens.shared_entries import clear, read_all
 from tests.conftest import CLIENT_ID
@@ -173,6 +174,31 @@ def test_a_server_that_failed_is_left_alone_for_a_while_and_each_outage_is_news(
     lines.answers |= {"GET": gone}
     alone.asks(alone.gets)
     assert len(alone.warned) == 2
+
+
+def test_a_holder_is_counted_once_and_pauses_do_not_grow_for_ever() -> None:
+    """Whoever counted a holder at each look would soon ask the bank beside it."""
+    holders = [*["first"] * 9, *["second"] * 9]
+    pauses: list[float] = []
+    place = SimpleNamespace(take_lock=lambda: (False, holders.pop(0)), free_lock=lambda: None)
+    turn = shared._Turn(place, pauses.append)  # type: ignore[arg-type]
+    while holders:
+        assert not turn.take()
+        turn.remove_if_hung()
+        turn.pause()
+    assert turn.holders == 2
+    assert pauses == sorted(pauses)
+    assert max(pauses) == 0.25
+    assert turn.waited >= sum(pauses)
+
+
+def test_a_refusal_is_as_old_as_the_servers_clock_says_on_machines_that_differ_a_little() -> None:
+    failure = KeptFailure(Times(1000.0, ("", 5000.0), 0.0), RefusedError("no", error="invalid_client", status=401))
+    for now, age in ((5010.0, 10), (5060.0, 10), (5100.0, 100), (4000.0, 10)):
+        found = shared.as_here(Entry({}, None, failure), 1010.0, now).failure
+        assert found is not None
+        assert now - found.times.began == age
+    assert shared.as_here(Entry({}, None, failure), 999.0, 5010.0).failure is None
 
 
 def test_the_servers_clock_counts_in_what_is_kept(alone: Someone) -> None:
