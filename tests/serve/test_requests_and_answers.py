@@ -22,8 +22,9 @@ from banno_creds.errors import (
 from banno_creds.redirection.loopback_server import Request
 from banno_creds.serve import token_server
 from banno_creds.serve.answers import RefusedRequestError, failure_answer, refusal, token_answer
+from banno_creds.serve.clients import Client, OneClient
 from banno_creds.serve.token_request import check_grant, read_token_request
-from banno_creds.serve.token_server import Allowance
+from banno_creds.serve.token_server import Allowance, TokenServer
 from banno_creds.tokens.response import TokenResponse
 
 if TYPE_CHECKING:
@@ -186,6 +187,12 @@ def test_a_description_is_short_and_in_the_characters_of_rfc_6749() -> None:
     members = json.loads(refusal(400, "x", 'a "b" \\c\n\x1b[1m é… ' + "z" * 5000).body)
     assert len(members["error_description"]) <= 550
     assert all(" " <= each <= "~" and each not in '"\\' for each in members["error_description"])
+
+
+def test_the_usual_port_is_in_no_url() -> None:
+    listener = SimpleNamespace(getsockname=lambda: ("127.0.0.1", 80))
+    server = TokenServer(listener, b"x" * 16, OneClient("a", Client((), (), response)))  # type: ignore[arg-type]
+    assert server.token_endpoint == "http://127.0.0.1/token"
 
 
 def test_an_allowance_comes_back_at_its_rate_and_not_above_its_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import hmac
 import os
 import socket
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from banno_creds.cache_address import read_cache_url
+from banno_creds.errors import ConfigurationError
+from banno_creds.http.trust import Trust
 from banno_creds.shared_cache import connection, store
 from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
 from banno_creds.shared_cache.sealing import Seal
@@ -85,6 +96,34 @@ def test_password_without_a_user(peers: Peers) -> None:
     peer = peers(OK, OK)
     Store("redis://:pw@cache.test").ask(("PING",))
     assert peer.sent[0].startswith(b"*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n*1")
+
+
+def test_password_in_a_file_comes_before_that_in_the_url(peers: Peers, tmp_path: Path) -> None:
+    peer = peers(OK, OK)
+    Store("redis://:old@cache.test", write_private(tmp_path / "password", b"new\n")).ask(("PING",))
+    assert b"$3\r\nnew\r\n" in peer.sent[0]
+    assert b"old" not in peer.sent[0]
+
+
+def test_later_commands_have_a_time_of_their_own(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers(OK, OK, OK)
+    cache = Store("redis://cache.test")
+    cache.ask(("PING",))
+    later = time.monotonic() + 100
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: later))
+    assert cache.ask(("PING",)) == [b"OK"]
+    assert len(peers.met) == 1
+
+
+def test_encrypted_key_of_the_clients_certificate_is_an_error_and_nobody_is_asked(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("runner")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    secret = BestAvailableEncryption(b"hunter2")
+    write_private(tmp_path / "key.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+    (tmp_path / "cert.pem").write_bytes(issued.cert_chain_pems[0].bytes())
+    files = f"ssl_certfile={tmp_path}/cert.pem&ssl_keyfile={tmp_path}/key.pem"
+    with socket.socket() as open_, pytest.raises(ConfigurationError, match="is encrypted"):
+        connection._secured(open_, read_cache_url(f"rediss://cache.test?{files}"), Trust(None))
 
 
 def test_nothing_is_taken_for_an_answer_if_the_password_is_refused(peers: Peers) -> None:
@@ -221,6 +260,12 @@ def test_few_connections_are_kept(peers: Peers) -> None:
     for each in taken:
         each.__exit__(None, None, None)
     assert sum(not peer.is_closed for peer in peers.met) == store._MOST_KEPT
+
+
+def test_only_names_of_the_pattern_are_asked_for(peers: Peers) -> None:
+    peer = peers(b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n")
+    assert list(Store("redis://cache.test").names("ours:*")) == [[b"a"]]
+    assert b"$5\r\nMATCH\r\n$6\r\nours:*\r\n" in peer.sent[0]
 
 
 def test_names_that_have_no_end_are_an_error(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:

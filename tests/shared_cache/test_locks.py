@@ -176,6 +176,29 @@ def test_a_server_that_failed_is_left_alone_for_a_while_and_each_outage_is_news(
     assert len(alone.warned) == 2
 
 
+def test_who_waits_gets_the_fresh_token_that_takes_the_place_of_an_old_one(
+    someone: Someone, redis: Redis, ec_pem: Path
+) -> None:
+    other = Someone(redis.url, ec_pem)
+    assert someone.asks(someone.gets) == "a.b.c"
+    redis("SET", someone.names[1], "another", "PX", 60_000)
+
+    def sleep(_: float) -> None:
+        redis("DEL", someone.names[1])
+        raw = {**RESPONSE.raw, "access_token": "d.e.f"}
+        other.asks(lambda: replace(RESPONSE, access_token="d.e.f", raw=raw), Wanted(force_refresh=True))
+
+    someone.run = someone.run._replace(sleep=sleep)
+    assert someone.asks(someone.gets, Wanted(force_refresh=True)) == "d.e.f"
+
+
+def test_the_secret_seals_and_else_the_private_key(alone: Someone) -> None:
+    secret = b"a secret of sixteen bytes or more"
+    for given, used in ((secret, secret), (None, bytes.fromhex(alone.request.key))):
+        cache = shared.SharedCache(alone.cache.store, given, lambda _: None)
+        assert cache.seal_of(alone.request).name("x") == Seal(used).name("x")
+
+
 def test_a_holder_is_counted_once_and_pauses_do_not_grow_for_ever() -> None:
     """Whoever counted a holder at each look would soon ask the bank beside it."""
     holders = [*["first"] * 9, *["second"] * 9]
