@@ -271,7 +271,7 @@ def test_the_servers_clock_counts_in_what_is_kept(alone: Someone) -> None:
         {"TIME": [b"x", b"y"], "GET": b"a"},
         {"TIME": 7, "GET": b"a"},
     ],
-    ids=str,
+    ids=["nobody's", "another's", "lock", "number", "list", "short time", "no time", "no list"],
 )
 def test_a_server_that_makes_no_sense_is_left_after_a_few_answers(alone: Someone, answers: dict[str, Any]) -> None:
     alone.cache.store = lines = Replies(**answers)  # type: ignore[assignment]
