@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +193,25 @@ def test_closing_it_in_the_middle_asks_no_more(server: Many, rsa_pem: Path, monk
             thread.join(20)
     assert len(server.arrivals) <= 8
     assert len(begun) <= 9
+
+
+@pytest.mark.posix("a signal for one thread")
+def test_ctrl_c_that_does_not_wake_the_waiting_thread_ends_the_wait(server: Many, rsa_pem: Path) -> None:
+    server.gate.clear()
+    began = time.monotonic()
+
+    def interrupt() -> None:
+        server.wait_for_one()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    with closing(outcomes(clients_of(server, rsa_pem, 1), UNPACED)) as running:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            next(running)
+    assert time.monotonic() - began < 25  # and not the 30 s that the server would have taken
+    server.gate.set()
+    thread.join(20)
 
 
 def test_a_slow_host_delays_no_other(server: Many, rsa_pem: Path) -> None:

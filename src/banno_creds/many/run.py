@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_THREADS = 64
 
-# Windows notices Ctrl-C only between two waits.
-_SLICE_SECONDS = 0.2 if sys.platform == "win32" else None
+# Windows notices Ctrl-C only between two waits; and elsewhere one that comes just before a wait does not end it.
+_SLICE_SECONDS = 0.2
 
 
 class Client(NamedTuple):
