@@ -23,7 +23,9 @@ _OTHERS = (
     "BANNO_CREDS_KEY",
 )  # of a program that started us; misspelt
 
-_FROM_TERMINAL = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGQUIT)
+_FROM_TERMINAL: tuple[signal.Signals, ...] = ()
+if sys.platform != "win32":
+    _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 
 _MEMORY = "/proc/self/coredump_filter"  # Linux: which parts of the memory a core dump has
 _before: tuple[int, str] | None = None  # the limit and the filter that a child gets back

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import select
+import sys
 import threading
 import time
 import weakref
@@ -133,11 +134,11 @@ def _ends_with_its_last_chunk(body: bytes) -> bool:
 
 
 def _is_readable(idle: socket.socket) -> bool:
-    if hasattr(select, "poll"):  # which has no bound on the descriptor's number
-        poll = select.poll()
-        poll.register(idle, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([idle], [], [], 0)[0])
+    if sys.platform == "win32":
+        return bool(select.select([idle], [], [], 0)[0])
+    poll = select.poll()  # which has no bound on the descriptor's number
+    poll.register(idle, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Connections:
