@@ -197,10 +197,10 @@ def _whole(path: str) -> str:
 @command.command("list", cls=Command, short_help="List the profiles.")
 @CONFIG
 @TAG
-@click.option(
+@option(
     "--long",
     "-l",
-    cls=Option,
+    command="profile-list",
     is_flag=True,
     section="Output",
     help="Also show until when a token is in the cache, and the last check.",
