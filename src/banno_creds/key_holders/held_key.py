@@ -131,8 +131,15 @@ class HeldSigner:
         Raises:
             SigningError: the holder did not sign, or its signature is not what JWS wants; the message says which.
         """
-        with _calling(self.key.origin, SigningError, self.key.secrets):
-            signature = self.key.signing_key.sign(self.alg, signing_input)
+        # With the verification: a process that forked in the middle of it would have OpenSSL's lock in its child.
+        with _first_time(scheme_of(self.key.origin), HeldSigner):
+            with _calling(self.key.origin, SigningError, self.key.secrets):
+                signature = self.key.signing_key.sign(self.alg, signing_input)
+            self._verify(signing_input, signature)
+        return signature
+
+    def _verify(self, signing_input: bytes, signature: object) -> None:
+        """Verify a signature with the key's public half; SigningError says what is wrong with it."""
         if not isinstance(signature, bytes):
             raise SigningError(
                 f"the holder of {self.key.origin} returned {type(signature).__name__} and no signature",
@@ -141,7 +148,6 @@ class HeldSigner:
         native = self.key.public.native
         if not verifies(native, self.alg, signing_input, signature):
             raise explain(native, self.alg, signing_input, signature, self.key.origin)
-        return signature
 
 
 def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
