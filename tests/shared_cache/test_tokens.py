@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -187,7 +188,7 @@ def test_held_key_wants_a_secret(cli: Cli, ask: list[str]) -> None:
     ("option", "words"),
     [
         ("", "its certificate is not trusted: "),
-        ("?ssl_ca_certs={ca}", "TLS failed: "),
+        ("?ssl_ca_certs={ca}", "TLS failed: |Connection reset by peer"),  # if its alert is overtaken by the end
         ("plain", "the port may not speak it"),
     ],
     ids=["untrusted", "no certificate of its own", "no TLS there"],
@@ -202,7 +203,7 @@ def test_tls_that_fails_is_a_warning(
             url = redis.url.replace("redis:", "rediss:")
         result = cli(*ask, "--cache-url", url)
         assert (result.code, result.stdout) == (0, "openid.1\n")
-        assert words in " ".join(result.stderr.split())
+        assert re.search(words, " ".join(result.stderr.split()))
         assert redis.keys() == []
 
 
