@@ -6,14 +6,14 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from banno_creds.jose import keys
 from banno_creds.rotation.subject import DAY
 from tests.conftest import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.rotation.conftest import Desk
 
@@ -118,34 +118,30 @@ def test_where_a_holder_makes_no_key_it_says_how_to_go_on(desk: Desk, monkeypatc
     assert desk.kids()[1] == new.public.thumbprint()
 
 
-def test_what_a_holder_says_to_do_is_not_replaced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuses = """
+@pytest.mark.parametrize(
+    ("error", "message", "hint", "by_hand"),
+    [
+        ("KeyLoadError", "the shelf is locked", "log in to the shelf again", True),
+        ("PassphraseError", "the PIN of the shelf is wrong", "correct the PIN", False),
+    ],
+    ids=["locked", "a wrong PIN is no reason to make a key by hand"],
+)
+def test_what_a_holder_says_to_do_is_not_replaced(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: str, message: str, hint: str, by_hand: bool
+) -> None:
+    refuses = f"""
 
 def make_key(uri, *, name, passphrase, timeout):
-    from banno_creds.errors import KeyLoadError
+    from banno_creds.errors import {error}
 
-    raise KeyLoadError("the shelf is locked", hint="log in to the shelf again")
+    raise {error}("{message}", hint="{hint}")
 """
     install(desk, _SHELF + refuses, monkeypatch)
     refused = desk.run()
     assert refused.code == 3
-    assert "log in to the shelf again" in refused.stderr
-    assert "--new-key URI" in refused.stderr
-
-
-def test_a_pin_that_is_wrong_is_no_reason_to_make_a_key_by_hand(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuses = """
-
-def make_key(uri, *, name, passphrase, timeout):
-    from banno_creds.errors import PassphraseError
-
-    raise PassphraseError("the PIN of the shelf is wrong", hint="correct the PIN")
-"""
-    install(desk, _SHELF + refuses, monkeypatch)
-    refused = desk.run()
-    assert refused.code == 3
-    assert "correct the PIN" in refused.stderr
-    assert "--new-key" not in refused.stderr
+    assert hint in refused.stderr
+    assert ("--new-key" in refused.stderr) is by_hand
+    assert ("--new-key URI" in refused.stderr) is by_hand
 
 
 def test_a_holder_that_made_a_key_before_the_run_was_cut_off_is_not_asked_for_another(
