@@ -16,7 +16,7 @@ import pytest
 
 from banno_creds import BannoCredsError, ClientConfig, ConfigurationError, KeySource, TokenPool
 from banno_creds.errors import NotAskedError, RefusedError
-from banno_creds.many import token_pool
+from banno_creds.many import sources
 from tests.servers.many import Many
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_who_was_not_asked_may_ask_later(server: Many, ec_pem: Path, tmp_path: P
 def test_a_host_that_refused_too_often_is_asked_once_more_after_a_while(
     server: Many, ec_pem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_pool, "_REOPENS_AFTER", 0.0)
+    monkeypatch.setattr(sources, "_REOPENS_AFTER", 0.0)
     server.refused = None
     with pool_of(server, ec_pem, 2, give_up_after=1) as pool:
         for name in pool.names:

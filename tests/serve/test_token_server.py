@@ -24,10 +24,11 @@ import pytest
 
 from banno_creds.config import ClientConfig
 from banno_creds.errors import ConfigurationError, RefusedError
+from banno_creds.many import sources
 from banno_creds.many.pacing import Limits
 from banno_creds.redirection import listeners
 from banno_creds.redirection.listeners import listen, listen_at
-from banno_creds.serve import clients, token_server
+from banno_creds.serve import token_server
 from banno_creds.serve.clients import Client, OneClient, Profiles
 from banno_creds.serve.token_server import TokenServer
 from banno_creds.tokens.response import TokenResponse
@@ -320,7 +321,7 @@ def test_a_refused_profile_is_asked_for_ever_more_seldom_until_the_clients_chang
 def test_a_bank_that_refused_too_many_is_asked_once_more_after_a_while(
     file: Path, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clients, "_REOPENS_AFTER", 0.0)
+    monkeypatch.setattr(sources, "_REOPENS_AFTER", 0.0)
     issuer.refuse()
     with serving(Profiles(file, limits=Limits(rate=0, give_up_after=1))) as endpoint:
         for name in ("garden", "granite"):

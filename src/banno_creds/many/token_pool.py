@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -17,25 +16,18 @@ from banno_creds.config import (
     check_type,
 )
 from banno_creds.errors import ConfigurationError
-from banno_creds.http.connections import Connections
-from banno_creds.many.pacing import Limits, Pacing
+from banno_creds.many.pacing import Limits
+from banno_creds.many.sources import Shares, SharingSource
 from banno_creds.text import printable
-from banno_creds.tokens.token_source import TokenSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    import anyio
-    from anyio.lowlevel import RunVar
-
     from banno_creds.config import Location
     from banno_creds.steps import Emit
     from banno_creds.times import Clock
-    from banno_creds.tokens.shared import Cache
-
-_REOPENS_AFTER = 30.0
-"""After so many seconds, a host that refused too many requests is asked once more."""
+    from banno_creds.tokens.token_source import TokenSource
 
 
 class TokenPool:
@@ -81,22 +73,19 @@ class TokenPool:
         clock: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._limits = Limits(jobs, rate, give_up_after).check()
+        self._shares = Shares(Limits(jobs, rate, give_up_after))
         self._how: dict[str, Any] = {"on_disk": on_disk, "min_ttl": min_ttl, "emit": emit}
         self._how |= {"clock": clock, "sleep": sleep}
         self._clients = _read(clients, tags, file)
         self._sources = {
-            name: _PooledSource(self, name, config, **self._how)
+            name: _PooledSource(self, name, config, self._shares, **self._how)
             for name, config in self._clients.items()
             if isinstance(config, ClientConfig)
         }
-        self._shared: dict[int, Connections] = {}  # by process: a child must not use its parent's connections
-        self._caches: dict[object, Cache | None] = {}
-        self._limiters: RunVar[anyio.CapacityLimiter] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Make a pool of its own where this one is copied or pickled, without tokens, refusals and connections."""
-        return partial(type(self), **self._limits._asdict(), **self._how), (self._clients,)
+        return partial(type(self), **self._shares.limits._asdict(), **self._how), (self._clients,)
 
     def __enter__(self) -> Self:
         return self
@@ -131,57 +120,19 @@ class TokenPool:
 
     def close(self) -> None:
         """Close the idle connections; the sources may be used all the same."""
-        if (shared := self._shared.get(os.getpid())) is not None:
-            shared.close()
-        for cache in [*self._caches.values()]:
-            if cache is not None:
-                cache.close()
-
-    def _connections(self) -> Connections:
-        """Return the connections that the sources of this process share."""
-        process = os.getpid()
-        found = self._shared.get(process)
-        if found is None:
-            pacing = Pacing(self._limits, reopens_after=_REOPENS_AFTER)
-            found = self._shared.setdefault(process, Connections(pacing.turn))
-        return found
-
-    def _limiter(self) -> anyio.CapacityLimiter:
-        """Return what bounds the threads of the running event loop's tasks.
-
-        The tasks of hundreds of sources would otherwise take all threads that anyio has for a program's own work.
-        """
-        from anyio import CapacityLimiter
-        from anyio.lowlevel import RunVar
-
-        if self._limiters is None:
-            self._limiters = RunVar("banno_creds limiter")
-        limiter = self._limiters.get(None)
-        if limiter is None:
-            limiter = CapacityLimiter(4 * self._limits.jobs)
-            self._limiters.set(limiter)
-        return limiter
+        self._shares.close()
 
 
-class _PooledSource(TokenSource):
-    """A source of a pool."""
+class _PooledSource(SharingSource):
+    """A source of a pool, which is copied or pickled with its pool."""
 
-    def __init__(self, pool: TokenPool, name: str, config: ClientConfig, **how: Any) -> None:
-        super().__init__(config, **how)
+    def __init__(self, pool: TokenPool, name: str, config: ClientConfig, shares: Shares, **how: Any) -> None:
+        super().__init__(config, shares, **how)
         self._pool = pool
         self._name = name
 
     def __reduce__(self) -> tuple[object, ...]:
         return _source_of, (self._pool, self._name)
-
-    def _connections(self) -> Connections:
-        return self._pool._connections()  # noqa: SLF001 - its own module
-
-    def _opened_caches(self) -> dict[object, Cache | None]:
-        return self._pool._caches  # noqa: SLF001 - its own module
-
-    def _limiter(self) -> anyio.CapacityLimiter:
-        return self._pool._limiter()  # noqa: SLF001 - its own module
 
 
 def _source_of(pool: TokenPool, name: str) -> TokenSource:

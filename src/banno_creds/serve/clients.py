@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from banno_creds.config import ClientConfig, find_config_file
 from banno_creds.errors import ConfigurationError
-from banno_creds.http.connections import Connections
-from banno_creds.many.pacing import Limits, Pacing
+from banno_creds.many.pacing import Limits
+from banno_creds.many.sources import Shares, SharingSource
 from banno_creds.profiles.client import read_clients
 from banno_creds.profiles.lookup import profile_names
 from banno_creds.profiles.names import is_name
 from banno_creds.storage import own_files
-from banno_creds.tokens.token_source import TokenSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from banno_creds.config import Location
     from banno_creds.tokens.response import TokenResponse
-    from banno_creds.tokens.shared import Cache
-
-_REOPENS_AFTER = 30.0  # after so many seconds, a bank that refused too many requests in a row is asked once more
 
 
 class Client(NamedTuple):
@@ -100,8 +96,7 @@ class Profiles:
         self._tags = tags
         self._prepare = prepare
         self._how = how
-        self._connections = Connections(Pacing(limits, reopens_after=_REOPENS_AFTER).turn)
-        self._caches: dict[object, Cache | None] = {}
+        self._shares = Shares(limits)
         self._known: tuple[str, dict[str, Client]] = ("", {})  # by the version of the file
         self._lock = threading.Lock()
 
@@ -118,10 +113,10 @@ class Profiles:
         version = self.version()
         with self._lock:
             if version != self._known[0]:
-                self._known, self._caches = (version, {}), {}
+                self._known, self._shares.caches = (version, {}), {}
             clients = self._known[1]
         if name not in clients and (config := self._read(name)) is not None:
-            source = _Source(self._prepare(config), self._connections, self._caches, self._how)
+            source = SharingSource(self._prepare(config), self._shares, **self._how)
             # Of two threads, one source: it is what makes one request of many.
             clients.setdefault(name, Client(config.scope, config.resource, source.token))
         return clients.get(name)
@@ -139,24 +134,3 @@ class Profiles:
                 raise
             return None
         return found
-
-
-class _Source(TokenSource):
-    """The source of one profile's tokens."""
-
-    def __init__(
-        self,
-        config: ClientConfig,
-        connections: Connections,
-        caches: dict[object, Cache | None],
-        how: dict[str, Any],
-    ) -> None:
-        super().__init__(config, **how)
-        self._shared = connections
-        self._caches = caches
-
-    def _connections(self) -> Connections:
-        return self._shared
-
-    def _opened_caches(self) -> dict[object, Cache | None]:
-        return self._caches
