@@ -31,6 +31,7 @@ from banno_creds.redirection.listeners import listen, listen_at
 from banno_creds.serve import token_server
 from banno_creds.serve.clients import Client, OneClient, Profiles
 from banno_creds.serve.token_server import TokenServer
+from banno_creds.storage.lock import Lock
 from banno_creds.tokens.response import TokenResponse
 from banno_creds.tokens.token_source import TokenSource
 from tests.conftest import CLIENT_ID
@@ -705,6 +706,45 @@ def test_a_unix_socket_is_its_owners_alone(tmp_path: Path, file: Path) -> None:
     # It is closed, and its file is left behind, as after kill -9.
     with serving(Profiles(file), listen_at(path)) as endpoint:
         assert endpoint.posts(POST_CLIENT).status == 200
+
+
+@pytest.mark.posix("Python has no Unix sockets on Windows")
+@pytest.mark.parametrize("was_dead", [True, False], ids=["a dead socket", "nothing"])
+def test_of_those_who_come_at_once_one_gets_the_socket(was_dead: bool, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    together = threading.Barrier(6)
+
+    def come(number: int) -> socket.socket | None:
+        together.wait(60)
+        path = str(tmp_path / ("link/s" if number % 2 else "s"))
+        try:
+            return listen_at(path)
+        except ConfigurationError as refused:
+            return (
+                None
+                if refused.message == f"another program listens at the socket {path}"
+                else pytest.fail(refused.message)
+            )
+
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(30):
+            if was_dead:
+                with socket.socket(socket.AF_UNIX) as dead:
+                    dead.bind(str(tmp_path / "s"))
+            [winner] = filter(None, pool.map(come, range(6)))
+            with winner, socket.socket(socket.AF_UNIX) as program:
+                program.connect(str(tmp_path / "s"))
+            (tmp_path / "s").unlink()
+
+
+@pytest.mark.posix("Python has no Unix sockets on Windows")
+def test_a_folder_that_somebody_locks_keeps_nobody_from_listening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "_LOCK_SECONDS", 0.05)
+    with Lock(str(tmp_path), is_folder=True) as somebody:
+        assert somebody.take()
+        listen_at(str(tmp_path / "s")).close()
 
 
 @pytest.mark.posix("Python has no Unix sockets on Windows")

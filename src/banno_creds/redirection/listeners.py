@@ -8,15 +8,16 @@ import socket
 import stat
 import struct
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.errors import ConfigurationError
+from banno_creds.storage.lock import Lock
 from banno_creds.text import printable, setting, system_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _BACKLOG = 1024  # with a shorter queue, a flood could drop the browser's connection, which retries a second later
 ADDRESSES: Mapping[str, tuple[str, ...]] = {
@@ -33,6 +34,7 @@ _ESTABLISHED = 1  # TCP_ESTABLISHED in TCP_INFO
 _LOOKS = 3  # the kernel lists its sockets in pieces, and may omit one while others come and go
 _ROOT = 0
 _PROBE_SECONDS = 1.0
+_LOCK_SECONDS = 3.0
 # linux/netlink.h, linux/sock_diag.h and linux/inet_diag.h
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _ALL = 4, 20, 1, 0xFFFFFFFF
 _DIAG = struct.Struct("=4xH10x64xII")  # of an answer: its type; the socket's owner and inode
@@ -136,17 +138,22 @@ def listen_at(path: str) -> socket.socket:
         raise ConfigurationError(
             "Python has no Unix sockets on Windows", hint=f"leave {setting('socket')} out: a port is taken then"
         )
-    _remove_dead_socket(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # From the moment when it is there: a later chmod would leave a gap.
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        listener.listen(_BACKLOG)
+        # Another program may be about to listen there, or to remove the same dead socket.
+        with _only_one(Path(path).parent):
+            _remove_dead_socket(path)
+            # From the moment when it is there: a later chmod would leave a gap.
+            before = os.umask(0o177)
+            try:
+                listener.bind(path)
+            finally:
+                os.umask(before)
+            listener.listen(_BACKLOG)
         listener.settimeout(0)
+    except ConfigurationError:
+        listener.close()
+        raise
     except (OSError, ValueError) as failure:
         listener.close()
         words = system_words(failure) if isinstance(failure, OSError) and failure.errno else str(failure)
@@ -155,6 +162,15 @@ def listen_at(path: str) -> socket.socket:
             hint="name a path of less than 100 characters in a folder of your own",
         ) from None
     return listener
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Wait until no other program of ours makes a socket in a folder; not for long, and not where nothing locks."""
+    with Lock(os.path.realpath(folder), _LOCK_SECONDS, is_folder=True) as lock:
+        with suppress(OSError, ValueError):  # anybody who can read it can lock it
+            lock.wait()
+        yield
 
 
 def _remove_dead_socket(path: str) -> None:
