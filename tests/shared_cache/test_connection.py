@@ -133,6 +133,69 @@ def test_nothing_is_taken_for_an_answer_if_the_password_is_refused(peers: Peers)
     assert caught.value.rule == "cache.password"
 
 
+REFUSED = b"-WRONGPASS no\r\n$1\r\nx\r\n"
+
+
+def test_changed_password_is_read_again_once_where_the_old_one_is_refused(peers: Peers, tmp_path: Path) -> None:
+    file = write_private(tmp_path / "password", b"first\n")
+    cache = Store("redis://cache.test", file)
+    file.write_bytes(b"second\n")
+    peers(REFUSED)
+    peer = peers(OK, OK, b"+PONG\r\n")
+    assert cache.ask(("PING",)) == [b"OK"]
+    assert b"$6\r\nsecond\r\n" in peer.sent[0]
+    assert cache.ask(("PING",)) == [b"PONG"]
+    assert len(peers.met) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "none",
+        "another wrong one",
+        "gone",
+        "empty",
+        pytest.param("a pipe", marks=pytest.mark.posix("a pipe with a name")),
+    ],
+)
+def test_refused_password_is_the_servers_word_whatever_became_of_its_file(
+    change: str, peers: Peers, tmp_path: Path
+) -> None:
+    file = write_private(tmp_path / "password", b"first\n")
+    cache = Store("redis://cache.test", file)
+    if change == "another wrong one":
+        file.write_bytes(b"second\n")
+    elif change == "empty":
+        file.write_bytes(b"")
+    elif change != "none":
+        file.unlink()
+    if change == "a pipe":
+        os.mkfifo(file)  # whose writer has gone: to open it would last for ever
+    peers(REFUSED)
+    peers(REFUSED)
+    with pytest.raises(ServerError, match="WRONGPASS"):
+        cache.ask(("GET", "a"))
+    assert len(peers.met) == 1 + (change == "another wrong one")
+
+
+def test_password_that_another_thread_has_read_again_is_used(peers: Peers, tmp_path: Path) -> None:
+    file = write_private(tmp_path / "password", b"first\n")
+    cache = Store("redis://cache.test", file)
+    refusing = peers(REFUSED)
+
+    def meanwhile(size: int) -> bytes:
+        del size
+        file.write_bytes(b"second\n")
+        assert cache.ask(("PING",)) == [b"OK"]
+        return REFUSED
+
+    refusing.recv = meanwhile  # type: ignore[method-assign]
+    peers(REFUSED)
+    others = peers(OK, OK, OK)
+    assert cache.ask(("PING",)) == [b"OK"]
+    assert [len(peers.met), len(others.sent)] == [3, 2]
+
+
 @pytest.mark.parametrize(
     "pieces",
     [

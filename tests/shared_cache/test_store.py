@@ -83,6 +83,24 @@ def test_profiles_of_an_endpoint_share_the_connections_too(
     assert between.connections == 1
 
 
+@pytest.mark.usefixtures("folder")
+def test_running_source_goes_on_with_a_password_that_was_changed(
+    redis: Redis, issuer: Issuer, ec_pem: Path, tmp_path: Path
+) -> None:
+    steps: list[Step] = []
+    file = write_private(tmp_path / "password", redis.user("runner", "allkeys", "+@all").encode())
+    url = f"redis://runner@127.0.0.1:{redis.port}"
+    key = KeySource.file(ec_pem)
+    config = ClientConfig("c", key, token_endpoint=issuer.url, cache_url=url, cache_password_file=file)
+    source = TokenSource(config, emit=steps.append)
+    source.token()
+    file.write_text(redis.user("runner", "allkeys", "+@all"))
+    redis("CLIENT", "KILL", "USER", "runner")
+    source.token(force_refresh=True)
+    assert TokenSource(config).token().access_token == "openid.2"
+    assert not [step for step in steps if isinstance(step, Warned)]
+
+
 def test_connection_that_was_idle_for_long_is_not_trusted_to_be_there(
     between: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.cache_address import read_cache_url
+from banno_creds.errors import ConfigurationError
 from banno_creds.shared_cache.connection import Connection
 from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, no_answer
 
@@ -30,7 +31,8 @@ class Store:
 
     Args:
         url: see `cache_address.read_cache_url`; it may have the password.
-        password_file: a file with the password; the URL's own comes second.
+        password_file: a file with the password; the URL's own comes second. Where the server refuses the password,
+            the file is read again: somebody may have changed both.
         ca_bundle: the certificates to trust, unless the URL names some; None for the operating system's store.
 
     Attributes:
@@ -45,12 +47,9 @@ class Store:
         self.address = read_cache_url(url)
         self.warnings: tuple[tuple[str, str], ...] = ()
         self._password = self.address.password
+        self._password_file = password_file
         if password_file is not None:
-            from banno_creds.storage.secret_files import read_secret_line
-
-            file = read_secret_line(password_file, "password of the shared cache", "cache_password_file")
-            self._password = file.content.decode("utf-8", "surrogateescape")
-            self.warnings = file.warnings
+            self._password, self.warnings = read_password(password_file)
         self._trust = None
         if self.address.scheme == "rediss":
             from banno_creds.http.trust import Trust
@@ -75,6 +74,24 @@ class Store:
         Raises:
             StoreError: see `connection.Connection.ask`.
         """
+        password = self._password
+        try:
+            return self._ask(commands)
+        except ServerError as refused:
+            if refused.rule != "cache.password" or not self._has_another_password(password):
+                raise
+        return self._ask(commands)
+
+    def _has_another_password(self, refused: str) -> bool:
+        """Read the password's file again, since the server refused what it had; True if it has another one by now."""
+        file = self._password_file
+        # Another thread may have read it since; and a pipe can be read once.
+        if self._password == refused and file is not None and file.is_file():
+            with suppress(ConfigurationError):
+                self._password, _ = read_password(file)
+        return self._password != refused
+
+    def _ask(self, commands: Sequence[Command]) -> list[Any]:
         with self._connection() as (connection, is_kept):
             try:
                 return connection.ask(*commands)
@@ -160,6 +177,18 @@ class Store:
         kept, self._kept = self._kept, []
         for connection in kept:
             connection.close()
+
+
+def read_password(file: Path) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the password in a file, and the warnings about it.
+
+    Raises:
+        ConfigurationError: it cannot be read, or others can write it.
+    """
+    from banno_creds.storage.secret_files import read_secret_line
+
+    read = read_secret_line(file, "password of the shared cache", "cache_password_file")
+    return read.content.decode("utf-8", "surrogateescape"), read.warnings
 
 
 def read_time(answer: object) -> float:
