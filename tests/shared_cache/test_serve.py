@@ -71,3 +71,56 @@ def test_address_that_cannot_be_used_is_told_before_anything_listens(cli: Cli, t
         assert (result.code, result.stdout) == (2, "")
         assert "CACHE_URL" in result.stderr.upper().replace("-", "_")
         assert "canary" not in result.stderr
+
+
+@pytest.mark.parametrize("by", ["option", "variable", "named", "tagged"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("cache_secret_file", "The cache secret has more"), ("cache_password_file", "The password of the shared cache")],
+)
+def test_file_that_cannot_be_used_is_told_before_anything_listens(
+    by: str, name: str, words: str, cli: Cli, tmp_path: Path
+) -> None:
+    file = write_private(tmp_path / "wrong", b"a text\nof two lines")
+    own = f"cache_url = 'redis://127.0.0.1'\n{name} = '{file}'\n" if by in ("named", "tagged") else ""
+    settings = "client_id = 'a'\nprivate_key = 'a.pem'\ntags = ['eu']\n"
+    config = write_private(tmp_path / "config.toml", f"[profiles.garden]\n{settings}{own}".encode())
+    secret_file = write_private(tmp_path / "serve.secret", SECRET.encode())
+    typed = {"option": [f"--{name.replace('_', '-')}", str(file)], "named": ["garden"], "tagged": ["--tag", "eu"]}
+    env = {f"BANNO_CREDS_{name.upper()}": str(file)} if by == "variable" else {}
+    command = ["serve", "--port", "0", "--config", str(config), "--client-secret-file", str(secret_file)]
+    result = cli(*command, *typed.get(by, ()), env=env)
+    assert (result.code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+@pytest.mark.posix("a pipe with a name")
+def test_secret_from_a_pipe_is_left_for_the_first_request(
+    redis: Redis, issuer: Issuer, tmp_path: Path, ec_pem: Path
+) -> None:
+    settings = f"client_id = '{CLIENT_ID}'\nprivate_key = '{ec_pem}'\ntoken_endpoint = '{issuer.url}'\n"
+    config = write_private(tmp_path / "config.toml", f"[profiles.garden]\n{settings}".encode())
+    secret_file = write_private(tmp_path / "serve.secret", SECRET.encode())
+    end, other_end = os.pipe()
+    os.write(other_end, b"not-a-real-secret-at-all\n")
+    os.close(other_end)
+    command = ["serve", "--port", "0", "--config", str(config), "--client-secret-file", str(secret_file)]
+    cache = ["--cache-url", redis.url, "--cache-secret-file", f"/dev/fd/{end}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "banno_creds", *command, *cache, "garden"],
+        env={**os.environ, "BANNO_CREDS_CACHE_DIR": str(tmp_path / "here")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        pass_fds=[end],
+    ) as running:
+        try:
+            os.close(end)
+            assert running.stdout is not None
+            url = running.stdout.readline().split()[-1]
+            form = {"grant_type": "client_credentials", "client_id": "garden", "client_secret": SECRET}
+            with urllib.request.urlopen(url, urlencode(form).encode(), timeout=60) as answer:
+                assert json.load(answer)["access_token"] == "openid.1"
+        finally:
+            running.kill()
+    assert redis("DBSIZE") == 1

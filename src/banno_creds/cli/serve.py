@@ -112,11 +112,13 @@ def command(
     check_stdout()
     report = Report(quiet=quiet)
     run = run_for(context, report)
-    _check_profiles(profiles, values["tags"], config)
+    chosen = _check_profiles(profiles, values["tags"], config)
     secret = _secret(client_secret_file)
     tell = partial(tell_warnings, report)
     how = {"min_ttl": values["min_ttl"], "emit": tell, "clock": run.clock, "sleep": run.sleep}
     prepare = _with_shared_cache(context, values)
+    for each in chosen:
+        _check_cache_files(prepare(each).cache_secret_file, prepare(each).cache_password_file)
     clients = Profiles(config, profiles, values["tags"], prepare=prepare, **how)
     if socket is None:
         [listener] = listen("127.0.0.1", port, "give --port 0, which takes any free port")
@@ -170,6 +172,7 @@ def _with_shared_cache(context: click.Context, values: Mapping[str, Any]) -> Cal
         from banno_creds.cache_address import read_cache_url
 
         read_cache_url(values["cache_url"])  # now, and not with the first request
+    _check_cache_files(given.get("cache_secret_file"), given.get("cache_password_file"))
     typed = {name for name in given if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
 
     def prepare(config: ClientConfig) -> ClientConfig:
@@ -179,19 +182,37 @@ def _with_shared_cache(context: click.Context, values: Mapping[str, Any]) -> Cal
     return prepare
 
 
-def _check_profiles(names: Sequence[str], tags: Sequence[str], config: str | None) -> None:
-    """Refuse profiles that cannot be served before anything listens; of all profiles only that there are some."""
+def _check_cache_files(secret: Path | None, password: Path | None) -> None:
+    """Refuse a shared cache's files that cannot be used; a pipe, which can be read once, is left for a request."""
+    if secret is not None and not secret.is_fifo():
+        from banno_creds.shared_cache.sealing import read_secret as read_cache_secret
+
+        read_cache_secret(secret)
+    if password is not None and not password.is_fifo():
+        from banno_creds.shared_cache.store import read_password
+
+        read_password(password)
+
+
+def _check_profiles(names: Sequence[str], tags: Sequence[str], config: str | None) -> list[ClientConfig]:
+    """Refuse profiles that cannot be served before anything listens; return those that were read.
+
+    Of all profiles, only that there are some: what is wrong with one is said where its token is asked for.
+    """
     from banno_creds.config import ClientConfig, find_config_file
     from banno_creds.profiles.client import read_clients
     from banno_creds.profiles.lookup import list_profiles, none_chosen, profile_names
 
-    for name in names:
-        ClientConfig.from_profile(name, config)
-    if tags and not read_clients(names or None, config, tags):
-        raise none_chosen(find_config_file(config), names, tags)
+    chosen = [ClientConfig.from_profile(name, config) for name in names]
+    if tags:
+        tagged = read_clients(names or None, config, tags)
+        if not tagged:
+            raise none_chosen(find_config_file(config), names, tags)
+        chosen = [each for each in tagged.values() if isinstance(each, ClientConfig)]
     if not names and not profile_names(config):
         list_profiles(config)  # raises what is wrong with the file
         raise none_chosen(find_config_file(config), names, tags)
+    return chosen
 
 
 def _secret(file: str | None) -> bytes:
