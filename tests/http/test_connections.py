@@ -86,6 +86,22 @@ def test_a_connection_that_the_server_will_close_is_not_kept(connections: Connec
         assert server.connections == 2
 
 
+def test_an_answer_with_a_head_of_bare_line_feeds_is_not_read_for_ever(connections: Connections) -> None:
+    """h11 takes such a head for whole, and so the data for what it is; whoever looks for CR LF finds other chunks."""
+    data = b"{}\r\ntransfer-encoding: chunked\r\n\r\n-6\r\n"
+    answer = b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        del request
+        connection.sendall(answer)
+        connection.recv(1)
+
+    with RawServer(talk) as server:
+        for _ in range(2):
+            assert post(server.url(), connections) == data
+        assert server.connections == 2
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
 
 

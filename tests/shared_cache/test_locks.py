@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class Someone:
         self.run = Run(lambda step: self.warned.append(step.message) if isinstance(step, Warned) else None)
         config = ClientConfig(CLIENT_ID, KeySource.file(key), token_endpoint=ENDPOINT, cache_url=url)
         self.cache = shared.open_shared(config, self.run, lambda _: None)
+        self.cache.take_key(key.read_bytes(), is_held=False)
         self.request = request_of(config, key.read_bytes())
 
     def asks(self, fetch: Callable[[], TokenResponse], wanted: Wanted = Wanted()) -> str:
@@ -192,11 +194,20 @@ def test_who_waits_gets_the_fresh_token_that_takes_the_place_of_an_old_one(
     assert someone.asks(someone.gets, Wanted(force_refresh=True)) == "d.e.f"
 
 
-def test_the_secret_seals_and_else_the_private_key(alone: Someone) -> None:
-    secret = b"a secret of sixteen bytes or more"
-    for given, used in ((secret, secret), (None, bytes.fromhex(alone.request.key))):
+def test_the_secret_seals_and_else_the_private_key(alone: Someone, ec_pem: Path) -> None:
+    secret = Seal(b"a secret of sixteen bytes or more")
+    for given, used in ((secret, secret), (None, Seal(ec_pem.read_bytes()))):
         cache = shared.SharedCache(alone.cache.store, given, lambda _: None)
-        assert cache.seal_of(alone.request).name("x") == Seal(used).name("x")
+        cache.take_key(ec_pem.read_bytes(), is_held=False)
+        assert cache.seal_of(alone.request).name("x") == used.name("x")
+
+
+def test_the_hash_of_a_private_key_opens_nothing(someone: Someone, redis: Redis, ec_pem: Path) -> None:
+    """A kept answer names its key by that hash, and a cache folder may be copied where no key may."""
+    someone.asks(someone.gets)
+    [name] = redis.keys()
+    key = sha256(ec_pem.read_bytes())
+    assert name not in [Seal(each).name(someone.request.name) for each in (key.digest(), key.hexdigest().encode())]
 
 
 def test_a_holder_is_counted_once_and_pauses_do_not_grow_for_ever() -> None:

@@ -178,14 +178,10 @@ def _seal(context: click.Context, values: Mapping[str, Any], file: Path | None) 
         return sealing.Seal(sealing.read_secret(file)[0])
     if not (values["private_key"] or held(context, KEY_VARIABLE)):
         return None
-    from hashlib import sha256
-
     from banno_creds.client_authentication.private_key import read_key
 
     source = key_source(context, values["private_key"], StandardInput(), allow_writable=False)
-    content = read_key(source).content
-    sealing.check_key(content, is_held=source.uri is not None)
-    return sealing.Seal(sha256(content).digest())
+    return sealing.seal_of_key(read_key(source).content, is_held=source.uri is not None)
 
 
 def _describe_shared(

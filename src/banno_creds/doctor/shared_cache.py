@@ -65,7 +65,7 @@ def _look_at_secret(case: Case) -> Finding:
     file = case.config.cache_secret_file
     if file is None:
         source = case.config.private_key
-        sealing.check_key(read_key(source).content, is_held=source.uri is not None)
+        sealing.seal_of_key(read_key(source).content, is_held=source.uri is not None)
         return passed(Rule.CACHE_SECRET, "secret", "made of the private key: only its holders share tokens")
     _, warnings = sealing.read_secret(file)
     facts = f"from the file {printable(file)}"

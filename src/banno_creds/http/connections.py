@@ -33,6 +33,7 @@ _FRESH_SECONDS = 60.0  # for authorities and documents
 _LINGERING_SECONDS = 1.0
 # The answers with a status 1xx, which come before the real one.
 _INTERIM = re.compile(rb"\A(?:HTTP/1\.1 1.*?\r\n\r\n)+", re.DOTALL)
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,20}")
 _HEADER = re.compile(rb"\r\n([^\s:]+):[ \t]*([^\r]*?)[ \t]*(?=\r|\Z)")
 
 
@@ -123,10 +124,10 @@ def _ends_with_its_last_chunk(body: bytes) -> bool:
     """Return whether a chunked body (RFC 9112 section 7.1) is whole, and nothing follows it."""
     place = 0
     while (end := body.find(b"\r\n", place)) >= 0:
-        try:
-            size = int(body[place:end].partition(b";")[0], 16)
-        except ValueError:
+        digits = body[place:end].partition(b";")[0].rstrip()
+        if not _HEXADECIMAL.fullmatch(digits):
             return False
+        size = int(digits, 16)
         if size == 0:
             return body[end:] == b"\r\n\r\n"
         place = end + size + 4

@@ -42,7 +42,7 @@ class TokenPool:
 
     Args:
         clients: the names of profiles; or the clients, each with a name; None for all profiles.
-        tags: of the profiles, only those with one of these tags.
+        tags: of the profiles, only those that have all of these tags.
         file: the file with the profiles; None for the user's own ``config.toml``.
         jobs: how many requests to one host may be under way at once.
         rate: how many requests to one host may begin in a second, evenly spaced; 0 for any number.

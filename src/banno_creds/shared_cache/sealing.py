@@ -81,8 +81,10 @@ def read_secret(path: Path) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     return file.content, file.warnings
 
 
-def check_key(content: bytes, *, is_held: bool) -> None:
-    """Check that a private key may serve as the secret, where none was given: its text must be hard to guess.
+def seal_of_key(content: bytes, *, is_held: bool) -> Seal:
+    """Return the seal of a private key, where no secret was given: its text must be hard to guess.
+
+    It comes from the text itself: the text's hash is no secret, since a kept answer has it (see `recall.look`).
 
     Raises:
         ConfigurationError: it is encrypted, or held elsewhere, so that its text is no secret.
@@ -90,7 +92,7 @@ def check_key(content: bytes, *, is_held: bool) -> None:
     if is_held:
         why = "the private key is held elsewhere, and cannot seal a shared cache"
     elif not _is_encrypted(content):
-        return
+        return Seal(content)
     else:
         why = "the private key is encrypted, and its file alone is no secret to seal a shared cache with"
     raise ConfigurationError(

@@ -60,7 +60,7 @@ class TokenCache:
     def close(self) -> None:
         """Close nothing: nothing is open."""
 
-    def check_key(self, content: bytes, *, is_held: bool) -> None:
+    def take_key(self, content: bytes, *, is_held: bool) -> None:
         """Take any private key: this cache seals nothing."""
 
     def obtain(

@@ -139,7 +139,7 @@ class ClientCredentials:
 
         # The key that names the entry also signs: the file may change a moment later, and a pipe is read only once.
         read = read_key(self.config.private_key)
-        cache.check_key(read.content, is_held=self.config.private_key.uri is not None)
+        cache.take_key(read.content, is_held=self.config.private_key.uri is not None)
         fetched = False
 
         def fetch() -> TokenResponse:

@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
 
 from banno_creds.shared_cache.faults import ServerError, StoreError, no_answer
@@ -64,15 +65,15 @@ class SharedCache:
 
     Args:
         store: the server.
-        secret: what names are hashed and values are sealed with; None if each client's private key is to serve.
+        seal: what names are hashed and values are sealed with; None if each client's private key is to serve.
         open_local: opens this machine's cache, for when the server fails.
     """
 
-    def __init__(self, store: Store, secret: bytes | None, open_local: Callable[[Run], TokenCache | None]) -> None:
+    def __init__(self, store: Store, seal: Seal | None, open_local: Callable[[Run], TokenCache | None]) -> None:
         self.store = store
-        self._secret = secret
+        self._seal = seal
         self._open_local = open_local
-        self._seals: dict[bytes, Seal] = {}
+        self._seals: dict[str, Seal] = {}  # of the private keys, by their hashes
         self._out_until: float | None = None  # since it failed
 
     def local(self, run: Run = Run()) -> TokenCache | None:
@@ -113,25 +114,20 @@ class SharedCache:
         """Close the idle connections; the cache may be used all the same."""
         self.store.close()
 
-    def check_key(self, content: bytes, *, is_held: bool) -> None:
-        """Check that a client's private key may serve as the secret, where none was given.
+    def take_key(self, content: bytes, *, is_held: bool) -> None:
+        """Take a client's private key before its requests: where no secret was given, it seals them.
 
         Raises:
-            ConfigurationError: see `sealing.check_key`.
+            ConfigurationError: see `sealing.seal_of_key`.
         """
-        if self._secret is None:
-            from banno_creds.shared_cache.sealing import check_key
+        if self._seal is None and (name := sha256(content).hexdigest()) not in self._seals:
+            from banno_creds.shared_cache.sealing import seal_of_key
 
-            check_key(content, is_held=is_held)
+            self._seals[name] = seal_of_key(content, is_held=is_held)
 
     def seal_of(self, request: Request) -> Seal:
-        """Return the seal of a request: of the secret, else of the private key, of which a request has the hash."""
-        from banno_creds.shared_cache.sealing import Seal
-
-        secret = bytes.fromhex(request.key) if self._secret is None else self._secret
-        if secret not in self._seals:
-            self._seals[secret] = Seal(secret)
-        return self._seals[secret]
+        """Return the seal of a request, whose key was taken."""
+        return self._seals[request.key] if self._seal is None else self._seal
 
     def note_failure(self) -> bool:
         """Leave the server alone for a while; True if it was all right before, so that somebody must be told."""
@@ -150,17 +146,18 @@ def open_shared(
     """
     from banno_creds.shared_cache.store import Store
 
-    secret = None
+    seal = None
     store = Store(config.cache_url or "", config.cache_password_file, config.ca_bundle)
     warnings = store.warnings
     if config.cache_secret_file is not None:
-        from banno_creds.shared_cache.sealing import read_secret
+        from banno_creds.shared_cache.sealing import Seal, read_secret
 
         secret, more = read_secret(config.cache_secret_file)
+        seal = Seal(secret)
         warnings += more
     for message, hint in warnings:
         run.warn(message, hint)
-    return SharedCache(store, secret, open_local)
+    return SharedCache(store, seal, open_local)
 
 
 class _Place:
