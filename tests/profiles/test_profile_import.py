@@ -442,7 +442,7 @@ def test_hosts_and_libraries_that_a_file_names_are_told(cli: Cli, dry: list[str]
     file = own_file().parent / "banks.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = ["profile,client_id,private_key,token_endpoint,api_base,cache_url"]
-    lines += ["a,x,pkcs11:object=k?module-path=/tmp/evil.so,https://evil.test/token,,"]
+    lines += ["a,x,PKCS11:object=k?Module-Path=/tmp/evil.so,https://evil.test/token,,"]
     lines += ["b,x,k.pem,,https://api.evil.test,rediss://cache.evil.test"]
     lines += [
         "c,x,k.pem,https://login.jackhenry.com/a/oidc-provider/api/v0/token,https://banno.com,redis://127.0.0.1"

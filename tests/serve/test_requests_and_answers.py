@@ -122,7 +122,7 @@ def test_no_secret_is_in_the_repr(connection: socket.socket) -> None:
 
 
 def told(failure: BannoCredsError) -> tuple[int, str, str, tuple[str, ...]]:
-    answer = failure_answer("garden", failure)
+    answer = failure_answer("garden", failure, "banno-creds doctor --profile garden")
     members = json.loads(answer.body)
     return answer.status, members["error"], members["error_description"], answer.headers
 
@@ -156,7 +156,7 @@ def test_a_token_has_the_members_that_are_known() -> None:
 def test_the_banks_refusal_of_the_key_is_not_one_of_the_programs_secret(error: str | None, passed_on: str) -> None:
     status, code, said, headers = told(RefusedError("no", error=error, status=401))
     assert (status, code, headers) == (400, passed_on, ())
-    assert said == "profile garden: no; next: banno-creds doctor --profile garden"
+    assert said == "garden: no; next: banno-creds doctor --profile garden"
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ def test_a_program_is_told_when_to_come_again(failure: BannoCredsError, seconds:
 def test_what_to_do_is_told_where_the_configuration_is_wrong() -> None:
     assert told(ConfigurationError("no key", hint="name one"))[1:3] == (
         "server_error",
-        "profile garden: no key; next: name one",
+        "garden: no key; next: name one",
     )
-    assert told(BannoCredsError("odd", hint="a secret way"))[2] == "profile garden: odd"
+    assert told(BannoCredsError("odd", hint="a secret way"))[2] == "garden: odd"
 
 
 def test_a_description_is_short_and_in_the_characters_of_rfc_6749() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -299,6 +300,17 @@ sys.exit(7)
 """
 
 
+REFUSED = """
+import json, urllib.error, urllib.request, urllib.parse
+url, name, secret = (os.environ[each] for each in sys.argv[1:4])
+form = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+try:
+    urllib.request.urlopen(url, urllib.parse.urlencode(form).encode())
+except urllib.error.HTTPError as refused:
+    print(json.load(refused)["error_description"])
+"""
+
+
 def test_a_command_finds_an_endpoint_for_its_life(
     process: Cli, config: Path, env: dict[str, str], issuer: Issuer
 ) -> None:
@@ -333,6 +345,20 @@ def test_without_a_profile_its_name_is_the_client_id(
     assert result.stdout == f"{CLIENT_ID} openid.1 openid.1\n"
     result = process("exec", "--serve", "--no-cache", *options, "--", *python(ASK, *VARIABLES), env=env)
     assert result.stdout == f"{CLIENT_ID} openid.2 openid.2\n"
+
+
+def test_a_refusal_names_the_doctor_for_the_options_that_were_typed(
+    process: Cli, config: Path, secret_file: Path, env: dict[str, str], ec_pem: Path, issuer: Issuer
+) -> None:
+    issuer.expires_in = 30  # less than a kept token has to live, so the next program asks again
+    issuer.on_request = lambda: issuer.refuse() if len(issuer.forms) > 1 else None
+    options = ("--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url)
+    result = process("exec", "--serve", "--no-cache", *options, "--", *python(REFUSED, *VARIABLES), env=env)
+    assert result.stdout.startswith(f"{CLIENT_ID}: the server refused the client")
+    assert result.stdout.endswith(f"next: banno-creds doctor {shlex.join(options)}\n")
+    with serving(config, secret_file, env) as running:
+        said = ask(running.url)["error_description"]
+    assert said.endswith(f"next: banno-creds doctor --profile garden --config {shlex.quote(str(config))}")
 
 
 def test_the_command_does_not_start_without_a_token(

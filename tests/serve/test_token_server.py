@@ -262,7 +262,7 @@ def test_a_refusal_of_the_bank_is_told_and_remembered(endpoint: Endpoint, issuer
     replies = [endpoint.posts(POST_CLIENT) for _ in range(20)]
     assert {reply.error for reply in replies} == {(400, "unauthorized_client")}
     said = replies[0].json["error_description"]
-    assert said.startswith("profile garden: the server refused the client: invalid_client")
+    assert said.startswith("garden: the server refused the client: invalid_client")
     assert said.endswith("next: banno-creds doctor --profile garden")
     assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", said)
     assert len(issuer.forms) == 1
@@ -390,7 +390,7 @@ def test_a_bug_is_an_answer_without_its_words() -> None:
     with serving(one(obtain)) as endpoint:
         reply = endpoint.posts(POST_CLIENT)
     assert reply.error == (500, "server_error")
-    assert reply.json["error_description"] == "profile garden: this is a bug in banno-creds: ValueError"
+    assert reply.json["error_description"] == "garden: this is a bug in banno-creds: ValueError"
 
 
 # --- requests that are refused --------------------------------------------------------------------------------------

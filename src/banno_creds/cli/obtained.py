@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.cli.parameters import CONFIG_FILE, WARNED
+from banno_creds.cli.parameters import CONFIG_FILE, WARNED, doctor_for
 from banno_creds.cli.settings import credentials, run_for, session_store, wanted
 from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.storage import own_files
@@ -63,14 +63,14 @@ def client_beside(context: click.Context, values: Mapping[str, Any], report: Rep
         source = TokenSource(config, **how, emit=run.emit, clock=run.clock, sleep=run.sleep)
         if values["force_refresh"]:
             source.token(force_refresh=True)
-        return Client(config.scope, config.resource, source.token)
+        return Client(config.scope, config.resource, source.token, doctor_for(context))
     cache = None if values["no_cache"] else whose.open_cache(run)
     if cache is None:
         raise ConfigurationError(
             "a person's token is renewed for each request if it is not kept, and there is no cache",
             hint=f"leave {setting('no_cache')} out, or ask for the application's own token: --as application",
         )
-    return Client(whose.found().scope, (), lambda: whose.obtain(cache, wanted(values), run))
+    return Client(whose.found().scope, (), lambda: whose.obtain(cache, wanted(values), run), doctor_for(context))
 
 
 def _look_at_files(

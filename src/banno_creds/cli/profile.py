@@ -312,7 +312,7 @@ def _warn_of_strangers(changes: Mapping[str, Change]) -> None:
                 before = urlsplit(str((change.before or {}).get(key, ""))).hostname
                 if host is not None and host not in (*known, before) and not is_loopback(host):
                     hosts[host] = None
-            elif key == "private_key" and is_key_uri(value) and "module-path=" in value:
+            elif key == "private_key" and is_key_uri(value) and "module-path=" in value.lower():
                 libraries.append(name)
     if hosts:
         Report().warning(

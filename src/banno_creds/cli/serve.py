@@ -18,7 +18,7 @@ from click.core import ParameterSource
 
 from banno_creds.cli.inputs import Argument, StandardInput, expand, read_secret
 from banno_creds.cli.options import CONFIG, MIN_TTL, shared_cache_options
-from banno_creds.cli.parameters import Command, complete_file, complete_profile, complete_tag, option
+from banno_creds.cli.parameters import Command, complete_file, complete_profile, complete_tag, doctor_for, option
 from banno_creds.cli.report import Report, check_stdout, write_result
 from banno_creds.cli.settings import check_shared_cache, run_for
 from banno_creds.errors import ConfigurationError
@@ -119,7 +119,8 @@ def command(
     prepare = _with_shared_cache(context, values)
     for each in chosen:
         _check_cache_files(prepare(each).cache_secret_file, prepare(each).cache_password_file)
-    clients = Profiles(config, profiles, values["tags"], prepare=prepare, **how)
+    doctor = partial(doctor_for, context)
+    clients = Profiles(config, profiles, values["tags"], prepare=prepare, doctor=doctor, **how)
     if socket is None:
         [listener] = listen("127.0.0.1", port, "give --port 0, which takes any free port")
         at = ""

@@ -59,12 +59,18 @@ def token_answer(response: TokenResponse, now: float) -> Answer:
     return document(members)
 
 
-def failure_answer(name: str, failure: BannoCredsError) -> Answer:
-    """Make the answer for a failure on the way to the bank: in the bank's words, and with the next thing to do."""
-    said = f"profile {name}: {failure.message}"
+def failure_answer(name: str, failure: BannoCredsError, doctor: str) -> Answer:
+    """Make the answer for a failure on the way to the bank: in the bank's words, and with the next thing to do.
+
+    Args:
+        name: the client, which is a profile or a client ID.
+        failure: the failure.
+        doctor: the command line that finds out why the bank refuses it.
+    """
+    said = f"{name}: {failure.message}"
     if isinstance(failure, RefusedError):
         error = failure.error if failure.error in _PASSED_ON else "unauthorized_client"
-        return refusal(400, str(error), f"{said}; next: banno-creds doctor --profile {name}")
+        return refusal(400, str(error), f"{said}; next: {doctor}")
     if isinstance(failure, NetworkError | NotAskedError):
         seconds = 30 if isinstance(failure, NotAskedError) else failure.retry_after or 5
         wait = f"Retry-After: {math.ceil(min(max(seconds, 1), _MOST_RETRY_AFTER))}"

@@ -29,11 +29,13 @@ class Client(NamedTuple):
         scope: what its tokens are asked for with.
         resource: the resource indicators that they are asked for with.
         obtain: gives a token, from memory, from the cache or from the bank; called in a thread.
+        doctor: the command line that finds out why the bank refuses it.
     """
 
     scope: tuple[str, ...]
     resource: tuple[str, ...]
     obtain: Callable[[], TokenResponse]
+    doctor: str = "banno-creds doctor"
 
 
 class Clients(Protocol):
@@ -78,6 +80,7 @@ class Profiles:
         tags: only profiles that have all of these tags.
         limits: how gently a bank is asked.
         prepare: changes a profile's client before it is used.
+        doctor: returns `Client.doctor` of a profile.
         how: further arguments of each `TokenSource`.
     """
 
@@ -89,12 +92,14 @@ class Profiles:
         *,
         limits: Limits = Limits(),
         prepare: Callable[[ClientConfig], ClientConfig] = lambda config: config,
+        doctor: Callable[[str], str] = "banno-creds doctor --profile {}".format,
         **how: Any,
     ) -> None:
         self._file = file
         self._names = frozenset(names)
         self._tags = tags
         self._prepare = prepare
+        self._doctor = doctor
         self._how = how
         self._shares = Shares(limits)
         self._known: tuple[str, dict[str, Client]] = ("", {})  # by the version of the file
@@ -118,7 +123,7 @@ class Profiles:
         if name not in clients and (config := self._read(name)) is not None:
             source = SharingSource(self._prepare(config), self._shares, **self._how)
             # Of two threads, one source: it is what makes one request of many.
-            clients.setdefault(name, Client(config.scope, config.resource, source.token))
+            clients.setdefault(name, Client(config.scope, config.resource, source.token, self._doctor(name)))
         return clients.get(name)
 
     def _read(self, name: str) -> ClientConfig | None:

@@ -306,7 +306,7 @@ class TokenServer:
         assert result is not None  # noqa: S101 - then it was refused above
         what = "refused by the bank" if isinstance(result, RefusedError) else "no token"
         self._tell(f"{name}: {what}: {printable(result.message)}")
-        return failure_answer(name, result)
+        return failure_answer(name, result, "" if outcome.client is None else outcome.client.doctor)
 
     def _tell_of_refused(self, line: str) -> None:
         """Tell of a request that is refused, but not of each: any program could fill a disk."""
