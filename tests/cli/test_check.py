@@ -149,6 +149,7 @@ def _kinds(desk: Desk, tmp_path: Path, rsa_pem: Path, tls: str) -> dict[str, tup
     return told
 
 
+@pytest.mark.no_wine("Wine trusts a partial chain")
 def test_a_mix_of_faults_among_three_hundred_is_told_exactly(
     desk: Desk, tmp_path: Path, rsa_pem: Path, pauses: list[float]
 ) -> None:

@@ -267,8 +267,12 @@ def test_over_tls_a_connection_serves_only_those_who_trust_the_same(connections:
         assert server.connections == 1
         with HttpClient(20, connections=connections) as http, pytest.raises(UntrustedServerError):
             http.get(server.url())
-        with HttpClient(20, authority.folder, connections=connections) as http:
+        before = server.connections
+        copy = tmp_path / "copy.pem"
+        copy.write_bytes(authority.file.read_bytes())
+        with HttpClient(20, copy, connections=connections) as http:
             assert http.get(server.url()).status == 200
+        assert server.connections == before + 1
         connections.close()
 
 

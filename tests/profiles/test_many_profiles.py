@@ -21,7 +21,7 @@ from tests.profiles.files import own_file, quoted, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import Cli
+    from tests.conftest import Cli, How
     from tests.servers.issuer import Issuer
 
 MIXED = """\
@@ -248,12 +248,13 @@ def test_the_long_list_needs_no_cache(cli: Cli) -> None:
     assert json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"][0]["last_check"] is None
 
 
-def test_the_long_list_says_how_a_profile_was_found_by_the_last_check(cli: Cli) -> None:
+def test_the_long_list_says_how_a_profile_was_found_by_the_last_check(cli: Cli, how: How) -> None:
     file = write("[profiles.a]\n[profiles.b]\n[profiles.c]\n")
     folder = own_files.cache_folder()
     assert folder is not None
     record = Record(folder, str(file))
     now = time.time() - 3 * 3600
+    how.clock = lambda: now + 3 * 3600
     record.begin(now, ["a", "b"])
     refused = {
         "ok": False,
