@@ -173,6 +173,9 @@ def test_a_mix_of_faults_among_three_hundred_is_told_exactly(
     bad = {name: (row["exit_code"], row["error"], row["rule"]) for name, row in rows_.items() if not row["ok"]}
     assert bad == told
     assert all(row["message"] and row["next"] for row in rows_.values() if not row["ok"])
+    for name in ("no-key-file-0", "garbage-1", "encrypted-0", "no-key-at-all-0", "alg-0"):
+        assert (rows_[name]["client_id"], rows_[name]["server"]) == (f"id-of-{name}", desk.bank.url), name
+    assert rows_["no-client-0"]["client_id"] is None
     asked = desk.asked[: len(began)]
     counts = {name: asked.count(f"id-of-{name}") for name in rows_}
     assert {name: counts[name] for name in rows_ if rows_[name]["ok"]} == dict.fromkeys(set(rows_) - set(told), 1)
@@ -258,6 +261,8 @@ def test_a_wrong_key_in_all_profiles_costs_five_refusals_and_no_more(desk: Desk)
     assert {(row["ok"], row["exit_code"], row["rule"], row["seconds"]) for row in not_asked} == {
         (False, 4, "check.given_up", None)
     }
+    again = f"then run it again: banno-creds check --only-failed --config {desk.file}"
+    assert all(row["next"].endswith(again) for row in not_asked)
     assert "40 profiles: 0 good, 5 refused, 35 not asked" in result.stderr
     assert desk.run("check", "--only-failed", "-q").code == 4
     assert len(desk.asked) == 10

@@ -11,6 +11,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from banno_creds.cli import jwks as jwks_command
 from banno_creds.jose.encoding import base64url
 from banno_creds.jose.key_set import public_jwk
 from banno_creds.sandbox import Sandbox
@@ -202,6 +203,32 @@ def test_a_key_is_removed_by_its_file_or_its_kid(cli: Cli, here: Path, rsa_key: 
         for left in ("ec.pem", "mine.pem"):
             cli("jwks", "remove", "jwks.json", left)
         assert (here / "jwks.json").read_bytes() == before
+
+
+def test_profiles_that_sign_with_a_key_that_was_removed_are_named(cli: Cli, here: Path) -> None:
+    write_private(here / "mine.pem", mine("ec").pem())
+    cli("jwks", "add", "jwks.json", "ec.pem", "mine.pem")
+    for number in range(7):
+        cli("profile", "add", f"p{number}", "--client-id", "c", "--private-key", "mine.pem" if number else "rsa.pem")
+    assert cli("jwks", "remove", "jwks.json", "ec.pem", "-q").stderr == ""
+    one = cli("jwks", "remove", "jwks.json", "rsa.pem", "-q")
+    assert (one.code, one.stdout) == (0, "removed: rsa.pem\n")
+    assert " ".join(one.stderr.split()) == (
+        "! profile p0 signs with a key that was removed, and will be refused once this set is published "
+        "put it back until another key is used: banno-creds jwks add jwks.json KEY"
+    )
+    kid = mine("ec").public.thumbprint()
+    several = cli("jwks", "remove", "jwks.json", kid, "-q", "--allow-empty").stderr
+    assert "!   p1, p2, p3, p4, p5 and 1 more sign with a key that was removed" in several
+
+
+def test_a_key_at_a_holder_is_known_by_its_uri(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, uri = mine("ec"), "vault:transit/banno"
+    write_private(here / "mine.pem", held.pem())
+    cli("jwks", "add", "jwks.json", "mine.pem")
+    cli("profile", "add", "p", "--client-id", "c", "--private-key", uri)
+    monkeypatch.setattr(jwks_command, "_keys_at", lambda *_: iter([jwks_command._Key(uri, held.public, None)]))
+    assert "!   profile p signs with a key that was removed" in cli("jwks", "remove", "jwks.json", uri, "-q").stderr
 
 
 def test_the_last_key_stays_unless_asked_for(cli: Cli, here: Path) -> None:

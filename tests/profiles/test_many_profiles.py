@@ -143,12 +143,28 @@ def settings_of(name: str) -> dict[str, Any]:
 def test_tags_are_added_and_taken_away(cli: Cli) -> None:
     assert cli("profile", "add", "a", "--kid", "k", "--tag", "core", "--tag", "core").code == 0
     assert settings_of("a") == {"kid": "k", "tags": ["core"]}
-    result = cli("profile", "set", "a", "--tag", "night", "--tag", "zürich", "--untag", "core", "--untag", "none")
+    result = cli("profile", "set", "a", "--tag", "night", "--tag", "zürich", "--untag", "core")
     assert (result.code, result.stderr) == (0, "")
     assert result.stdout == f"profile  a\nchanged  tags\nfile     {own_file()}\n"
     assert settings_of("a") == {"kid": "k", "tags": ["night", "zürich"]}
     assert cli("profile", "set", "a", "--untag", "night", "--untag", "zürich").code == 0
     assert settings_of("a") == {"kid": "k"}
+
+
+def test_a_tag_that_nobody_had_is_named(cli: Cli) -> None:
+    write('[profiles.a]\nkid = "k"\n\n[profiles.b]\nkid = "k"\ntags = ["core"]\n')
+    before = own_file().read_bytes()
+    one = cli("profile", "set", "a", "--untag", "core")
+    assert (one.code, one.stdout) == (0, f"profile  a\nfile     {own_file()}\n")
+    assert one.stderr == (
+        "!   profile a did not have the tag core\n    see the tags of all: banno-creds profile list\n"
+    )
+    both = cli("profile", "set", "a", "b", "--untag", "none", "--untag", "x\x1b")
+    assert "none of the profiles had the tags none, x\n" in both.stderr
+    assert own_file().read_bytes() == before
+    some = cli("profile", "set", "a", "b", "--untag", "core", "--untag", "none")
+    assert some.stdout == f"profile  a\nprofile  b\nchanged  tags\nfile     {own_file()}\n"
+    assert "none of the profiles had the tag none\n" in some.stderr
 
 
 def test_several_profiles_are_changed_together_or_not_at_all(cli: Cli) -> None:

@@ -26,7 +26,7 @@ from banno_creds.cli.parameters import (
     warn,
 )
 from banno_creds.cli.report import Report
-from banno_creds.cli.settings import credentials, session_store, warn_of_variables
+from banno_creds.cli.settings import credentials, endpoint, session_store, warn_of_variables
 from banno_creds.config import KEY_VARIABLE, SECRET_VARIABLE
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.lookup import command_on
@@ -99,6 +99,15 @@ class Clients:
             if store is None or not store.exists():
                 raise _without(profile, "private_key", "--private-key FILE")
         return credentials(context, values, self._report)
+
+    def about(self, profile: Profile) -> tuple[str | None, str | None]:
+        """Return the client ID and the server of a profile whose client cannot be made, as far as they are known."""
+        try:
+            context = self._of(profile)
+            token_endpoint, issuer = endpoint(context, context.params)
+        except (click.UsageError, ConfigurationError):
+            return profile.settings.get("client_id"), None
+        return context.params["client_id"], issuer or token_endpoint
 
     def spelling(self, profile: Profile) -> Any:
         """Return how messages about a profile spell a setting; see `parameters.spelling`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from banno_creds.steps import Run
 
 _VERSION = 1
+_MOST_NAMED = 5
 _ANY_KEY = (
     "A key in any form: a private key, a PEM, a certificate, a JWK or a JWK Set in a file, - for standard input; or "
     "the URI of a key that its holder keeps (pkcs11:, awskms:, vault:, ssh-agent:). Only its public half is used."
@@ -177,6 +179,7 @@ def remove(context: click.Context, /, *, file: str, which: tuple[str, ...], allo
     _check_file(file)
     as_keys = {each: _read_keys(context, (each,), values) for each in which if _is_key(each)}
     said: list[str] = []
+    gone: list[_Key] = []
 
     def change(key_set: KeySet) -> KeySet:
         for each in which:
@@ -189,6 +192,7 @@ def remove(context: click.Context, /, *, file: str, which: tuple[str, ...], allo
             if key_set is before:
                 raise _not_there(key_set, each)
             said.append(f"removed: {printable(each, 200)}")
+            gone.extend(_gone(before, key_set, each))
         if not key_set.keys and not allow_empty:
             raise ConfigurationError(
                 f"{file} would have no key left; nothing was changed",
@@ -198,7 +202,36 @@ def remove(context: click.Context, /, *, file: str, which: tuple[str, ...], allo
 
     _change(file, change)
     write_result("\n".join(said))
+    _warn_of_users(file, gone)
     _say_what_is_next((), values)
+
+
+def _gone(before: KeySet, after: KeySet, place: str) -> Iterator[_Key]:
+    """Yield the keys that were removed; what makes no key is nobody's."""
+    from banno_creds.jose.jwks import public_key_of
+    from banno_creds.jose.keys import accepted
+
+    for jwk in before.keys:
+        if jwk not in after.keys and (native := public_key_of(jwk)) is not None:
+            with suppress(KeyLoadError):
+                yield _Key(place, accepted(native, place), None)
+
+
+def _warn_of_users(file: str, gone: Sequence[_Key]) -> None:
+    """Name the profiles that sign with what was removed."""
+    from banno_creds.client_authentication.key_facts import Users
+    from banno_creds.profiles.lookup import list_profiles
+
+    with suppress(ConfigurationError):
+        users = Users(list_profiles().profiles)
+        names = [name for key in gone for name in users.of_public(key.public, key.place)]
+        if names:
+            more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+            which = f"profile {names[0]} signs" if len(names) == 1 else f"{', '.join(names[:_MOST_NAMED])}{more} sign"
+            Report().warning(
+                f"{which} with a key that was removed, and will be refused once this set is published",
+                f"put it back until another key is used: banno-creds jwks add {join([file])} KEY",
+            )
 
 
 @command.command("check", cls=Command, short_help="Say what a provider will trip over in a set.")

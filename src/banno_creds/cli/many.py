@@ -20,7 +20,7 @@ from banno_creds.cli.rows import Row, row_of
 from banno_creds.cli.settings import report_for, wanted
 from banno_creds.config import Wanted, find_config_file
 from banno_creds.errors import BannoCredsError, ConfigurationError, NotAskedError
-from banno_creds.profiles.lookup import Profile, find_profiles, none_chosen, profile_names
+from banno_creds.profiles.lookup import Profile, command_on, find_profiles, none_chosen, profile_names
 from banno_creds.steps import Run, Warned
 from banno_creds.storage import own_files
 from banno_creds.text import printable, spelled
@@ -378,6 +378,9 @@ def run_many(clients: Clients, profiles: Profiles, wish: Wish, outcomes: Outcome
                 about[name] = _about(name, whose.store.owner)
         except BannoCredsError as error:
             asked.append(Client(name, error))
+            if not isinstance(profile, ConfigurationError):
+                client_id, server = clients.about(profile)
+                about[name] = Row(name, client_id=client_id, server=server)
     clients.warn_of_overruled()
     for name, person in people.items():
         outcomes.add(_row(about[name], profiles[name], _of_person(name, person, wish, run), wish, clients))
@@ -423,7 +426,10 @@ def _row(row: Row, profile: Profile | ConfigurationError, outcome: Outcome, wish
         row = row._replace(warnings=tuple(printable(spelled(each, spell), 1000) for each in words))
     if (error := outcome.error) is not None:
         doctor = clients.doctor(profile) if error.doctor_can_tell else ""
-        return forms.fault(row, error, error.words(clients.spelling(profile)), doctor)
+        told = error.words(clients.spelling(profile))
+        if isinstance(error, NotAskedError) and error.rule and not wish.with_tokens:
+            told = told._replace(hint=f"{told.hint}: {command_on(profile.file, '--only-failed', 'check')}")
+        return forms.fault(row, error, told, doctor)
     if (response := outcome.response) is not None:
         row = row._replace(expires_at=response.expires_at)
         if wish.with_tokens:

@@ -154,12 +154,16 @@ def set_(
 
     words = [word.lstrip("-").replace("-", "_") for word in unset]
     out = [{"claim": "claims", "param": "params", "tag": "tags"}.get(word, word) for word in words]
-    file, faults = change_profiles(dict.fromkeys(names, (settings, out)), config, untag=untag)
+    file, faults, no_tags = change_profiles(dict.fromkeys(names, (settings, out)), config, untag=untag)
     _warn_of_missing_files(settings)
     for name, fault in faults.items():
         which = "the profile" if len(names) == 1 else f"profile {name}"
         Report().warning(f"{which} cannot be used yet: {fault.message}", fault.hint)
-    words = [*settings, *(["tags"] if untag and "tags" not in settings else [])]
+    if no_tags:
+        whose = f"profile {names[0]} did not have" if len(names) == 1 else "none of the profiles had"
+        said = f"{whose} the {'tag' if len(no_tags) == 1 else 'tags'} {printable(', '.join(no_tags))}"
+        Report().warning(said, f"see the tags of all: {command_on(file, 'list')}")
+    words = [*settings, *(["tags"] if {*untag} - {*no_tags} and "tags" not in settings else [])]
     changed = [f"changed  {', '.join(words)}"] if words else []
     changed += [f"unset    {', '.join(dict.fromkeys(out))}"] if out else []
     write_result("\n".join((*(f"profile  {name}" for name in dict.fromkeys(names)), *changed, f"file     {file}")))

@@ -22,7 +22,7 @@ from banno_creds.storage.secret_files import SeenFile, look_at_file, read_file
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from banno_creds.jose.keys import Passphrase
+    from banno_creds.jose.keys import Passphrase, PublicKey
     from banno_creds.profiles.lookup import Summary
 
 STDIN = "-"
@@ -143,6 +143,13 @@ class Users:
             with suppress(OSError, ValueError):
                 mine = os.stat(os.path.expanduser(facts.place))  # noqa: PTH111, PTH116 - as it was read
                 places |= {place for place, its in self._files.items() if os.path.samestat(mine, its)}
+        return self._at(places)
+
+    def of_public(self, key: PublicKey, place: str = "") -> tuple[str, ...]:
+        """Return the names of the profiles that sign with the private half of a key; ``place`` may be its URI."""
+        return self._at({place, *self._by_fingerprint.get(key.fingerprint(), ())})
+
+    def _at(self, places: set[str]) -> tuple[str, ...]:
         return tuple(name for place, names in self._names.items() if place in places for name in names)
 
     @cached_property

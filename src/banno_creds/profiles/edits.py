@@ -12,14 +12,14 @@ from collections import Counter
 from itertools import groupby
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomlkit
 
 from banno_creds.config import find_config_file
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.file import ConfigFile, line_of, read_text, split_tables
-from banno_creds.profiles.lookup import command_on, no_file_for, unknown_profile
+from banno_creds.profiles.lookup import command_on, has_tags, no_file_for, unknown_profile
 from banno_creds.profiles.names import check_name, nearest, quoted
 from banno_creds.profiles.settings import SETTINGS, check_settings, find_fault
 from banno_creds.storage import own_files
@@ -72,13 +72,27 @@ def add_profile(
     return edit(config, change), dropped
 
 
+class Changed(NamedTuple):
+    """What became of a change of profiles.
+
+    Attributes:
+        file: the file's path.
+        faults: of each profile a fault that it has still, in a setting that was not changed.
+        no_tags: those of the tags to take away that none of the profiles had.
+    """
+
+    file: str
+    faults: Mapping[str, Fault]
+    no_tags: tuple[str, ...]
+
+
 def change_profiles(
     changes: Mapping[str, tuple[Mapping[str, Any], Collection[str]]],
     config: Location | None = None,
     seen: Mapping[str, Collection[str]] | None = None,
     *,
     untag: Collection[str] = (),
-) -> tuple[str, dict[str, Fault]]:
+) -> Changed:
     """Change settings of profiles, of all of them or of none; all other settings stay as they are.
 
     Args:
@@ -87,9 +101,6 @@ def change_profiles(
         config: the file; None for the user's own.
         seen: by a profile's name, what its ``private_key`` may be; another one was written meanwhile, and stays.
         untag: the tags to take away before.
-
-    Returns:
-        The file's path, and of each profile a fault that it has still, in a setting that was not changed.
 
     Raises:
         ConfigurationError: there is no such profile or setting, a setting is invalid, or contradicts another; or a
@@ -100,6 +111,7 @@ def change_profiles(
         check_name(name)
         check_settings(settings)
     faults: dict[str, Fault] = {}
+    had: set[str] = set()
 
     def change(file: str, text: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         profiles, after = data.get("profiles", {}), {}
@@ -113,10 +125,12 @@ def change_profiles(
             after[name], fault = _changed(file, profiles, name, settings, unset, untag)
             if fault is not None:
                 faults[name] = fault
+            had.update(tag for tag in untag if has_tags(profiles[name], (tag,)))
         return with_profiles(file, text, profiles, after), {**data, "profiles": {**profiles, **after}}
 
     _must_be_there(next(iter(changes), None), config)
-    return edit(config, change), faults
+    file = edit(config, change)
+    return Changed(file, faults, tuple(tag for tag in untag if tag not in had))
 
 
 def _changed(
