@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from banno_creds.cli.options import check_options, many_options
+from banno_creds.cli.many_options import many_options
+from banno_creds.cli.options import check_options
 from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import check_stdout
 

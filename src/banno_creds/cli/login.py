@@ -12,8 +12,9 @@ import click
 from banno_creds.cli.browser import show
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, warn_of_readers, write_token
 from banno_creds.cli.inputs import expand
-from banno_creds.cli.options import login_options, steps_options
+from banno_creds.cli.options import steps_options
 from banno_creds.cli.parameters import Choice, Command, option, same_client, spelling
+from banno_creds.cli.setting_options import login_options
 from banno_creds.cli.settings import persons_client, report_for, run_for, session_store, tell_whose
 from banno_creds.errors import BannoCredsError, ConfigurationError, TokenError
 from banno_creds.storage import own_files

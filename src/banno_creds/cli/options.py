@@ -1,4 +1,6 @@
-"""The options that commands share.
+"""The options that commands share: of the client and its request, of the server, the caches and the output.
+
+`many_options` has those for many profiles, `setting_options` those that a profile can hold.
 
 Every option has an environment variable: ``BANNO_CREDS_`` and its name. An option of one command has the command's
 name in its variable as well, so that a variable for one command never changes another. A profile comes after both, as
@@ -14,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from banno_creds.cli.inputs import Argument
 from banno_creds.cli.parameters import (
     CONFIG_FILE,
     MANY,
@@ -24,11 +25,9 @@ from banno_creds.cli.parameters import (
     Declaration,
     F,
     NameValue,
-    Option,
-    Setting,
+    add_options,
     complete_file,
     complete_profile,
-    complete_tag,
     option,
     warn,
 )
@@ -36,19 +35,13 @@ from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
     DEFAULT_ENVIRONMENT,
-    DEFAULT_GIVE_UP_AFTER,
-    DEFAULT_JOBS,
     DEFAULT_LIFETIME,
-    DEFAULT_LOGIN_SCOPE,
     DEFAULT_MIN_TTL,
-    DEFAULT_RATE,
-    DEFAULT_REDIRECT_URI,
     DEFAULT_SCOPE,
     DEFAULT_TIMEOUT,
     ENVIRONMENTS,
     KEY_VARIABLE,
     MOST_LIFETIME,
-    MOST_MAX_AGE,
     MOST_MIN_TTL,
     REGISTRATIONS,
     SECRET_VARIABLE,
@@ -59,7 +52,7 @@ from banno_creds.errors import ConfigurationError
 from banno_creds.storage import own_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def use_profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -116,7 +109,7 @@ _PROFILES = (
     ),
     option("--config", is_eager=True, callback=use_profile, **CONFIG_FILE_OPTION),
 )
-_KEY = (
+KEY = (
     option(
         "--client-id",
         required=True,
@@ -145,7 +138,7 @@ _KEY = (
         setting_help="A file with the key's passphrase or the token's PIN.",
     ),
 )
-_, _PRIVATE_KEY, PASSPHRASE_FILE = _KEY
+_, _PRIVATE_KEY, PASSPHRASE_FILE = KEY
 KEY_MAX_AGE = option(
     "--key-max-age",
     metavar="AGE",
@@ -194,7 +187,7 @@ _ALLOW_OTHER_AUD = option(
     section="Assertion",
     help="Send the assertion although --aud names another server than the one that it goes to.",
 )
-_ASSERTION = (
+ASSERTION = (
     option(
         "--registration",
         type=Choice(REGISTRATIONS),
@@ -236,7 +229,7 @@ _ASSERTION = (
         setting_help="A further claim; name:=JSON if the value is not text. Repeatable.",
     ),
 )
-_ENDPOINT = (
+ENDPOINT = (
     option(
         "--environment",
         type=Choice(list(ENVIRONMENTS)),
@@ -274,14 +267,15 @@ _CA_BUNDLE = option(
     section="Server",
     help="Trust these certificates instead of the operating system's store.",
 )
-_NETWORK = (_timeout(), _CA_BUNDLE)
+NETWORK = (_timeout(), _CA_BUNDLE)
 _NETWORK_AND_CACHE = (
     _timeout("; waiting for another process that asks for the same token may take as long again"),
     _CA_BUNDLE,
 )
 
 
-def _scope(default: Sequence[str]) -> Declaration:
+def scope_option(default: Sequence[str]) -> Declaration:
+    """The scopes to ask for, with a command's own default."""
     return option(
         "--scope",
         multiple=True,
@@ -296,7 +290,8 @@ def _scope(default: Sequence[str]) -> Declaration:
 _PARAM = NameValue()
 
 
-def _param(what: str) -> Declaration:
+def param_option(what: str) -> Declaration:
+    """The further parameters of a request; the help calls them ``what``."""
     return option(
         "--param",
         "params",
@@ -308,10 +303,10 @@ def _param(what: str) -> Declaration:
     )
 
 
-_RESOURCE = option(
+RESOURCE = option(
     "--resource", multiple=True, metavar="URI", section="Request", help="A resource indicator. Repeatable."
 )
-_REQUEST = (_scope([DEFAULT_SCOPE]), _RESOURCE, _param("A further form parameter"))
+REQUEST = (scope_option([DEFAULT_SCOPE]), RESOURCE, param_option("A further form parameter"))
 MIN_TTL = option(
     "--min-ttl",
     type=click.IntRange(0, MOST_MIN_TTL),
@@ -339,7 +334,7 @@ _CACHE = (
     ),
     option("--no-cache", is_flag=True, section="Cache", help="Neither read nor write the cache."),
 )
-_SHARED_CACHE = (
+SHARED_CACHE = (
     option(
         "--cache-url",
         metavar="URL",
@@ -365,65 +360,6 @@ _SHARED_CACHE = (
         help="A file with the password of the shared cache's server.",
     ),
 )
-_REDIRECT_URI = option(
-    "--redirect-uri",
-    metavar="URL",
-    default=DEFAULT_REDIRECT_URI,
-    show_default=True,
-    section="Login",
-    help="The redirect URI, exactly as it is registered: https or http, on localhost unless --manual is given.",
-)
-_PROMPT = option(
-    "--prompt",
-    command="login",
-    multiple=True,
-    metavar="VALUE",
-    section="Login",
-    help="login to sign in again, consent, select_account, or none to fail if the server has to ask; '' to send "
-    "nothing. Repeatable, or several separated by blanks.  [default: consent for offline_access]",
-)
-_LOGIN = (
-    _REDIRECT_URI,
-    option(
-        "--claims",
-        "claims_file",
-        command="login",
-        metavar="FILE",
-        shell_complete=complete_file,
-        section="Login",
-        help="The request's claims parameter, a JSON object (OpenID Connect Core section 5.5).",
-    ),
-    option(
-        "--claim-request",
-        "claim_requests",
-        command="login",
-        multiple=True,
-        metavar="NAME",
-        section="Login",
-        help="A claim to request for the id_token. Repeatable.",
-    ),
-    _PROMPT,
-    option("--login-hint", metavar="NAME", section="Login", help="The user name that the login page suggests."),
-    option(
-        "--max-age",
-        command="login",
-        type=click.IntRange(0, MOST_MAX_AGE),
-        metavar="SECONDS",
-        section="Login",
-        help="How long ago the person may have signed in; 0 to sign in again.",
-    ),
-)
-TAG = option(
-    "--tag",
-    "tags",
-    multiple=True,
-    metavar="TAG",
-    section="Profiles",
-    shell_complete=complete_tag,
-    help="Only profiles with this tag; given twice, those with both.",
-    setting_help="A tag to choose profiles by, such as nightly; it is added to those that are there. Repeatable.",
-)
-_API_BASE = option("--api-base", metavar="URL", section="API", help="The API's scheme, host and port.")
 _SHOW_SECRETS = option(
     "--show-secrets", is_flag=True, section="Output", help="Show the whole assertion and token in the steps."
 )
@@ -443,202 +379,59 @@ _VERBOSE = (
 )
 
 
-_CLIENT = (*_PROFILES, *_KEY, KEY_MAX_AGE, _ALLOW_WRITABLE_KEY, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
-_PROOF = (_SECRET, _CLIENT_AUTH, _CLIENT_ID_IN_BODY)
-_PERSONS_CLIENT = (
-    *_PROFILES,
-    *_KEY,
-    KEY_MAX_AGE,
-    _ALLOW_WRITABLE_KEY,
-    *_PROOF,
-    *_ASSERTION,
-    _ALLOW_OTHER_AUD,
-    *_ENDPOINT,
-)
-
-
-_ROTATION = (
-    option(
-        "--jwks-file",
-        metavar="FILE",
-        section="Rotation",
-        shell_complete=complete_file,
-        help="The file of the JWK Set that you publish; it is changed here, and made if it is missing.",
-    ),
-    option("--jwks-uri", metavar="URL", section="Rotation", help="The URL that the bank fetches the JWK Set from."),
-    option(
-        "--rotation-wait",
-        metavar="DURATION",
-        section="Rotation",
-        help="How long both keys are published before the new one is used, such as 36h or 2d; longer if caches may "
-        "keep the old set for longer.  [default: 1d]",
-    ),
-    option(
-        "--rotation-keep",
-        metavar="DURATION",
-        section="Rotation",
-        help="How long the old key stays in the set after that.  [default: 7d]",
-    ),
-)
-
-
-def rotation_options(function: F) -> F:
-    """The options about the set that a rotation changes; a profile may hold them."""
-    return _add(function, *_ROTATION)
+_CLIENT = (*_PROFILES, *KEY, KEY_MAX_AGE, _ALLOW_WRITABLE_KEY, *ASSERTION, _ALLOW_OTHER_AUD, *ENDPOINT)
+PROOF = (_SECRET, _CLIENT_AUTH, _CLIENT_ID_IN_BODY)
+_PERSONS_KEY = (*KEY, KEY_MAX_AGE, _ALLOW_WRITABLE_KEY, *PROOF, *ASSERTION, _ALLOW_OTHER_AUD, *ENDPOINT)
+PERSONS_CLIENT = (*_PROFILES, *_PERSONS_KEY)
 
 
 def key_options(function: F) -> F:
     """The options of a command that makes an assertion."""
-    return _add(function, *_CLIENT, *_NETWORK)
+    return add_options(function, *_CLIENT, *NETWORK)
 
 
 def request_options(function: F) -> F:
     """The options of a command that asks for a token as well."""
-    return _add(function, _CLIENT_ID_IN_BODY, *_REQUEST)
+    return add_options(function, _CLIENT_ID_IN_BODY, *REQUEST)
 
 
 def kept_options(function: F) -> F:
     """The options that say where the shared cache is, and what seals it; a profile may hold them."""
-    return _add(function, _PRIVATE_KEY, _CA_BUNDLE, *_SHARED_CACHE)
+    return add_options(function, _PRIVATE_KEY, _CA_BUNDLE, *SHARED_CACHE)
 
 
 def shared_cache_options(function: F) -> F:
     """The options about the cache that machines share."""
-    return _add(function, *_SHARED_CACHE)
+    return add_options(function, *SHARED_CACHE)
 
 
 def network_options(function: F) -> F:
     """The options of a command that fetches something."""
-    return _add(function, *_NETWORK)
+    return add_options(function, *NETWORK)
 
 
 def cache_options(function: F) -> F:
     """The options of a command that takes a token from the cache if possible; it shows steps on request."""
-    return _add(function, *_PERSONS_CLIENT, AS, *_NETWORK_AND_CACHE, *_REQUEST, *_CACHE, *_SHARED_CACHE, *_VERBOSE)
-
-
-def _note_many(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Note that profiles were named, before the default one is looked up."""
-    del parameter
-    if value:
-        context.meta[MANY] = True
-    return value
-
-
-def many_options(command: str) -> Callable[[F], F]:
-    """The options of a command that takes many profiles, and how hard they may press their servers.
-
-    They, and the argument with the profiles' names, come before all others: then no profile is in use.
-    """
-    profiles, pacing = ("Profiles", "Pacing") if command == "check" else ("Many profiles", "Many profiles")
-    options = (
-        option(
-            "--all",
-            "every",
-            command=command,
-            is_flag=True,
-            is_eager=True,
-            callback=_note_many,
-            section=profiles,
-            help="All profiles.",
-        ),
-        option(
-            "--tag",
-            "with_tags",  # `tags` is a setting of profiles
-            command=command,
-            multiple=True,
-            metavar="TAG",
-            is_eager=True,
-            callback=_note_many,
-            shell_complete=complete_tag,
-            section=profiles,
-            help="All profiles with this tag. Repeatable: then those that have all of the tags.",
-        ),
-        option(
-            "--jobs",
-            command=command,
-            type=int,
-            metavar="NUMBER",
-            default=DEFAULT_JOBS,
-            show_default=True,
-            section=pacing,
-            help="How many requests each server gets at a time.",
-        ),
-        option(
-            "--rate",
-            command=command,
-            type=float,
-            metavar="NUMBER",
-            default=DEFAULT_RATE,
-            show_default=True,
-            section=pacing,
-            help="How many requests each server gets in a second; 0 for as many as it answers.",
-        ),
-        option(
-            "--give-up-after",
-            command=command,
-            type=int,
-            metavar="NUMBER",
-            default=DEFAULT_GIVE_UP_AFTER,
-            show_default=True,
-            section=pacing,
-            help="Ask a server no more after so many refusals in a row, for a bank blocks addresses that fail often; "
-            "0 for never.",
-        ),
+    return add_options(
+        function, *PERSONS_CLIENT, AS, *_NETWORK_AND_CACHE, *REQUEST, *_CACHE, *SHARED_CACHE, *_VERBOSE
     )
-
-    def declare(function: F) -> F:
-        named = click.argument(
-            "names",
-            cls=Argument,
-            section=profiles,
-            nargs=-1,
-            metavar="[PROFILE]...",
-            is_eager=True,
-            callback=_note_many,
-            shell_complete=complete_profile if command == "check" else None,
-            says="The profiles' names." if command == "check" else "The names of many profiles, with --output jsonl.",
-        )
-        return named(_add(function, *options))
-
-    return declare
-
-
-def check_options(function: F) -> F:
-    """The options of the command that checks many profiles: those of `token`, but for its profile and its wishes."""
-    client = (CONFIG, *_KEY, KEY_MAX_AGE, _ALLOW_WRITABLE_KEY, *_PROOF, *_ASSERTION, _ALLOW_OTHER_AUD, *_ENDPOINT)
-    return _add(function, *client, AS, *_NETWORK, *_REQUEST, *_SHARED_CACHE)
-
-
-def login_options(function: F) -> F:
-    """The options of the command that signs a person in."""
-    request = (_scope(DEFAULT_LOGIN_SCOPE), _RESOURCE, _param("A further parameter of the authorization request"))
-    return _add(function, *_PERSONS_CLIENT, *_NETWORK, *request, *_LOGIN)
 
 
 def person_options(function: F) -> F:
     """The options of a command about an existing login."""
-    return _add(function, *_PERSONS_CLIENT, *_NETWORK)
+    return add_options(function, *PERSONS_CLIENT, *NETWORK)
+
+
+def check_options(function: F) -> F:
+    """The options of the command that checks many profiles: those of `token`, without its profile and its cache."""
+    return add_options(function, CONFIG, *_PERSONS_KEY, AS, *NETWORK, *REQUEST, *SHARED_CACHE)
 
 
 def lint_options(function: F) -> F:
     """The options of a command that looks at another program's assertion; the client ID is optional."""
-    return _add(function, *_PROFILES, _CLIENT_ID_IF_KNOWN, *_ENDPOINT, *_NETWORK)
-
-
-def setting_options(function: F) -> F:
-    """The options of the command that writes a profile: all that a profile can hold."""
-    client = (*_KEY, KEY_MAX_AGE, *_PROOF, *_ASSERTION, *_ENDPOINT, *_NETWORK)
-    settings = (*client, *_ROTATION, *_REQUEST, MIN_TTL, *_SHARED_CACHE, AS, _REDIRECT_URI, _PROMPT, _API_BASE, TAG)
-    return _add(function, *settings, cls=Setting)
+    return add_options(function, *_PROFILES, _CLIENT_ID_IF_KNOWN, *ENDPOINT, *NETWORK)
 
 
 def steps_options(function: F) -> F:
     """The options about the steps."""
-    return _add(function, *_STEPS)
-
-
-def _add(function: F, *options: Declaration, cls: type[Option] = Option) -> F:
-    for declare in reversed(options):
-        function = declare(function, cls)
-    return function
+    return add_options(function, *_STEPS)

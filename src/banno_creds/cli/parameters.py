@@ -414,6 +414,13 @@ def option(*names: str, command: str = "", **attributes: Any) -> Declaration:
     return declare
 
 
+def add_options(function: F, *options: Declaration, cls: type[Option] = Option) -> F:
+    """Give a command's function options, in this order."""
+    for declare in reversed(options):
+        function = declare(function, cls)
+    return function
+
+
 def complete_file(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Leave it to the shell to complete a file."""
     del context, parameter

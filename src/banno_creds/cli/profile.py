@@ -12,9 +12,11 @@ from click.core import ParameterSource
 
 from banno_creds.cli.groups import Group
 from banno_creds.cli.inputs import Argument, StandardInput, expand
-from banno_creds.cli.options import CONFIG, TAG, setting_options
+from banno_creds.cli.many_options import TAG
+from banno_creds.cli.options import CONFIG
 from banno_creds.cli.parameters import Choice, Command, Option, complete_file, complete_profile, complete_tag, option
 from banno_creds.cli.report import Report, write_result
+from banno_creds.cli.setting_options import setting_options
 from banno_creds.config import ENVIRONMENTS, absolute, is_key_uri, is_loopback
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in, show_profile

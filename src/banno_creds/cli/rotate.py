@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from banno_creds.cli.inputs import StandardInput, expand, passphrase
-from banno_creds.cli.options import CONFIG, PROFILE_VARIABLE, rotation_options
+from banno_creds.cli.options import CONFIG, PROFILE_VARIABLE
 from banno_creds.cli.parameters import Choice, Command, complete_file, complete_profile, option
 from banno_creds.cli.report import Report, write_result
+from banno_creds.cli.setting_options import rotation_options
 from banno_creds.cli.settings import report_for, run_for
 from banno_creds.config import ClientConfig, absolute, check_duration, check_url, find_config_file, is_key_uri
 from banno_creds.errors import ConfigurationError

@@ -8,8 +8,9 @@ import click
 from click.core import ParameterSource
 
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
+from banno_creds.cli.many_options import many_options
 from banno_creds.cli.obtained import obtain
-from banno_creds.cli.options import cache_options, many_options
+from banno_creds.cli.options import cache_options
 from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.settings import report_for
 from banno_creds.errors import ConfigurationError
