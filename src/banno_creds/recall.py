@@ -109,7 +109,8 @@ def remember(
         if any("\n" in line or not line for line in head):
             return
         kept = os.fsencode("\n".join(head) + "\n\n" + text)
-        own_files.write(os.path.join(folder, name), sha256(kept).hexdigest().encode("ascii") + b"\n" + kept)
+        content = sha256(kept).hexdigest().encode("ascii") + b"\n" + kept
+        own_files.write(os.path.join(folder, name), content, synced=False)
         sweep(folder)
     except OSError:
         return

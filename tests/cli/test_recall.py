@@ -410,10 +410,10 @@ def test_an_entry_that_is_gone_is_not_kept(kept: Kept) -> None:
 
 
 def test_what_cannot_be_kept_is_not(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
+    def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "write", full)
     kept.remember()
     assert list(kept.folder.glob("*.answer")) == []
 

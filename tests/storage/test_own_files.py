@@ -320,6 +320,9 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr(os, "replace", rename)
     own_files.write(str(tmp_path / "file"), b"content")
     assert done == ["fsync", "rename"]
+    done.clear()
+    own_files.write(str(tmp_path / "file"), b"what can be had again", synced=False)
+    assert done == ["rename"]
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])

@@ -353,15 +353,21 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def write(path: str, content: bytes, *, like: os.stat_result | None = None) -> None:
-    """Write a file, whole or not at all: if this fails, the old file is still there; see `write_new` for ``like``.
+def write(path: str, content: bytes, *, like: os.stat_result | None = None, synced: bool = True) -> None:
+    """Write a file, whole or not at all: if this fails, the old file is still there.
+
+    Args:
+        path: the file.
+        content: what will be in it.
+        like: see `write_new`.
+        synced: see `write_new`.
 
     Raises:
         HeldError: another program holds it open; nothing was changed.
         OSError: the system refused; nothing was changed.
     """
     temporary = temporary_name(path)
-    write_new(temporary, content, like=like, replaces=path)
+    write_new(temporary, content, like=like, replaces=path, synced=synced)
     try:
         replace(temporary, path)
     except BaseException:
@@ -376,10 +382,18 @@ def write_new(
     *,
     like: os.stat_result | None = None,
     replaces: str | None = None,
+    synced: bool = True,
 ) -> None:
-    """Write a file that is not there yet, to the disk; if this fails, there is still none.
+    """Write a file that is not there yet; if this fails, there is still none.
 
-    ``like``: the file that it will replace, whose mode and owner it gets, or its folder; ``replaces`` is its path.
+    Args:
+        path: the file.
+        content: what will be in it.
+        mode: its permissions.
+        like: the file that it will replace, whose mode and owner it gets, or its folder.
+        replaces: the path of the file that it will replace.
+        synced: wait until it is on the disk. Otherwise a power cut may leave it empty, or zeros in it: this is only
+            for a file that can be made again, and whose reader finds that out.
     """
     # In a folder of ours it inherits the folder's access rights on Windows; elsewhere it gets its own.
     if sys.platform == "win32" and mode == PRIVATE_MODE and (like is not None or replaces is None):
@@ -397,7 +411,8 @@ def write_new(
                 _give_back(descriptor, like)
                 if stat.S_ISREG(like.st_mode):
                     os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-            os.fsync(descriptor)
+            if synced:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:

@@ -94,7 +94,8 @@ class TokenCache:
 
     def write(self, name: str, entry: Entry) -> None:
         """Write an entry, and now and then remove what was left behind; OSError if the system does not allow it."""
-        own_files.write(self.path(name, ENTRY), cache_entry.write(name, entry))
+        # Not synced, which takes longer than all else here: the reader of a broken entry asks the server.
+        own_files.write(self.path(name, ENTRY), cache_entry.write(name, entry), synced=False)
         now = time.monotonic()
         if self._swept_at is None or now - self._swept_at >= _SWEPT_FOR:
             self._swept_at = now
