@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -23,6 +23,7 @@ from banno_creds.cli import inputs, many, progress, report, rows
 from banno_creds.cli.rows import Row
 from banno_creds.jose import keys
 from banno_creds.jose.decode import decode
+from banno_creds.login.session_store import SessionStore
 from banno_creds.many.record import Record
 from tests.conftest import Result, write_private
 from tests.servers.bank import TOKEN, Bank, granted
@@ -745,6 +746,23 @@ def test_a_persons_profile_is_checked_by_its_login(desk: Desk) -> None:
     row = desk.rows("a")["a"]
     assert (row["exit_code"], row["error"], row["rule"]) == (6, "token", "session.missing")
     assert desk.asked == []
+
+
+def test_without_a_key_a_profile_may_be_a_persons_who_is_signed_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.add("a", private_key=None)
+    row = desk.rows("a")["a"]
+    assert (row["exit_code"], row["message"]) == (2, "profile a has no private_key")
+    assert "profile set a --private-key FILE" in row["next"]
+    monkeypatch.setattr(SessionStore, "exists", lambda _: True)
+    assert desk.rows("a")["a"]["message"] == "no private key was given"  # as the login itself says it
+
+
+def test_of_one_profile_nothing_tells_how_far_it_is() -> None:
+    shown = report.Report()
+    assert isinstance(progress.progress(1, shown, streams=False), nullcontext)
+    assert not isinstance(progress.progress(2, shown, streams=False), nullcontext)
 
 
 def test_a_warning_is_told_with_its_profile(desk: Desk) -> None:

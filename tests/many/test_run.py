@@ -7,12 +7,21 @@ import signal
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from banno_creds.config import ClientConfig, KeySource, Wanted
-from banno_creds.errors import ConfigurationError, KeyLoadError, NotAskedError, RefusedError, UnavailableError
+from banno_creds.errors import (
+    BannoCredsError,
+    ConfigurationError,
+    KeyLoadError,
+    NetworkError,
+    NotAskedError,
+    RefusedError,
+    UnavailableError,
+)
 from banno_creds.http.client import HttpClient
 from banno_creds.http.connections import Connections
 from banno_creds.many import run
@@ -93,6 +102,8 @@ def test_a_wrong_key_in_all_profiles_costs_five_refusals(server: Many, rsa_pem: 
     not_asked = next(outcome.error for outcome in found if isinstance(outcome.error, NotAskedError))
     assert (not_asked.exit_code, not_asked.rule) == (4, "check.given_up")
     assert "5 requests in a row" in not_asked.message
+    refused = next(outcome.error for outcome in found if isinstance(outcome.error, RefusedError))
+    assert not_asked.details == (f"the last refusal: {refused.message}",)
 
 
 @pytest.mark.parametrize("jobs", [1, 8, 64])
@@ -192,7 +203,65 @@ def test_closing_it_in_the_middle_asks_no_more(server: Many, rsa_pem: Path, monk
         if re.fullmatch(r"banno-creds \d+", thread.name):
             thread.join(20)
     assert len(server.arrivals) <= 8
-    assert len(begun) <= 9
+    assert len(begun) <= 10
+
+
+def test_who_waits_for_a_turn_when_it_is_closed_asks_no_more(server: Many, rsa_pem: Path) -> None:
+    server.gate.clear()
+    with closing(outcomes([Client("broken", ConfigurationError("x")), *clients_of(server, rsa_pem, 8)])) as running:
+        assert next(running).profile == "broken"
+        server.wait_for_one()
+    asked = len(server.arrivals)
+    server.gate.set()
+    for thread in threading.enumerate():
+        if re.fullmatch(r"banno-creds \d+", thread.name):
+            thread.join(20)
+    assert len(server.arrivals) <= asked + 1  # at ten a second, and not all eight
+
+
+def test_no_connection_is_left_at_the_end(server: Many, rsa_pem: Path) -> None:
+    list(outcomes(clients_of(server, rsa_pem, 3), UNPACED))
+    server.wait_until_closed()
+
+
+def test_a_bug_is_raised_where_the_outcomes_are_awaited(
+    server: Many, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Outcome:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(run, "_outcome", broken)
+    with pytest.raises(ZeroDivisionError):
+        next(outcomes(clients_of(server, rsa_pem, 1), UNPACED))
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_threads_that_the_system_starts_do_the_work_of_those_it_does_not(
+    server: Many, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    left = [None] * more
+
+    class Few(threading.Thread):
+        def start(self) -> None:
+            if not left:
+                raise RuntimeError("can't start new thread")
+            left.pop()
+            super().start()
+
+    monkeypatch.setattr(run, "Thread", Few)
+    running = outcomes(clients_of(server, rsa_pem, 9), UNPACED)
+    if more:
+        assert all(outcome.ok for outcome in running)
+    else:
+        with pytest.raises(NetworkError, match="thread"):
+            next(running)
+
+
+def test_the_seconds_of_all_attempts_count(server: Many, rsa_pem: Path) -> None:
+    server.away, server.seconds = {"c-0"}, 0.05
+    (found,) = outcomes(clients_of(server, rsa_pem, 1), UNPACED, run=Run(sleep=lambda _: None))
+    assert len(server.arrivals) == 3
+    assert found.seconds >= 3 * 0.05
 
 
 @pytest.mark.posix("a signal for one thread")
@@ -226,6 +295,20 @@ def test_a_slow_host_delays_no_other(server: Many, rsa_pem: Path) -> None:
         slow.gate.set()
 
 
+def test_whose_clients_are_slow_goes_by_the_issuer_which_is_asked_first(server: Many, rsa_pem: Path) -> None:
+    with Many() as slow:
+        slow.gate.clear()
+        clients = [
+            client._replace(config=replace(client.config, issuer=each.origin, token_endpoint="https://other.test"))
+            for each, count in ((slow, 80), (server, 10))
+            for client in clients_of(each, rsa_pem, count)
+            if isinstance(client.config, ClientConfig)
+        ]
+        with closing(outcomes(clients, UNPACED)) as running:
+            assert [next(running).error for _ in range(10)] == [None] * 10
+        slow.gate.set()
+
+
 @pytest.mark.parametrize(("hosts", "each", "most"), [(1, 3, 3), (1, 30, 8), (40, 4, 64)])
 def test_there_are_no_more_threads_than_needed(
     hosts: int, each: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -255,6 +338,12 @@ def test_offline_reads_the_key_and_asks_nobody(server: Many, rsa_pem: Path, tmp_
     assert type(found.pop("gone")) is KeyLoadError
     assert set(found.values()) == {None}
     assert server.arrivals == []
+
+
+def test_offline_finds_a_key_that_cannot_sign_as_it_is_told(server: Many, rsa_pem: Path) -> None:
+    config = ClientConfig("c-0", KeySource("the key", path=rsa_pem), token_endpoint=server.url, alg="ES256")
+    (found,) = outcomes([Client("bank-0", config)], offline=True)
+    assert isinstance(found.error, BannoCredsError)
 
 
 @pytest.mark.parametrize(
@@ -329,11 +418,26 @@ def test_only_refusals_of_a_token_count() -> None:
         pass
 
 
+def test_what_a_host_says_of_a_document_slows_all_down() -> None:
+    now = [0.0]
+    pacing = Pacing(Limits(rate=0), clock=lambda: now[0])
+    url = "https://bank.test/token"
+    with pytest.raises(UnavailableError), pacing.turn(url, counts=False):
+        raise UnavailableError("429", retryable=True, retry_after=5)
+    stopper = threading.Timer(0.1, pacing.stop)
+    stopper.start()
+    with pytest.raises(NotAskedError, match="stopped"), pacing.turn(url):
+        pass
+    stopper.join()
+
+
 def test_hosts_are_told_apart_by_name_and_port() -> None:
     pacing = Pacing(Limits(rate=0, give_up_after=1))
     with pytest.raises(RefusedError), pacing.turn("https://bank.test/a"):
         raise RefusedError("no", error=None, status=401)
-    for same in ("https://BANK.test:443/b", "https://bank.test./c"):
+    with pytest.raises(RefusedError), pacing.turn("http://localhost/a"):
+        raise RefusedError("no", error=None, status=401)
+    for same in ("https://BANK.test:443/b", "https://bank.test./c", "http://localhost:80/a"):
         with pytest.raises(NotAskedError), pacing.turn(same):
             pass
     with pacing.turn("https://bank.test:8443/a"), pacing.turn("https://other.test/a"):

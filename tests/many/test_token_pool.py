@@ -129,6 +129,9 @@ def test_a_client_that_is_not_there_is_named_with_those_that_are(server: Many, e
     with pytest.raises(ConfigurationError, match="the pool has no client 'live'") as caught:
         pool_of(server, ec_pem, 2).source("live")
     assert caught.value.hint == "it has these: bank-0, bank-1"
+    with pytest.raises(ConfigurationError) as caught:
+        pool_of(server, ec_pem, 1000).source("live")
+    assert len(caught.value.hint or "") < 150
 
 
 @pytest.mark.parametrize(
@@ -230,6 +233,24 @@ def test_tasks_of_many_sources_leave_threads_for_others(server: Many, ec_pem: Pa
     with pool_of(server, ec_pem, 60, jobs=2) as pool:
         tokens = anyio.run(main, pool, backend=backend)
     assert sorted(tokens) == sorted(f"token-of-c-{number}" for number in range(60))
+
+
+def test_tasks_that_wait_for_their_turn_leave_threads_for_tokens_at_hand(server: Many, ec_pem: Path) -> None:
+    async def main(pool: TokenPool) -> str:
+        async with anyio.create_task_group() as group:
+            for name in pool.names[1:]:
+                group.start_soon(pool.source(name).async_token)
+            await anyio.to_thread.run_sync(server.wait_for_one)
+            with anyio.fail_after(20):
+                found = await pool.source("bank-0").async_token()
+            server.gate.set()
+        return found.access_token
+
+    pool_of(server, ec_pem, 1, on_disk=True).source("bank-0").token()
+    server.arrivals.clear()
+    server.gate.clear()
+    with pool_of(server, ec_pem, 8, jobs=2, on_disk=True) as pool:
+        assert anyio.run(main, pool) == "token-of-c-0"
 
 
 def test_gather_under_asyncio(server: Many, ec_pem: Path) -> None:

@@ -143,6 +143,8 @@ def settings_of(name: str) -> dict[str, Any]:
 def test_tags_are_added_and_taken_away(cli: Cli) -> None:
     assert cli("profile", "add", "a", "--kid", "k", "--tag", "core", "--tag", "core").code == 0
     assert settings_of("a") == {"kid": "k", "tags": ["core"]}
+    assert cli("profile", "set", "a", "--tag", "core").code == 0
+    assert settings_of("a") == {"kid": "k", "tags": ["core"]}
     result = cli("profile", "set", "a", "--tag", "night", "--tag", "zürich", "--untag", "core")
     assert (result.code, result.stderr) == (0, "")
     assert result.stdout == f"profile  a\nchanged  tags\nfile     {own_file()}\n"
@@ -256,6 +258,23 @@ def test_the_long_list_says_until_when_a_token_is_in_the_cache(cli: Cli, issuer:
     assert re.search(r"\nb\n(?:    .*\n)*    token      none in the cache\n", text)
     assert "openid.1" not in text
     assert "token_until" not in cli("profile", "list", "-o", "json").stdout
+
+
+def test_the_long_list_tells_of_the_token_that_is_good_for_longest(
+    cli: Cli, issuer: Issuer, ec_pem: Path, how: How
+) -> None:
+    client = f'private_key = {quoted(ec_pem)}\ntoken_endpoint = "{issuer.url}"\nclient_id = "1"\n'
+    write(f"[profiles.a]\n{client}")
+    began = time.time()
+    for earlier, scope in (*((300, f"scope-{number}") for number in range(6)), (0, "openid")):
+        how.clock = lambda earlier=earlier: time.time() - earlier  # type: ignore[misc]
+        assert cli("token", "--profile", "a", "--scope", scope).code == 0
+    how.clock = time.time
+    [listed] = json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"]
+    assert listed["token_until"] >= began + 590
+    how.clock = lambda: time.time() + 700  # the files of tokens that have ended may still be there
+    [listed] = json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"]
+    assert listed["token_until"] is None
 
 
 def test_the_long_list_needs_no_cache(cli: Cli) -> None:

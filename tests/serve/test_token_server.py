@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import re
@@ -108,6 +110,13 @@ class Endpoint(NamedTuple):
         names = [line.partition(":")[0].lower() for line in headers]
         lines = [line for line in of_form if line.partition(":")[0].lower() not in names]
         return self.gets("/token", *lines, *headers, method="POST", body=body)
+
+
+def asking(name: str, endpoint: Endpoint) -> bytes:
+    """Return a whole request for a token."""
+    body = urlencode({**POST_CLIENT, "client_id": name})
+    head = f"POST /token HTTP/1.1\r\nHost: {endpoint.host}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode()
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -532,6 +541,12 @@ def test_guessing_is_slowed_and_hinders_nobody_with_the_secret(endpoint: Endpoin
     assert endpoint.posts(POST_CLIENT).status == 200
 
 
+def test_a_secret_whose_digest_begins_alike_is_wrong(endpoint: Endpoint) -> None:
+    first = hashlib.sha256(SECRET.encode()).digest()[0]
+    alike = next(each for each in map(str, itertools.count()) if hashlib.sha256(each.encode()).digest()[0] == first)
+    assert endpoint.posts({**POST_CLIENT, "client_secret": alike}).error == (401, "invalid_client")
+
+
 def test_a_flood_of_refused_requests_does_not_fill_the_log(endpoint: Endpoint) -> None:
     for _ in range(200):
         endpoint.gets("/")
@@ -690,6 +705,50 @@ def test_a_program_that_waits_at_the_end_still_gets_its_token() -> None:
             assert asked.wait(60)
             threading.Timer(0.2, gate.set).start()
         assert reply.result().status == 200
+
+
+def test_who_waits_for_a_thread_at_the_end_is_let_go_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(token_server, "_MOST_THREADS", 1)
+    gate, asked = threading.Event(), threading.Event()
+
+    def obtain() -> TokenResponse:
+        asked.set()
+        assert gate.wait(60)
+        return response()
+
+    with ThreadPoolExecutor(1) as pool:
+        with serving(one(obtain)) as endpoint, endpoint.connect() as connection:
+            pool.submit(endpoint.sends, asking("garden", endpoint))
+            assert asked.wait(60)
+            connection.sendall(asking("another", endpoint))
+            while len(endpoint.server._outcomes) < 2:
+                time.sleep(0.01)
+        gate.set()
+    assert caplog.records == []
+
+
+def test_what_ends_the_servers_thread_is_raised(endpoint: Endpoint) -> None:
+    endpoint.server.check()
+    endpoint.server._server.failure = MemoryError()
+    with pytest.raises(MemoryError):
+        endpoint.server.check()
+    endpoint.server._server.failure = None
+
+
+def test_two_threads_that_look_for_a_profile_get_one_source(file: Path) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def prepare(config: ClientConfig) -> ClientConfig:
+        both.wait()
+        return config
+
+    found = Profiles(file, prepare=prepare)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(found.find, ["garden"] * 2)
+    assert one is not None
+    assert one is other is found.find("garden")
 
 
 @pytest.mark.posix("Python has no Unix sockets on Windows")

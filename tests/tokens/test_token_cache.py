@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -49,6 +49,45 @@ URL = "https://login.example/token"
 CONFIG = ClientConfig(CLIENT_ID, KeySource("key", content=b"key"), token_endpoint=URL)
 KEY = b"key"
 REQUEST = request_of(CONFIG, KEY)
+
+
+class _Crowd:
+    """A place, and its lock, where each holder asks and keeps nothing."""
+
+    waited, holder, holders = 0.0, None, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def look(self) -> tuple[str, Callable[[], None]]:
+        return "", lambda: None
+
+    def lock(self, *_: object) -> Self:
+        return self
+
+    def take(self) -> bool:
+        self.holders += 1
+        assert self.holders < 20
+        return False
+
+    def remove_if_hung(self) -> bool:
+        return False
+
+    def pause(self) -> None:
+        pass
+
+    def write(self, _: object) -> None:
+        pass
+
+
+def test_who_comes_after_several_that_kept_nothing_waits_no_longer() -> None:
+    place = _Crowd()
+    got = TokenResponse("a.b.c", "Bearer", 600, None, int(time.time()), {})
+    assert token_cache.search(place, REQUEST, lambda: got, Wanted(), Run(), patience=1000) is got  # type: ignore[arg-type]
+    assert place.holders == 4
 
 
 class Time:

@@ -137,8 +137,6 @@ class Clients:
         context.default_map = defaults_of(settings)
         params, sources = dict(self._values), dict(self._sources)
         for name, option in self._by_name.items():
-            if sources[name] is ParameterSource.COMMANDLINE:
-                continue
             is_overruled = sources[name] is ParameterSource.ENVIRONMENT and overrules(context, name)
             if is_overruled:
                 option.note_overruled(context, self._variables[name])

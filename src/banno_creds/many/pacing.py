@@ -142,7 +142,7 @@ class Pacing:
             if self._stopped:
                 raise NotAskedError(f"{urlsplit(url).netloc} was not asked: the run was stopped", hint="run it again")
             left = self._left(host, now)
-            if left <= 0 and host.under_way == 0:
+            if left <= 0:
                 raise self._given_up(host, url)
             if host.under_way >= min(self.limits.jobs, left):
                 host.changed.wait(_SLICE_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from threading import Condition, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.config import Wanted
@@ -93,7 +93,7 @@ def outcomes(
 
 
 class _Crew:
-    """The threads that work through the clients: at most so many for a host, so that a slow one delays no other."""
+    """The threads that work through the clients, always for the host that has the fewest: none waits for another."""
 
     def __init__(self, clients: list[Client], jobs: int, one: Callable[[Client], None]) -> None:
         self._one = one
@@ -102,7 +102,7 @@ class _Crew:
         for client in clients:
             self._waiting.setdefault(_host(client), deque()).append(client)
         self._busy = dict.fromkeys(self._waiting, 0)
-        self._changed = Condition()
+        self._lock = Lock()
 
     def start(self) -> None:
         """Start the threads; NetworkError if the system starts none."""
@@ -117,32 +117,27 @@ class _Crew:
 
     def stop(self) -> None:
         """Begin with no further client."""
-        with self._changed:
+        with self._lock:
             self._waiting.clear()
-            self._changed.notify_all()
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
             host, client = taken
             self._one(client)
-            with self._changed:
+            with self._lock:
                 self._busy[host] -= 1
-                self._changed.notify()
 
     def _take(self) -> tuple[str, Client] | None:
-        """Return the next client of the host with the fewest threads; None if there is nothing left to do."""
-        with self._changed:
-            while self._waiting:
-                host = min(self._waiting, key=self._busy.__getitem__)
-                if self._busy[host] < self._jobs:
-                    client = self._waiting[host].popleft()
-                    self._busy[host] += 1
-                    if not self._waiting[host]:
-                        del self._waiting[host]
-                        self._changed.notify_all()
-                    return host, client
-                self._changed.wait()
-            return None
+        """Return the next client of the host with the fewest threads; None if there is nothing left to begin with."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            host = min(self._waiting, key=self._busy.__getitem__)
+            client = self._waiting[host].popleft()
+            self._busy[host] += 1
+            if not self._waiting[host]:
+                del self._waiting[host]
+            return host, client
 
 
 def _host(client: Client) -> str:

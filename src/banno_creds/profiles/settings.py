@@ -200,7 +200,7 @@ def find_fault(settings: Mapping[str, Any]) -> Fault | None:
 def check_tags(tags: Iterable[str]) -> None:
     """Check the tags of a profile; ConfigurationError if one could not be typed, or told from two."""
     for tag in tags:
-        if tag.split() != [tag] or tag.startswith("-") or not tag.isprintable() or "," in tag:
+        if tag.split() != [tag] or tag.startswith("-") or "," in tag:
             raise ConfigurationError(
                 f"{quoted(tag)} cannot be a tag",
                 hint="a tag is one word without a blank or a comma, and does not start with -",

@@ -286,11 +286,8 @@ class TokenServer:
         """Answer a program that waits, in whichever thread the outcome came."""
         with self._counting:
             self._waiting -= 1
-        if answer.set_running_or_notify_cancel():  # else it has gone
-            if outcome.cancelled():
-                answer.set_result(refusal(503, "temporarily_unavailable", "this endpoint has ended"))
-            else:
-                answer.set_result(self._answer(asked, outcome.result()))
+        if not outcome.cancelled() and answer.set_running_or_notify_cancel():  # else one has gone
+            answer.set_result(self._answer(asked, outcome.result()))
 
     def _answer(self, asked: TokenRequest, outcome: _Outcome) -> Answer:
         """Answer a program that has the secret, and tell it."""
