@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from banno_creds.shared_cache.faults import SlowError
+from banno_creds.tokens import shared_entries
 from tests.conftest import CLIENT_ID, Result, write_private
 from tests.person import free_port
 
@@ -170,3 +174,80 @@ def test_file_of_profiles_that_is_broken_keeps_nobody_from_clearing(
     result = cli("cache", "clear", env=env)
     assert result.code == 0
     assert "Removed 0 entries from the cache.\n" in result.stderr
+
+
+# --- The list of profiles -------------------------------------------------------------------------------------------
+
+
+def _until(cli: Cli, config: Path, env: dict[str, str]) -> dict[str, int | None]:
+    result = cli("profile", "list", "-l", "--config", config, "-o", "json", env=env)
+    assert (result.code, result.stderr) == (0, "")
+    return {each["name"]: each["token_until"] for each in json.loads(result.stdout)["profiles"]}
+
+
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_the_long_list_of_profiles_knows_what_another_machine_got(
+    cli: Cli, machine: Machine, redis: Redis, tmp_path: Path, *, by_variable: bool
+) -> None:
+    """Profile `c` seals with its own key, where no secret is given; `b` asks for another scope."""
+    env = machine("a")
+    own = {name: env[f"BANNO_CREDS_{name}"] for name in ("CLIENT_ID", "PRIVATE_KEY", "TOKEN_ENDPOINT")}
+    if not by_variable:
+        own |= {"CACHE_URL": redis.url}
+    lines = "".join(f"{name.lower()} = {json.dumps(value)}\n" for name, value in own.items())
+    secret = f"cache_secret_file = {json.dumps(env['BANNO_CREDS_CACHE_SECRET_FILE'])}\n" if not by_variable else ""
+    config = write_private(
+        tmp_path / "p.toml",
+        f'[profiles.a]\n{lines}{secret}\n[profiles.b]\nscope = "x"\n{lines}{secret}\n[profiles.c]\n{lines}\n'
+        f'[profiles.d]\nclient_id = "none"\n'.encode(),
+    )
+    there = {"BANNO_CREDS_CACHE_DIR": str(tmp_path / "a")}
+    if by_variable:
+        there |= {name: env[name] for name in ("BANNO_CREDS_CACHE_URL", "BANNO_CREDS_CACHE_SECRET_FILE")}
+    here = {**there, "BANNO_CREDS_CACHE_DIR": str(tmp_path / "b")}
+    assert _until(cli, config, here) == {"a": None, "b": None, "c": None, "d": None}
+    began = time.time()
+    assert cli("token", "--profile", "a", "--config", config, env=there).code == 0
+    if not by_variable:
+        assert cli("token", "--profile", "c", "--config", config, env=there).code == 0
+    found = _until(cli, config, here)
+    assert {name for name, until in found.items() if until is not None} == {"a", "c"}
+    assert all(until is None or began + 590 <= until <= time.time() + 600 for until in found.values())
+
+
+def test_the_long_list_of_profiles_is_there_without_the_shared_cache(
+    cli: Cli, machine: Machine, tmp_path: Path, ec_pem: Path
+) -> None:
+    client = f'client_id = "c"\nprivate_key = {json.dumps(str(ec_pem))}\n'
+    config = write_private(tmp_path / "p.toml", f"[profiles.a]\n{client}[profiles.b]\n{client}".encode())
+    url = f"redis://127.0.0.1:{free_port()}"
+    result = cli("profile", "list", "-l", "--config", config, env=machine("a", CACHE_URL=url))
+    assert result.code == 0
+    assert result.stdout.count("token      none in the cache\n") == 2
+    assert result.stderr.startswith(f"!   The shared cache {url} cannot be used: ")
+    assert result.stderr.count("!") == 1
+    short = cli(
+        *("profile", "list", "-l", "--config", config),
+        env=machine("a", CACHE_SECRET_FILE=write_private(tmp_path / "short", b"short\n")),
+    )
+    assert (short.code, short.stderr.count("!   The cache secret in ")) == (0, 1)
+
+
+def test_a_shared_cache_that_answers_slowly_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hundred of the requests is another question."""
+    now, asked = [0.0], list[int]()
+
+    def ask(*commands: tuple[str, ...]) -> list[object]:
+        asked.append(len(commands))
+        now[0] += 3
+        return [[b"1", b"0"], *[None] * (len(commands) - 1)]
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    seal = SimpleNamespace(name=str)
+    cache: Any = SimpleNamespace(seal_of=lambda _: seal, store=SimpleNamespace(ask=ask))
+    requests: Any = [SimpleNamespace(name=str(number)) for number in range(250)]
+    assert shared_entries.read_of(cache, requests, 9.0) == [None] * 250
+    assert asked == [101, 101, 51]
+    with pytest.raises(SlowError, match="within 4 s"):
+        shared_entries.read_of(cache, requests, 4.0)
+    assert asked[3:] == [101, 101]

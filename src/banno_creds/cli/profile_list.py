@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.cli.report import Report
 from banno_creds.client_authentication.key_age import Since
+from banno_creds.errors import ConfigurationError, KeyLoadError
 from banno_creds.rules.findings import Part
 from banno_creds.rules.key_age import judge_age
 from banno_creds.storage import own_files
@@ -13,20 +17,27 @@ from banno_creds.text import printable, spelled
 from banno_creds.times import duration, until, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from banno_creds.config import ClientConfig
     from banno_creds.many.record import Checked
     from banno_creds.profiles.lookup import Summary
     from banno_creds.rules.findings import Finding
+    from banno_creds.tokens.cache_entry import Request
+    from banno_creds.tokens.shared import SharedCache
+
+
+_SHARED_SECONDS = 4.0  # for which a shared cache is asked
 
 
 class Seen:
-    """What is known of the profiles of a file besides their settings, by the cache and the record of `check`."""
+    """What is known of the profiles of a file besides their settings, by the caches and the record of `check`."""
 
-    def __init__(self, file: str | None, now: float) -> None:
+    def __init__(self, file: str | None, names: Sequence[str], now: float) -> None:
         from banno_creds.cli.cache import kept_entries
 
         self._checked = _last_checks(file)
+        self._shared = _shared_until(file, names, now)
         self._until: dict[tuple[Any, ...], float] = {}
         for entry in kept_entries().values():
             left = entry.left(now)
@@ -35,14 +46,83 @@ class Seen:
                 self._until[client] = max(now + left, self._until.get(client, 0))
 
     def until(self, profile: Summary) -> float | None:
-        """Return until when the cache has a token of a profile's client; None if it has none."""
-        return self._until.get((profile.client_id, profile.token_endpoint, profile.issuer))
+        """Return until when a cache has a token of a profile's client; None if none has."""
+        here = self._until.get((profile.client_id, profile.token_endpoint, profile.issuer))
+        return max(filter(None, (here, self._shared.get(profile.name))), default=None)
 
     def last_check(self, profile: Summary) -> dict[str, Any] | None:
         """Return when and how a profile was checked last; None if it never was."""
         last = self._checked.get(profile.name)
         names = ("ok", "exit_code", "error", "rule", "message")
         return None if last is None else {"at": int(last.at), **{name: last.members.get(name) for name in names}}
+
+
+def _shared_until(file: str | None, names: Sequence[str], now: float) -> Mapping[str, float]:
+    """Return until when shared caches have tokens, by the names of the profiles; a fault is a warning."""
+    found: dict[str, float] = {}
+    for cache, requests in _shared_requests(file, names).items():
+        from banno_creds.shared_cache.faults import StoreError
+        from banno_creds.tokens.shared_entries import read_of
+
+        try:
+            entries = read_of(cache, list(requests.values()), _SHARED_SECONDS)
+        except StoreError as failure:
+            Report().warning(
+                f"the shared cache {cache.store.shown} cannot be used: {failure.words}",
+                "the list tells of this machine's own cache alone; more: banno-creds doctor --profile NAME",
+            )
+            continue
+        finally:
+            cache.close()
+        for name, entry in zip(requests, entries, strict=True):
+            left = None if entry is None else entry.left(now)
+            if left is not None and left > 0:
+                found[name] = now + left
+    return found
+
+
+def _shared_requests(file: str | None, names: Sequence[str]) -> Mapping[SharedCache, Mapping[str, Request]]:
+    """Return the requests of the profiles that have a shared cache, by it and by their names."""
+    if file is None or not names:
+        return {}
+    from banno_creds.client_authentication.private_key import read_key
+    from banno_creds.profiles.client import read_clients
+    from banno_creds.tokens.cache_entry import request_of
+    from banno_creds.tokens.client_credentials import ClientCredentials
+
+    opened: dict[object, Any] = {}
+    found: dict[Any, dict[str, Request]] = {}
+    faults: dict[tuple[str, str | None], None] = {}
+    for name, config in read_clients(names, file).items():
+        if isinstance(config, ConfigurationError):
+            continue  # the list says it
+        try:
+            own = _with_variables(config)
+            if own.cache_url is None:
+                continue
+            cache: Any = ClientCredentials(own).open_cache(opened=opened)  # a shared one, by its URL
+            read = read_key(own.private_key)
+            cache.take_key(read.content, is_held=own.private_key.uri is not None)
+            found.setdefault(cache, {})[name] = request_of(own, read.content)
+        except KeyLoadError:
+            continue  # no token comes of it
+        except ConfigurationError as failure:
+            faults[spelled(failure.message), failure.hint and spelled(failure.hint)] = None
+    for fault in faults:
+        Report().warning(*fault)
+    return found
+
+
+def _with_variables(config: ClientConfig) -> ClientConfig:
+    """Return a profile's client with the shared cache that the variables name, where the profile names none."""
+    url = os.environ.get("BANNO_CREDS_CACHE_URL")
+    if config.cache_url is not None or not url:
+        return config
+    own: dict[str, Any] = {"cache_url": url}
+    for name in ("cache_secret_file", "cache_password_file"):
+        if path := os.environ.get(f"BANNO_CREDS_{name.upper()}"):
+            own[name] = Path(path)
+    return replace(config, **own)
 
 
 def _last_checks(file: str | None) -> Mapping[str, Checked]:

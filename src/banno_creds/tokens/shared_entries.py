@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.jose.encoding import parse_json_object
+from banno_creds.shared_cache.faults import SlowError
 from banno_creds.shared_cache.sealing import PREFIX
 from banno_creds.shared_cache.store import read_time
 from banno_creds.tokens import cache_entry
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
     from banno_creds.shared_cache.sealing import Seal
     from banno_creds.shared_cache.store import Store
-    from banno_creds.tokens.cache_entry import Entry
+    from banno_creds.tokens.cache_entry import Entry, Request
+    from banno_creds.tokens.shared import SharedCache
 
 _AT_ONCE = 100  # values, of some 2 KB each
 
@@ -51,6 +54,34 @@ def read_all(store: Store, seal: Seal | None) -> Kept:
             else:
                 entries[name] = as_here(entry, now_there, now)
     return Kept(dict(sorted(entries.items())), sealed)
+
+
+def read_of(cache: SharedCache, requests: Sequence[Request], seconds: float) -> list[Entry | None]:
+    """Return the entries of requests, whose keys the cache took; None for what is not there or cannot be opened.
+
+    Args:
+        cache: the shared cache.
+        requests: the requests; a hundred of them are looked for at a time.
+        seconds: after how many nothing more is asked.
+
+    Raises:
+        StoreError: the server cannot be used, or it took too long.
+    """
+    found: list[Entry | None] = []
+    until = time.monotonic() + seconds
+    for start in range(0, len(requests), _AT_ONCE):
+        if time.monotonic() > until:
+            raise SlowError(f"it did not answer everything within {seconds:g} s")
+        named = [(cache.seal_of(each), each.name) for each in requests[start : start + _AT_ONCE]]
+        places = [seal.name(name) for seal, name in named]
+        instant, *values = cache.store.ask(("TIME",), *(("GET", place) for place in places))
+        now, now_there = time.time(), read_time(instant)
+        for (seal, name), place, value in zip(named, places, values, strict=True):
+            entry = None
+            with suppress(ValueError):
+                entry = cache_entry.read(name, seal.open(place, value)) if isinstance(value, bytes) else None
+            found.append(None if entry is None else as_here(entry, now_there, now))
+    return found
 
 
 def clear(store: Store, seal: Seal | None, belongs: Callable[[Entry], bool] | None = None) -> tuple[int, int]:
