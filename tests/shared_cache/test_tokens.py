@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 
 from banno_creds import ClientConfig, ConfigurationError, KeySource, RefusedError, TokenSource
 from banno_creds.shared_cache import connection
+from banno_creds.shared_cache.store import Store
 from banno_creds.steps import WaitingForAnother, Warned, ignore
 from banno_creds.tokens import shared
 from tests.conftest import CLIENT_ID, instead, write_private
@@ -220,6 +222,29 @@ def test_client_shows_a_certificate_of_its_own(
         missing = cli(*ask, "--cache-url", f"{url}{tmp_path}/missing")
         assert missing.code == 2
         assert "ssl_certfile" in missing.stderr
+
+
+def test_each_connection_reads_the_clients_certificate_into_a_context_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: Authority
+) -> None:
+    """OpenSSL crashes if one thread reads it into the context with which another one connects."""
+    own = tmp_path / "client.pem"
+    authority.ca.issue_cert("runner.bank.internal").private_key_and_cert_chain_pem.write_to_path(own)
+    read: list[ssl.SSLContext] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def noting(context: ssl.SSLContext, *files: Any) -> None:
+        read.append(context)
+        load(context, *files)
+
+    with Redis(tmp_path, authority, ["tls-auth-clients yes"]) as redis:
+        store = Store(f"{redis.tls_url}?ssl_ca_certs={authority.file}&ssl_certfile={own}")
+        monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", noting)
+        for _ in range(2):
+            store.get(("TIME",))
+            store.close()
+    assert len(read) == 2
+    assert read[0] is not read[1]
 
 
 def test_program_has_the_shared_cache(

@@ -16,6 +16,7 @@ from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from banno_creds.http.trust import Trust
     from banno_creds.shared_cache.connection import Command
 
 _MOST_KEPT = 8  # connections
@@ -50,12 +51,10 @@ class Store:
         self._password_file = password_file
         if password_file is not None:
             self._password, self.warnings = read_password(password_file)
+        self._ca_bundle = Path(self.address.authorities) if self.address.authorities else ca_bundle
         self._trust = None
         if self.address.scheme == "rediss":
-            from banno_creds.http.trust import Trust
-
-            own = self.address.authorities
-            self._trust = Trust(Path(own) if own else ca_bundle)
+            self._trust = self._new_trust()
             self._trust.context()  # a bundle that cannot be read is a mistake, and no fault of the server
         self._kept: list[Connection] = []
         self._process = os.getpid()
@@ -158,19 +157,22 @@ class Store:
                 return connection
             connection.close()
 
+    def _new_trust(self) -> Trust:
+        from banno_creds.http.trust import Trust
+
+        return Trust(self._ca_bundle)
+
     def _new(self) -> Connection:
+        # A certificate is read into it for each connection. If other threads used it then, OpenSSL would crash.
+        trust = self._new_trust() if self.address.certificate else self._trust
         try:
-            return Connection(self.address, self._password, self._trust)
+            return Connection(self.address, self._password, trust)
         except StoreError as failure:
             # Somebody may have added the authority to the system's file by hand; nothing was sent.
-            if (
-                isinstance(failure, SlowError)
-                or failure.rule != "cache.tls"
-                or self._trust is None
-                or not self._trust.widen()
-            ):
+            is_slow = isinstance(failure, SlowError)
+            if is_slow or failure.rule != "cache.tls" or trust is None or not trust.widen():
                 raise
-            return Connection(self.address, self._password, self._trust)
+            return Connection(self.address, self._password, trust)
 
     def close(self) -> None:
         """Close the kept connections; the next command makes a new one."""
