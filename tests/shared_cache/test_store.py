@@ -53,6 +53,23 @@ def test_sources_of_a_pool_share_the_connections_of_a_shared_cache(
         time.sleep(0.01)
 
 
+def test_sources_of_a_pool_tell_once_that_this_machine_has_no_cache_either(
+    issuer: Issuer, ec_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(ec_pem))  # no folder
+    steps: list[Step] = []
+    url = f"redis://127.0.0.1:{free_port()}"
+    key = KeySource.file(ec_pem)
+    clients = {
+        f"bank-{number}": ClientConfig(f"c-{number}", key, token_endpoint=issuer.url, cache_url=url)
+        for number in range(5)
+    }
+    with TokenPool(clients, rate=0, emit=steps.append) as pool:
+        assert {pool.source(name).token().access_token for name in pool.names} == {f"openid.{n}" for n in range(1, 6)}
+    told = [step.message for step in steps if isinstance(step, Warned)]
+    assert [message.partition(" cannot be used")[0] for message in told] == [f"the shared cache {url}", "the cache"]
+
+
 @pytest.mark.usefixtures("folder")
 def test_sources_of_a_pool_tell_once_of_a_server_that_is_gone(redis: Redis, issuer: Issuer, ec_pem: Path) -> None:
     del redis

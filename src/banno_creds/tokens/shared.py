@@ -73,12 +73,15 @@ class SharedCache:
         self.store = store
         self._seal = seal
         self._open_local = open_local
+        self._opened: list[TokenCache | None] = []  # this machine's cache, once it was needed
         self._seals: dict[str, Seal] = {}  # of the private keys, by their hashes
         self._out_until: float | None = None  # since it failed
 
     def local(self, run: Run = Run()) -> TokenCache | None:
-        """Return this machine's cache: a person's tokens stay here."""
-        return self._open_local(run)
+        """Return this machine's cache, opened once: a person's tokens stay here, and one warning is enough."""
+        if not self._opened:
+            self._opened.append(self._open_local(run))
+        return self._opened[0]
 
     def obtain(
         self,
@@ -204,7 +207,7 @@ class _Place:
         try:
             self._write(entry)
         except OSError:
-            local = self._cache.local(self._run.silent())
+            local = self._cache.local(self._run)
             if local is not None:
                 with suppress(OSError):
                     local.write(self._request.name, entry)
