@@ -26,12 +26,8 @@ HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib", "tomlkit")
 # Lowest first. A module imports from its own layer or from a lower one, `if TYPE_CHECKING` included.
 LAYERS = (
     ("errors", "steps", "secrecy", "text", "times", "child", "streams", "windows_programs", "shells"),
-    ("storage",),
-    (
-        "config",
-        "recall",
-        "cache_address",
-    ),  # one names folders by storage's table, the other reads files as storage does
+    ("storage", "checks", "key_uri", "cache_address"),
+    ("config", "recall"),  # one names folders by storage's table, the other reads files as storage does
     ("jose", "http", "profiles", "redirection"),
     ("key_holders", "shared_cache"),
     ("client_authentication",),

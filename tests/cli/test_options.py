@@ -14,10 +14,11 @@ import click
 import jwt
 import pytest
 
+from banno_creds.checks import check_origin, check_url, is_loopback
 from banno_creds.cli.inputs import END_OF_INPUT, StandardInput, check_file_or_url, passphrase
 from banno_creds.cli.main import cli as group
 from banno_creds.cli.parameters import Option
-from banno_creds.config import ClientConfig, KeySource, check_origin, check_url, is_loopback
+from banno_creds.config import ClientConfig, KeySource
 from banno_creds.errors import ConfigurationError
 from banno_creds.tokens.inspection import TokenChecks
 from tests.conftest import CLIENT_ID, Cli, write_private

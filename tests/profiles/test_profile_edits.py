@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from banno_creds.config import check_url
+from banno_creds.checks import check_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.profiles import lookup as profiles
 from tests.conftest import has_mode

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus, urlencode, urlsplit
 
 from banno_creds.api.body import body_of
-from banno_creds.config import DEFAULT_API_BASE, check_origin
+from banno_creds.checks import check_origin
+from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, quoted, setting

@@ -14,12 +14,13 @@ from click.core import ParameterSource
 from banno_creds.api.body import Content, refuse_key, refuse_secret_file, typed
 from banno_creds.api.call import call
 from banno_creds.api.request import make_request
+from banno_creds.checks import is_loopback
 from banno_creds.cli.inputs import END_OF_INPUT, expand
 from banno_creds.cli.options import cache_options
 from banno_creds.cli.parameters import NAMED, PROFILE, Command, complete_file, option
 from banno_creds.cli.report import Report, ResultStream
 from banno_creds.cli.settings import credentials, report_for, run_for, wanted
-from banno_creds.config import DEFAULT_API_BASE, is_loopback
+from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.storage import own_files
 from banno_creds.storage.secret_files import MOST_BYTES, as_utf8

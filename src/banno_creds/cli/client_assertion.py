@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 import click
 
+from banno_creds.checks import is_loopback
 from banno_creds.cli.forms import FORMS, FORMS_HELP, check_form, write_token
 from banno_creds.cli.options import key_options, request_options, steps_options
 from banno_creds.cli.parameters import PROFILE, Choice, Command, option
 from banno_creds.cli.settings import client_config, report_for, run_for
-from banno_creds.config import DEFAULT_LIFETIME, KEY_VARIABLE, is_loopback
+from banno_creds.config import DEFAULT_LIFETIME, KEY_VARIABLE
 
 if TYPE_CHECKING:
     from banno_creds.config import ClientConfig

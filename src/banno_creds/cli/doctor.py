@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.checks import check_url, is_url
 from banno_creds.cli.inputs import can_ask, check_file_or_url, expand
 from banno_creds.cli.options import AS, key_options, request_options, shared_cache_options
 from banno_creds.cli.parameters import PROFILE, Choice, Command, Option, complete_file, held, option
 from banno_creds.cli.report import Report, as_option, write_result
 from banno_creds.cli.settings import client_config, endpoint, noted_rotations, run_for, session_store
-from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, check_url, is_url
+from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE
 from banno_creds.errors import ConfigurationError, KeyLoadError
 from banno_creds.storage import own_files
 from banno_creds.text import printable

@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.checks import is_url
 from banno_creds.cli.parameters import held
 from banno_creds.cli.report import Report
-from banno_creds.config import (
-    KEY_VARIABLE,
-    PIN_VARIABLE,
-    SECRET_VARIABLE,
-    KeySource,
-    TypedSecret,
-    check_key_uri,
-    has_pin,
-    is_key_uri,
-    is_url,
-)
+from banno_creds.config import KEY_VARIABLE, PIN_VARIABLE, SECRET_VARIABLE, KeySource, TypedSecret
 from banno_creds.errors import ConfigurationError, PassphraseError
+from banno_creds.key_uri import check_key_uri, has_pin, is_key_uri
 from banno_creds.secrecy import is_private_key, is_private_key_file
 from banno_creds.storage.secret_files import (
     MOST_BYTES,

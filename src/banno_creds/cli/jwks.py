@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from banno_creds.checks import check_url, is_url
 from banno_creds.cli.groups import Group
 from banno_creds.cli.inputs import (
     Argument,
@@ -23,8 +24,9 @@ from banno_creds.cli.options import network_options
 from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option, spelling
 from banno_creds.cli.report import Report, check_stdout, write_result
 from banno_creds.cli.settings import run_for
-from banno_creds.config import ALGORITHMS, DEFAULT_TIMEOUT, KeySource, check_url, is_key_uri, is_url
+from banno_creds.config import ALGORITHMS, DEFAULT_TIMEOUT, KeySource
 from banno_creds.errors import ConfigurationError, KeyLoadError, NetworkError, RefusedError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.shells import join
 from banno_creds.text import printable
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from banno_creds.checks import check_duration, check_url, is_url
 from banno_creds.cli.groups import Group
 from banno_creds.cli.inputs import KeyArgument, StandardInput, check_file_or_url, expand, passphrase
 from banno_creds.cli.options import CONFIG, KEY_MAX_AGE, PASSPHRASE_FILE, network_options
 from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option
 from banno_creds.cli.report import Report, as_option, write_result
 from banno_creds.cli.settings import noted_rotations, run_for
-from banno_creds.config import check_duration, check_url, is_key_uri, is_url
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, PassphraseError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.text import printable, spelled
 from banno_creds.times import utc
 

@@ -14,8 +14,9 @@ from banno_creds.cli import replaced_keys
 from banno_creds.cli.inputs import StandardInput, expand, passphrase, prompt, read_passphrase
 from banno_creds.cli.parameters import Choice, Command, option
 from banno_creds.cli.report import Report, write_result
-from banno_creds.config import KeySource, is_key_uri
+from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.shells import join
 from banno_creds.steps import Run
 

@@ -10,8 +10,9 @@ from click.core import ParameterSource
 
 from banno_creds.cli.groups import SPEAKER, Helpful
 from banno_creds.cli.report import Report, as_option
-from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute, check_key_uri, has_pin
+from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute
 from banno_creds.errors import ConfigurationError
+from banno_creds.key_uri import check_key_uri, has_pin
 from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, quoted, unseen
 

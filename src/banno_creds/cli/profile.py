@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
+from banno_creds.checks import is_loopback
 from banno_creds.cli.groups import Group
 from banno_creds.cli.inputs import Argument, StandardInput, expand
 from banno_creds.cli.many_options import TAG
@@ -17,8 +18,9 @@ from banno_creds.cli.options import CONFIG
 from banno_creds.cli.parameters import Choice, Command, Option, complete_file, complete_profile, complete_tag, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.setting_options import setting_options
-from banno_creds.config import ENVIRONMENTS, absolute, is_key_uri, is_loopback
+from banno_creds.config import ENVIRONMENTS, absolute
 from banno_creds.errors import ConfigurationError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.profiles.lookup import command_on, list_profiles, no_default_in, show_profile
 from banno_creds.profiles.settings import FILES, PATHS, SETTINGS, is_file, resolved
 from banno_creds.storage import own_files

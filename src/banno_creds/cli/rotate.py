@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from banno_creds.checks import check_duration, check_url
 from banno_creds.cli.inputs import StandardInput, expand, passphrase
 from banno_creds.cli.options import CONFIG, PROFILE_VARIABLE
 from banno_creds.cli.parameters import Choice, Command, complete_file, complete_profile, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.setting_options import rotation_options
 from banno_creds.cli.settings import report_for, run_for
-from banno_creds.config import ClientConfig, absolute, check_duration, check_url, find_config_file, is_key_uri
+from banno_creds.config import ClientConfig, absolute, find_config_file
 from banno_creds.errors import ConfigurationError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.shells import join
 from banno_creds.storage import own_files
 from banno_creds.times import until, utc

@@ -20,9 +20,9 @@ from banno_creds.config import (
     SECRET_VARIABLE,
     ClientConfig,
     Wanted,
-    is_key_uri,
 )
 from banno_creds.errors import ConfigurationError, KeyLoadError, TokenError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.steps import Run, TokenChosen
 from banno_creds.storage import own_files
 from banno_creds.text import setting

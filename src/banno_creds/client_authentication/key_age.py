@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from banno_creds.config import check_duration
+from banno_creds.checks import check_duration
 from banno_creds.text import setting
 from banno_creds.times import duration, utc
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.key_age import Since, since_when
 from banno_creds.client_authentication.private_key import load_key
-from banno_creds.config import DEFAULT_TIMEOUT, KeySource, is_key_uri
+from banno_creds.config import DEFAULT_TIMEOUT, KeySource
 from banno_creds.errors import BannoCredsError
 from banno_creds.jose.any_key import AnyKey, read_any_keys
 from banno_creds.jose.keys import load_private_key
+from banno_creds.key_uri import is_key_uri
 from banno_creds.shells import join
 from banno_creds.steps import Run
 from banno_creds.storage.secret_files import SeenFile, look_at_file, read_file

@@ -12,15 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_plus
 
+from banno_creds.checks import check_client_id, check_url
 from banno_creds.client_authentication.client_assertion import CLIENT_ASSERTION_TYPE, make_assertion
-from banno_creds.config import (
-    CLIENT_AUTHENTICATIONS,
-    DEFAULT_TIMEOUT,
-    check_audience,
-    check_client_id,
-    check_timeout,
-    check_url,
-)
+from banno_creds.config import CLIENT_AUTHENTICATIONS, DEFAULT_TIMEOUT, check_audience, check_timeout
 from banno_creds.errors import ConfigurationError, RefusedError
 from banno_creds.steps import Run, SecretRead
 from banno_creds.text import setting

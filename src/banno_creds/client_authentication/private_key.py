@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import DEFAULT_TIMEOUT, check_type
+from banno_creds.checks import check_type
+from banno_creds.config import DEFAULT_TIMEOUT
 from banno_creds.errors import KeyLoadError
 from banno_creds.steps import KeyLoaded, Run
 

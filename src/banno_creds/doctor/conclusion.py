@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from banno_creds.config import is_url
+from banno_creds.checks import is_url
 from banno_creds.rules.clock import judge_clock
 from banno_creds.rules.diagnosis import Circumstances, Diagnosis, causes_found, words_of
 from banno_creds.rules.diagnosis import diagnose as diagnose_refusal

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from banno_creds.checks import is_loopback, is_url
 from banno_creds.client_authentication.key_age import Since, since_when
 from banno_creds.client_authentication.private_key import load_key, read_key, signer_of
-from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS, is_loopback, is_url
+from banno_creds.config import DEFAULT_ENVIRONMENT, ENVIRONMENTS
 from banno_creds.doctor.case import ASSERTION, CONFIGURATION, KEY, REGISTRATION
 from banno_creds.doctor.findings import passed, unknown, warning_of
 from banno_creds.errors import BannoCredsError

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from banno_creds.config import is_loopback
+from banno_creds.checks import is_loopback
 from banno_creds.doctor.findings import joined, passed
 from banno_creds.errors import BannoCredsError, TimedOutError
 from banno_creds.http import proxies

@@ -10,8 +10,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from banno_creds.checks import is_loopback
 from banno_creds.client_authentication.private_key import read_key
-from banno_creds.config import is_loopback
 from banno_creds.doctor.case import CACHE
 from banno_creds.doctor.findings import joined, passed, unknown
 from banno_creds.errors import ConfigurationError

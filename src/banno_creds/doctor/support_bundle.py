@@ -16,8 +16,8 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING
 
 from banno_creds import __version__
-from banno_creds.config import SIGNERS
 from banno_creds.doctor.conclusion import NEXT, QUESTIONS, conclusion
+from banno_creds.key_uri import SIGNERS
 from banno_creds.rules.findings import Verdict
 from banno_creds.text import printable
 from banno_creds.times import utc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.config import check_url
+from banno_creds.checks import check_url
 from banno_creds.errors import ConfigurationError, UnavailableError, UnusableAnswerError
 from banno_creds.http.answers import (
     exchange,

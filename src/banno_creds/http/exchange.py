@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 import httpx
 
 from banno_creds import __version__
-from banno_creds.config import is_loopback
+from banno_creds.checks import is_loopback
 from banno_creds.errors import no_thread
 from banno_creds.http import faults
 from banno_creds.http.compression import GZIP, codings, inflate

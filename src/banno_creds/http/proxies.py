@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from banno_creds.config import is_loopback
+from banno_creds.checks import is_loopback
 from banno_creds.errors import ConfigurationError
 from banno_creds.http.faults import PROXY_HINT
 

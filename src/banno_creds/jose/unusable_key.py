@@ -7,10 +7,11 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import KEY_SCHEMES, KEY_VARIABLE
+from banno_creds.config import KEY_VARIABLE
 from banno_creds.errors import KeyLoadError
 from banno_creds.jose import der
 from banno_creds.jose.dressings import Block, decoded
+from banno_creds.key_uri import KEY_SCHEMES
 from banno_creds.text import setting
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Private keys that never leave their holder: an HSM or smart card, a cloud's KMS, Vault, an ssh-agent.
 
 A key is named by a URI, whose scheme says who holds it. Each holder is a module with `open_key`, and what it needs is
-imported when such a URI is used. Other packages add holders by an entry point of the group `config.SIGNERS`.
+imported when such a URI is used. Other packages add holders by an entry point of the group `key_uri.SIGNERS`.
 
 Rooms for other wings:
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from cryptography.hazmat.primitives import serialization
 
 from banno_creds import streams
-from banno_creds.config import ALGORITHMS, KEY_SCHEMES, SIGNERS, check_key_uri, plugged_in
+from banno_creds.config import ALGORITHMS
 from banno_creds.errors import BannoCredsError, KeyLoadError, SigningError
 from banno_creds.jose.keys import accepted
 from banno_creds.key_holders.place import scheme_of
 from banno_creds.key_holders.wrong_signature import explain, verifies
+from banno_creds.key_uri import KEY_SCHEMES, SIGNERS, check_key_uri, plugged_in
 from banno_creds.secrecy import Secret, harmless, without
 from banno_creds.text import printable
 from banno_creds.times import LAST_INSTANT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from banno_creds.config import KEY_SCHEMES
+from banno_creds.key_uri import KEY_SCHEMES
 from banno_creds.recall import HOLDERS
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from banno_creds.config import check_url
+from banno_creds.checks import check_url
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, SigningError
 from banno_creds.http import answers
 from banno_creds.http.client import HttpClient

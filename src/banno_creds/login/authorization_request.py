@@ -13,14 +13,8 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from banno_creds.config import (
-    DEFAULT_LOGIN_SCOPE,
-    DEFAULT_REDIRECT_URI,
-    check_names,
-    check_redirect_uri,
-    check_scope,
-    check_texts,
-)
+from banno_creds.checks import check_names, check_scope, check_texts
+from banno_creds.config import DEFAULT_LOGIN_SCOPE, DEFAULT_REDIRECT_URI, check_redirect_uri
 from banno_creds.errors import ConfigurationError, RefusedError, TokenError
 from banno_creds.jose.encoding import base64url, parse_json_object
 from banno_creds.storage.secret_files import as_utf8

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from banno_creds.checks import check_url
 from banno_creds.client_authentication.methods import advised
-from banno_creds.config import ENVIRONMENTS, check_url
+from banno_creds.config import ENVIRONMENTS
 from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError
 from banno_creds.http import discovery
 from banno_creds.http.answers import read_object

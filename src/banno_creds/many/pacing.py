@@ -13,7 +13,8 @@ from threading import Condition, Lock
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from banno_creds.config import DEFAULT_GIVE_UP_AFTER, DEFAULT_JOBS, DEFAULT_RATE, check_type
+from banno_creds.checks import check_type
+from banno_creds.config import DEFAULT_GIVE_UP_AFTER, DEFAULT_JOBS, DEFAULT_RATE
 from banno_creds.errors import ConfigurationError, NotAskedError, RefusedError, UnavailableError
 from banno_creds.text import setting
 

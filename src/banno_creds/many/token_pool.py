@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from banno_creds.config import (
-    DEFAULT_GIVE_UP_AFTER,
-    DEFAULT_JOBS,
-    DEFAULT_MIN_TTL,
-    DEFAULT_RATE,
-    ClientConfig,
-    check_type,
-)
+from banno_creds.checks import check_type
+from banno_creds.config import DEFAULT_GIVE_UP_AFTER, DEFAULT_JOBS, DEFAULT_MIN_TTL, DEFAULT_RATE, ClientConfig
 from banno_creds.errors import ConfigurationError
 from banno_creds.many.pacing import Limits
 from banno_creds.many.sources import Shares, SharingSource

@@ -9,6 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from banno_creds.checks import (
+    check_aud,
+    check_client_id,
+    check_duration,
+    check_kid,
+    check_origin,
+    check_scope,
+    check_url,
+)
 from banno_creds.config import (
     ALGORITHMS,
     CLIENT_AUTHENTICATIONS,
@@ -17,21 +26,13 @@ from banno_creds.config import (
     RESERVED_CLAIMS,
     RESERVED_PARAMS,
     WHOSE,
-    check_aud,
-    check_client_id,
-    check_duration,
-    check_key_uri,
-    check_kid,
     check_lifetime,
     check_min_ttl,
-    check_origin,
     check_redirect_uri,
-    check_scope,
     check_timeout,
-    check_url,
-    is_key_uri,
 )
 from banno_creds.errors import ConfigurationError
+from banno_creds.key_uri import check_key_uri, is_key_uri
 from banno_creds.profiles.names import nearest, quoted
 from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, setting, unseen

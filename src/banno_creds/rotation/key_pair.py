@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from banno_creds.client_authentication.private_key import load_key
-from banno_creds.config import KeySource, is_key_uri
+from banno_creds.config import KeySource
 from banno_creds.errors import BannoCredsError, KeyLoadError, OutputError, PassphraseError
 from banno_creds.jose.keys import PrivateKey, PublicKey, generate
+from banno_creds.key_uri import is_key_uri
 from banno_creds.storage import own_files
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import is_key_uri
 from banno_creds.errors import KeyLoadError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.rotation import key_pair
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import KeySource, find_config_file, is_key_uri
+from banno_creds.config import KeySource, find_config_file
 from banno_creds.errors import ConfigurationError, RefusedError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.profiles.settings import resolved
 from banno_creds.rotation import key_pair, published
 from banno_creds.rotation.plan import ENDS, Facts, Has, Step, Wish, next_step

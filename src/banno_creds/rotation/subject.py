@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from banno_creds.config import is_key_uri
 from banno_creds.errors import BannoCredsError, ConfigurationError
+from banno_creds.key_uri import is_key_uri
 from banno_creds.profiles.file import read
 from banno_creds.profiles.lookup import command_on
 from banno_creds.profiles.settings import find_fault, resolved

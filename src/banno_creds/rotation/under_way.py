@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from banno_creds.config import check_duration
+from banno_creds.checks import check_duration
 from banno_creds.errors import ConfigurationError, KeyLoadError
 from banno_creds.rotation import key_pair, published
 from banno_creds.rotation.journal import Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from banno_creds.config import CLIENT_ID_NAMES
+from banno_creds.checks import CLIENT_ID_NAMES
 from banno_creds.rules.findings import Finding, Rule
 from banno_creds.rules.outcomes import Outcome, failed, judged, odd, passed
 from banno_creds.rules.presented import unquoted

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from banno_creds.config import is_loopback
+from banno_creds.checks import is_loopback
 from banno_creds.errors import BannoCredsError, UntrustedServerError
 from banno_creds.http.answers import redirect
 from banno_creds.http.compression import codings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from banno_creds.config import check_duration
+from banno_creds.checks import check_duration
 from banno_creds.rules.findings import Rule
 from banno_creds.rules.outcomes import judged, odd, passed, unknown
 from banno_creds.text import setting

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from banno_creds.config import DEFAULT_ENVIRONMENT, DEFAULT_TIMEOUT, ENVIRONMENTS, check_timeout, check_url, is_url
+from banno_creds.checks import check_url, is_url
+from banno_creds.config import DEFAULT_ENVIRONMENT, DEFAULT_TIMEOUT, ENVIRONMENTS, check_timeout
 from banno_creds.errors import ConfigurationError
 from banno_creds.rules.findings import Rule, Verdict
 from banno_creds.rules.outcomes import with_fix

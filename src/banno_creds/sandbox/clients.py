@@ -19,7 +19,7 @@ from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, RSAKey
 
-from banno_creds.config import is_loopback
+from banno_creds.checks import is_loopback
 from banno_creds.errors import ConfigurationError
 from banno_creds.jose.jwk import mended
 from banno_creds.jose.libraries import UnreadableError, read_by

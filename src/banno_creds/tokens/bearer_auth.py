@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from banno_creds.config import DEFAULT_API_BASE, check_origin, check_type
+from banno_creds.checks import check_origin, check_type
+from banno_creds.config import DEFAULT_API_BASE
 from banno_creds.errors import ConfigurationError
 from banno_creds.tokens.response import bearer_token
 

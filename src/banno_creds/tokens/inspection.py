@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.config import DEFAULT_TIMEOUT, MOST_LEEWAY, check_seconds, check_timeout, check_url, is_url
+from banno_creds.checks import check_seconds, check_url, is_url
+from banno_creds.config import DEFAULT_TIMEOUT, MOST_LEEWAY, check_timeout
 from banno_creds.errors import ConfigurationError, TokenError
 from banno_creds.steps import NothingVerified, Run, SignatureVerified, TokenDecoded, TokenRejected
 from banno_creds.text import setting

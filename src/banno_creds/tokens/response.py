@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from banno_creds.config import check_type
+from banno_creds.checks import check_type
 from banno_creds.errors import TokenError, UnusableAnswerError
 from banno_creds.http.answers import exchange, present, read_object, words
 from banno_creds.secrecy import without

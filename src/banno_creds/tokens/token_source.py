@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
-from banno_creds.config import DEFAULT_MIN_TTL, ClientConfig, check_callable, check_min_ttl, check_type
+from banno_creds.checks import check_callable, check_type
+from banno_creds.config import DEFAULT_MIN_TTL, ClientConfig, check_min_ttl
 from banno_creds.errors import BannoCredsError, ConfigurationError, RefusedError, no_thread
 from banno_creds.steps import Run, TokenRequested, Warned, plain
 from banno_creds.text import printable
