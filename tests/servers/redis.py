@@ -134,7 +134,7 @@ class Redis:
             if user != "default":
                 self("ACL", "DELUSER", user)
         self("REPLICAOF", "NO", "ONE")
-        self("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
+        self._limit("0", "noeviction")
         self("FLUSHALL")
         self("CONFIG", "RESETSTAT")
 
@@ -161,7 +161,11 @@ class Redis:
 
     def fill(self, policy: str = "noeviction") -> None:
         """Leave no memory for another byte, and say what it is to do then; `reset` undoes it."""
-        self("CONFIG", "SET", "maxmemory-policy", policy, "maxmemory", "1")
+        self._limit("1", policy)
+
+    def _limit(self, memory: str, policy: str) -> None:
+        self("CONFIG", "SET", "maxmemory-policy", policy)  # Redis 6 sets one at a time
+        self("CONFIG", "SET", "maxmemory", memory)
 
     def follow(self, leader: Redis) -> None:
         """Become a replica, which takes no writes; return when it has all that its leader has."""

@@ -224,9 +224,26 @@ def test_answer_without_a_bound_is_left(peers: Peers, pieces: tuple[bytes, ...])
     ],
 )
 def test_server_that_hangs_up_is_told_in_its_words(peers: Peers, said: bytes, words: str) -> None:
-    peers(*([said] if said else []), b"")
+    for _ in range(3):
+        peers(*([said] if said else []), b"")
     with pytest.raises(StoreError, match=words):
         Store("redis://cache.test").ask(("GET", "a"), ("GET", "b"))
+    assert len(peers.met) == (1 if said.endswith(b"\n") else 3)  # a server that has said why is not asked again
+
+
+def test_connection_that_is_closed_twice_costs_nothing(peers: Peers) -> None:
+    """A server that restarts, or somebody who closes the connections of all clients."""
+    cache = Store("redis://cache.test")
+    for pieces in ((b"$1\r\na\r\n", b""), (b"",), (b"$1\r\nb\r\n",)):
+        peers(*pieces)
+    assert [cache.ask(("GET", "a")), cache.ask(("GET", "a"))] == [[b"a"], [b"b"]]
+
+
+def test_connection_that_is_closed_late_is_not_tried_again(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers(b"")
+    monkeypatch.setattr(store, "_TRIED_FOR", -1.0)
+    with pytest.raises(StoreError, match="closed the connection"):
+        Store("redis://cache.test").ask(("GET", "a"))
 
 
 def test_kept_connection_that_was_closed_is_met_by_a_fresh_one(peers: Peers) -> None:

@@ -210,7 +210,7 @@ def test_replica(cli: Cli, machine: Machine, redis: Redis, new_redis: Callable[.
 
 def test_part_of_a_cluster(cli: Cli, machine: Machine, new_redis: Callable[..., Redis], redis: Redis) -> None:
     del redis
-    part = new_redis("cluster-enabled yes")
+    part = new_redis("cluster-enabled yes", f"cluster-port {free_port()}")
     found = _found(cli, machine("a", CACHE_URL=part.url))
     assert _warned(found) == [Rule.CACHE_CLUSTER, Rule.CACHE_CLUSTER]
     result = cli("token", env=machine("a", CACHE_URL=part.url))

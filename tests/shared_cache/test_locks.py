@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from hashlib import sha256
 from types import SimpleNamespace
@@ -73,6 +74,16 @@ class Replies:
 
     get = ask
 
+    def lets_lock(self) -> None:
+        """From now on a lock can be taken; there is no entry."""
+        held: list[bytes] = []
+
+        def take(command: Any) -> bytes:
+            held[:] = [str(command[2]).encode()]
+            return b"OK"
+
+        self.answers |= {"SET": take, "GET": lambda command: held[0] if command[1].endswith(":lock") else None}
+
     def names(self, pattern: str) -> Any:
         del pattern
         return self.answers["pages"]
@@ -106,16 +117,36 @@ def test_no_entry_is_kept_for_longer_than_a_week(someone: Someone, redis: Redis)
     assert int(redis("PTTL", someone.names[0])) <= 7 * 86_400_000
 
 
-def test_who_lost_the_lock_writes_nothing(someone: Someone, redis: Redis) -> None:
-    lock = someone.names[1]
+@pytest.mark.parametrize("lock", ["lost", "another's"])
+def test_who_lost_the_lock_keeps_the_token_where_nobody_kept_another(
+    someone: Someone, redis: Redis, lock: str
+) -> None:
+    """It was evicted, or the server was emptied: those who wait need not ask again."""
+    entry, held = someone.names
 
     def fetch() -> TokenResponse:
-        redis("SET", lock, "another", "PX", 60_000)
+        redis("FLUSHALL")
+        if lock == "another's":
+            redis("SET", held, "another", "PX", 60_000)
         return RESPONSE
 
     assert someone.asks(fetch) == "a.b.c"
-    assert redis("GET", lock) == "another"
-    assert redis.keys() == [lock]
+    assert 590_000 < int(redis("PTTL", entry)) <= 600_000
+    assert redis("GET", held) == (None if lock == "lost" else "another")
+
+
+@pytest.mark.parametrize("lock", ["lost", "another's"])
+def test_who_lost_the_lock_writes_over_nothing(someone: Someone, redis: Redis, lock: str) -> None:
+    entry, held = someone.names
+
+    def fetch() -> TokenResponse:
+        redis("SET", entry, "kept since")
+        redis(*(("DEL", held) if lock == "lost" else ("SET", held, "another", "PX", 60_000)))
+        return RESPONSE
+
+    assert someone.asks(fetch) == "a.b.c"
+    assert redis("GET", entry) == "kept since"
+    assert redis("GET", held) == (None if lock == "lost" else "another")
 
 
 def test_who_lost_the_lock_does_not_free_it(someone: Someone, redis: Redis) -> None:
@@ -149,33 +180,102 @@ def test_a_server_that_failed_is_left_alone_for_a_while_and_each_outage_is_news(
     alone: Someone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = Replies()
-    held: list[bytes] = []
-
-    def lock(command: Any) -> bytes:
-        held[:] = [str(command[2]).encode()]
-        return b"OK"
 
     def gone(command: Any) -> None:
         raise StoreError("gone")
 
-    def get(command: Any) -> bytes | None:
-        return held[0] if command[1].endswith(":lock") else None
-
     alone.cache.store = lines  # type: ignore[assignment]
-    up = {"GET": get, "SET": lock}
     lines.answers |= {"GET": gone}
     alone.asks(alone.gets)
     alone.asks(alone.gets)
     assert lines.asked == ["GET", "TIME"]
-    monkeypatch.setattr(shared, "_OUT", 0.0)
+    monkeypatch.setattr(shared, "_OUT", (0.0, 0.0))
     monkeypatch.setattr(alone.cache, "_out_until", 0.0)
     alone.asks(alone.gets)
     assert len(alone.warned) == 1
-    lines.answers |= up
+    lines.lets_lock()
     alone.asks(alone.gets)
     lines.answers |= {"GET": gone}
     alone.asks(alone.gets)
     assert len(alone.warned) == 2
+
+
+def test_a_server_that_comes_and_goes_is_told_of_once_in_a_while(
+    alone: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each token from the bank would bring a warning: one that is full answers those who only read."""
+    kept, full = Replies(), ServerError("OOM no memory")
+    kept.answers |= {"SET": full}
+    alone.cache.store = kept  # type: ignore[assignment]
+    monkeypatch.setattr(shared, "_OUT", (0.0, 30.0))
+    for _ in range(5):
+        alone.asks(alone.gets)
+        monkeypatch.setattr(alone.cache, "_out_until", None)  # a hit of another client
+    assert len(alone.warned) == 1
+    monkeypatch.setattr(alone.cache, "_told_at", alone.cache._told_at - 30)
+    alone.asks(alone.gets)
+    assert len(alone.warned) == 2
+
+
+@pytest.mark.parametrize(("took", "seconds"), [(0.0, 3), (0.01, 3), (1.0, 20), (1.5, 30), (9.0, 30)])
+def test_a_server_that_costs_time_is_left_alone_for_longer(alone: Someone, took: float, seconds: int) -> None:
+    """One that refuses at once may be failing over, and twenty machines would ask the bank meanwhile."""
+    alone.cache.note_failure(took)
+    assert alone.cache._out_until is not None
+    assert seconds - 1 < alone.cache._out_until - time.monotonic() <= seconds
+
+
+def test_a_failure_is_remembered_though_who_began_before_it_ends_well(alone: Someone) -> None:
+    lines = Replies()
+    lines.lets_lock()
+    alone.cache.store = lines  # type: ignore[assignment]
+
+    def fetch() -> TokenResponse:
+        alone.cache.note_failure(0.0)  # another thread's
+        return RESPONSE
+
+    alone.asks(fetch)
+    lines.asked.clear()
+    alone.asks(alone.gets)
+    assert lines.asked == []
+
+
+def test_who_will_keep_nothing_lets_nobody_wait(alone: Someone) -> None:
+    lines = Replies()
+    lines.lets_lock()
+    answer = lines.answers["GET"]
+
+    def get(command: Any) -> Any:
+        if "SET" in lines.asked and not command[1].endswith(":lock"):
+            raise StoreError("gone")
+        return answer(command)
+
+    def fetch() -> TokenResponse:
+        lines.asked.append("the bank")
+        return RESPONSE
+
+    lines.answers["GET"] = get
+    alone.cache.store = lines  # type: ignore[assignment]
+    alone.asks(fetch)
+    assert lines.asked == ["GET", "TIME", "SET", "GET", "EVAL", "GET", "TIME", "EVAL", "the bank"]
+
+
+def test_who_may_run_no_scripts_lets_nobody_wait(someone: Someone, redis: Redis, ec_pem: Path) -> None:
+    """Its lock could not be freed: of twenty machines, each would wait for those before it."""
+    password = redis.user("app", "~*", "+get", "+set", "+time")
+    url = f"redis://app:{password}@127.0.0.1:{redis.port}"
+    first, second = Someone(url, ec_pem), Someone(url, ec_pem)
+    slept: list[float] = []
+    second.run = second.run._replace(sleep=slept.append)
+
+    def fetch() -> TokenResponse:
+        second.asks(second.gets)
+        return RESPONSE
+
+    first.asks(fetch)
+    assert slept == []
+    assert [len(each.warned) for each in (first, second)] == [1, 1]
+    assert "NOPERM" in second.warned[0]
 
 
 def test_who_waits_gets_the_fresh_token_that_takes_the_place_of_an_old_one(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.errors import ConfigurationError
-from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, no_answer
+from banno_creds.shared_cache.faults import ClosedError, ServerError, SlowError, StoreError, no_answer
 from banno_creds.text import printable, setting, system_words
 
 try:
@@ -119,7 +119,7 @@ class Connection:
             raise _broken(failure) from None
         if len(answers) < len(commands):
             said = [answer for answer in answers if isinstance(answer, ServerError)]
-            raise said[0] if said else StoreError("it closed the connection")
+            raise said[0] if said else ClosedError("it closed the connection")
         self.used_at = time.monotonic()
         return answers
 
@@ -185,7 +185,7 @@ def _broken(failure: OSError) -> StoreError:
     """Return the fault of a connection that broke; a server may end TLS only with its first answer."""
     if type(failure).__module__ == "ssl":
         return StoreError(f"TLS failed: {_reason(failure)}", "cache.tls")
-    return StoreError(_reason(failure))
+    return ClosedError(_reason(failure))
 
 
 def _reason(failure: OSError) -> str:

@@ -21,6 +21,10 @@ class SlowError(StoreError):
     """The server did not answer in time."""
 
 
+class ClosedError(StoreError):
+    """The server closed the connection, in the place of an answer."""
+
+
 class ServerError(StoreError):
     """The server's own answer that it does not do what it was asked for; ``code`` is its first word.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from banno_creds.cache_address import read_cache_url
 from banno_creds.errors import ConfigurationError
 from banno_creds.shared_cache.connection import Connection
-from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, no_answer
+from banno_creds.shared_cache.faults import ClosedError, ServerError, SlowError, StoreError, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MOST_KEPT = 8  # connections
 _MOST_IDLE_SECONDS = 60.0  # a firewall may forget an idle one later, without a word to either end
+_TRIES = 3  # if the server closes the connection: it restarts, or somebody closes those of all clients
+_TRIED_FOR = 1.0  # seconds
 _ON_A_PAGE = 500  # names
 _MOST_PAGES = 10_000
 _MOST_NAMES = 250_000
@@ -67,8 +69,8 @@ class Store:
     def ask(self, *commands: Command) -> list[Any]:
         """Send commands together, and return their answers; one of them may be a `ServerError`.
 
-        The server may have closed a kept connection: then they are sent once more, so they have to be such that it
-        does no harm if they are done twice.
+        If the server closes the connection, they are sent over another one. So they have to be such that it does no
+        harm if they are done twice.
 
         Raises:
             StoreError: see `connection.Connection.ask`.
@@ -91,17 +93,19 @@ class Store:
         return self._password != refused
 
     def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        with self._connection() as (connection, is_kept):
+        began, tries = time.monotonic(), 0
+        while True:
+            is_kept, tries = False, tries + 1
             try:
-                return connection.ask(*commands)
-            except (ServerError, SlowError):
-                raise
-            except StoreError:
-                if not is_kept:
+                with self._connection() as (connection, is_kept):
+                    return connection.ask(*commands)
+            except StoreError as failure:
+                was_closed = isinstance(failure, ClosedError) or (
+                    is_kept and not isinstance(failure, ServerError | SlowError)
+                )
+                if not was_closed or tries == _TRIES or time.monotonic() - began > _TRIED_FOR:
                     raise
-        self.close()  # where one was closed, the others are too
-        with self._connection() as (connection, _):
-            return connection.ask(*commands)
+            self.close()  # where one was closed, the others are too
 
     def get(self, *commands: Command) -> list[Any]:
         """Send commands together, and return their answers; raise the first of them that is an error."""

@@ -15,7 +15,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
 
-from banno_creds.shared_cache.faults import ServerError, StoreError, no_answer
+from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, no_answer
 from banno_creds.shared_cache.store import read_time
 from banno_creds.steps import Run
 from banno_creds.storage import own_files
@@ -37,7 +37,9 @@ _RENEWED = 3.0  # seconds after which a living one renews it
 _MOST_LOST = 5  # times that a lock may be gone as soon as it was looked at
 _MOST_BETWEEN = 4.0  # seconds between two pauses, for some answers
 _PAUSES = (0.03, 0.25)  # seconds between two looks at first, and at last
-_OUT = 30.0  # seconds for which a server that failed is left alone
+# A server that failed is left alone for so many times as long as the failure took, and for so many seconds at least
+# and at most. One that restarts or fails over refuses at once and is soon back; one that hangs costs time each time.
+_OUT_TIMES, _OUT = 20, (3.0, 30.0)
 _LONGEST = 7 * 24 * 3600  # seconds for which an entry is kept
 # The server's clock may have been set back, or be another one after a failover. So a token counts as old as this
 # machine's clock says, if that is more than the difference of two readings (seconds): then it may be asked for too
@@ -46,11 +48,14 @@ _READINGS_DIFFER = 2
 _CLOCKS_DIFFER = 60
 
 # KEYS: the entry, the lock. ARGV: the lock's owner, the value, the milliseconds to keep it for.
+# A lock may be lost: it ended, or was evicted, or the server was emptied or failed over. Then the value is kept if
+# nobody kept another since: those who wait must not each ask for theirs.
 _KEEP = """
-if redis.call('get', KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.call('get', KEYS[2]) ~= ARGV[1] then
+    return redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3], 'nx')
+end
 redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
-redis.call('del', KEYS[2])
-return 1
+return redis.call('del', KEYS[2])
 """
 # KEYS: the lock. ARGV: its owner, and the milliseconds to hold it for, or 0 to free it.
 _HOLD = """
@@ -76,6 +81,7 @@ class SharedCache:
         self._opened: list[TokenCache | None] = []  # this machine's cache, once it was needed
         self._seals: dict[str, Seal] = {}  # of the private keys, by their hashes
         self._out_until: float | None = None  # since it failed
+        self._told_at = float("-inf")
 
     def local(self, run: Run = Run()) -> TokenCache | None:
         """Return this machine's cache, opened once: a person's tokens stay here, and one warning is enough."""
@@ -100,17 +106,19 @@ class SharedCache:
 
         def fetch_in_turn() -> TokenResponse:
             if place.failure is not None:
+                place.free_lock()  # nobody needs to wait for it: nothing will be kept
                 return obtain_here()
             with place.held():
                 return fetch()
 
-        if self._out_until is not None and time.monotonic() < self._out_until:
+        was_out = self._out_until
+        if was_out is not None and time.monotonic() < was_out:
             return obtain_here()
         place = _Place(self, request, run)
         try:
             return search(place, request, fetch_in_turn, wanted, run, patience=patience)
         finally:
-            if place.failure is None:
+            if place.failure is None and self._out_until == was_out:  # no other caller met a failure meanwhile
                 self._out_until = None  # it is back: the next failure is news
 
     def close(self) -> None:
@@ -132,10 +140,13 @@ class SharedCache:
         """Return the seal of a request, whose key was taken."""
         return self._seals[request.key] if self._seal is None else self._seal
 
-    def note_failure(self) -> bool:
-        """Leave the server alone for a while; True if it was all right before, so that somebody must be told."""
-        is_new = self._out_until is None
-        self._out_until = time.monotonic() + _OUT
+    def note_failure(self, took: float) -> bool:
+        """Leave the server alone for a while; True if somebody must be told: it was all right for a while before."""
+        now = time.monotonic()
+        is_new = self._out_until is None and now - self._told_at >= _OUT[1]
+        if is_new:
+            self._told_at = now
+        self._out_until = now + min(max(_OUT_TIMES * took, _OUT[0]), _OUT[1])
         return is_new
 
 
@@ -176,6 +187,7 @@ class _Place:
         self._name = self._seal.name(request.name)
         self._lock_name = f"{self._name}:lock"
         self._is_locked = False
+        self._asked_at = time.monotonic()
         self._times_lost = 0
         self._is_news = True
 
@@ -234,13 +246,16 @@ class _Place:
 
     def take_lock(self) -> tuple[bool, str]:
         """Take the lock if it is free; return whether it is ours, and whose it is."""
-        taken, owner = self._ask(
-            ("SET", self._lock_name, self.owner, "NX", "PX", int(_LOCKED * 1000)), ("GET", self._lock_name)
+        # Who may run no scripts cannot free it: to know that only later, each would wait in vain for the one before.
+        taken, owner, scripts = self._ask(
+            ("SET", self._lock_name, self.owner, "NX", "PX", int(_LOCKED * 1000)),
+            ("GET", self._lock_name),
+            ("EVAL", "return 1", 0),
         )
         if isinstance(owner, ServerError) and owner.code == "WRONGTYPE":
             self._get(("DEL", self._lock_name))  # no lock of ours
             owner = b""
-        for answer in (taken, owner):
+        for answer in (taken, owner, scripts):
             if isinstance(answer, ServerError):
                 raise self._failed(answer)
         # Between the two commands its holder may free it, but not each time: else nothing is kept there.
@@ -255,10 +270,10 @@ class _Place:
 
     def free_lock(self) -> None:
         """Free the lock if it is ours; if that fails, it ends by itself."""
-        if self._is_locked and self.failure is None:
+        if self._is_locked and not isinstance(self.failure, SlowError):
             self._is_locked = False
             with suppress(OSError):
-                self._get(("EVAL", _HOLD, 1, self._lock_name, self.owner, 0))
+                self._cache.store.get(("EVAL", _HOLD, 1, self._lock_name, self.owner, 0))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -303,9 +318,9 @@ class _Place:
         text = cache_entry.write(self._request.name, Entry(entry.about, token, failure))
         sealed, kept_for = self._seal.close(self._name, text), int(min(left, _LONGEST) * 1000)
         if self._is_locked:
-            self._is_locked = False
             names = (self._name, self._lock_name)
             self._get(("EVAL", _KEEP, 2, *names, self.owner, sealed, kept_for))
+            self._is_locked = False
         else:  # nobody who held the lock kept anything
             self._get(("SET", self._name, sealed, "PX", kept_for), ("DEL", self._lock_name))
 
@@ -314,6 +329,7 @@ class _Place:
     def _ask(self, *commands: Any) -> list[Any]:
         if self.failure is not None:
             raise self.failure
+        self._asked_at = time.monotonic()
         try:
             return self._cache.store.ask(*commands)
         except OSError as failure:
@@ -328,7 +344,7 @@ class _Place:
 
     def _failed(self, failure: OSError) -> OSError:
         self.failure = failure
-        self._is_news = self._cache.note_failure()
+        self._is_news = self._cache.note_failure(time.monotonic() - self._asked_at)
         return failure
 
     def _seconds(self, answer: Any) -> float:
