@@ -149,11 +149,12 @@ def _doors() -> dict[str, set[str]]:
 
 @pytest.mark.once
 def test_every_wing_names_its_modules() -> None:
+    doors = _doors()
     missing = {
         module
         for module in MODULES
         for wing, _, room in [module.partition(".")]
-        if room and wing != "cli" and room not in _doors()[wing]
+        if room and room not in doors[wing] and not (wing == "cli" and room.replace("_", "-") in COMMANDS)
     }
     assert missing == set()
 

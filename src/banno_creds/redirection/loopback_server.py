@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _MOST_HEAD_BYTES = 16 * 1024
-_MOST_CONNECTIONS = 64
 _REQUEST_SECONDS = 10.0  # for the TLS handshake and the request
 _ANSWER_SECONDS = 5.0  # for sending the answer
 _CLOSING_SECONDS = 1.0  # for the client to close
-_PARTING_SECONDS = 0.5  # for sending the last delayed answers when the server stops
 _PAUSE_SECONDS = 0.01  # while no file descriptor is free
 
 # RFC 9112 sections 2 to 5: a whole head, without anything that two parsers could read differently.
@@ -111,6 +109,20 @@ def plain(status: int, words: str, *headers: str) -> Answer:
     return Answer(status, words + "\n", headers, "text/plain")
 
 
+class Bounds(NamedTuple):
+    """How much a server takes.
+
+    Attributes:
+        body: the longest body that a request may have, in bytes; 0 for bodies that are not read.
+        connections: how many connections may be open at a time.
+        parting_seconds: how long `stop` waits for delayed answers.
+    """
+
+    body: int = 0
+    connections: int = 64
+    parting_seconds: float = 0.5
+
+
 class LoopbackServer:
     """Serves in a thread from `start` to `stop`.
 
@@ -121,9 +133,7 @@ class LoopbackServer:
         on_unreadable: called in the thread, with why a request could not be read.
         headers: header lines for every answer.
         tls: for https.
-        most_body: the longest body that a request may have, in bytes; by default bodies are not read.
-        most_connections: how many connections may be open at a time.
-        parting_seconds: how long `stop` waits for delayed answers.
+        bounds: how much it takes.
 
     Attributes:
         failure: the exception that ended the thread, if one did.
@@ -137,17 +147,13 @@ class LoopbackServer:
         *,
         headers: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
-        most_body: int = 0,
-        most_connections: int = _MOST_CONNECTIONS,
-        parting_seconds: float = _PARTING_SECONDS,
+        bounds: Bounds = Bounds(),
     ) -> None:
         self._listeners = listeners
         self._respond = respond
         self._on_unreadable = on_unreadable
         self._headers = headers
-        self._most_body = most_body
-        self._most_connections = most_connections
-        self._parting_seconds = parting_seconds
+        self._bounds = bounds
         self._over: dict[str, Any] = {}
         if tls is not None:
             self._over = {
@@ -200,7 +206,7 @@ class LoopbackServer:
         for task in accepting:
             task.cancel()
         if self._waiting:
-            await asyncio.wait(self._waiting, timeout=self._parting_seconds)
+            await asyncio.wait(self._waiting, timeout=self._bounds.parting_seconds)
         for task in self._open:
             task.cancel()
         await asyncio.gather(*accepting, *self._open, return_exceptions=True)
@@ -218,7 +224,7 @@ class LoopbackServer:
             task.add_done_callback(self._open.pop)
             # Let the task begin: one that is cancelled before that never closes its connection.
             await asyncio.sleep(0)
-            while len(self._open) > self._most_connections and await self._close_oldest():
+            while len(self._open) > self._bounds.connections and await self._close_oldest():
                 pass
 
     async def _close_oldest(self) -> bool:
@@ -244,8 +250,8 @@ class LoopbackServer:
                 except asyncio.LimitOverrunError:
                     head = b""
                 request = self._read(head, connection)
-                if self._most_body and isinstance(request, Request):
-                    request = await _with_body(request, reader, transport, self._most_body)
+                if self._bounds.body and isinstance(request, Request):
+                    request = await _with_body(request, reader, transport, self._bounds.body)
             answer = await self._answer(request)
             if head.startswith(b"HEAD "):
                 answer = answer._replace(then=lambda _taken: None)

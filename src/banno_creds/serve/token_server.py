@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from banno_creds.errors import BannoCredsError, RefusedError, no_thread
 from banno_creds.redirection.listeners import is_of_another_user
-from banno_creds.redirection.loopback_server import LoopbackServer, Unreadable, plain
+from banno_creds.redirection.loopback_server import Bounds, LoopbackServer, Unreadable, plain
 from banno_creds.serve.answers import RefusedRequestError, document, failure_answer, refusal, token_answer
 from banno_creds.serve.token_request import check_grant, read_token_request
 from banno_creds.text import printable
@@ -154,9 +154,7 @@ class TokenServer:
             self._respond,
             lambda why: self._tell_of_refused(_UNREADABLE[why]),
             headers=_HEADERS,
-            most_body=_MOST_BODY_BYTES,
-            most_connections=_MOST_CONNECTIONS,
-            parting_seconds=parting_seconds,
+            bounds=Bounds(_MOST_BODY_BYTES, _MOST_CONNECTIONS, parting_seconds),
         )
 
     def __enter__(self) -> Self:
