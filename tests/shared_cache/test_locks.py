@@ -112,6 +112,17 @@ def test_a_lock_ends_by_itself_and_an_entry_with_its_token(someone: Someone, red
     assert 590_000 < int(redis("PTTL", entry)) <= 600_000
 
 
+def test_a_refresh_token_that_comes_with_a_token_stays_here(someone: Someone) -> None:
+    raw = {**RESPONSE.raw, "scope": "a", "refresh_token": "for-a-year", "id_token": "of.a.person"}
+    given = replace(RESPONSE, raw=raw, scope="a")
+
+    def gets() -> TokenResponse:
+        return someone.cache.obtain(someone.request, lambda: given, Wanted(), someone.run, patience=5)
+
+    assert gets().raw == raw
+    assert gets().raw.keys() == {"access_token", "expires_in", "scope"}
+
+
 def test_no_entry_is_kept_for_longer_than_a_week(someone: Someone, redis: Redis) -> None:
     someone.asks(lambda: replace(RESPONSE, expires_in=10**8))
     assert int(redis("PTTL", someone.names[0])) <= 7 * 86_400_000

@@ -24,7 +24,7 @@ from banno_creds.tokens.cache import TokenCache, open_cache, search
 from banno_creds.tokens.cache_entry import REFUSAL_SECONDS, Entry, KeptFailure, Times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from banno_creds.config import ClientConfig, Wanted
     from banno_creds.shared_cache.sealing import Seal
@@ -311,7 +311,8 @@ class _Place:
         if token is not None:
             times = there(token.times)
             left = max(left, token.left(now) or 0.0)
-            token = None if times is None else token._replace(times=times)
+            response = replace(token.response, raw=_shareable(token.response.raw))
+            token = None if times is None else token._replace(times=times, response=response)
         if failure is not None:
             times = there(failure.times)
             failure = None if times is None else KeptFailure(times, failure.error)
@@ -352,6 +353,11 @@ class _Place:
             return read_time(answer)
         except StoreError as failure:
             raise self._failed(failure) from None
+
+
+def _shareable(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a token response without what outlives its access token, or tells of a person: that stays here."""
+    return {name: value for name, value in raw.items() if name not in ("refresh_token", "id_token")}
 
 
 def as_here(entry: Entry, now_there: float, now: float) -> Entry:
