@@ -86,6 +86,26 @@ def test_a_connection_that_the_server_will_close_is_not_kept(connections: Connec
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("status", [b"408 Request Timeout", b"502 Bad Gateway"])
+def test_an_answer_that_comes_of_its_own_accord_is_the_last_one(connections: Connections, status: bytes) -> None:
+    """The next client would get the token of the one before it."""
+    of_its_own = reply(b"{}").replace(b"200 OK", status)
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(reply(request.partition(b"\r\n\r\n")[2]))
+        if request := request_from(connection):
+            connection.sendall(of_its_own)
+            time.sleep(0.05)  # or it would be seen that more came
+            connection.sendall(reply(request.partition(b"\r\n\r\n")[2]))
+            request_from(connection)
+
+    with RawServer(talk) as server:
+        said = [post(server.url(), connections, client=name) for name in ("first", "second", "third")]
+        assert said == [b"client=first", b"{}", b"client=third"]
+        assert server.connections == 2
+        connections.close()
+
+
 def test_an_answer_with_a_head_of_bare_line_feeds_is_not_read_for_ever(connections: Connections) -> None:
     """h11 takes such a head for whole, and so the data for what it is; whoever looks for CR LF finds other chunks."""
     data = b"{}\r\ntransfer-encoding: chunked\r\n\r\n-6\r\n"

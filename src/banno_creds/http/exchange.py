@@ -287,8 +287,11 @@ def send(request: httpx.Request, url: str, transport: httpx.HTTPTransport, secre
         content=content,
         seconds=time.monotonic() - started,
         secrets=secrets,
+        # A server may say 408 (or a proxy 5xx) of its own accord, and the answer to the request come after it.
         may_be_followed=response.extensions.get("http_version") == b"HTTP/1.1"
-        and "close" not in response.headers.get("connection", "").lower(),
+        and "close" not in response.headers.get("connection", "").lower()
+        and response.status_code < 500
+        and response.status_code != 408,
     )
 
 
