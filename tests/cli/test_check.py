@@ -213,6 +213,18 @@ def _context(authority: trustme.CA) -> Any:
     return context
 
 
+def test_a_setting_is_told_as_the_profiles_have_it_and_an_answer_has_its_id(desk: Desk) -> None:
+    desk.add("a")
+    desk.add("b")
+    desk.answers["id-of-a"] = _refused("invalid_scope")
+    text = desk.run("check", "a", "-q").stdout
+    told = " ".join(text.split())
+    assert "and name them with scope in the profile" in told
+    assert f"answer 400 Bad Request from {desk.bank.url} · application/json · x-request-id id-1 next" in told
+    desk.answers["id-of-b"] = _refused("invalid_scope")
+    assert "x-request-id" not in desk.run("check", "--all", "-q").stdout  # each has its own: JSON has them
+
+
 def test_a_refusal_has_the_cause_and_the_next_step_that_token_tells(desk: Desk) -> None:
     desk.add("a")
     desk.answers["id-of-a"] = _refused("invalid_client", "client authentication failed", 401)

@@ -140,7 +140,7 @@ def test_a_default_that_is_not_there_can_be_replaced(cli: Cli) -> None:
             ["a b"],
             (
                 "✗   'a b' cannot be a profile's name\n    Next: a profile's name has letters, digits and . _ - in "
-                "it, and does not start with -\n"
+                "it, and does not start with -; for example a-b\n"
             ),
         ),
     ],

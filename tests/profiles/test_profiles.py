@@ -575,13 +575,25 @@ def test_what_is_no_profile_is_an_error(cli: Cli, text: str, words: str) -> None
     assert (result.code, result.stderr) == (2, words.replace("FILE", str(file)))
 
 
-@pytest.mark.parametrize("name", ["my bank", "-x", "ä", "a/b", "a\n", 'a"b', "x]"])
-def test_a_name_is_letters_digits_and_three_signs(cli: Cli, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("my bank", "my-bank"),
+        ("-x", "x"),
+        ("Zürich & Söhne", "Zurich-Sohne"),
+        ("a/b", "a-b"),
+        ("a\n", "a"),
+        ('a"b', "a-b"),
+        ("x]", "x"),
+        ("日本", ""),
+    ],
+)
+def test_a_name_is_letters_digits_and_three_signs(cli: Cli, name: str, like: str) -> None:
     write("[profiles.a]\n")
     odd = ": it ends with a line end" if name == "a\n" else ""
     expected = (
         f"✗   '{' '.join(name.split())}' cannot be a profile's name{odd}\n    Next: a profile's name has letters, "
-        "digits and . _ - in it, and does not start with -\n"
+        f"digits and . _ - in it, and does not start with -{like and '; for example '}{like}\n"
     )
     for args in (
         ["sign-jwt", f"--profile={name}"],

@@ -596,6 +596,10 @@ def test_a_pem_is_changed_by_a_letter(desk: Desk) -> None:
     leaked = desk.run("--compromised", "--letter", "-")
     assert "For cause" in leaked.stdout
 
+    desk.profile("meadow", registration="pem", jwks_file=None, jwks_uri=None)
+    both = desk.run("--letter", "-", profiles=("garden", "meadow"))
+    assert "banno-creds profile set garden meadow --private-key" in both.stderr
+
 
 @pytest.mark.posix("the letter names openssl as a shell has it")
 def test_the_line_in_the_letter_gives_the_fingerprint(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, quoted, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from click.shell_completion import CompletionItem
 
@@ -264,6 +264,10 @@ def spelling(context: click.Context | None) -> Callable[[str], str]:
     """Return how messages spell a setting: as the option, the variable or the profile's key that gave its value."""
     parameters = {} if context is None else {str(parameter.name): parameter for parameter in context.command.params}
 
+    of_each: Collection[str] = ()
+    if context is not None and MANY in context.meta:
+        from banno_creds.profiles.settings import SETTINGS as of_each  # noqa: N811 - an option would be for all of them
+
     def spell(name: str) -> str:
         parameter = parameters.get(name)
         if context is None or not isinstance(parameter, click.Option):
@@ -271,7 +275,7 @@ def spelling(context: click.Context | None) -> Callable[[str], str]:
         source = context.get_parameter_source(name)
         if source is ParameterSource.ENVIRONMENT:
             return str(parameter.envvar)
-        if source is ParameterSource.DEFAULT_MAP:
+        if source is ParameterSource.DEFAULT_MAP or (source is ParameterSource.DEFAULT and name in of_each):
             return f"{name} in the profile"
         return next(opt for opt in parameter.opts if opt.startswith("--"))
 

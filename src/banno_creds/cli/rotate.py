@@ -20,6 +20,7 @@ from banno_creds.cli.settings import report_for, run_for
 from banno_creds.config import ClientConfig, absolute, find_config_file
 from banno_creds.errors import ConfigurationError
 from banno_creds.key_uri import is_key_uri
+from banno_creds.profiles.lookup import command_on
 from banno_creds.shells import join
 from banno_creds.storage import own_files
 from banno_creds.times import until, utc
@@ -263,10 +264,9 @@ def _write_letter(subject: Subject, run: Run, report: Report, values: Mapping[st
 
     letter = write_to_bank(subject, run, is_compromised=values["compromised"])
     _put(letter.text, values["letter"])
-    set_ = ["banno-creds", "profile", "set", subject.first.name, "--private-key", letter.place]
     report.note(f"The new key{' was made' if letter.is_new else ''}: {letter.place} · {letter.key.fingerprint()}")
     report.note("When the bank says that it is done, and not before:")
-    report.verbatim(join(set_))
+    report.verbatim(command_on(subject.file, join(["set", *subject.names, "--private-key", letter.place])))
 
 
 def _write_letter_of_set(

@@ -218,6 +218,8 @@ def _group(group: Sequence[Row], *, every_name: bool) -> Iterable[tuple[Line, st
     further = [("what", sentence(first.message or "")), *(("note", warning) for warning in first.warnings)]
     if len(group) == 1 and first.exit_code == ConfigurationError.exit_code:
         further += [("where", detail) for detail in first.details]  # the place in the file
+    elif len(group) == 1:
+        further += [("answer", detail) for detail in first.details if "x-request-id" in detail]  # for a support case
     further.append(("next", first.next or ""))
     if len(group) > 1 and (every_name or not first.ok or len(group) <= _MOST_NAMES // 4):
         names = [row.profile for row in group]

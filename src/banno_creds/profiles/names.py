@@ -16,15 +16,25 @@ RULE = "a profile's name has letters, digits and . _ - in it, and does not start
 def check_name(name: str) -> None:
     """Check a profile's name; ConfigurationError if a profile cannot be called so."""
     if not is_name(name):
-        odd = unseen(name)
+        odd, other = unseen(name), _like(name)
         raise ConfigurationError(
-            f"{quoted(name)} cannot be a profile's name" + (f": {odd}" if odd else ""), hint=RULE
+            f"{quoted(name)} cannot be a profile's name" + (f": {odd}" if odd else ""),
+            hint=RULE + (f"; for example {other}" if other else ""),
         )
 
 
 def is_name(name: str) -> bool:
     """Return whether a profile can be called so."""
     return name.isascii() and name.replace(".", "a").replace("_", "a").replace("-", "a").isalnum() and name[0] != "-"
+
+
+def _like(name: str) -> str:
+    """Return a name that is like one that cannot be; nothing if there is none."""
+    import re
+    from unicodedata import normalize
+
+    plain = normalize("NFKD", name[:60]).encode("ascii", "ignore").decode()
+    return "-".join(re.findall(r"[\w.]+", plain))
 
 
 def quoted(text: str) -> str:
