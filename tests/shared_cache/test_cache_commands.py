@@ -215,6 +215,20 @@ def test_the_long_list_of_profiles_knows_what_another_machine_got(
     assert all(until is None or began + 590 <= until <= time.time() + 600 for until in found.values())
 
 
+def test_the_long_list_takes_each_setting_of_a_shared_cache_for_itself(
+    cli: Cli, machine: Machine, redis: Redis, tmp_path: Path
+) -> None:
+    """The profile names the server, and a variable the secret, as for `token`."""
+    env = machine("a")
+    names = ("CLIENT_ID", "PRIVATE_KEY", "TOKEN_ENDPOINT")
+    own = {name: env[f"BANNO_CREDS_{name}"] for name in names} | {"CACHE_URL": redis.url}
+    lines = "".join(f"{name.lower()} = {json.dumps(value)}\n" for name, value in own.items())
+    config = write_private(tmp_path / "p.toml", f"[profiles.a]\n{lines}".encode())
+    there = {name: env[name] for name in ("BANNO_CREDS_CACHE_DIR", "BANNO_CREDS_CACHE_SECRET_FILE")}
+    assert cli("token", "--profile", "a", "--config", config, env=there).code == 0
+    assert _until(cli, config, {**there, "BANNO_CREDS_CACHE_DIR": str(tmp_path / "b")})["a"] is not None
+
+
 def test_the_long_list_of_profiles_is_there_without_the_shared_cache(
     cli: Cli, machine: Machine, tmp_path: Path, ec_pem: Path
 ) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from banno_creds.cli.report import Report
@@ -19,7 +17,6 @@ from banno_creds.times import duration, until, utc
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from banno_creds.config import ClientConfig
     from banno_creds.many.record import Checked
     from banno_creds.profiles.lookup import Summary
     from banno_creds.rules.findings import Finding
@@ -85,11 +82,13 @@ def _shared_requests(file: str | None, names: Sequence[str]) -> Mapping[SharedCa
     """Return the requests of the profiles that have a shared cache, by it and by their names."""
     if file is None or not names:
         return {}
+    from banno_creds.cli.settings import SHARED_CACHE, fill_shared_cache, given_shared_cache
     from banno_creds.client_authentication.private_key import read_key
     from banno_creds.profiles.client import read_clients
     from banno_creds.tokens.cache_entry import request_of
     from banno_creds.tokens.client_credentials import ClientCredentials
 
+    variables = given_shared_cache({name: os.environ.get(f"BANNO_CREDS_{name.upper()}") for name in SHARED_CACHE})
     opened: dict[object, Any] = {}
     found: dict[Any, dict[str, Request]] = {}
     faults: dict[tuple[str, str | None], None] = {}
@@ -97,7 +96,7 @@ def _shared_requests(file: str | None, names: Sequence[str]) -> Mapping[SharedCa
         if isinstance(config, ConfigurationError):
             continue  # the list says it
         try:
-            own = _with_variables(config)
+            own = fill_shared_cache(config, variables)
             if own.cache_url is None:
                 continue
             cache: Any = ClientCredentials(own).open_cache(opened=opened)  # a shared one, by its URL
@@ -111,18 +110,6 @@ def _shared_requests(file: str | None, names: Sequence[str]) -> Mapping[SharedCa
     for fault in faults:
         Report().warning(*fault)
     return found
-
-
-def _with_variables(config: ClientConfig) -> ClientConfig:
-    """Return a profile's client with the shared cache that the variables name, where the profile names none."""
-    url = os.environ.get("BANNO_CREDS_CACHE_URL")
-    if config.cache_url is not None or not url:
-        return config
-    own: dict[str, Any] = {"cache_url": url}
-    for name in ("cache_secret_file", "cache_password_file"):
-        if path := os.environ.get(f"BANNO_CREDS_{name.upper()}"):
-            own[name] = Path(path)
-    return replace(config, **own)
 
 
 def _last_checks(file: str | None) -> Mapping[str, Checked]:

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from banno_creds.cli.inputs import Argument, StandardInput, expand, read_secret
 from banno_creds.cli.options import CONFIG, MIN_TTL, shared_cache_options
 from banno_creds.cli.parameters import Command, complete_file, complete_profile, complete_tag, doctor_for, option
 from banno_creds.cli.report import Report, check_stdout, write_result
-from banno_creds.cli.settings import check_shared_cache, run_for
+from banno_creds.cli.settings import check_shared_cache, fill_shared_cache, given_shared_cache, run_for
 from banno_creds.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -164,23 +163,14 @@ def _with_shared_cache(context: click.Context, values: Mapping[str, Any]) -> Cal
     As for the other commands: each setting for itself.
     """
     check_shared_cache(context, values)
-    given: dict[str, Any] = {
-        name: values[name] if name == "cache_url" else expand(values[name])
-        for name in ("cache_url", "cache_secret_file", "cache_password_file")
-        if values[name]
-    }
+    given = given_shared_cache(values)
     if "cache_url" in given:
         from banno_creds.cache_address import read_cache_url
 
         read_cache_url(values["cache_url"])  # now, and not with the first request
     _check_cache_files(given.get("cache_secret_file"), given.get("cache_password_file"))
     typed = {name for name in given if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-
-    def prepare(config: ClientConfig) -> ClientConfig:
-        own = {name: value for name, value in given.items() if name in typed or getattr(config, name) is None}
-        return replace(config, **own)
-
-    return prepare
+    return partial(fill_shared_cache, given=given, typed=typed)
 
 
 def _check_cache_files(secret: Path | None, password: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +29,7 @@ from banno_creds.storage import own_files
 from banno_creds.text import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from banno_creds.cli.groups import Invocation
     from banno_creds.client_authentication.methods import Client
@@ -86,14 +87,28 @@ def client_config(
     )
 
 
+SHARED_CACHE = ("cache_url", "cache_secret_file", "cache_password_file")
+
+
 def shared_cache(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the shared cache; nothing if there is none, as for most."""
     url = values.get("cache_url")
     if not url:
         return {}
     check_shared_cache(context, values)
-    files = {name: values[name] for name in ("cache_secret_file", "cache_password_file")}
-    return {"cache_url": url} | {name: None if file is None else expand(file) for name, file in files.items()}
+    return dict.fromkeys(SHARED_CACHE) | given_shared_cache(values)
+
+
+def given_shared_cache(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of the shared cache that have a value."""
+    given = {name: values[name] for name in SHARED_CACHE if values.get(name)}
+    return {name: value if name == "cache_url" else expand(value) for name, value in given.items()}
+
+
+def fill_shared_cache(config: ClientConfig, given: Mapping[str, Any], typed: Collection[str] = ()) -> ClientConfig:
+    """Give a profile's client the settings of the shared cache that were typed, and those that it has not itself."""
+    own = {name: value for name, value in given.items() if name in typed or getattr(config, name) is None}
+    return replace(config, **own)
 
 
 def check_shared_cache(context: click.Context, values: Mapping[str, Any]) -> None:
