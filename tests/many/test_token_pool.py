@@ -213,7 +213,9 @@ def test_a_fork_during_requests_leaves_the_child_nothing_that_is_locked(server: 
         assert all(each.result(60) for each in running)
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    "backend", ["asyncio", pytest.param("trio", marks=pytest.mark.no_wine("trio does not start: WinError 10045"))]
+)
 def test_tasks_of_many_sources_leave_threads_for_others(server: Many, ec_pem: Path, backend: str) -> None:
     server.gate.clear()
 
