@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from banno_creds import shells
 from tests.conftest import CLIENT_ID, write_private
 from tests.programs import ENVIRONMENT, NOTHING, python
 from tests.terminal import at_terminal
@@ -355,10 +355,10 @@ def test_a_refusal_names_the_doctor_for_the_options_that_were_typed(
     options = ("--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url)
     result = process("exec", "--serve", "--no-cache", *options, "--", *python(REFUSED, *VARIABLES), env=env)
     assert result.stdout.startswith(f"{CLIENT_ID}: the server refused the client")
-    assert result.stdout.endswith(f"next: banno-creds doctor {shlex.join(options)}\n")
+    assert result.stdout.endswith(f"next: banno-creds doctor {shells.join(options)}\n")
     with serving(config, secret_file, env) as running:
         said = ask(running.url)["error_description"]
-    assert said.endswith(f"next: banno-creds doctor --profile garden --config {shlex.quote(str(config))}")
+    assert said.endswith(f"next: banno-creds doctor --profile garden --config {shells.quote(str(config))}")
 
 
 def test_the_command_does_not_start_without_a_token(
