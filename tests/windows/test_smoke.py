@@ -61,7 +61,7 @@ class Desk:
     def run(self, *args: str, stdin: bytes = b"") -> Result:
         """Run the command line; what it writes must be UTF-8, with plain line ends."""
         with self.start(*args, stdin=subprocess.PIPE) as running:
-            out, err = running.communicate(stdin, timeout=120)
+            out, err = running.communicate(stdin, timeout=400)
         assert b"Traceback" not in err
         assert b"\r" not in out
         return Result(running.returncode, out.decode(), err.decode().replace("\r\n", "\n"))
