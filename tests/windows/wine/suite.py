@@ -25,7 +25,7 @@ _SECONDS_PER_FILE = 3600
 def run(python: Path, file: Path, results: Path) -> tuple[Path, int, Counter[str], float]:
     """Run one file, and return how it ended, what its last line counts, and how long it took."""
     began = time.monotonic()
-    # A folder for each: pytest removes old ones in the usual place, and runs at the same time get in each other's way.
+    # A folder for each: pytest removes old ones in the usual place, and two runs at once get in each other's way.
     folder = f"C:/{file.as_posix().replace('/', '.')}"
     options = ["-q", "-p", "no:cacheprovider", "--timeout", "600", "--basetemp", folder]
     done = subprocess.run(
