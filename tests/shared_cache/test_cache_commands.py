@@ -90,6 +90,15 @@ def test_clear_removes_from_both(cli: Cli, machine: Machine, redis: Redis, issue
     assert cli("token", env=machine("b")).stdout == "openid.5\n"
 
 
+def test_a_mistake_in_the_url_removes_nothing(cli: Cli, machine: Machine) -> None:
+    env = machine("a", CACHE_URL="")
+    assert cli("token", env=env).code == 0
+    result = cli("cache", "clear", "--cache-url", "redis://u:not-a-real-password@h", env=env)
+    assert result.code == 2
+    assert "not-a-real-password" not in result.stderr
+    assert "Removed 1 entry from the cache." in cli("cache", "clear", env=env).stderr
+
+
 def test_clear_of_a_profile_leaves_the_others(
     cli: Cli, machine: Machine, redis: Redis, issuer: Issuer, tmp_path: Path, secret: Path
 ) -> None:

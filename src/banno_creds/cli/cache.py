@@ -114,6 +114,7 @@ def clear(context: click.Context, /, profile: str | None, config: str | None, **
     """
     named = context.get_parameter_source("profile") in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
     belongs = _of_profile(profile, config) if named and profile is not None else None
+    shared_cache(context, values)  # a mistake in its URL ends the run before anything is removed
     cache = _open()
     try:
         removed = cache.clear(belongs) if cache is not None else 0
