@@ -103,7 +103,6 @@ COMPLETED = {
     ),
     "behind a value of nothing": ("token --profile= --output=en", "token --profile= --output=env"),
     "a file": ("token --private-key pri", "token --private-key private.pem"),
-    "a file behind =": ("token --private-key=pri", "token --private-key=private.pem"),
 }
 completed = pytest.mark.parametrize(("typed", "line"), COMPLETED.values(), ids=COMPLETED)
 
@@ -194,6 +193,28 @@ def _in_bash(home: Path, typed: str) -> str:
 @completed
 def test_bash_at_a_terminal(home: Path, typed: str, line: str) -> None:
     assert _in_bash(home, typed) == line
+
+
+SCHEMES = pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("token --private-key pk\tx", "token --private-key pkcs11:x"),
+        ("token --private-key=aw\tx", "token --private-key=awskms:x"),
+        ("key show ssh-\tx", "key show ssh-agent:x"),
+        ("token --private-key p\t", "token --private-key private.pem"),  # a file begins so too
+    ],
+)
+
+
+@pytest.mark.posix("shells of POSIX")
+@SCHEMES
+def test_a_scheme_is_completed_without_a_blank_behind_it(home: Path, typed: str, line: str) -> None:
+    """In all three shells."""
+    assert _in_bash(home, typed) == line
+    _zshrc(home)
+    assert _press_tab(home, [_shell("zsh"), "-i"], typed) == line
+    offered = {each.split("\t")[0] for each in _candidates(home, f"banno-creds {typed.partition(chr(9))[0]}")}
+    assert offered == {line.split()[-1].removesuffix("x")}
 
 
 @pytest.mark.posix("shells of POSIX")

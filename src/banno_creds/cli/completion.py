@@ -31,12 +31,23 @@ if TYPE_CHECKING:
 # Where bash ends a word, besides blanks and what a command line ends at.
 _BREAKS = "=:"
 
+# A URI goes on behind its scheme, without a blank.
+_BASH_BEGUN = """
+%(complete_func)s_begun() {
+    %(complete_func)s "$@"
+    [[ ${COMPREPLY-} == *: ]] && compopt -o nospace
+    return 0
+}
+
+complete -o nosort -F %(complete_func)s_begun %(prog_name)s
+"""
+
 # compset: a file is matched from behind the first =, and the text before it stays.
 _ZSH = """\
 #compdef %(prog_name)s
 
 %(complete_func)s() {
-    local -a plain described response
+    local -a plain begun described response
     local type value help
     (( $+commands[%(prog_name)s] )) || return 1
 
@@ -47,6 +58,8 @@ _ZSH = """\
         if [[ $type == file ]]; then
             compset -P 1 '-*='
             _path_files -f
+        elif [[ $type == plain && $value == *: ]]; then
+            begun+=("$value")
         elif [[ $type == plain && $help == _ ]]; then
             plain+=("$value")
         elif [[ $type == plain ]]; then
@@ -56,6 +69,7 @@ _ZSH = """\
 
     (( $#described )) && _describe -V unsorted described -U
     (( $#plain )) && compadd -U -V unsorted -a plain
+    (( $#begun )) && compadd -U -V unsorted -S '' -a begun
 }
 
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
@@ -185,7 +199,8 @@ class Bash(_WholeWords, BashComplete):
 
     def source(self) -> str:
         """Return the script. On Windows the bash that is found is often not the one that will read it."""
-        return ShellComplete.source(self) if sys.platform == "win32" else super().source()
+        script = ShellComplete.source(self) if sys.platform == "win32" else super().source()
+        return script + _BASH_BEGUN % self.source_vars()
 
 
 @add_completion_class

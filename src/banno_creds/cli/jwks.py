@@ -21,7 +21,7 @@ from banno_creds.cli.inputs import (
     passphrase,
 )
 from banno_creds.cli.options import network_options
-from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option, spelling
+from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, complete_key, option, spelling
 from banno_creds.cli.report import Report, check_stdout, write_result
 from banno_creds.cli.settings import run_for
 from banno_creds.config import ALGORITHMS, DEFAULT_TIMEOUT, KeySource
@@ -88,7 +88,7 @@ _QUIET = option("--quiet", "-q", is_flag=True, section="Output", help="Do not sh
 def _keys_argument(
     name: str = "keys", says: str = _ANY_KEY, metavar: str = "KEY...", **attributes: Any
 ) -> Declaration:
-    attributes = {"nargs": -1, "required": True, "shell_complete": complete_file, **attributes}
+    attributes = {"nargs": -1, "required": True, "shell_complete": complete_key, **attributes}
 
     def declare(function: F, _: object = None, /) -> F:
         return click.argument(name, cls=KeyArgument, says=says, metavar=metavar, **attributes)(function)

@@ -11,7 +11,7 @@ from banno_creds.checks import check_duration, check_url, is_url
 from banno_creds.cli.groups import Group
 from banno_creds.cli.inputs import KeyArgument, StandardInput, check_file_or_url, expand, passphrase
 from banno_creds.cli.options import CONFIG, KEY_MAX_AGE, PASSPHRASE_FILE, network_options
-from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, option
+from banno_creds.cli.parameters import Choice, Command, Declaration, F, complete_file, complete_key, option
 from banno_creds.cli.report import Report, as_option, write_result
 from banno_creds.cli.settings import noted_rotations, run_for
 from banno_creds.errors import BannoCredsError, ConfigurationError, KeyLoadError, PassphraseError
@@ -39,7 +39,7 @@ def _keys(metavar: str, says: str) -> Callable[[F], F]:
         nargs=-1,
         required=True,
         metavar=metavar,
-        shell_complete=complete_file,
+        shell_complete=complete_key,
         says=says,
     )
 

@@ -12,7 +12,7 @@ import click
 
 from banno_creds.cli import replaced_keys
 from banno_creds.cli.inputs import StandardInput, expand, passphrase, prompt, read_passphrase
-from banno_creds.cli.parameters import Choice, Command, option
+from banno_creds.cli.parameters import Choice, Command, complete_key, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.config import KeySource
 from banno_creds.errors import ConfigurationError
@@ -69,6 +69,7 @@ _MOST_PASSPHRASE_BYTES = 1023  # OpenSSL's own limit
     command="keygen",
     metavar="FILE|URI",
     section="Key",
+    shell_complete=complete_key,
     help="Write the public half of this private key, - for standard input; no new key is made. The key may be held "
     "elsewhere: pkcs11:, awskms:, vault:, ssh-agent:.",
 )

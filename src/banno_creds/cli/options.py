@@ -27,6 +27,7 @@ from banno_creds.cli.parameters import (
     NameValue,
     add_options,
     complete_file,
+    complete_key,
     complete_profile,
     option,
     warn,
@@ -122,7 +123,7 @@ KEY = (
         "--private-key",
         metavar="FILE|URI",
         section="Client",
-        shell_complete=complete_file,
+        shell_complete=complete_key,
         help="The private key's file, - for standard input; or the URI of a key that its holder keeps (pkcs11:, "
         "awskms:, vault:, ssh-agent:; see docs/keys.md). A CI job may give the key itself (PEM, PEM with "
         f"\\n for line ends, base64 of PEM, or a JWK) in the variable {KEY_VARIABLE}.",

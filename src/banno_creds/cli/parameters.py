@@ -12,7 +12,7 @@ from banno_creds.cli.groups import SPEAKER, Helpful
 from banno_creds.cli.report import Report, as_option
 from banno_creds.config import ENVIRONMENTS, KEY_VARIABLE, SECRET_VARIABLE, absolute
 from banno_creds.errors import ConfigurationError
-from banno_creds.key_uri import check_key_uri, has_pin
+from banno_creds.key_uri import KEY_SCHEMES, check_key_uri, has_pin
 from banno_creds.secrecy import is_private_key
 from banno_creds.text import printable, quoted, unseen
 
@@ -432,6 +432,18 @@ def complete_file(context: click.Context, parameter: click.Parameter, incomplete
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="file")]
+
+
+def complete_key(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem] | list[str]:
+    """Complete the scheme of a held key's URI where no file begins like it, else a file."""
+    begun = [f"{scheme}:" for scheme in KEY_SCHEMES if incomplete and scheme.startswith(incomplete.lower())]
+    try:
+        has_file = bool(begun) and any(name.startswith(incomplete) for name in os.listdir())  # noqa: PTH208 - a start-up
+    except OSError:
+        has_file = False
+    return begun if begun and not has_file else complete_file(context, parameter, incomplete)
 
 
 def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -13,7 +13,7 @@ import click
 from banno_creds.checks import check_duration, check_url
 from banno_creds.cli.inputs import StandardInput, expand, passphrase
 from banno_creds.cli.options import CONFIG, PROFILE_VARIABLE
-from banno_creds.cli.parameters import Choice, Command, complete_file, complete_profile, option
+from banno_creds.cli.parameters import Choice, Command, complete_file, complete_key, complete_profile, option
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.setting_options import rotation_options
 from banno_creds.cli.settings import report_for, run_for
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     command="rotate",
     metavar="FILE|URI",
     section="Rotation",
-    shell_complete=complete_file,
+    shell_complete=complete_key,
     help="Take this key for the new one, instead of making one.",
 )
 @option(
