@@ -13,7 +13,7 @@ import pytest
 from banno_creds import ClientConfig, KeySource
 from banno_creds.config import Wanted
 from banno_creds.errors import RefusedError, TokenError
-from banno_creds.shared_cache.faults import ServerError, StoreError
+from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
 from banno_creds.shared_cache.sealing import Seal
 from banno_creds.steps import Run, Warned
 from banno_creds.tokens import cache_entry, shared
@@ -251,14 +251,18 @@ def test_a_failure_is_remembered_though_who_began_before_it_ends_well(alone: Som
     assert lines.asked == []
 
 
-def test_who_will_keep_nothing_lets_nobody_wait(alone: Someone) -> None:
+@pytest.mark.parametrize(
+    ("failure", "freed"), [(StoreError("gone"), ["EVAL"]), (SlowError("no answer in time"), [])], ids=["gone", "slow"]
+)
+def test_who_will_keep_nothing_lets_nobody_wait(alone: Someone, failure: StoreError, freed: list[str]) -> None:
+    """A server that hangs is not waited for once more."""
     lines = Replies()
     lines.lets_lock()
     answer = lines.answers["GET"]
 
     def get(command: Any) -> Any:
         if "SET" in lines.asked and not command[1].endswith(":lock"):
-            raise StoreError("gone")
+            raise failure
         return answer(command)
 
     def fetch() -> TokenResponse:
@@ -268,7 +272,7 @@ def test_who_will_keep_nothing_lets_nobody_wait(alone: Someone) -> None:
     lines.answers["GET"] = get
     alone.cache.store = lines  # type: ignore[assignment]
     alone.asks(fetch)
-    assert lines.asked == ["GET", "TIME", "SET", "GET", "EVAL", "GET", "TIME", "EVAL", "the bank"]
+    assert lines.asked == ["GET", "TIME", "SET", "GET", "EVAL", "GET", "TIME", *freed, "the bank"]
 
 
 def test_who_may_run_no_scripts_lets_nobody_wait(someone: Someone, redis: Redis, ec_pem: Path) -> None:
