@@ -106,6 +106,23 @@ def test_an_answer_that_comes_of_its_own_accord_is_the_last_one(connections: Con
         connections.close()
 
 
+def test_a_header_of_blanks_takes_no_time(connections: Connections) -> None:
+    """No time limit would end what a pattern needs for it: minutes in which no thread runs."""
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        while request:
+            connection.sendall(reply(b"{}", "x-odd: x" + " " * 90_000 + "x"))
+            request = request_from(connection)
+
+    with RawServer(talk) as server:
+        began = time.process_time()
+        for _ in range(3):
+            assert post(server.url(), connections) == b"{}"
+        assert time.process_time() - began < 10
+        assert server.connections == 1
+        connections.close()
+
+
 def test_an_answer_with_a_head_of_bare_line_feeds_is_not_read_for_ever(connections: Connections) -> None:
     """h11 takes such a head for whole, and so the data for what it is; whoever looks for CR LF finds other chunks."""
     data = b"{}\r\ntransfer-encoding: chunked\r\n\r\n-6\r\n"

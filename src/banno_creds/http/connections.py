@@ -34,7 +34,6 @@ _LINGERING_SECONDS = 1.0
 # The answers with a status 1xx, which come before the real one.
 _INTERIM = re.compile(rb"\A(?:HTTP/1\.1 1.*?\r\n\r\n)+", re.DOTALL)
 _HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,20}")
-_HEADER = re.compile(rb"\r\n([^\s:]+):[ \t]*([^\r]*?)[ \t]*(?=\r|\Z)")
 
 
 class Turn(Protocol):
@@ -89,7 +88,8 @@ class Connection:
     def has_ended(self) -> bool:
         """Return whether nothing came after the answer: it would be taken for the answer to the next request."""
         head, _, body = _INTERIM.sub(b"", b"".join(self._received)).partition(b"\r\n\r\n")
-        headers = dict(_HEADER.findall(head.lower()))
+        fields = (line.partition(b":") for line in head.lower().split(b"\r\n"))
+        headers = {name: value.strip(b" \t") for name, _, value in fields}
         if b"transfer-encoding" in headers:
             return _ends_with_its_last_chunk(body)
         return headers.get(b"content-length") == b"%d" % len(body)
