@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import closing, nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -21,10 +22,13 @@ import trustme
 
 from banno_creds.cli import inputs, many, progress, report, rows
 from banno_creds.cli.rows import Row
+from banno_creds.config import Wanted
 from banno_creds.jose import keys
 from banno_creds.jose.decode import decode
 from banno_creds.login.session_store import SessionStore
 from banno_creds.many.record import Record
+from banno_creds.steps import AnswerReceived, Run, TokenRequested
+from banno_creds.tokens.response import TokenResponse
 from tests.conftest import Result, write_private
 from tests.servers.bank import TOKEN, Bank, granted
 from tests.servers.loopback import Says, says_json
@@ -769,6 +773,22 @@ def test_without_a_key_a_profile_may_be_a_persons_who_is_signed_in(
     assert "profile set a --private-key FILE" in row["next"]
     monkeypatch.setattr(SessionStore, "exists", lambda _: True)
     assert desk.rows("a")["a"]["message"] == "no private key was given"  # as the login itself says it
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_of_a_persons_token_too_it_is_known_whether_the_server_was_asked(*, is_asked: bool) -> None:
+    def obtain(_cache: object, _wanted: object, run: Run) -> TokenResponse:
+        run.warn("odd")
+        if is_asked:
+            run.emit(TokenRequested("https://bank", ()))
+            run.emit(AnswerReceived(200, "OK", 2.5, None))
+        return TokenResponse(TOKEN, "Bearer", 600, None, 0, {})
+
+    person: Any = SimpleNamespace(obtain=obtain)
+    outcome = many._of_person("a", person, many.Wish(Wanted(), from_cache=False), Run())
+    assert outcome.response is not None
+    assert (outcome.response.access_token, outcome.asked, outcome.seconds) == (TOKEN, is_asked, 2.5 * is_asked)
+    assert [warned.message for warned in outcome.warnings] == ["odd"]
 
 
 def test_of_one_profile_nothing_tells_how_far_it_is() -> None:

@@ -21,7 +21,7 @@ from banno_creds.cli.settings import report_for, wanted
 from banno_creds.config import Wanted, find_config_file
 from banno_creds.errors import BannoCredsError, ConfigurationError, NotAskedError
 from banno_creds.profiles.lookup import Profile, command_on, find_profiles, none_chosen, profile_names
-from banno_creds.steps import Run, Warned
+from banno_creds.steps import Run
 from banno_creds.storage import own_files
 from banno_creds.text import printable, spelled
 
@@ -397,21 +397,15 @@ def _about(name: str, who: ClientConfig | Owner) -> Row:
 
 def _of_person(name: str, person: SignedIn, wish: Wish, run: Run) -> Outcome:
     """Return what became of a person's token: one after the other, for a refresh token is good once."""
-    from banno_creds.many.outcome import Outcome
+    from banno_creds.many.run import outcome_of
 
-    began = time.monotonic()
-    warnings: list[Warned] = []
-    asked = run._replace(emit=lambda step: warnings.append(step) if isinstance(step, Warned) else None)
-    error, response = None, None
-    try:
+    def get(own: Run) -> TokenResponse | None:
         if wish.offline:
             person.found()
-        else:
-            response = person.obtain(person.open_cache(run) if wish.from_cache else None, wish.wanted, asked)
-    except BannoCredsError as failure:
-        error = failure
-    seconds = time.monotonic() - began
-    return Outcome(name, error, response, tuple(warnings), asked=response is not None, seconds=seconds)
+            return None
+        return person.obtain(person.open_cache(run) if wish.from_cache else None, wish.wanted, own)
+
+    return outcome_of(name, get, run)
 
 
 def _row(row: Row, profile: Profile | ConfigurationError, outcome: Outcome, wish: Wish, clients: Clients) -> Row:

@@ -156,8 +156,29 @@ def _next(found: SimpleQueue[Outcome | BaseException]) -> Outcome | BaseExceptio
 
 def _outcome(client: Client, connections: Connections, wanted: Wanted, run: Run, *, offline: bool) -> Outcome:
     """Find out what becomes of one client."""
-    if isinstance(client.config, BannoCredsError):
-        return Outcome(client.profile, client.config)
+    config = client.config
+    if isinstance(config, BannoCredsError):
+        return Outcome(client.profile, config)
+
+    def get(own: Run) -> TokenResponse | None:
+        from banno_creds.tokens.client_credentials import ClientCredentials
+
+        if offline:
+            _sign_once(config, own)
+            return None
+        return ClientCredentials(config, connections).obtain(client.cache, wanted, own)
+
+    return outcome_of(client.profile, get, run)
+
+
+def outcome_of(profile: str, get: Callable[[Run], TokenResponse | None], run: Run) -> Outcome:
+    """Return what became of one client.
+
+    Args:
+        profile: the name of its profile.
+        get: gets its token, or does what is done offline.
+        run: the clock and the pauses; nobody is told of steps.
+    """
     warnings: list[Warned] = []
     asked, seconds = False, 0.0
 
@@ -172,18 +193,13 @@ def _outcome(client: Client, connections: Connections, wanted: Wanted, run: Run,
 
     error: BannoCredsError | None = None
     response: TokenResponse | None = None
-    own = run._replace(emit=note)
     try:
-        if offline:
-            _sign_once(client.config, own)
-        else:
-            from banno_creds.tokens.client_credentials import ClientCredentials
-
-            response = ClientCredentials(client.config, connections).obtain(client.cache, wanted, own)
-            response = replace(response, secrets=())  # they have many spellings, and a thousand of them take 25 MB
+        response = get(run._replace(emit=note))
     except BannoCredsError as failure:
         error = failure
-    return Outcome(client.profile, error, response, tuple(warnings), asked, seconds)
+    if response is not None:
+        response = replace(response, secrets=())  # they have many spellings, and a thousand of them take 25 MB
+    return Outcome(profile, error, response, tuple(warnings), asked, seconds)
 
 
 def _sign_once(config: ClientConfig, run: Run) -> None:
