@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from banno_creds.cli.groups import Group
 from banno_creds.cli.inputs import StandardInput, expand, key_source
 from banno_creds.cli.options import CONFIG_FILE_OPTION, kept_options, use_profile
-from banno_creds.cli.parameters import Choice, Command, complete_profile, held, option, warn
+from banno_creds.cli.parameters import Choice, Command, F, add_options, complete_profile, held, option, warn
 from banno_creds.cli.report import Report, write_result
 from banno_creds.cli.settings import shared_cache
 from banno_creds.config import KEY_VARIABLE
@@ -44,6 +44,22 @@ def _use_profile(context: click.Context, parameter: click.Parameter, value: str 
         return value
 
 
+def _place_options(profile: str, command: str = "") -> Callable[[F], F]:
+    """The options that say where the caches are; ``profile`` is the help of the one that names a profile."""
+    eager: dict[str, Any] = {"is_eager": True, "callback": _use_profile}
+    named = option(
+        "--profile",
+        metavar="NAME",
+        section="Client",
+        command=command,
+        shell_complete=complete_profile,
+        help=profile,
+        **eager,
+    )
+    config = option("--config", **CONFIG_FILE_OPTION, **eager)
+    return lambda function: add_options(kept_options(function), named, config)
+
+
 @click.group("cache", cls=Group)
 def command() -> None:
     """Show or clear the cache of tokens.
@@ -64,17 +80,7 @@ def command() -> None:
     show_default=True,
     help="Text for people, or a JSON array of objects.",
 )
-@option(
-    "--profile",
-    metavar="NAME",
-    section="Client",
-    is_eager=True,
-    callback=_use_profile,
-    shell_complete=complete_profile,
-    help="Look into the shared cache that this profile names.",
-)
-@option("--config", is_eager=True, callback=_use_profile, **CONFIG_FILE_OPTION)
-@kept_options
+@_place_options("Look into the shared cache that this profile names.")
 @click.pass_context
 def list_entries(context: click.Context, /, output: str, **values: Any) -> None:
     """List what is in the cache: for which client, from which server, how long it is valid. Never a token."""
@@ -94,18 +100,8 @@ def list_entries(context: click.Context, /, output: str, **values: Any) -> None:
 
 
 @command.command("clear", cls=Command, short_help="Remove everything, or one profile's tokens, from the cache.")
-@option(
-    "--profile",
-    metavar="NAME",
-    section="Client",
-    is_eager=True,
-    callback=_use_profile,
-    shell_complete=complete_profile,
-    command="cache-clear",  # BANNO_CREDS_PROFILE, which is for the other commands, must not leave the rest behind
-    help="Remove only the tokens of this profile's client.",
-)
-@option("--config", is_eager=True, callback=_use_profile, **CONFIG_FILE_OPTION)
-@kept_options
+# BANNO_CREDS_PROFILE, which is for the other commands, must not leave the rest behind.
+@_place_options("Remove only the tokens of this profile's client.", command="cache-clear")
 @click.pass_context
 def clear(context: click.Context, /, profile: str | None, config: str | None, **values: Any) -> None:
     """Remove everything from the cache. The tokens themselves stay valid until they expire.
