@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -23,6 +24,7 @@ import trustme
 from banno_creds.cli import inputs, many, progress, report, rows
 from banno_creds.cli.rows import Row
 from banno_creds.config import Wanted
+from banno_creds.errors import KeyLoadError, NetworkError, RefusedError
 from banno_creds.jose import keys
 from banno_creds.jose.decode import decode
 from banno_creds.login.session_store import SessionStore
@@ -388,6 +390,31 @@ def test_a_row_that_nobody_wrote_is_none(members: dict[str, Any]) -> None:
     assert rows.row_of("a", members) is None
 
 
+def test_what_is_odd_comes_before_what_is_good() -> None:
+    told = [Row("a"), Row("b", warnings=("granted less",)), Row("c")]
+    titles = ["".join(text for text, _ in line).split()[:2] for line, indent, _ in rows.table(told) if not indent]
+    assert titles == [["!", "b"], ["✓", "2"]]
+
+
+def test_nobody_knows_of_who_was_not_asked_or_had_no_answer() -> None:
+    told = [Row("a", 4, rows.NOT_ASKED), rows.interrupted("b", "again"), Row("c", 4, "invalid_client"), Row("d")]
+    assert [row.is_open for row in told] == [True, True, False, False]
+
+
+def test_words_of_any_length_are_a_message_of_some_lines() -> None:
+    error = RefusedError("x\x1b" * 5000, error="y\x1b" * 500, status=400)
+    row = rows.fault(Row("a"), error, error.words(), "")
+    assert len(row.message or "") < 1020
+    assert len(row.error or "") < 100
+    assert "\x1b" not in f"{row.message}{row.error}"
+
+
+def test_a_kind_of_error_has_a_rule_where_the_error_has_none() -> None:
+    for error, rule in ((KeyLoadError("x"), "key.unusable"), (NetworkError("x"), "network.connection")):
+        assert rows.fault(Row("a"), error, error.words(), "").rule == rule
+        assert rows.fault(Row("a"), error.but(rule="own.rule"), error.words(), "").rule == "own.rule"
+
+
 def test_a_name_within_another_makes_no_group() -> None:
     """Rows are one if they differ in their own profile's name alone."""
     found = [Row(name, 4, "x", "x", f"profile {name} failed", f"doctor --profile {name}") for name in ("a", "a-b")]
@@ -470,6 +497,7 @@ def test_the_record_is_ours_alone_and_holds_no_token(desk: Desk, folder: Path) -
     record.read()
     assert record.is_whole
     assert record.checked["a"].ok
+    assert None not in record.checked["a"].members.values()  # ten thousand lines are read for a list
     content = (folder / record.path).read_text()
     assert TOKEN not in content
     if sys.platform != "win32":
@@ -492,6 +520,18 @@ def test_without_a_place_for_the_record_the_check_goes_on(desk: Desk, folder: Pa
     result = desk.run("check", "a")
     assert result.code == 0
     assert result.stderr.count("the record of this run cannot be kept") + result.stderr.count("The record") == 1
+
+
+def test_a_record_that_cannot_be_written_is_told_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Record, "add", fail)
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    result = desk.run("check", "--all")
+    assert result.code == 0
+    assert result.stderr.count("he record of this run cannot be kept") == 1
 
 
 def test_profiles_that_are_gone_are_forgotten(desk: Desk, folder: Path) -> None:
@@ -685,6 +725,27 @@ def test_only_an_answer_of_the_run_that_was_cut_off_counts(desk: Desk, folder: P
     assert sorted(desk.asked) == ["id-of-before", "id-of-left_alone"]
 
 
+def test_a_run_is_gone_on_with_as_often_as_it_is_cut_off(desk: Desk, folder: Path) -> None:
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    desk.write()
+    record, now = Record(str(folder), str(desk.file)), time.time() - 60
+    record.begin(now, ["a", "b", "c"])
+    record.add("a", Row("a").members(), now + 1)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(many, "run_many", interrupt)
+        assert desk.run("check", "--all", "--resume").code == 130
+    result = desk.run("check", "--all", "--resume", "-o", "csv")
+    assert sorted(desk.asked) == ["id-of-b", "id-of-c"]
+    lines = [line.partition(",")[0] for line in result.stdout.splitlines()]
+    assert lines[:2] == ["profile", "a"]
+    assert sorted(lines[2:]) == ["b", "c"]
+
+
 # --- Which profiles -------------------------------------------------------------------------------------------------
 
 
@@ -729,6 +790,18 @@ def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(
     assert desk.asked == []
 
 
+@pytest.mark.parametrize("command", ["check", "token"])
+def test_a_default_profile_lends_the_others_nothing(desk: Desk, command: str) -> None:
+    scopes: list[object] = []
+    desk.bank.token = lambda form: (scopes.append(form.get("scope")), granted())[1]
+    desk.add("a")
+    desk.add("usual", scope=["of-its-own"])
+    desk.write()
+    desk.file.write_text('default = "usual"\n' + desk.file.read_text())
+    assert desk.run(command, "a", "-o", "jsonl").code == 0
+    assert scopes == ["openid"]
+
+
 def test_a_default_profile_with_a_fault_is_in_nobodys_way(desk: Desk) -> None:
     desk.add("a")
     desk.add("broken", lifetime=0)
@@ -761,6 +834,7 @@ def test_a_persons_profile_is_checked_by_its_login(desk: Desk) -> None:
     desk.add("a", **{"as": "person"})
     row = desk.rows("a")["a"]
     assert (row["exit_code"], row["error"], row["rule"]) == (6, "token", "session.missing")
+    assert desk.rows("a", "--offline")["a"]["rule"] == "session.missing"
     assert desk.asked == []
 
 
@@ -833,6 +907,15 @@ def test_the_tokens_of_all_are_from_the_cache_if_they_are_there(desk: Desk, cli:
     assert desk.asked == ["id-of-a", "id-of-b"]
     assert [desk.run("token", "a", "-o", "json", each).code for each in ("--no-cache", "--force-refresh")] == [0, 0]
     assert desk.asked == ["id-of-a", "id-of-b", "id-of-a", "id-of-a"]
+
+
+def test_a_cache_that_cannot_be_used_is_opened_and_told_of_once(desk: Desk, folder: Path) -> None:
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    folder.write_text("a file")
+    result = desk.run("token", "--all")
+    assert result.code == 0
+    assert result.stderr.count("he cache cannot be used") == 1
 
 
 def test_many_tokens_have_a_form_of_their_own(desk: Desk) -> None:

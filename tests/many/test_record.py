@@ -119,3 +119,11 @@ def test_a_run_waits_for_another_that_begins(folder: Path, file: Path, monkeypat
     record.begin(1000, ["a"])
     with record._locked(), pytest.raises(OSError, match="another process"):
         record_of(folder, file).begin(time.time(), ["a"])
+
+
+@pytest.mark.posix("a folder that others use")
+def test_a_folder_that_others_use_is_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(OSError, match="sticky"):
+        Record(str(tmp_path), "config.toml").begin(1.0, ["a"])
+    assert list(tmp_path.iterdir()) == []

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from banno_creds.client_authentication import client_assertion
 from banno_creds.config import ClientConfig, KeySource, Wanted
 from banno_creds.errors import (
-    BannoCredsError,
     ConfigurationError,
     KeyLoadError,
     NetworkError,
     NotAskedError,
     RefusedError,
+    SigningError,
     UnavailableError,
 )
 from banno_creds.http.client import HttpClient
@@ -66,6 +67,7 @@ def test_each_client_gets_a_token_of_its_own(server: Many, rsa_pem: Path) -> Non
         assert outcome.asked
         assert outcome.response is not None
         assert outcome.response.access_token == f"token-of-c-{number}"
+        assert outcome.response.secrets == ()  # a thousand clients' would take much memory
         assert outcome.exit_code == 0
     assert server.most_under_way <= 8
 
@@ -219,7 +221,14 @@ def test_who_waits_for_a_turn_when_it_is_closed_asks_no_more(server: Many, rsa_p
     assert len(server.arrivals) <= asked + 1  # at ten a second, and not all eight
 
 
-def test_no_connection_is_left_at_the_end(server: Many, rsa_pem: Path) -> None:
+def test_no_connection_is_left_at_the_end(server: Many, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Connections] = []  # else they would end with what refers to them
+
+    def note(*how: Any) -> Connections:
+        made.append(Connections(*how))
+        return made[0]
+
+    monkeypatch.setattr(run, "Connections", note)
     list(outcomes(clients_of(server, rsa_pem, 3), UNPACED))
     server.wait_until_closed()
 
@@ -340,10 +349,20 @@ def test_offline_reads_the_key_and_asks_nobody(server: Many, rsa_pem: Path, tmp_
     assert server.arrivals == []
 
 
-def test_offline_finds_a_key_that_cannot_sign_as_it_is_told(server: Many, rsa_pem: Path) -> None:
-    config = ClientConfig("c-0", KeySource("the key", path=rsa_pem), token_endpoint=server.url, alg="ES256")
+def test_offline_finds_another_audience_than_the_server(server: Many, rsa_pem: Path) -> None:
+    config = ClientConfig("c-0", KeySource("the key", path=rsa_pem), token_endpoint=server.url, aud="https://x.test")
     (found,) = outcomes([Client("bank-0", config)], offline=True)
-    assert isinstance(found.error, BannoCredsError)
+    assert isinstance(found.error, ConfigurationError)
+    assert "would go to another server" in found.error.message
+
+
+def test_offline_finds_a_key_that_does_not_sign(server: Many, rsa_pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> str:
+        raise SigningError("no")
+
+    monkeypatch.setattr(client_assertion, "make_assertion", fail)
+    (found,) = outcomes(clients_of(server, rsa_pem, 1), offline=True)
+    assert type(found.error) is SigningError
 
 
 @pytest.mark.parametrize(

@@ -168,10 +168,20 @@ def test_pools_and_their_sources_can_be_copied_and_pickled(server: Many, ec_pem:
     pool.source("bank-1").token()
     for again in (copy.copy(pool), copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):
         assert again.names == pool.names
+        server.refused = None
+        kinds = []
+        for name in ("bank-0", "bank-1", "bank-2"):
+            with pytest.raises(BannoCredsError) as caught:
+                again.source(name).token()
+            kinds.append(caught.type)
+        assert kinds == [RefusedError, RefusedError, NotAskedError]
+        server.refused, again = set(), copy.copy(again)
         again.source("bank-1").token()
     source = pickle.loads(pickle.dumps(pool.source("bank-2")))
     assert source.token().access_token == "token-of-c-2"
-    assert len(server.arrivals) == 5  # none of them had the token
+    with_its_pool, again_source = pickle.loads(pickle.dumps((pool, pool.source("bank-2"))))
+    assert with_its_pool.source("bank-2") is again_source
+    assert len(server.arrivals) == 5 + 3 * 2  # none of them had the token
     assert b"token-of" not in pickle.dumps(pool)
 
 
@@ -218,6 +228,7 @@ def test_a_fork_during_requests_leaves_the_child_nothing_that_is_locked(server: 
 )
 def test_tasks_of_many_sources_leave_threads_for_others(server: Many, ec_pem: Path, backend: str) -> None:
     server.gate.clear()
+    counts = [threading.active_count()]
 
     async def main(pool: TokenPool) -> list[str]:
         tokens: list[str] = []
@@ -229,11 +240,13 @@ def test_tasks_of_many_sources_leave_threads_for_others(server: Many, ec_pem: Pa
             for name in pool.names:
                 group.start_soon(one, name)
             await anyio.to_thread.run_sync(server.wait_for_one)
+            counts.append(threading.active_count())
             await anyio.to_thread.run_sync(server.gate.set)  # a thread for the program's own work
         return tokens
 
     with pool_of(server, ec_pem, 60, jobs=2) as pool:
         tokens = anyio.run(main, pool, backend=backend)
+    assert counts[1] - counts[0] < 40  # of 60 tasks, 8 have a thread, and some of these ask
     assert sorted(tokens) == sorted(f"token-of-c-{number}" for number in range(60))
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,6 @@ from banno_creds.storage import own_files
 from tests.profiles.files import own_file, quoted, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Cli, How
     from tests.servers.issuer import Issuer
 
@@ -96,6 +95,20 @@ def test_a_syntax_error_in_one_profile_is_the_error_of_that_one() -> None:
     write("kid = 1\n[profiles.a]\nkid = \n")
     with pytest.raises(ConfigurationError, match="'kid' means nothing there"):
         profiles.find_profiles()
+
+
+def test_profiles_of_two_notations_are_not_read_apart_where_one_is_broken() -> None:
+    write('profiles.a.client_id = "1"\n[profiles.b]\nkid = \n')
+    with pytest.raises(ConfigurationError, match="line 3"):
+        profiles.find_profiles()
+
+
+@pytest.mark.parametrize("before", ["", "[profiles.x]\n", "[profiles.other]\n"])
+def test_a_key_of_many_parts_is_refused_wherever_it_stands(before: str) -> None:
+    """The parser's time for it is that of its parts' square."""
+    write(f"{before}{'.'.join(['a'] * 60)} = 1\n[profiles.{'y' if 'x' in before else 'x'}]\n")
+    with pytest.raises(ConfigurationError, match="a key of more than 50 parts"):
+        profiles.list_profiles() if "other" in before else profiles.find_profile("x")
 
 
 def test_many_clients_are_those_of_their_profiles() -> None:
@@ -281,6 +294,15 @@ def test_the_long_list_needs_no_cache(cli: Cli) -> None:
     write("[profiles.a]\n")
     assert "    token      none in the cache\n    check      never\n" in cli("profile", "list", "-l").stdout
     assert json.loads(cli("profile", "list", "-l", "-o", "json").stdout)["profiles"][0]["last_check"] is None
+
+
+def test_the_long_list_goes_on_without_a_record_that_cannot_be_read(cli: Cli, folder: Path) -> None:
+    file = write("[profiles.a]\n")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Path(Record(str(folder), str(file)).path).mkdir()
+    result = cli("profile", "list", "-l")
+    assert "    check      never\n" in result.stdout
+    assert "he record of the last checks cannot be read" in result.stderr
 
 
 def test_the_long_list_says_how_a_profile_was_found_by_the_last_check(cli: Cli, how: How) -> None:

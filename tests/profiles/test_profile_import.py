@@ -136,6 +136,21 @@ def test_what_is_given_replaces_a_setting_and_the_rest_stays(cli: Cli) -> None:
     assert file.read_text() == before.replace('"1"', '"2"').replace('kid = "x"\n', "")
 
 
+def test_a_switch_that_was_a_number_and_a_key_that_was_none_are_mended(cli: Cli) -> None:
+    write("[profiles.a]\niat = 1\n[profiles.b]\nprivate_key = 5\n")
+    given = b'{"profiles": {"a": {"iat": true}, "b": {"private_key": "/b.pem"}}}'
+    assert cli("profile", "import", "-", stdin=given).code == 0
+    assert own_file().read_text() == '[profiles.a]\niat = true\n[profiles.b]\nprivate_key = "/b.pem"\n'
+
+
+def test_a_path_is_written_without_detours(cli: Cli, tmp_path: Path) -> None:
+    sheet = tmp_path / "of-us" / "banks.csv"
+    sheet.parent.mkdir()
+    sheet.write_text("profile,private_key\na,../keys/a.pem\n", "utf-8")
+    assert cli("profile", "import", str(sheet)).code == 0
+    assert written() == {"a": {"private_key": str(tmp_path / "keys" / "a.pem")}}
+
+
 def test_a_dry_run_makes_no_file(cli: Cli) -> None:
     result = cli("profile", "import", "-", "--dry-run", stdin=b"profile,client_id\na,1\n")
     assert (result.code, result.stdout.splitlines()[:2]) == (0, ["  [profiles.a]", '+ client_id = "1"'])
@@ -170,6 +185,7 @@ def test_a_setting_that_contradicts_one_that_stays_is_refused(cli: Cli) -> None:
     [
         ("", "there is no profile in it", ()),
         ("\n\n", "there is no profile in it", ()),
+        ("[]", "there is no profile in it", ()),
         ("profile,client_id\n", "there is no profile in it", ()),
         ("client_id\nx\n", "there is no column profile", ("in it, line 1",)),
         ("profile,kdi\na,b\n", "there is no setting 'kdi'", ("in it, line 1",)),

@@ -119,6 +119,19 @@ def test_what_cannot_be_changed_changes_nothing(cli: Cli, args: list[str], words
     assert file.read_text() == FULL
 
 
+def test_a_switch_that_is_a_number_becomes_one(cli: Cli) -> None:
+    write("[profiles.a]\niat = 1\n")
+    assert cli("profile", "set", "a", "--iat").code == 0
+    assert own_file().read_text() == "[profiles.a]\niat = true\n"
+
+
+def test_a_change_of_nothing_does_not_write_the_file(cli: Cli) -> None:
+    write("[profiles.a]\ntimeout = 5\n")
+    before = own_file().stat()
+    assert cli("profile", "set", "a", "--timeout", "5").code == 0
+    assert (own_file().stat().st_ino, own_file().stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_a_broken_profile_is_mended_one_setting_at_a_time(cli: Cli) -> None:
     file = write('[profiles.a]\nlifetime = 999\nclientid = "x"\npassphrase = "hunter2"\n')
     first = cli("profile", "set", "a", "--unset", "passphrase")

@@ -20,6 +20,10 @@ from urllib.parse import urlencode
 import pytest
 
 from banno_creds import shells
+from banno_creds.cli import serve
+from banno_creds.cli.report import Report
+from banno_creds.errors import ConfigurationError
+from banno_creds.steps import CacheSearched, Warned
 from tests.conftest import CLIENT_ID, write_private
 from tests.programs import ENVIRONMENT, NOTHING, python
 from tests.terminal import at_terminal
@@ -236,6 +240,39 @@ def test_what_cannot_be_served_is_told_before_it_listens(cli: Cli, config: Path,
     config.unlink()
     result = cli("serve", "--client-secret-file", secret_file, "--port", "0")
     assert "There is no profile: there is no file" in result.stderr
+
+
+def test_a_token_is_as_good_as_was_asked_for(
+    cli: Cli, config: Path, secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def note(*_: object, **how: Any) -> None:
+        given.update(how)
+        raise ConfigurationError("enough")
+
+    monkeypatch.setattr("banno_creds.serve.clients.Profiles", note)
+    assert cli("serve", "--config", config, "--client-secret-file", secret_file, "--min-ttl", "99").code == 2
+    assert given["min_ttl"] == 99
+
+
+@pytest.mark.posix("signals")
+def test_a_second_signal_ends_it_as_always_and_one_that_is_ignored_stays_so() -> None:
+    before, usual = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
+    try:
+        with serve.UntilStopped() as stopped:
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGTERM)
+            assert stopped.is_set()
+            assert signal.getsignal(signal.SIGTERM) is usual
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_of_the_steps_the_warnings_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    serve.tell_warnings(Report(), Warned("the cache is gone", "look for it"))
+    serve.tell_warnings(Report(), CacheSearched("x"))
+    assert capsys.readouterr().err == "!   The cache is gone\n    look for it\n"
 
 
 def test_a_taken_port_is_a_configuration_error(cli: Cli, config: Path, secret_file: Path) -> None:

@@ -306,6 +306,7 @@ def test_program_outlives_a_restart_of_the_server(
 def test_lock_is_renewed_while_the_bank_is_asked(
     redis: Redis, issuer: Issuer, ec_pem: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert 3 * shared._RENEWED < shared._LOCKED  # also where one answer is late, it never ends
     monkeypatch.setattr(shared, "_RENEWED", 0.01)
     config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=issuer.url, cache_url=redis.url)
     issuer.gate.clear()

@@ -410,7 +410,7 @@ def _of_person(name: str, person: SignedIn, wish: Wish, run: Run) -> Outcome:
 
 def _row(row: Row, profile: Profile | ConfigurationError, outcome: Outcome, wish: Wish, clients: Clients) -> Row:
     """Return the row of an outcome, in words."""
-    if outcome.asked and not isinstance(outcome.error, NotAskedError):
+    if outcome.asked:
         row = row._replace(seconds=round(outcome.seconds, 3))
     if isinstance(profile, ConfigurationError):
         return forms.fault(row, profile, profile.words(), "")

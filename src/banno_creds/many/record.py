@@ -139,7 +139,7 @@ class Record:
         if "profile" in members:
             name, at = members["profile"], float(members["at"])
             if isinstance(name, str) and 0 <= at < LAST_INSTANT:
-                self.checked[name] = Checked(at, {each: members[each] for each in members if each != "at"})
+                self.checked[name] = Checked(at, members)
         elif "ended" in members:
             self.is_whole = self.is_whole or members["began"] == self.began  # or that of another run at the same time
         elif members["version"] == _VERSION:

@@ -79,7 +79,7 @@ def _fault(message: str, hint: str, place: str) -> ConfigurationError:
 
 
 def _from_toml(text: str, origin: str) -> Iterator[tuple[str, Row]]:
-    file = ConfigFile(origin, text.replace("\r\n", "\n"))
+    file = ConfigFile(origin, text)
     for name, settings in file.parse().get("profiles", {}).items():
         yield name, Row(settings, f"in {origin}, profile {name}")
 
