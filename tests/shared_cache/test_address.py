@@ -79,7 +79,7 @@ def test_faults_are_named(url: str, fault: str) -> None:
             "redis://:hunter2#@h",
             "redis://:1?hunter2@h",
             "redis://:1?hunter2=x@h",
-            "redis://:1?hunter=x@h",
+            "redis://u:1?hunter=x@h",
             "redis://:hunter2?@h",
             "redis://:hunter2:@h/x",
         ),
