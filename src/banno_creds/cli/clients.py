@@ -50,14 +50,9 @@ class Clients:
         self._options = [each for each in context.command.params if isinstance(each, Option)]
         self._by_name = {str(option.name): option for option in self._options}
         self._sources = {name: context.get_parameter_source(name) for name in self._by_name}
-        # The default profile, or the variable's, has no say where profiles are named.
         self._bare = click.Context(context.command, info_name=context.info_name)
         self._bare.meta[MANY] = True
         self._values = dict(context.params)
-        for name, source in self._sources.items():
-            if source is ParameterSource.DEFAULT_MAP:
-                self._values[name] = self._default(name)
-                self._sources[name] = ParameterSource.DEFAULT
         self._variables = {
             name: click.Option.value_from_envvar(self._by_name[name], context)
             for name, source in self._sources.items()
