@@ -120,9 +120,9 @@ def test_what_cannot_be_changed_changes_nothing(cli: Cli, args: list[str], words
 
 
 def test_a_switch_that_is_a_number_becomes_one(cli: Cli) -> None:
-    write("[profiles.a]\niat = 1\n")
+    write("[profiles.a]\n# by hand\niat = 1\n")
     assert cli("profile", "set", "a", "--iat").code == 0
-    assert own_file().read_text() == "[profiles.a]\niat = true\n"
+    assert own_file().read_text() == "[profiles.a]\n# by hand\niat = true\n"
 
 
 def test_a_change_of_nothing_does_not_write_the_file(cli: Cli) -> None:

@@ -98,7 +98,7 @@ class Redis:
         return f"unix://{self.socket}"
 
     def _settings(self) -> Iterator[tuple[str, object]]:
-        yield from (("port", self.port), ("bind", "127.0.0.1"), ("dir", self._folder))
+        yield from (("port", self.port), ("bind", "127.0.0.1 -127.0.0.2"), ("dir", self._folder))
         yield from (("unixsocket", self.socket), ("unixsocketperm", 700), ("loglevel", "warning"))
         # A dump that is searched for secrets must not be compressed.
         yield from (("save", '""'), ("appendonly", "no"), ("rdbcompression", "no"), ("repl-diskless-sync-delay", 0))

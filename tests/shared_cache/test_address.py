@@ -6,6 +6,7 @@ import pytest
 
 from banno_creds import ConfigurationError
 from banno_creds.cache_address import check_cache_url, read_cache_url
+from banno_creds.profiles.settings import find_fault
 
 pytestmark = pytest.mark.once
 
@@ -104,6 +105,13 @@ def test_password_has_no_place_where_others_read_it() -> None:
     with pytest.raises(ConfigurationError, match="has a password in it") as caught:
         check_cache_url("rediss://runner:hunter2@cache")
     assert "hunter2" not in str(caught.value.words())
+
+
+def test_password_in_a_profile_is_a_fault_of_it() -> None:
+    fault = find_fault({"cache_url": "rediss://runner:hunter2@cache"})
+    assert fault is not None
+    assert "has a password in it" in fault.message
+    assert "hunter2" not in f"{fault}"
 
 
 def test_address_shows_no_password() -> None:

@@ -105,6 +105,12 @@ def test_password_in_a_file_comes_before_that_in_the_url(peers: Peers, tmp_path:
     assert b"old" not in peer.sent[0]
 
 
+def test_password_may_have_bytes_that_are_no_text(peers: Peers, tmp_path: Path) -> None:
+    peer = peers(OK, OK)
+    Store("redis://cache.test", write_private(tmp_path / "password", b"p\xe4ss\n")).ask(("PING",))
+    assert b"$4\r\np\xe4ss\r\n" in peer.sent[0]
+
+
 def test_later_commands_have_a_time_of_their_own(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
     peers(OK, OK, OK)
     cache = Store("redis://cache.test")

@@ -17,7 +17,7 @@ from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError
 from banno_creds.shared_cache.sealing import Seal
 from banno_creds.steps import Run, Warned
 from banno_creds.tokens import cache_entry, shared
-from banno_creds.tokens.cache_entry import Entry, KeptFailure, Times, request_of
+from banno_creds.tokens.cache_entry import Entry, KeptFailure, KeptToken, Times, request_of
 from banno_creds.tokens.response import TokenResponse
 from banno_creds.tokens.shared_entries import clear, read_all
 from tests.conftest import CLIENT_ID
@@ -348,6 +348,14 @@ def test_a_refusal_is_as_old_as_the_servers_clock_says_on_machines_that_differ_a
         assert found is not None
         assert now - found.times.began == age
     assert shared.as_here(Entry({}, None, failure), 999.0, 5010.0).failure is None
+
+
+def test_what_was_asked_for_some_seconds_after_its_turn_began_still_was() -> None:
+    """A request may wait for its turn; its token lives from when it was sent."""
+    token = KeptToken(Times(1000.0, ("", 5000.0), 8.0), replace(RESPONSE, requested_at=5007))
+    found = shared.as_here(Entry({}, token, None), 1010.0, 5009.0).token
+    assert found is not None
+    assert (found.times.began, found.response.requested_at) == (4999.0, 5006)
 
 
 def test_the_servers_clock_counts_in_what_is_kept(alone: Someone) -> None:

@@ -387,6 +387,15 @@ def test_missing_package_is_an_error_with_the_command_that_installs_it(ask: list
 
 
 @pytest.mark.usefixtures("machine")
+@pytest.mark.posix("the rights of a file")
+@pytest.mark.usefixtures("machine")
+def test_secret_that_others_can_read_is_warned_of(cli: Cli, ask: list[str], redis: Redis, secret: Path) -> None:
+    secret.chmod(0o644)
+    result = cli(*ask, "--cache-url", redis.url, "--cache-secret-file", secret)
+    assert result.code == 0
+    assert f"Others can read {secret}" in " ".join(result.stderr.split())
+
+
 def test_too_short_a_secret_is_refused(cli: Cli, ask: list[str], tmp_path: Path) -> None:
     short = write_private(tmp_path / "short", b"123456789012345\n")
     result = cli(*ask, "--cache-url", "redis://127.0.0.1:1", "--cache-secret-file", short)

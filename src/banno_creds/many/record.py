@@ -86,7 +86,6 @@ class Record:
             OSError: the system does not let us write, or another run has been writing for long.
         """
         own_files.make_folder(self._folder)
-        own_files.check_folder(self._folder)
         with self._locked():
             self.read()
             self.began = self._run = now

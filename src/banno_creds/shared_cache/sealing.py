@@ -101,8 +101,6 @@ def seal_of_key(content: bytes, *, is_held: bool) -> Seal:
 
 
 def _is_encrypted(content: bytes) -> bool:
-    if b"ENCRYPTED" in content:
-        return True
     if content.startswith(b"-----BEGIN ") and _is_in_the_clear(content.partition(b"\n")[2][:8]):
         return False  # most are such, and to look closer takes long
     from banno_creds.errors import BannoCredsError
