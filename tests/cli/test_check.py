@@ -970,6 +970,7 @@ def test_at_a_terminal_one_line_tells_how_far_it_is_and_is_rubbed_out(desk: Desk
     assert seen.lines[-2].endswith("3 profiles: 3 good")
     narrow = at_terminal(*check_, stdout=True, columns=40)
     assert re.search(r"/3 \d good, 0 not good \S+:", "\n".join(narrow.lines))
+    check_ = (*check_[:-1], "0")
     quiet = at_terminal(*check_, "-q", stdout=True)
     assert "/3" not in quiet.screen
     lines = at_terminal(*check_, "-o", "jsonl", stdout=True)

@@ -131,10 +131,10 @@ def test_never_giving_up_is_possible(server: Many, rsa_pem: Path) -> None:
 
 
 def test_a_success_between_refusals_begins_a_new_row(server: Many, rsa_pem: Path) -> None:
-    clients = clients_of(server, rsa_pem, 40)
-    server.refused = {f"c-{number}" for number in range(40) if number % 4}
+    clients = clients_of(server, rsa_pem, 16)
+    server.refused = {f"c-{number}" for number in range(16) if number % 4}
     found = list(outcomes(clients, Limits(jobs=1, rate=0)))
-    assert sum(isinstance(outcome.error, RefusedError) for outcome in found) == 30
+    assert sum(isinstance(outcome.error, RefusedError) for outcome in found) == 12
 
 
 def test_discovery_is_no_success_between_refusals(server: Many, rsa_pem: Path) -> None:

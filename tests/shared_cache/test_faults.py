@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from banno_creds.shared_cache import connection
 from tests.conftest import Result
 from tests.person import free_port
 from tests.servers.redis import running_sentinel
@@ -117,7 +118,10 @@ def test_host_that_takes_no_connection_is_waited_for_once(
     ],
     ids=lambda answer: repr(answer[:12]),
 )
-def test_answer_that_is_none(cli: Cli, machine: Machine, issuer: Issuer, between: Between, answer: bytes) -> None:
+def test_answer_that_is_none(
+    cli: Cli, machine: Machine, issuer: Issuer, between: Between, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_FIRST", 0.5)  # some are waited for
     between.says(answer)
     env = machine("a", CACHE_URL=between.url)
     asked = len(issuer.forms)
@@ -131,9 +135,17 @@ def test_answer_that_is_none(cli: Cli, machine: Machine, issuer: Issuer, between
 @pytest.mark.parametrize("spoilt", ["never answers", "hangs up", "cut short", "changed"])
 @pytest.mark.parametrize("when", range(4))
 def test_fault_in_the_middle_loses_no_token(
-    cli: Cli, machine: Machine, issuer: Issuer, between: Between, spoilt: str, when: int
+    cli: Cli,
+    machine: Machine,
+    issuer: Issuer,
+    between: Between,
+    spoilt: str,
+    when: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The answers before this one are Redis' own: the fault comes while a lock is held, or a token is to be kept."""
+    if when == 0:
+        monkeypatch.setattr(connection, "_FIRST", 0.5)  # nothing has to arrive
     seen = [0]
 
     def spoil(said: bytes) -> bytes | None:
