@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -127,3 +128,15 @@ def test_a_folder_that_others_use_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="sticky"):
         Record(str(tmp_path), "config.toml").begin(1.0, ["a"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_that_the_system_writes_in_pieces_is_whole(
+    folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = record_of(folder, file)
+    record.begin(1.0, ["a"])
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:7]))
+    record.add("a", GOOD, 2.0)
+    monkeypatch.undo()
+    assert record_of(folder, file).checked["a"].ok

@@ -296,10 +296,10 @@ def test_a_slow_host_delays_no_other(server: Many, rsa_pem: Path) -> None:
     with Many() as slow:
         slow.gate.clear()
         clients = [*(c._replace(profile=f"slow-{c.profile}") for c in clients_of(slow, rsa_pem, 80))]
-        clients += clients_of(server, rsa_pem, 10)
+        clients += clients_of(server, rsa_pem, 30)
         running = outcomes(clients, UNPACED)
         with closing(running):
-            first = [next(running) for _ in range(10)]
+            first = [next(running) for _ in range(30)]
         assert all(outcome.profile.startswith("bank") for outcome in first)
         slow.gate.set()
 

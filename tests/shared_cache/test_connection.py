@@ -329,6 +329,12 @@ def test_what_a_server_refuses_has_its_rule(said: str, rule: str) -> None:
 
 
 @pytest.mark.posix("rights")
+def test_what_a_server_says_is_some_words_fit_to_be_shown() -> None:
+    words = ServerError("ERR " + "x\x1b[2J" * 2000).words
+    assert len(words) < 130
+    assert words.isprintable()
+
+
 def test_password_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     file = write_private(tmp_path / "password", b"hunter2\n")
     assert Store("redis://cache.test", file).warnings == ()

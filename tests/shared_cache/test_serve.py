@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from banno_creds.cli.settings import fill_shared_cache
+from banno_creds.config import ClientConfig, KeySource
 from tests.conftest import CLIENT_ID, write_private
 
 if TYPE_CHECKING:
@@ -57,6 +59,16 @@ def test_an_endpoint_gives_the_token_of_another_machine(
         finally:
             running.kill()
     assert len(issuer.forms) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "typed", "used"),
+    [(None, False, "redis://given"), ("redis://own", False, "redis://own"), ("redis://own", True, "redis://given")],
+)
+def test_profile_comes_before_the_variables_and_after_the_options(own: str | None, typed: bool, used: str) -> None:
+    config = ClientConfig("c", KeySource("key", content=b"key"), token_endpoint="https://x.test", cache_url=own)
+    given = {"cache_url": "redis://given"}
+    assert fill_shared_cache(config, given, given if typed else ()).cache_url == used
 
 
 def test_address_that_cannot_be_used_is_told_before_anything_listens(cli: Cli, tmp_path: Path) -> None:
