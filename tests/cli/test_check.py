@@ -357,6 +357,13 @@ def test_a_servers_words_are_no_formula_in_any_spreadsheet(words: str, separator
         assert cells[3].replace("'", "") == words
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_line_end_in_a_cell_ends_no_row(end: str) -> None:
+    line = rows.csv_line(Row("a", message=f"x{end}y"))
+    [cells] = csv.reader(io.StringIO(line, newline=""))
+    assert f"x{end}y" in cells
+
+
 def test_junit_has_a_case_for_each_profile(desk: Desk) -> None:
     _mixed(desk)
     text = desk.run("check", "--all", "-o", "junit", "-q").stdout
