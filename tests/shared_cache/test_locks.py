@@ -64,8 +64,10 @@ class Replies:
     def __init__(self, **answers: Any) -> None:
         self.answers = {"TIME": [b"1000", b"0"], "GET": None, "SET": None, "DEL": 1, "EVAL": 1, **answers}
         self.asked: list[str] = []
+        self.times = 0
 
     def ask(self, *commands: Any) -> list[Any]:
+        self.times += 1
         self.asked += [command[0] for command in commands]
         found = [self.answers[command[0]] for command in commands]
         return [
@@ -226,6 +228,27 @@ def test_a_server_that_comes_and_goes_is_told_of_once_in_a_while(
     monkeypatch.setattr(alone.cache, "_told_at", alone.cache._told_at - 30)
     alone.asks(alone.gets)
     assert len(alone.warned) == 2
+
+
+def test_a_token_of_the_bank_costs_four_round_trips_and_a_wait_one_each_time(alone: Someone) -> None:
+    """The server may be far away."""
+    lines = Replies()
+    lines.lets_lock()
+    alone.cache.store = lines  # type: ignore[assignment]
+    alone.asks(alone.gets)
+    assert lines.times == 4
+    lines = Replies(GET=lambda command: b"another" if command[1].endswith(":lock") else None, SET=None)
+    alone.cache.store = lines  # type: ignore[assignment]
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 5:
+            lines.lets_lock()
+
+    alone.run = alone.run._replace(sleep=sleep)
+    alone.asks(alone.gets)
+    assert lines.times == 1 + 5 + 3
 
 
 @pytest.mark.parametrize(("took", "seconds"), [(0.0, 3), (0.01, 3), (1.0, 20), (1.5, 30), (9.0, 30)])

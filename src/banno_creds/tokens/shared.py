@@ -187,6 +187,7 @@ class _Place:
         self._name = self._seal.name(request.name)
         self._lock_name = f"{self._name}:lock"
         self._is_locked = False
+        self._seen: tuple[Any, ...] | None = None
         self._asked_at = time.monotonic()
         self._times_lost = 0
         self._is_news = True
@@ -194,9 +195,9 @@ class _Place:
     # --- As `cache.Place` ------------------------------------------------------------------------------------------
 
     def look(self) -> tuple[str, Callable[[], Entry | None]]:
-        """Return the sealed entry as what changes with it, and what opens it."""
-        asked_at = self._run.clock()  # before it: a slow answer must make a token older, and not younger
-        sealed, instant = self._ask(("GET", self._name), ("TIME",))
+        """Return the sealed entry as what changes with it, and what opens it; as `take_lock` saw it a moment ago."""
+        seen, self._seen = self._seen, None
+        asked_at, sealed, instant = seen or self._ask_and_look()
         if isinstance(sealed, ServerError):
             if sealed.code != "WRONGTYPE":
                 raise self._failed(sealed)
@@ -245,9 +246,10 @@ class _Place:
     # --- The lock ---------------------------------------------------------------------------------------------------
 
     def take_lock(self) -> tuple[bool, str]:
-        """Take the lock if it is free; return whether it is ours, and whose it is."""
+        """Take the lock if it is free; return whether it is ours, and whose it is. It looks at the entry, too."""
+        self._is_locked = self.failure is None  # for all we know, if no answer comes
         # Who may run no scripts cannot free it: to know that only later, each would wait in vain for the one before.
-        taken, owner, scripts = self._ask(
+        asked_at, taken, owner, scripts, *seen = self._ask_and_look(
             ("SET", self._lock_name, self.owner, "NX", "PX", int(_LOCKED * 1000)),
             ("GET", self._lock_name),
             ("EVAL", "return 1", 0),
@@ -266,6 +268,7 @@ class _Place:
         self._is_locked = owner == self.owner.encode()
         if taken is not None and owner and not self._is_locked:
             raise self._failed(no_answer())
+        self._seen = (asked_at, *seen)
         return self._is_locked, owner.decode("latin-1") if isinstance(owner, bytes) else ""
 
     def free_lock(self) -> None:
@@ -335,6 +338,13 @@ class _Place:
             return self._cache.store.ask(*commands)
         except OSError as failure:
             raise self._failed(failure) from None
+
+    def _ask_and_look(self, *commands: Any) -> tuple[Any, ...]:
+        """Return when it was asked, by our clock, the answers, the entry, and the server's time.
+
+        When it was asked, and not answered: a slow answer must make a token older, and not younger.
+        """
+        return self._run.clock(), *self._ask(*commands, ("GET", self._name), ("TIME",))
 
     def _get(self, *commands: Any) -> list[Any]:
         answers = self._ask(*commands)
