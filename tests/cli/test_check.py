@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import closing, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -28,7 +29,7 @@ from banno_creds.errors import KeyLoadError, NetworkError, RefusedError
 from banno_creds.jose import keys
 from banno_creds.jose.decode import decode
 from banno_creds.login.session_store import SessionStore
-from banno_creds.many.record import Record
+from banno_creds.many.record import Checked, Record
 from banno_creds.steps import AnswerReceived, Run, TokenRequested
 from banno_creds.tokens.response import TokenResponse
 from tests.conftest import Result, write_private
@@ -399,7 +400,7 @@ def test_a_row_that_nobody_wrote_is_none(members: dict[str, Any]) -> None:
 
 def test_what_is_odd_comes_before_what_is_good() -> None:
     told = [Row("a"), Row("b", warnings=("granted less",)), Row("c")]
-    titles = ["".join(text for text, _ in line).split()[:2] for line, indent, _ in rows.table(told) if not indent]
+    titles = ["".join(text for text, _ in line).split()[:2] for line, indent, _ in rows.table(told, 0) if not indent]
     assert titles == [["!", "b"], ["✓", "2"]]
 
 
@@ -425,9 +426,9 @@ def test_a_kind_of_error_has_a_rule_where_the_error_has_none() -> None:
 def test_a_name_within_another_makes_no_group() -> None:
     """Rows are one if they differ in their own profile's name alone."""
     found = [Row(name, 4, "x", "x", f"profile {name} failed", f"doctor --profile {name}") for name in ("a", "a-b")]
-    assert any("2 profiles" in str(line) for line, _, _ in rows.table(found))
+    assert any("2 profiles" in str(line) for line, _, _ in rows.table(found, 0))
     other = [Row("a", 4, "x", "x", "profile a-b failed", "n"), Row("c", 4, "x", "x", "profile-b failed", "n")]
-    assert not any("2 profiles" in str(line) for line, _, _ in rows.table(other))
+    assert not any("2 profiles" in str(line) for line, _, _ in rows.table(other, 0))
 
 
 def test_what_nobody_was_asked_is_skipped_in_junit() -> None:
@@ -473,6 +474,38 @@ def test_offline_asks_nobody_and_finds_what_is_wrong_here(desk: Desk, tmp_path: 
     table = desk.run("check", "a", "--offline")
     assert table.stdout.endswith("1 profile: 1 good; no server was asked\n")
     assert desk.run("check", "--only-failed").code == 2  # it is no check that could be gone on with
+
+
+def test_what_broke_says_when_it_was_good_the_last_time(desk: Desk, how: How) -> None:
+    for name in ("a", "b", "c"):
+        desk.add(name)
+    desk.answers["id-of-c"] = _refused("invalid_scope")
+    began = 1_800_000_000
+    how.clock = lambda: began
+    assert {row["last_good"] for row in desk.rows("--all").values()} == {None}
+    desk.answers |= dict.fromkeys(("id-of-a", "id-of-b"), _refused("invalid_client"))
+    for hours in (20, 23):  # the second failure does not hide the first
+        how.clock = partial(float, began + hours * 3600)
+        good = {name: row["last_good"] for name, row in desk.rows("--all").items()}
+        assert good == {"a": began, "b": began, "c": None}
+    text = desk.run("check", "--all", "-q").stdout
+    assert text.count("        last good 23 h ago\n        next ") == 1  # of a and b together
+    how.clock = lambda: began + 24 * 3600
+    desk.answers.pop("id-of-a")
+    assert {name: row["last_good"] for name, row in desk.rows("--only-failed").items()} == {
+        "a": None,
+        "b": began,
+        "c": None,
+    }
+    desk.answers["id-of-a"] = _refused("invalid_client")
+    text = desk.run("check", "a", "b", "-q").stdout
+    assert "last good" not in text  # they differ; JSON has each
+    assert "        last good now\n" in desk.run("check", "a", "-q").stdout
+
+
+@pytest.mark.parametrize("odd", [-1, "x", True, 1e300, [1], float("nan")])
+def test_an_odd_time_in_the_record_is_none(odd: Any) -> None:
+    assert Checked(1.0, {"ok": False, "last_good": odd}).last_good in (None, 1)
 
 
 def test_only_failed_asks_for_those_that_failed_last(desk: Desk) -> None:

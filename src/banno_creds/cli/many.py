@@ -279,6 +279,8 @@ class Outcomes:
             self._add(row, is_new=is_new)
 
     def _add(self, row: Row, *, is_new: bool) -> None:
+        if is_new and not row.ok and self._record is not None and row.profile in self._record.checked:
+            row = row._replace(last_good=self._record.checked[row.profile].last_good)
         self.rows[row.profile] = row
         if self._form == "jsonl":
             write_result(dumps(row.members()))
@@ -317,7 +319,7 @@ class Outcomes:
             write_result(forms.as_junit(rows, seconds))
         elif self._form == "text" and rows:
             last = forms.summary(rows, offline=bool(about["offline"]))
-            self._report.table([*forms.table(rows, every_name=every_name), last])
+            self._report.table([*forms.table(rows, self.run.clock(), every_name=every_name), last])
         if self._form != "text" and rows and not self._report.quiet:
             self._report.note(forms.counted(rows, offline=bool(about["offline"])))
         return code

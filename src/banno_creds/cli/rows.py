@@ -22,6 +22,7 @@ from banno_creds.errors import (
     Words,
 )
 from banno_creds.text import printable, sentence
+from banno_creds.times import LAST_INSTANT, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,6 +81,7 @@ class Row(NamedTuple):
         server: the token endpoint, or the issuer, where it is known.
         seconds: how long it took; None if no server was asked.
         expires_at: when the token ends, in seconds since the epoch.
+        last_good: of one that is not good, when a check before this one found it good.
         token: the members of the token response, where they are the result.
     """
 
@@ -95,6 +97,7 @@ class Row(NamedTuple):
     server: str | None = None
     seconds: float | None = None
     expires_at: int | None = None
+    last_good: int | None = None
     token: Mapping[str, Any] | None = None
 
     @property
@@ -122,7 +125,13 @@ def row_of(profile: str, members: Mapping[str, Any]) -> Row | None:
         given |= {name: tuple(map(str, given.get(name, ()))) for name in ("details", "warnings")}
         row = Row(profile, **given)
         texts = (row.error, row.rule, row.message, row.next, row.client_id, row.server)
-        if all(text is None or isinstance(text, str) for text in texts) and row.exit_code in (0, *_SEVERITY):
+        good: Any = given.get("last_good")
+        is_time = good is None or (isinstance(good, int) and 0 <= good < LAST_INSTANT)
+        if (
+            is_time
+            and all(text is None or isinstance(text, str) for text in texts)
+            and row.exit_code in (0, *_SEVERITY)
+        ):
             return row
     except (TypeError, ValueError):
         pass
@@ -183,7 +192,7 @@ def _rank(row: Row) -> tuple[int, bool, bool]:
 # --- For people -----------------------------------------------------------------------------------------------------
 
 
-def table(rows: Sequence[Row], *, every_name: bool = False) -> Iterable[tuple[Line, str, int]]:
+def table(rows: Sequence[Row], now: float, *, every_name: bool = False) -> Iterable[tuple[Line, str, int]]:
     """Return the table, the failures first: lines, each with its indent and its further indent when it wraps.
 
     Profiles with the same fault and the same next step are one row. Of many good ones only the number is told, unless
@@ -193,7 +202,7 @@ def table(rows: Sequence[Row], *, every_name: bool = False) -> Iterable[tuple[Li
     for row in sorted(rows, key=_rank):
         groups.setdefault(_same(row), []).append(row)
     for group in groups.values():
-        yield from _group(group, every_name=every_name)
+        yield from _group(group, now, every_name=every_name)
 
 
 def summary(rows: Sequence[Row], *, offline: bool) -> tuple[Line, str, int]:
@@ -207,7 +216,7 @@ def _same(row: Row) -> tuple[object, ...]:
     return (row.exit_code, row.error, row.rule, *told)
 
 
-def _group(group: Sequence[Row], *, every_name: bool) -> Iterable[tuple[Line, str, int]]:
+def _group(group: Sequence[Row], now: float, *, every_name: bool) -> Iterable[tuple[Line, str, int]]:
     first = group[0]
     mark, style = ("✓", "green") if first.ok else ("?", "cyan") if first.is_open else ("✗", "bold red")
     if first.ok and first.warnings:
@@ -220,6 +229,8 @@ def _group(group: Sequence[Row], *, every_name: bool) -> Iterable[tuple[Line, st
         further += [("where", detail) for detail in first.details]  # the place in the file
     elif len(group) == 1:
         further += [("answer", detail) for detail in first.details if "x-request-id" in detail]  # for a support case
+    since = {None if row.last_good is None else until(row.last_good, now) for row in group}
+    further += [("last good", when) for when in since if when and len(since) == 1]
     further.append(("next", first.next or ""))
     if len(group) > 1 and (every_name or not first.ok or len(group) <= _MOST_NAMES // 4):
         names = [row.profile for row in group]

@@ -40,6 +40,12 @@ class Checked(NamedTuple):
         """Whether the server granted a token."""
         return self.members.get("ok") is True
 
+    @property
+    def last_good(self) -> int | None:
+        """When a check found it good, the last time; None if that is not known."""
+        at = self.at if self.ok else self.members.get("last_good")
+        return int(at) if isinstance(at, int | float) and 0 <= at < LAST_INSTANT else None
+
 
 class Record:
     """The checks of the profiles of one configuration file.
