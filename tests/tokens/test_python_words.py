@@ -21,7 +21,9 @@ from banno_creds import (
     RefusedError,
     TokenSource,
     Warned,
+    checks,
     config,
+    key_uri,
 )
 from banno_creds.shells import quote
 from banno_creds.tokens.inspection import TokenChecks
@@ -148,12 +150,13 @@ def test_refused_configuration_names_fields_and_no_options(case: str) -> None:
 
 
 def test_every_refusal_of_the_configuration_is_among_these() -> None:
-    source = Path(config.__file__)
+    sources = {str(each.__file__) for each in (config, checks, key_uri)}
     # The first two are for the commands only; the last needs a broken package, and tests/key_holders has one.
     other = ("absolute", "check_redirect_uri", "plugged_in")
     expected = {
-        node.lineno
-        for function in ast.walk(ast.parse(source.read_text("utf-8")))
+        (source, node.lineno)
+        for source in sources
+        for function in ast.walk(ast.parse(Path(source).read_text("utf-8")))
         if isinstance(function, ast.FunctionDef) and function.name not in other
         for node in ast.walk(function)
         if isinstance(node, ast.Raise)
@@ -161,10 +164,10 @@ def test_every_refusal_of_the_configuration_is_among_these() -> None:
     raised = set()
     for build, _ in REFUSED.values():
         frames = [
-            frame for frame in traceback.extract_tb(_refused(build).__traceback__) if frame.filename == str(source)
+            frame for frame in traceback.extract_tb(_refused(build).__traceback__) if frame.filename in sources
         ]
         if frames:
-            raised.add(frames[-1].lineno)
+            raised.add((frames[-1].filename, frames[-1].lineno))
     # Counted, because Python versions differ in which line of a statement they report.
     assert len(raised) == len(expected), (raised, expected)
 
