@@ -378,6 +378,14 @@ def test_junit_has_a_case_for_each_profile(desk: Desk) -> None:
     assert "Next: " in (cases["odd"].text or "")
 
 
+@pytest.mark.parametrize("said", ["not_asked", "interrupted", "bug", "network", "configuration"])
+def test_a_server_that_speaks_of_our_own_faults_has_refused_all_the_same(said: str) -> None:
+    error = RefusedError("no", error=said, status=400)
+    row = rows.fault(Row("a"), error, error.words(), "")
+    assert (row.error, row.exit_code, row.is_open) == ("refused", 4, False)
+    assert "<failure" in rows.as_junit([row], 1.0)
+
+
 def test_no_words_break_the_forms_for_programs() -> None:
     odd = "a\nb\r\x00\x0b\x1b[31m\ufffe\ud800<b>&\"']]>,"
     row = Row("x", 4, odd, odd, odd, odd, (odd,), server=odd)

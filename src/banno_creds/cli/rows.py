@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FORMS = ("text", "json", "jsonl", "csv", "junit")
 NOT_ASKED = "not_asked"
 INTERRUPTED = "interrupted"
+BUG = "bug"
 
 # Of an error that no server named, from the most to the least special class.
 KINDS: Mapping[type[BannoCredsError], str] = {
@@ -60,7 +61,7 @@ _RULES = {
 }
 # What does not mend itself is worse: a network may be there again in a minute.
 _SEVERITY = (1, 2, 3, 4, 6, 5, 130)
-_WORDS = {1: "bug", 2: "configuration", 3: "key", 4: "refused", 5: "network", 6: "token", 130: "interrupted"}
+_WORDS = {1: BUG, 2: "configuration", 3: "key", 4: "refused", 5: "network", 6: "token", 130: "interrupted"}
 _MOST_NAMES = 40
 _COLUMNS = ("profile", "ok", "exit_code", "error", "rule", "message", "next", "client_id", "server", "seconds")
 
@@ -140,14 +141,16 @@ def row_of(profile: str, members: Mapping[str, Any]) -> Row | None:
 
 def fault(row: Row, error: BannoCredsError, words: Words, doctor: str) -> Row:
     """Return a row with an error; ``words`` are the error's, ``doctor`` the command line that can tell more."""
-    named = error.error if isinstance(error, RefusedError) else None
-    kind = next((word for kind, word in KINDS.items() if isinstance(error, kind)), "bug")
+    kind = next((word for kind, word in KINDS.items() if isinstance(error, kind)), BUG)
+    named = printable(error.error or "", 80) if isinstance(error, RefusedError) else ""
+    if named in (*KINDS.values(), INTERRUPTED, BUG):
+        named = ""  # a server that says not_asked was asked all the same
     next_ = words.hint
     if next_ is not None and error.doctor_can_tell:
         next_ = f"{next_}: {doctor}"
     return row._replace(
         exit_code=error.exit_code if error.exit_code in _SEVERITY else 1,
-        error=printable(named, 80) if named else kind,
+        error=named or kind,
         rule=error.rule or _RULES.get(kind),
         message=printable(words.message, 1000),
         next=None if next_ is None else printable(next_, 1000),
