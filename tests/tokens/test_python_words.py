@@ -163,9 +163,7 @@ def test_every_refusal_of_the_configuration_is_among_these() -> None:
     }
     raised = set()
     for build, _ in REFUSED.values():
-        frames = [
-            frame for frame in traceback.extract_tb(_refused(build).__traceback__) if frame.filename in sources
-        ]
+        frames = [frame for frame in traceback.extract_tb(_refused(build).__traceback__) if frame.filename in sources]
         if frames:
             raised.add((frames[-1].filename, frames[-1].lineno))
     # Counted, because Python versions differ in which line of a statement they report.
