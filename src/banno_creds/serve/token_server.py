@@ -284,7 +284,7 @@ class TokenServer:
         """Answer a program that waits, in whichever thread the outcome came."""
         with self._counting:
             self._waiting -= 1
-        if not outcome.cancelled() and answer.set_running_or_notify_cancel():  # else one has gone
+        if answer.set_running_or_notify_cancel():  # else it has gone, or the server has let go of all
             answer.set_result(self._answer(asked, outcome.result()))
 
     def _answer(self, asked: TokenRequest, outcome: _Outcome) -> Answer:
