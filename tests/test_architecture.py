@@ -25,7 +25,7 @@ HEAVY = ("httpx", "jwt", "cryptography", "rich", "flask", "authlib", "tomlkit")
 
 # Lowest first. A module imports from its own layer or from a lower one, `if TYPE_CHECKING` included.
 LAYERS = (
-    ("errors", "steps", "secrecy", "text", "times", "child", "streams", "windows_programs", "shells"),
+    ("errors", "steps", "secrecy", "text", "times", "child", "streams", "windows_programs", "shells", "threads"),
     ("storage", "checks", "key_uri", "cache_address"),
     ("config", "recall"),  # one names folders by storage's table, the other reads files as storage does
     ("jose", "http", "profiles", "redirection"),

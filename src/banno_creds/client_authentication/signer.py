@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from banno_creds.errors import ConfigurationError, SigningError
 from banno_creds.text import setting
+from banno_creds.threads import no_fork
 
 if TYPE_CHECKING:
     from banno_creds.jose.keys import PrivateKey
@@ -66,19 +67,23 @@ class KeySigner:
         Raises:
             SigningError: the signature does not verify.
         """
-        native = self.key.native
         try:
-            if isinstance(native, EllipticCurvePrivateKey):
-                signature = native.sign(signing_input, ECDSA(SHA256()))
-                native.public_key().verify(signature, signing_input, ECDSA(SHA256()))
-                r, s = decode_dss_signature(signature)
-                return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
-            padding = PKCS1v15() if self.alg == "RS256" else PSS(MGF1(SHA256()), SHA256.digest_size)
-            signature = native.sign(signing_input, padding, SHA256())
-            native.public_key().verify(signature, signing_input, padding, SHA256())
+            with no_fork():
+                return self._sign(signing_input)
         except (InvalidSignature, ValueError):
             raise SigningError(
                 f"{self.key.origin} is damaged: its signatures do not verify with its own public half",
                 hint="take the key from a backup, or make a new pair with: banno-creds keygen",
             ) from None
+
+    def _sign(self, signing_input: bytes) -> bytes:
+        native = self.key.native
+        if isinstance(native, EllipticCurvePrivateKey):
+            signature = native.sign(signing_input, ECDSA(SHA256()))
+            native.public_key().verify(signature, signing_input, ECDSA(SHA256()))
+            r, s = decode_dss_signature(signature)
+            return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+        padding = PKCS1v15() if self.alg == "RS256" else PSS(MGF1(SHA256()), SHA256.digest_size)
+        signature = native.sign(signing_input, padding, SHA256())
+        native.public_key().verify(signature, signing_input, padding, SHA256())
         return signature

@@ -23,7 +23,7 @@ from banno_creds.checks import is_loopback
 from banno_creds.doctor.findings import joined, passed
 from banno_creds.errors import BannoCredsError, TimedOutError
 from banno_creds.http import proxies
-from banno_creds.http.exchange import OutOfTimeError, resolve, secrets_sent, shown
+from banno_creds.http.exchange import resolve, secrets_sent, shown
 from banno_creds.http.faults import (
     CONNECT_SECONDS,
     NO_CONNECTION,
@@ -38,6 +38,7 @@ from banno_creds.http.faults import (
 from banno_creds.rules.findings import Finding, Rule, Verdict
 from banno_creds.steps import awaiting
 from banno_creds.text import printable, setting, system_words
+from banno_creds.threads import OutOfTimeError
 from banno_creds.times import duration, utc
 
 if TYPE_CHECKING:

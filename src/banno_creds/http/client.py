@@ -20,9 +20,10 @@ import httpx
 from banno_creds.errors import BannoCredsError, NetworkError, TimedOutError
 from banno_creds.http import exchange, faults, proxies
 from banno_creds.http.connections import Connection
-from banno_creds.http.exchange import Exchange, OutOfTimeError
+from banno_creds.http.exchange import Exchange
 from banno_creds.http.trust import Trust
 from banno_creds.steps import awaiting
+from banno_creds.threads import OutOfTimeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

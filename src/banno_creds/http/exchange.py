@@ -7,24 +7,23 @@ import math
 import re
 import socket
 import ssl
-import sys
 import threading
 import time
 import zlib
 from base64 import b64decode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from urllib.parse import unquote_plus
 
 import httpx
 
-from banno_creds import __version__
+from banno_creds import __version__, threads
 from banno_creds.checks import is_loopback
-from banno_creds.errors import no_thread
 from banno_creds.http import faults
 from banno_creds.http.compression import GZIP, codings, inflate
 from banno_creds.secrecy import Secret, unescaped, without
 from banno_creds.text import printable
+from banno_creds.threads import OutOfTimeError
 from banno_creds.times import http_date
 
 if TYPE_CHECKING:
@@ -39,12 +38,6 @@ T = TypeVar("T")
 
 # A token response has a few kilobytes, a JWK Set rarely more than twenty.
 MOST_ANSWER_BYTES = 1024 * 1024
-
-# How long an exchange that was broken off may take to close what it opened.
-_CLOSING_SECONDS = 0.2
-
-# Windows notices Ctrl-C only between two waits.
-_SLICE_SECONDS = 0.2 if sys.platform == "win32" else math.inf
 
 # How far the exchange is, by the end of httpx's name for the event.
 _PHASES = {
@@ -363,10 +356,6 @@ def resolve(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
     return Exchange(run).within(seconds)
 
 
-class OutOfTimeError(Exception):
-    """The time of an exchange is over. A TimeoutError would look like one of the caller's own, such as a signal's."""
-
-
 class Exchange(Generic[T]):
     """Runs an exchange in a thread of its own, and breaks it off when its time is over.
 
@@ -387,11 +376,9 @@ class Exchange(Generic[T]):
         self.handshakes = 0
         self._run = run
         self._only_loopback = only_loopback
-        self._outcome: T | BaseException | None = None
         self._noticed = 0.0  # when something was last sent, by the monotonic clock
         self._broken_off = False
         self._socket: socket.socket | None = None
-        self._done = threading.Event()
         self._lock = threading.Lock()  # guards the socket and `_broken_off`
 
     def within(self, seconds: float) -> T:
@@ -399,24 +386,13 @@ class Exchange(Generic[T]):
 
         OutOfTimeError if the time is over, NetworkError if the system starts no thread.
         """
-        self._thread = threading.Thread(target=self._work, name="banno-creds exchange", daemon=True)
         self._noticed = time.monotonic()  # before the thread starts, which may stop this time at once
-        try:
-            # Ctrl-C may come while it starts, and the request be on its way.
-            try:
-                self._thread.start()
-            except RuntimeError:
-                self._done.set()
-                raise no_thread() from None
-            while (left := self._noticed + seconds - time.monotonic()) > 0:
-                # Not join: when Ctrl-C interrupts it, Python 3.11 and 3.12 believe that the thread has ended.
-                if self._done.wait(min(left, seconds, _SLICE_SECONDS)):
-                    break
-        finally:
-            if not self._done.is_set():
-                self._break_off()
-        self._thread.join(_CLOSING_SECONDS)
-        return self._take_outcome()
+        return threads.run(
+            self._work,
+            lambda: min(self._noticed + seconds - time.monotonic(), seconds),
+            "banno-creds exchange",
+            self._break_off,
+        )
 
     def here(self, seconds: float, connected: socket.socket, watch: Watch) -> T:
         """Run it in this thread, on a connection that is open: no name is resolved, and ``watch`` breaks it off.
@@ -424,19 +400,8 @@ class Exchange(Generic[T]):
         OutOfTimeError if the time is over, NetworkError if the system starts no thread.
         """
         self._socket = connected.dup()
-        with watch.until(time.monotonic() + seconds, self._shut_down):
-            self._work()
-        return self._take_outcome()
-
-    def _take_outcome(self) -> T:
-        outcome, self._outcome = self._outcome, None
-        if self._broken_off or outcome is None:
-            if isinstance(outcome, StreamedAnswer):  # it began at the last moment
-                outcome.close()
-            raise OutOfTimeError
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+        with watch.until(time.monotonic() + seconds, self._break_off):
+            return self._work()
 
     def noticing(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Pass on the pieces that are sent: the time begins anew with each, and stands still while one is made."""
@@ -470,23 +435,25 @@ class Exchange(Generic[T]):
                 # A duplicate: TLS takes the first one's descriptor away as soon as its handshake begins.
                 self._socket = stream.get_extra_info("socket").dup()
 
-    def _work(self) -> None:
+    def _work(self) -> T:
+        outcome = failure = None
         try:
-            self._outcome = self._run(self)
-        except BaseException as failure:  # noqa: BLE001 - `within` raises it again
-            self._outcome = failure
-        finally:
-            with self._lock:
-                if self._socket is not None:
-                    self._socket.close()
-                    self._socket = None
-            self._done.set()
+            outcome = self._run(self)
+        except BaseException as raised:  # noqa: BLE001 - raised again below, unless it was broken off
+            failure = raised
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+        if self._broken_off:
+            if isinstance(outcome, StreamedAnswer):  # it began at the last moment
+                outcome.close()
+            raise OutOfTimeError
+        if failure is not None:
+            raise failure
+        return cast("T", outcome)
 
     def _break_off(self) -> None:
-        self._shut_down()
-        self._done.wait(_CLOSING_SECONDS)
-
-    def _shut_down(self) -> None:
         with self._lock:
             self._broken_off = True
             if self._socket is not None:

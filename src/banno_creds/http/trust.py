@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError
+from banno_creds.http.tls import in_steps
 from banno_creds.text import printable, setting, unseen
+from banno_creds.threads import no_fork
 from banno_creds.times import utc
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Trust:
         """
         context = self._context
         if context is None:  # a forked child must not need a lock for them that another thread held
-            with self._lock:
+            with no_fork(), self._lock:
                 if self._context is None:
                     if self._ca_bundle is None:
                         self._context, self._is_part = system_store()
@@ -64,7 +66,7 @@ class Trust:
         Then a certificate that was not trusted may be trusted now. ``failed`` is the context that did not trust it,
         where another thread may have widened the store since.
         """
-        with self._lock:
+        with no_fork(), self._lock:
             before = failed or self._context
             if self._context is before and self._is_part:
                 self._context, self._is_part = _whole_store(), False
@@ -254,13 +256,13 @@ def _whole_store() -> ssl.SSLContext:
     if named and not _is_kept_in_files():  # truststore asks the system alone there
         with suppress(OSError, BannoCredsError):  # `Trust.advice` says what is wrong with it
             _read_file(context, Path(named))
-    return context
+    return in_steps(context)
 
 
 def _trusting_nobody() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    return in_steps(context)
 
 
 def _is_hashed(folder: Path) -> bool:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_private_key
 
 from banno_creds.jose.encoding import base64url
+from banno_creds.threads import no_fork
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -186,7 +187,8 @@ def _as_keygen_writes(content: bytes) -> PrivateKeyTypes | None:
         der = b64decode(content[len(_FIRST_LINE) : -len(_LAST_LINE)])
         if not any(oid in der[:_HEAD] for oid in _USUAL):
             return None
-        return serialization.load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+        with no_fork():
+            return serialization.load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
 

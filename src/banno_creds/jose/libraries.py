@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from banno_creds.threads import no_fork
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,7 +50,8 @@ def read_by(load: Callable[[], T]) -> T:
             one from a signal's handler.
     """
     try:
-        return load()
+        with no_fork():
+            return load()
     except BaseException as failure:
         library = type(failure).__module__.partition(".")[0]
         if not isinstance(failure, _FAULTS_OF_DATA) and library not in _LIBRARIES:

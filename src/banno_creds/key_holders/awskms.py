@@ -11,15 +11,18 @@ import logging
 import os
 import re
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from banno_creds.errors import KeyLoadError, SigningError, no_thread
+from banno_creds import threads
+from banno_creds.errors import KeyLoadError, SigningError
 from banno_creds.secrecy import Secret, harmless, looks_random
 from banno_creds.text import printable
+from banno_creds.threads import OutOfTimeError, no_fork
 
 try:
     import botocore.session
@@ -167,28 +170,19 @@ class _Kms:
 
     def _answer(self, operation: str, members: Mapping[str, object], kind: type[KeyLoadError | SigningError]) -> Any:
         """Send one request within the timeout, which the SDK has for each piece of an answer, not for all of it."""
-        ended: list[object] = []
+        ends = time.monotonic() + self._timeout + _PAUSES
 
-        def ask() -> None:
-            try:
-                with _quiet():
-                    if self._process != os.getpid():
-                        self._connect()
-                    ended.append(getattr(self._client, operation)(**members))
-            except BaseException as failure:  # noqa: BLE001 - it is raised again
-                ended.append(failure)
+        def ask() -> Any:
+            with no_fork(), _quiet():  # the SDK's TLS does not go in steps
+                if self._process != os.getpid():
+                    self._connect()
+                return getattr(self._client, operation)(**members)
 
-        thread = threading.Thread(target=ask, name="banno-creds AWS KMS", daemon=True)
         try:
-            thread.start()
-        except RuntimeError:
-            raise no_thread() from None
-        thread.join(self._timeout + _PAUSES)
-        if not ended:
-            raise kind(f"no whole answer of AWS KMS for {self.uri} came within {self._timeout:g} s", hint=_NETWORK)
-        if isinstance(ended[0], BaseException):
-            raise ended[0]
-        return ended[0]
+            return threads.run(ask, lambda: ends - time.monotonic(), "banno-creds AWS KMS")
+        except OutOfTimeError:
+            words = f"no whole answer of AWS KMS for {self.uri} came within {self._timeout:g} s"
+            raise kind(words, hint=_NETWORK) from None
 
     def public_half(self) -> _Found:
         """Return the key if it can sign for us."""

@@ -20,6 +20,7 @@ from banno_creds.key_holders.wrong_signature import explain, verifies
 from banno_creds.key_uri import KEY_SCHEMES, SIGNERS, check_key_uri, plugged_in
 from banno_creds.secrecy import Secret, harmless, without
 from banno_creds.text import printable
+from banno_creds.threads import no_fork
 from banno_creds.times import LAST_INSTANT
 
 if TYPE_CHECKING:
@@ -132,23 +133,18 @@ class HeldSigner:
         Raises:
             SigningError: the holder did not sign, or its signature is not what JWS wants; the message says which.
         """
-        # With the verification: a process that forked in the middle of it would have OpenSSL's lock in its child.
-        with _first_time(scheme_of(self.key.origin), HeldSigner):
-            with _calling(self.key.origin, SigningError, self.key.secrets):
-                signature = self.key.signing_key.sign(self.alg, signing_input)
-            self._verify(signing_input, signature)
-        return signature
-
-    def _verify(self, signing_input: bytes, signature: object) -> None:
-        """Verify a signature with the key's public half; SigningError says what is wrong with it."""
+        with _calling(self.key.origin, SigningError, self.key.secrets):
+            signature = self.key.signing_key.sign(self.alg, signing_input)
         if not isinstance(signature, bytes):
             raise SigningError(
                 f"the holder of {self.key.origin} returned {type(signature).__name__} and no signature",
                 hint="update the package that speaks to it",
             )
         native = self.key.public.native
-        if not verifies(native, self.alg, signing_input, signature):
-            raise explain(native, self.alg, signing_input, signature, self.key.origin)
+        with no_fork():
+            if not verifies(native, self.alg, signing_input, signature):
+                raise explain(native, self.alg, signing_input, signature, self.key.origin)
+        return signature
 
 
 def open_key(uri: str, passphrase: Passphrase, timeout: float) -> HeldKey:
@@ -283,7 +279,8 @@ def _accepted(spki: bytes, origin: str) -> PublicKey:
         if spki.lstrip().startswith(b"-----BEGIN")
         else serialization.load_der_public_key
     )
-    native = load(spki)
+    with no_fork():
+        native = load(spki)
     try:
         return accepted(native, origin)
     except KeyLoadError as failure:

@@ -10,7 +10,6 @@ import hashlib
 import os
 import socket
 import sys
-import threading
 import time
 from base64 import b64encode
 from contextlib import suppress
@@ -21,6 +20,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
+from banno_creds import threads
 from banno_creds.errors import KeyLoadError, SigningError
 from banno_creds.text import printable, system_words
 
@@ -257,24 +257,17 @@ def _place(kind: Failure) -> str:
 
 def _by_pipe(place: str, message: bytes, timeout: float) -> bytes:
     """Exchange messages over a pipe of Windows. There, only a thread can be left waiting."""
-    ended: list[bytes | OSError | ValueError] = []
+    ends = time.monotonic() + timeout
 
-    def exchange() -> None:
-        try:
-            with open(place, "r+b", buffering=0) as pipe:  # noqa: PTH123 - its name is no path
-                pipe.write(message)
-                ended.append(_received(pipe.read))
-        except (OSError, ValueError) as failure:
-            ended.append(failure)
+    def exchange() -> bytes:
+        with open(place, "r+b", buffering=0) as pipe:  # noqa: PTH123 - its name is no path
+            pipe.write(message)
+            return _received(pipe.read)
 
-    thread = threading.Thread(target=exchange, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if not ended:
-        raise TimeoutError
-    if isinstance(ended[0], bytes):
-        return ended[0]
-    raise ended[0]
+    try:
+        return threads.run(exchange, lambda: ends - time.monotonic(), "banno-creds ssh-agent")
+    except threads.OutOfTimeError:
+        raise TimeoutError from None
 
 
 def _received(receive: Callable[[int], bytes]) -> bytes:

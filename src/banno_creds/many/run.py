@@ -14,6 +14,7 @@ from banno_creds.http.connections import Connections
 from banno_creds.many.outcome import Outcome
 from banno_creds.many.pacing import Limits, Pacing, host_of
 from banno_creds.steps import AnswerReceived, Run, TokenRequested, Warned
+from banno_creds.threads import at_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -126,6 +127,7 @@ class _Crew:
             self._one(client)
             with self._lock:
                 self._busy[host] -= 1
+        at_the_end()
 
     def _take(self) -> tuple[str, Client] | None:
         """Return the next client of the host with the fewest threads; None if there is nothing left to begin with."""

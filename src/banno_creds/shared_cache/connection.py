@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from banno_creds import threads
 from banno_creds.errors import ConfigurationError
 from banno_creds.shared_cache.faults import ClosedError, ServerError, SlowError, StoreError, no_answer
 from banno_creds.text import printable, setting, system_words
@@ -242,21 +243,11 @@ def _open_tcp(address: CacheAddress, ends: float) -> socket.socket:
 def _resolve(host: str, port: int, ends: float) -> list[Any]:
     with suppress(OSError):  # an address needs no resolver
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    import threading
 
-    found: list[Any] = []
+    def look_up() -> list[Any]:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
-    def look_up() -> None:
-        try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as failure:
-            found.append(failure)
-
-    thread = threading.Thread(target=look_up, daemon=True)
-    thread.start()
-    thread.join(max(ends - time.monotonic(), 0))
-    if not found:
-        raise TimeoutError
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return list(found)
+    try:
+        return threads.run(look_up, lambda: ends - time.monotonic(), "banno-creds resolver")
+    except threads.OutOfTimeError:
+        raise TimeoutError from None

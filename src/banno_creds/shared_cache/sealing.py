@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from banno_creds.errors import ConfigurationError
 from banno_creds.text import setting
+from banno_creds.threads import no_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,21 +37,24 @@ class Seal:
     """The keys that come from one secret."""
 
     def __init__(self, secret: bytes) -> None:
-        extracted = hmac.digest(_SALT, secret, "sha256")
-        self._names, values = (
-            hmac.digest(extracted, purpose + b"\x01", "sha256") for purpose in (b"names", b"values")
-        )
-        self._values = AESGCM(values)
+        with no_fork():
+            extracted = hmac.digest(_SALT, secret, "sha256")
+            self._names, values = (
+                hmac.digest(extracted, purpose + b"\x01", "sha256") for purpose in (b"names", b"values")
+            )
+            self._values = AESGCM(values)
 
     def name(self, name: str) -> str:
         """Return the name of a value in the server, and of nothing else: its hash slot is its own."""
-        return f"{PREFIX}{{{hmac.digest(self._names, name.encode(), 'sha256').hex()}}}"
+        with no_fork():
+            return f"{PREFIX}{{{hmac.digest(self._names, name.encode(), 'sha256').hex()}}}"
 
     def close(self, name: str, text: bytes) -> bytes:
         """Seal a JSON text under a name; blanks at its end hide its length."""
         padded = text.ljust(-(-len(text) // _PADDED_TO) * _PADDED_TO)
         nonce = os.urandom(_NONCE)
-        return _FORM + nonce + self._values.encrypt(nonce, padded, _FORM + name.encode())
+        with no_fork():
+            return _FORM + nonce + self._values.encrypt(nonce, padded, _FORM + name.encode())
 
     def open(self, name: str, sealed: bytes) -> bytes:
         """Return the text that was sealed under a name; ValueError if this is no such value."""
@@ -58,7 +62,8 @@ class Seal:
         if sealed[:1] != _FORM or len(rest) < _TAG:
             raise ValueError("it is of another kind")
         try:
-            return self._values.decrypt(nonce, rest, _FORM + name.encode())
+            with no_fork():
+                return self._values.decrypt(nonce, rest, _FORM + name.encode())
         except InvalidTag:
             raise ValueError("it was changed, or sealed under another secret") from None
 

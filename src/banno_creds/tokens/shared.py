@@ -19,6 +19,7 @@ from banno_creds.shared_cache.faults import ServerError, SlowError, StoreError, 
 from banno_creds.shared_cache.store import read_time
 from banno_creds.steps import Run
 from banno_creds.storage import own_files
+from banno_creds.threads import at_the_end
 from banno_creds.tokens import cache_entry
 from banno_creds.tokens.cache import TokenCache, open_cache, search
 from banno_creds.tokens.cache_entry import REFUSAL_SECONDS, Entry, KeptFailure, Times
@@ -287,6 +288,7 @@ class _Place:
             while not done.wait(_RENEWED):
                 with suppress(OSError):  # it may answer again before the lock ends
                     self._cache.store.get(("EVAL", _HOLD, 1, self._lock_name, self.owner, int(_LOCKED * 1000)))
+            at_the_end()
 
         thread = threading.Thread(target=renew, daemon=True)
         try:
