@@ -28,12 +28,13 @@ def bare_environment(**variables: str) -> dict[str, str]:
 
 
 _LOADED = """\
-import gc, importlib, json, os, pkgutil, signal, sys, time
+import contextlib, gc, importlib, json, os, pkgutil, signal, sys, time
 sys.modules.update(dict.fromkeys(("anyio", "trio")))  # as in `main`
 import banno_creds, httpx, jwt, rich.console, cryptography.hazmat.primitives.serialization
 for module in pkgutil.walk_packages(banno_creds.__path__, "banno_creds."):
     if ".sandbox" not in module.name and not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+        with contextlib.suppress(banno_creds.BannoCredsError, ModuleNotFoundError):  # of an extra
+            importlib.import_module(module.name)
 from banno_creds.__main__ import main
 gc.freeze()
 
