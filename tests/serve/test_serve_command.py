@@ -389,13 +389,14 @@ def test_a_refusal_names_the_doctor_for_the_options_that_were_typed(
 ) -> None:
     issuer.expires_in = 30  # less than a kept token has to live, so the next program asks again
     issuer.on_request = lambda: issuer.refuse() if len(issuer.forms) > 1 else None
-    options = ("--client-id", CLIENT_ID, "--private-key", str(ec_pem), "--token-endpoint", issuer.url)
+    # An error_description has no backslash.
+    options = ("--client-id", CLIENT_ID, "--private-key", ec_pem.as_posix(), "--token-endpoint", issuer.url)
     result = process("exec", "--serve", "--no-cache", *options, "--", *python(REFUSED, *VARIABLES), env=env)
     assert result.stdout.startswith(f"{CLIENT_ID}: the server refused the client")
     assert result.stdout.endswith(f"next: banno-creds doctor {shells.join(options)}\n")
     with serving(config, secret_file, env) as running:
         said = ask(running.url)["error_description"]
-    assert said.endswith(f"next: banno-creds doctor --profile garden --config {shells.quote(str(config))}")
+    assert said.endswith(f"next: banno-creds doctor --profile garden --config {shells.quote(config.as_posix())}")
 
 
 def test_the_command_does_not_start_without_a_token(
