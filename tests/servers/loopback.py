@@ -146,7 +146,10 @@ class LoopbackServer:
         self._server = (_Server6 if ":" in host else _Server)((host, 0), Handler)
         self._server.outer = self
         if context is not None:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            # Each connection's own thread shakes hands: a client that is slow, or gone, keeps nobody waiting.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = self._server.server_port
         self.origin = f"http{'s' if context else ''}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
