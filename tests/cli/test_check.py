@@ -399,7 +399,12 @@ def test_no_words_break_the_forms_for_programs() -> None:
 
 @pytest.mark.parametrize(
     "members",
-    [{"exit_code": 7}, {"exit_code": 4, "message": 1}, {"exit_code": 4, "details": 1}, {"exit_code": "4"}],
+    [
+        *({"exit_code": 7}, {"exit_code": 4, "message": 1}, {"exit_code": 4, "details": 1}, {"exit_code": "4"}),
+        *({"exit_code": 0, name: "x"} for name in ("seconds", "expires_at", "last_good")),
+        {"exit_code": 0, "seconds": -1},
+        {"exit_code": 0, "expires_at": float("nan")},
+    ],
     ids=str,
 )
 def test_a_row_that_nobody_wrote_is_none(members: dict[str, Any]) -> None:

@@ -126,17 +126,20 @@ def row_of(profile: str, members: Mapping[str, Any]) -> Row | None:
         given |= {name: tuple(map(str, given.get(name, ()))) for name in ("details", "warnings")}
         row = Row(profile, **given)
         texts = (row.error, row.rule, row.message, row.next, row.client_id, row.server)
-        good: Any = given.get("last_good")
-        is_time = good is None or (isinstance(good, int) and 0 <= good < LAST_INSTANT)
         if (
-            is_time
-            and all(text is None or isinstance(text, str) for text in texts)
+            all(text is None or isinstance(text, str) for text in texts)
+            and all(map(_is_time, (row.seconds, row.expires_at, row.last_good)))
             and row.exit_code in (0, *_SEVERITY)
         ):
             return row
     except (TypeError, ValueError):
         pass
     return None
+
+
+def _is_time(value: object) -> bool:
+    """Return whether a row may have this as a time."""
+    return value is None or (isinstance(value, int | float) and 0 <= value < LAST_INSTANT)
 
 
 def fault(row: Row, error: BannoCredsError, words: Words, doctor: str) -> Row:
