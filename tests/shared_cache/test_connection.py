@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import socket
+import threading
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ from tests.person import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.servers.tls import Authority
 
 OK = b"+OK\r\n"
 
@@ -243,6 +246,29 @@ def test_connection_that_is_closed_twice_costs_nothing(peers: Peers) -> None:
     for pieces in ((b"$1\r\na\r\n", b""), (b"",), (b"$1\r\nb\r\n",)):
         peers(*pieces)
     assert [cache.ask(("GET", "a")), cache.ask(("GET", "a"))] == [[b"a"], [b"b"]]
+
+
+def test_connection_that_is_closed_in_the_middle_of_tls_is_tried_again(authority: Authority) -> None:
+    """Somebody closes the connections of all clients, and TLS takes a while."""
+    met = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+
+        def hang_up() -> None:
+            for number in range(3):
+                open_, _ = server.accept()
+                met.append(number)
+                with open_:
+                    open_.recv(1000)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        cache = Store(f"rediss://127.0.0.1:{server.getsockname()[1]}", ca_bundle=authority.file)
+        with pytest.raises(StoreError, match="TLS failed") as caught:
+            cache.ask(("PING",))
+        thread.join(20)
+    assert caught.value.rule == "cache.tls"
+    assert met == [0, 1, 2]
 
 
 def test_connection_that_is_closed_late_is_not_tried_again(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:

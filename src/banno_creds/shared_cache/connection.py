@@ -179,13 +179,16 @@ def _secured(open_: socket.socket, address: CacheAddress, trust: Trust) -> socke
     except TimeoutError:
         raise SlowError("no answer to TLS in time; the port may not speak it", "cache.tls") from None
     except ConnectionError as failure:
-        raise StoreError(f"TLS failed: {system_words(failure)}; the port may not speak it", "cache.tls") from None
+        raise ClosedError(f"TLS failed: {system_words(failure)}; the port may not speak it", "cache.tls") from None
 
 
 def _broken(failure: OSError) -> StoreError:
     """Return the fault of a connection that broke; a server may end TLS only with its first answer."""
     if type(failure).__module__ == "ssl":
-        return StoreError(f"TLS failed: {_reason(failure)}", "cache.tls")
+        import ssl
+
+        kind = ClosedError if isinstance(failure, ssl.SSLEOFError | ssl.SSLZeroReturnError) else StoreError
+        return kind(f"TLS failed: {_reason(failure)}", "cache.tls")
     return ClosedError(_reason(failure))
 
 
