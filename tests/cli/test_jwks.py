@@ -215,11 +215,12 @@ def test_profiles_that_sign_with_a_key_that_was_removed_are_named(cli: Cli, here
     assert (one.code, one.stdout) == (0, "removed: rsa.pem\n")
     assert " ".join(one.stderr.split()) == (
         "! profile p0 signs with a key that was removed, and will be refused once this set is published "
-        "put it back until another key is used: banno-creds jwks add jwks.json KEY"
+        "put it back until another key is used: banno-creds jwks add jwks.json rsa.pem"
     )
     kid = mine("ec").public.thumbprint()
     several = cli("jwks", "remove", "jwks.json", kid, "-q", "--allow-empty").stderr
     assert "!   p1, p2, p3, p4, p5 and 1 more sign with a key that was removed" in several
+    assert "jwks add jwks.json KEY\n" in several
 
 
 def test_a_key_at_a_holder_is_known_by_its_uri(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

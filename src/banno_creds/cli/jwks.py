@@ -228,11 +228,12 @@ def _warn_of_users(file: str, gone: Sequence[_Key]) -> None:
         users = Users(list_profiles().profiles)
         names = [name for key in gone for name in users.of_public(key.public, key.place)]
         if names:
+            places = [*dict.fromkeys(key.place for key in gone if _is_key(key.place) and key.place != "-")] or ["KEY"]
             more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
             which = f"profile {names[0]} signs" if len(names) == 1 else f"{', '.join(names[:_MOST_NAMED])}{more} sign"
             Report().warning(
                 f"{which} with a key that was removed, and will be refused once this set is published",
-                f"put it back until another key is used: banno-creds jwks add {join([file])} KEY",
+                f"put it back until another key is used: banno-creds jwks add {join([file, *places])}",
             )
 
 
