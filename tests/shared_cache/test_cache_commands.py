@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from banno_creds.cli.profile_list import Seen
 from banno_creds.shared_cache.faults import SlowError
 from banno_creds.tokens import shared_entries
 from tests.conftest import CLIENT_ID, Result, write_private
@@ -17,7 +18,7 @@ from tests.person import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import Cli
+    from tests.conftest import Cli, How
     from tests.servers.issuer import Issuer
     from tests.servers.redis import Between, Redis
     from tests.shared_cache.conftest import Machine
@@ -196,7 +197,7 @@ def _until(cli: Cli, config: Path, env: dict[str, str]) -> dict[str, int | None]
 
 @pytest.mark.parametrize("by_variable", [True, False])
 def test_the_long_list_of_profiles_knows_what_another_machine_got(
-    cli: Cli, machine: Machine, redis: Redis, tmp_path: Path, *, by_variable: bool
+    cli: Cli, machine: Machine, redis: Redis, tmp_path: Path, how: How, *, by_variable: bool
 ) -> None:
     """Profile `c` seals with its own key, where no secret is given; `b` asks for another scope."""
     env = machine("a")
@@ -222,6 +223,19 @@ def test_the_long_list_of_profiles_knows_what_another_machine_got(
     found = _until(cli, config, here)
     assert {name for name, until in found.items() if until is not None} == {"a", "c"}
     assert all(until is None or began + 590 <= until <= time.time() + 600 for until in found.values())
+    how.clock = lambda: time.time() + 700  # a clock that is ahead of the server's
+    assert set(_until(cli, config, here).values()) == {None}
+
+
+@pytest.mark.parametrize(("here", "shared", "told"), [(9, 20, 20), (20, 9, 20), (9, None, 9), (None, 9, 9)])
+def test_of_two_caches_the_long_list_tells_of_the_longer_life(
+    here: int | None, shared: int | None, told: int
+) -> None:
+    client: Any = SimpleNamespace(name="a", client_id="c", token_endpoint="https://x.test", issuer=None)
+    seen = object.__new__(Seen)
+    seen._until = {} if here is None else {("c", "https://x.test", None): here}
+    seen._shared = {} if shared is None else {"a": shared}
+    assert seen.until(client) == told
 
 
 def test_the_long_list_takes_each_setting_of_a_shared_cache_for_itself(

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -297,15 +298,30 @@ def test_slow_server_is_not_waited_for_twice(peers: Peers) -> None:
 
 def test_where_one_kept_connection_was_closed_the_others_are_left_too(peers: Peers) -> None:
     cache = Store("redis://cache.test")
-    kept = [peers(OK, b""), peers(OK, b"")]
-    with cache._connection() as (one, _), cache._connection() as (other, _):
-        one.ask(("PING",))
-        other.ask(("PING",))
+    kept = [peers(OK, b"") for _ in range(5)]  # more than it tries one after the other
+    with ExitStack() as stack:
+        for connection_, _ in [stack.enter_context(cache._connection()) for _ in kept]:
+            connection_.ask(("PING",))
     peers(OK, OK)
     cache.ask(("PING",))
     cache.ask(("PING",))
-    assert [each.is_closed for each in kept] == [True, True]
-    assert len(peers.met) == 3
+    assert [each.is_closed for each in kept] == [True] * 5
+    assert len(peers.met) == 6
+
+
+def test_a_clients_certificate_is_read_into_what_no_other_thread_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    trusts: list[object] = []
+
+    def take(_address: object, trust: object, _ends: float) -> Peer:
+        trusts.append(trust)
+        return Peer(OK)
+
+    monkeypatch.setattr(connection, "_connect", take)
+    for query, many in (("?ssl_certfile=c.pem", 2), ("", 1)):
+        trusts.clear()
+        cache = Store(f"rediss://cache.test{query}")
+        with cache._connection(), cache._connection():
+            assert len(set(map(id, trusts))) == many
 
 
 def test_connection_that_failed_is_not_kept(peers: Peers) -> None:
