@@ -316,6 +316,24 @@ def test_who_may_run_no_scripts_lets_nobody_wait(someone: Someone, redis: Redis,
     assert "NOPERM" in second.warned[0]
 
 
+def test_programs_of_two_versions_leave_each_other_alone(
+    someone: Someone, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While twenty machines are brought up to date, none of them asks for a token each time."""
+    asked: list[int] = []
+
+    def fetch() -> TokenResponse:
+        asked.append(version)
+        return RESPONSE
+
+    for version in (1, 2, 1, 2):
+        monkeypatch.setattr(cache_entry, "_VERSION", version)
+        someone.asks(fetch)
+    assert asked == [1, 2]
+    assert len(redis.keys()) == 2
+    assert someone.warned == []
+
+
 def test_who_waits_gets_the_fresh_token_that_takes_the_place_of_an_old_one(
     someone: Someone, redis: Redis, ec_pem: Path
 ) -> None:
