@@ -159,7 +159,7 @@ def test_further_attempts_are_paced_too(server: Many, rsa_pem: Path) -> None:
     list(outcomes(clients_of(server, rsa_pem, 2), Limits(rate=50), run=Run(sleep=lambda _: None)))
     times = sorted(when for when, _ in server.arrivals)
     assert len(times) == 6
-    assert times[-1] - times[0] >= 5 / 50 * 0.9
+    assert times[-1] - times[0] >= 5 / 50 * 0.5  # a busy machine delays the first one as well
 
 
 def test_waiting_for_a_turn_uses_up_no_time_of_the_request() -> None:
