@@ -343,6 +343,15 @@ def test_forked_child_leaves_its_parents_connections_alone(peers: Peers, monkeyp
     assert (len(parents.sent), len(own.sent)) == (1, 1)
 
 
+def test_system_that_starts_no_thread_is_a_fault_of_the_cache_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    with pytest.raises(StoreError, match="no further thread"):
+        Store("redis://cache.test").ask(("PING",))
+
+
 def test_next_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ports = (free_port(), listener.getsockname()[1])

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from banno_creds import threads
-from banno_creds.errors import ConfigurationError
+from banno_creds.errors import ConfigurationError, NetworkError
 from banno_creds.shared_cache.faults import ClosedError, ServerError, SlowError, StoreError, no_answer
 from banno_creds.text import printable, setting, system_words
 
@@ -254,3 +254,5 @@ def _resolve(host: str, port: int, ends: float) -> list[Any]:
         return threads.run(look_up, lambda: ends - time.monotonic(), "banno-creds resolver")
     except threads.OutOfTimeError:
         raise TimeoutError from None
+    except NetworkError as failure:  # no thread: this machine's cache may still have a token
+        raise StoreError(failure.message) from None
