@@ -29,10 +29,14 @@ def is_name(name: str) -> bool:
 
 
 def _like(name: str) -> str:
-    """Return a name that is like one that cannot be; nothing if there is none."""
+    """Return a name that is like one that cannot be; nothing if there is none, or if it is a secret."""
     import re
     from unicodedata import normalize
 
+    from banno_creds.secrecy import without_keys
+
+    if without_keys(name) != name:
+        return ""
     plain = normalize("NFKD", name[:60]).encode("ascii", "ignore").decode()
     return "-".join(re.findall(r"[\w.]+", plain))
 
