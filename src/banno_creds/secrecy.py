@@ -266,7 +266,7 @@ _NOT_ALPHANUMERIC = _Lazy("[^0-9a-z]+")
 
 
 class Secret:
-    """A secret that somebody may echo. Its spellings live as long as it does.
+    """A secret that somebody may echo. Its spellings are made when they are first looked for, and live as long as it.
 
     Args:
         value: the secret.
@@ -274,37 +274,45 @@ class Secret:
         known: what is no secret by itself, such as the client's or a session's ID; a text may have one of them.
     """
 
-    __slots__ = ("_bare", "_forms", "_halves", "_joined", "_known", "_value", "what")
+    __slots__ = ("_is_long", "_known", "_made", "_value", "what")
 
     def __init__(self, value: str, what: str, known: Iterable[str] = ()) -> None:
         self.what = what
         self._value = value
         self._known = tuple(each for each in dict.fromkeys(known) if each and each in value)
-        self._bare = _squeezed(value)
-        self._forms = _forms(value)
-        self._joined = "\n".join(self._forms)
-        size = _ECHOED // 2
-        pieces = range(len(self._joined) - size + 1)
-        # To look through a long text again and again takes a while; to take it apart, too.
-        self._halves: str | frozenset[str] = (
-            self._joined if len(pieces) < _LONG else frozenset(self._joined[i : i + size] for i in pieces)
-        )
+        self._is_long = any(len(_squeezed(begin)) >= _ECHOED for begin in (value[: 4 * _ECHOED], value))
+        self._made: tuple[tuple[str, ...], str, str | frozenset[str]] | None = None
 
     def is_in(self, text: str, squeezed: str) -> bool:
         """Return whether a text, given also without what is no letter, has it or a part of it that is no accident."""
         if len(self._value.strip()) < _GUESSED:
             return False
-        if len(self._bare) < _ECHOED:
-            is_word = len(self._bare) < _SHORT and _is_word_of(self._value, text)
-            return is_word or any(form in squeezed for form in self._forms)
+        if not self._is_long:
+            is_word = len(_squeezed(self._value)) < _SHORT and _is_word_of(self._value, text)
+            return is_word or any(form in squeezed for form in self._spellings()[0])
+        if len(squeezed) < _ECHOED:
+            return False
         # Any echo has one of these halves in it; texts that have none, which are most, are done with here.
         size = _ECHOED // 2
-        if not any(squeezed[i : i + size] in self._halves for i in range(0, len(squeezed) - size + 1, size)):
+        _, joined, halves = self._spellings()
+        if not any(squeezed[i : i + size] in halves for i in range(0, len(squeezed) - size + 1, size)):
             return False
         pieces = {squeezed[i : i + _ECHOED] for i in range(len(squeezed) - _ECHOED + 1)}
         known = [each for each in self._known if each in text]
         harmless = _squeezed(known[0]) if len(known) == 1 else ""
-        return any(piece in self._joined and piece not in harmless for piece in pieces)
+        return any(piece in joined and piece not in harmless for piece in pieces)
+
+    def _spellings(self) -> tuple[tuple[str, ...], str, str | frozenset[str]]:
+        """Return how it may be written, that in one text, and where the halves of an echo are looked for."""
+        if self._made is None:
+            forms = _forms(self._value)
+            joined = "\n".join(forms)
+            size = _ECHOED // 2
+            pieces = range(len(joined) - size + 1)
+            # To look through a long text again and again takes a while; to take it apart, too.
+            halves = joined if len(pieces) < _LONG else frozenset(joined[i : i + size] for i in pieces)
+            self._made = forms, joined, halves
+        return self._made
 
 
 def without(text: str, secrets: Iterable[Secret]) -> str:

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from json import dumps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from click.core import ParameterSource
 
@@ -102,13 +102,13 @@ def check(context: click.Context, values: Mapping[str, Any]) -> int:
         report.note("No profile failed at its last check.")
     kept = bool(values["keep"])
     wish = Wish(Wanted(force_refresh=kept), from_cache=kept, offline=bool(values["offline"]))
-    outcomes = Outcomes(values["output"], report, None if wish.offline else record, run)
-    outcomes.begin(since, profile_names(values["config"]))
-    for row in known.values():
-        outcomes.add(row, is_new=False)
     every_name = values["quiet"] is False and context.get_parameter_source("quiet") is not ParameterSource.DEFAULT
     about = {"offline": wish.offline, "began": int(since)}
-    code = ask(open_ones, wish, outcomes)
+    with Outcomes(values["output"], report, None if wish.offline else record, run) as outcomes:
+        outcomes.begin(since, profile_names(values["config"]))
+        for row in known.values():
+            outcomes.add(row, is_new=False)
+        code = ask(open_ones, wish, outcomes)
     return outcomes.show(list(wanted_ones), about, code, every_name=every_name)
 
 
@@ -120,8 +120,8 @@ def tokens(context: click.Context, values: Mapping[str, Any], form: str) -> int:
     ask, run = _asker(context, values), _run_of(context, report)
     profiles = chosen(values)
     wish = Wish(wanted(values), from_cache=not values["no_cache"], with_tokens=True)
-    outcomes = Outcomes(form, report, None, run)
-    code = ask(profiles, wish, outcomes)
+    with Outcomes(form, report, None, run) as outcomes:
+        code = ask(profiles, wish, outcomes)
     return outcomes.show(list(profiles), {"offline": False, "began": int(run.clock())}, code)
 
 
@@ -231,7 +231,7 @@ def _warn_of_record(report: Report, failure: OSError) -> None:
 
 
 class Outcomes:
-    """The rows of a run: kept, told while they come, and remembered.
+    """The rows of a run: kept, told while they come, and remembered; to be entered meanwhile.
 
     Args:
         form: the form of the result.
@@ -252,6 +252,14 @@ class Outcomes:
         self._record = record
         self._told: Told | None = None
         self._began = time.monotonic()
+        self._signals = _Signals()
+
+    def __enter__(self) -> Self:
+        self._signals.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._signals.give_back()
 
     @property
     def _streams(self) -> bool:
@@ -275,7 +283,7 @@ class Outcomes:
 
     def add(self, row: Row, *, is_new: bool = True) -> None:
         """Add a row, whole or not at all; one that is not new is from the record."""
-        with _unbroken():
+        with self._signals.waiting():
             self._add(row, is_new=is_new)
 
     def _add(self, row: Row, *, is_new: bool) -> None:
@@ -288,7 +296,7 @@ class Outcomes:
             write_result(forms.csv_line(row))
         if self._told is not None:
             self._told.add(row)
-        if is_new and row.error != forms.INTERRUPTED:
+        if is_new and row.error != forms.INTERRUPTED and self._record is not None:
             told = {name: value for name, value in row.members().items() if value not in (None, [])}
             self._remember(lambda record: record.add(row.profile, told, self.run.clock()))
 
@@ -325,29 +333,46 @@ class Outcomes:
         return code
 
 
-@contextmanager
-def _unbroken() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the end of what is done inside; a second one does not wait."""
-    usual: dict[int, Any] = {}
-    came: list[int] = []
+class _Signals:
+    """Ctrl-C and SIGTERM, as far as they come while a row is written.
 
-    def wait(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
-            usual[number](number, frame)
+    They are taken once for all rows: to take them for each costs as much as the rest of a row.
+    """
 
-    if threading.current_thread() is threading.main_thread():
-        for each in (signal.SIGINT, signal.SIGTERM):
-            if callable(handler := signal.getsignal(each)):  # and not ignored, nor left to the system
-                usual[each] = handler
-                signal.signal(each, wait)
-    try:
-        yield
-    finally:
-        for number, handler in usual.items():
+    def __init__(self) -> None:
+        self._usual: dict[int, Any] = {}
+        self._came: list[int] = []
+        self._wait = False
+
+    def take(self) -> None:
+        """Take them, if this is the thread that has them."""
+        if threading.current_thread() is threading.main_thread():
+            for each in (signal.SIGINT, signal.SIGTERM):
+                if callable(handler := signal.getsignal(each)):  # and not ignored, nor left to the system
+                    self._usual[each] = handler
+                    signal.signal(each, self._come)
+
+    def give_back(self) -> None:
+        """Leave them to whoever had them before."""
+        for number, handler in self._usual.items():
             signal.signal(number, handler)
-    for number in came[:1]:
-        usual[number](number, None)
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        self._came.append(number)
+        if not self._wait or len(self._came) > 1:
+            self._usual[number](number, frame)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let them wait for the end of what is done inside; a second one does not wait."""
+        self._came.clear()
+        self._wait = True
+        try:
+            yield
+        finally:
+            self._wait = False
+        for number in self._came[:1]:
+            self._usual[number](number, None)
 
 
 def run_many(clients: Clients, profiles: Profiles, wish: Wish, outcomes: Outcomes, limits: Limits) -> None:

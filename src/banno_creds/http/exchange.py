@@ -59,9 +59,10 @@ _SECRETS = {
     "token": "the token",
 }
 _TOKENS = re.compile(
-    rb"\b(?:access_token|refresh_token|id_token)(?:\\*\"\s*:\s*\\*\"|=)((?:[^\"\\&\s]|\\.){12,})", re.DOTALL
+    rb"\b(?:access_token|refresh_token|id_token)(?:\\*\"\s*:\s*\\*\"|=)((?:[^\"\\&\s]++|\\.)++)", re.DOTALL
 )
 _MOST_TOKENS = 8
+_SHORTEST_TOKEN = 12  # characters
 _MOST_MISSING = 20  # characters of a code that somebody might guess
 _MOST_TOKEN_BYTES = 64 * 1024
 
@@ -101,8 +102,8 @@ def _parts(code: str) -> list[str]:
 
 def _secrets_received(content: bytes) -> Secrets:
     """Return the tokens in an answer, whether or not it can be read: its status line may have them as well."""
-    found = _TOKENS.findall(content[:_MOST_TOKEN_BYTES])[:_MOST_TOKENS]
-    return tuple(Secret(unescaped(token.decode("latin-1")), "the token") for token in found)
+    found = [each for each in _TOKENS.findall(content[:_MOST_TOKEN_BYTES]) if len(each) >= _SHORTEST_TOKEN]
+    return tuple(Secret(unescaped(token.decode("latin-1")), "the token") for token in found[:_MOST_TOKENS])
 
 
 def shown(words: object, secrets: Secrets, most: int) -> str:

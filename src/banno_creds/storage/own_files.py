@@ -526,17 +526,27 @@ def identity(path: str) -> str:
     return f"{status.st_ino}.{status.st_mtime_ns}.{status.st_size}"
 
 
+_start: str | None = None  # the name of this machine's start, which stays as long as this process
+
+
 def uptime() -> tuple[str, float]:
     """Read a clock that nobody can set: the name of this machine's start, and the seconds since then.
 
     The name is empty if the system (macOS, Windows) has no such clock.
     """
+    global _start
     if sys.platform == "win32":
         return "", 0.0
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, AttributeError):
+        if _start is None:
+            # Not `open`, which imports a codec.
+            descriptor = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _start = os.read(descriptor, 100).decode("ascii").strip()
+            finally:
+                os.close(descriptor)
+        return _start, time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, ValueError, AttributeError):
         return "", 0.0
 
 
