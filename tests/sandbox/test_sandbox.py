@@ -1024,7 +1024,7 @@ def test_sandbox_imports_nothing_of_what_signs() -> None:
     judges = {
         f"banno_creds.{name}"
         for name in (
-            "config",
+            "checks",
             "errors",
             "jose.jwk",
             "jose.libraries",
