@@ -1025,6 +1025,7 @@ def test_sandbox_imports_nothing_of_what_signs() -> None:
         f"banno_creds.{name}"
         for name in (
             "checks",
+            "config",
             "errors",
             "jose.jwk",
             "jose.libraries",
