@@ -270,6 +270,18 @@ def test_the_long_list_of_profiles_is_there_without_the_shared_cache(
     assert (short.code, short.stderr.count("!   The cache secret in ")) == (0, 1)
 
 
+def test_the_long_list_is_there_without_the_certificate_for_the_shared_cache(
+    cli: Cli, machine: Machine, between: Between, tmp_path: Path, ec_pem: Path
+) -> None:
+    client = f'client_id = "c"\nprivate_key = {json.dumps(str(ec_pem))}\n'
+    config = write_private(tmp_path / "p.toml", f"[profiles.a]\n{client}".encode())
+    url = f"{between.url.replace('redis', 'rediss')}?ssl_certfile={tmp_path}/missing"
+    result = cli("profile", "list", "-l", "--config", config, env=machine("a", CACHE_URL=url))
+    assert result.code == 0
+    assert "token      none in the cache\n" in result.stdout
+    assert "!   The certificate that cache_url names by ssl_certfile cannot be used" in result.stderr
+
+
 def test_a_shared_cache_that_answers_slowly_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each hundred of the requests is another question."""
     now, asked = [0.0], list[int]()

@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 import trustme
@@ -165,11 +166,12 @@ def test_changed_password_is_read_again_once_where_the_old_one_is_refused(peers:
         "another wrong one",
         "gone",
         "empty",
+        "out of reach",
         pytest.param("a pipe", marks=pytest.mark.posix("a pipe with a name")),
     ],
 )
 def test_refused_password_is_the_servers_word_whatever_became_of_its_file(
-    change: str, peers: Peers, tmp_path: Path
+    change: str, peers: Peers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_private(tmp_path / "password", b"first\n")
     cache = Store("redis://cache.test", file)
@@ -177,6 +179,8 @@ def test_refused_password_is_the_servers_word_whatever_became_of_its_file(
         file.write_bytes(b"second\n")
     elif change == "empty":
         file.write_bytes(b"")
+    elif change == "out of reach":  # its folder is, to a process that has given up its rights
+        monkeypatch.setattr(type(file), "is_file", Mock(side_effect=PermissionError))
     elif change != "none":
         file.unlink()
     if change == "a pipe":

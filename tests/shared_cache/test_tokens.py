@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -145,12 +146,26 @@ def test_token_is_kept_here_if_the_server_fails_after_the_bank_was_asked(
     assert len(issuer.forms) == 1
 
 
-@pytest.mark.parametrize("label", [b"ENCRYPTED PRIVATE KEY", b"PRIVATE KEY"], ids=["its label", "a wrong label"])
+PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMAYCAQMCAQI=\n-----END DH PARAMETERS-----\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "label"),
+    [(b"", b"ENCRYPTED PRIVATE KEY"), (b"", b"PRIVATE KEY"), (PARAMETERS, b"ENCRYPTED PRIVATE KEY")],
+    ids=["its label", "a wrong label", "after something else"],
+)
 @pytest.mark.usefixtures("machine")
 def test_encrypted_key_wants_a_secret(
-    cli: Cli, ask: list[str], redis: Redis, tmp_path: Path, ec_key: keys.PrivateKey, secret: Path, label: bytes
+    cli: Cli,
+    ask: list[str],
+    redis: Redis,
+    tmp_path: Path,
+    ec_key: keys.PrivateKey,
+    secret: Path,
+    before: bytes,
+    label: bytes,
 ) -> None:
-    pem = ec_key.pem(b"passphrase").replace(b"ENCRYPTED PRIVATE KEY", label)
+    pem = before + ec_key.pem(b"passphrase").replace(b"ENCRYPTED PRIVATE KEY", label)
     key = write_private(tmp_path / "encrypted.pem", pem)
     file = write_private(tmp_path / "passphrase", b"passphrase")
     words = [*instead(ask, "--private-key", key), "--cache-url", redis.url, "--passphrase-file", str(file)]
@@ -222,6 +237,37 @@ def test_client_shows_a_certificate_of_its_own(
         missing = cli(*ask, "--cache-url", f"{url}{tmp_path}/missing")
         assert missing.code == 2
         assert "ssl_certfile" in missing.stderr
+
+
+@pytest.mark.usefixtures("machine")
+def test_running_program_loses_no_token_while_its_certificate_is_replaced(
+    issuer: Issuer, ec_pem: Path, tmp_path: Path, authority: Authority
+) -> None:
+    own = tmp_path / "client.pem"
+    issued = authority.ca.issue_cert("runner.bank.internal").private_key_and_cert_chain_pem
+    issued.write_to_path(own)
+    steps: list[Step] = []
+    with Redis(tmp_path, authority, ["tls-auth-clients yes"]) as redis:
+        url = f"{redis.tls_url}?ssl_ca_certs={authority.file}&ssl_certfile={own}"
+        config = ClientConfig(CLIENT_ID, KeySource.file(ec_pem), token_endpoint=issuer.url, cache_url=url)
+        source = TokenSource(config, emit=steps.append)
+        source.token()
+
+        def spoil() -> None:
+            own.write_bytes(b"")
+            redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+        issuer.gate.clear()
+        with ThreadPoolExecutor(1) as thread:
+            token = thread.submit(source.token, force_refresh=True)
+            while len(issuer.forms) < 2:
+                time.sleep(0.01)
+            spoil()
+            issuer.gate.set()
+            assert token.result().access_token == "openid.2"
+        assert source.token(force_refresh=True).access_token == "openid.3"
+    [told] = [step.message for step in steps if isinstance(step, Warned)]
+    assert told.endswith("cannot be used: a certificate's file that it needs cannot be used now")
 
 
 def test_each_connection_reads_the_clients_certificate_into_a_context_of_its_own(

@@ -69,6 +69,9 @@ def _shared_until(file: str | None, names: Sequence[str], now: float) -> Mapping
                 "the list tells of this machine's own cache alone; more: banno-creds doctor --profile NAME",
             )
             continue
+        except ConfigurationError as failure:  # of the client's certificate, which is read for a connection
+            Report().warning(spelled(failure.message), failure.hint and spelled(failure.hint))
+            continue
         finally:
             cache.close()
         for name, entry in zip(requests, entries, strict=True):

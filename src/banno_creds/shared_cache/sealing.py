@@ -106,7 +106,8 @@ def seal_of_key(content: bytes, *, is_held: bool) -> Seal:
 
 
 def _is_encrypted(content: bytes) -> bool:
-    if content.startswith(b"-----BEGIN ") and _is_in_the_clear(content.partition(b"\n")[2][:8]):
+    label, _, text = content.partition(b"\n")
+    if label.startswith(b"-----BEGIN ") and b" PRIVATE KEY-" in label and _is_in_the_clear(text[:8]):
         return False  # most are such, and to look closer takes long
     from banno_creds.errors import BannoCredsError
     from banno_creds.jose.private_keys import form_of

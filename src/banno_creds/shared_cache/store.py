@@ -59,6 +59,7 @@ class Store:
             self._trust = self._new_trust()
             self._trust.context()  # a bundle that cannot be read is a mistake, and no fault of the server
         self._kept: list[Connection] = []
+        self._was_reached = False
         self._process = os.getpid()
 
     @property
@@ -87,8 +88,8 @@ class Store:
         """Read the password's file again, since the server refused what it had; True if it has another one by now."""
         file = self._password_file
         # Another thread may have read it since; and a pipe can be read once.
-        if self._password == refused and file is not None and file.is_file():
-            with suppress(ConfigurationError):
+        with suppress(OSError, ConfigurationError):
+            if self._password == refused and file is not None and file.is_file():
                 self._password, _ = read_password(file)
         return self._password != refused
 
@@ -139,7 +140,7 @@ class Store:
         if self._process != os.getpid():  # after a fork they are the parent's
             self._kept, self._process = [], os.getpid()
         kept = self._take_kept()
-        connection = self._new() if kept is None else kept
+        connection = self._made() if kept is None else kept
         try:
             yield connection, kept is not None
         except BaseException:
@@ -160,6 +161,17 @@ class Store:
             if time.monotonic() - connection.used_at < _MOST_IDLE_SECONDS:
                 return connection
             connection.close()
+
+    def _made(self) -> Connection:
+        """Make a connection; files that were good before, and cannot be used now, are no mistake of the caller."""
+        try:
+            connection = self._new()
+        except ConfigurationError:
+            if not self._was_reached:
+                raise
+            raise StoreError("a certificate's file that it needs cannot be used now", "cache.tls") from None
+        self._was_reached = True
+        return connection
 
     def _new_trust(self) -> Trust:
         from banno_creds.http.trust import Trust
