@@ -106,6 +106,16 @@ def test_file_that_cannot_be_used_is_told_before_anything_listens(
     assert words in result.stderr
 
 
+def test_path_that_is_too_long_is_told_before_anything_listens(cli: Cli, tmp_path: Path) -> None:
+    config = write_private(tmp_path / "config.toml", b"[profiles.garden]\nclient_id = 'a'\nprivate_key = 'a.pem'\n")
+    secret_file = write_private(tmp_path / "serve.secret", SECRET.encode())
+    command = ["serve", "--port", "0", "--config", str(config), "--client-secret-file", str(secret_file)]
+    for option in ("--cache-secret-file", "--cache-password-file"):
+        result = cli(*command, "--cache-url", "redis://127.0.0.1", option, "a" * 300)
+        assert (result.code, result.stdout) == (2, "")
+        assert option in result.stderr
+
+
 @pytest.mark.posix("a pipe with a name")
 def test_secret_from_a_pipe_is_left_for_the_first_request(
     redis: Redis, issuer: Issuer, tmp_path: Path, ec_pem: Path

@@ -175,14 +175,20 @@ def _with_shared_cache(context: click.Context, values: Mapping[str, Any]) -> Cal
 
 def _check_cache_files(secret: Path | None, password: Path | None) -> None:
     """Refuse a shared cache's files that cannot be used; a pipe, which can be read once, is left for a request."""
-    if secret is not None and not secret.is_fifo():
+    if secret is not None and not _is_pipe(secret):
         from banno_creds.shared_cache.sealing import read_secret as read_cache_secret
 
         read_cache_secret(secret)
-    if password is not None and not password.is_fifo():
+    if password is not None and not _is_pipe(password):
         from banno_creds.shared_cache.store import read_password
 
         read_password(password)
+
+
+def _is_pipe(path: Path) -> bool:
+    with suppress(OSError):  # a path that is too long, or leads through a folder of others; its reader says so
+        return path.is_fifo()
+    return False
 
 
 def _check_profiles(names: Sequence[str], tags: Sequence[str], config: str | None) -> list[ClientConfig]:
