@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from banno_creds.checks import check_url
 from banno_creds.cli.options import defaults_of
 from banno_creds.cli.parameters import (
     MANY,
@@ -100,9 +101,10 @@ class Clients:
         try:
             context = self._of(profile)
             token_endpoint, issuer = endpoint(context, context.params)
+            server = check_url(issuer or token_endpoint or "", "the server")  # a variable's may have a password in it
         except (click.UsageError, ConfigurationError):
             return profile.settings.get("client_id"), None
-        return context.params["client_id"], issuer or token_endpoint
+        return context.params["client_id"], server
 
     def spelling(self, profile: Profile) -> Any:
         """Return how messages about a profile spell a setting; see `parameters.spelling`."""
