@@ -223,6 +223,15 @@ def test_profiles_that_sign_with_a_key_that_was_removed_are_named(cli: Cli, here
     assert "jwks add jwks.json KEY\n" in several
 
 
+def test_a_key_under_two_kids_is_one_key_of_its_profile(cli: Cli, here: Path) -> None:
+    cli("profile", "add", "p", "--client-id", "c", "--private-key", "rsa.pem")
+    key_set = json.loads((here / "jwks.json").read_bytes())
+    key_set["keys"].append({**key_set["keys"][0], "kid": "another"})
+    (here / "jwks.json").write_text(json.dumps(key_set))
+    removed = cli("jwks", "remove", "jwks.json", "rsa.pem", "-q", "--allow-empty")
+    assert "!   profile p signs with a key that was removed" in removed.stderr
+
+
 def test_a_key_at_a_holder_is_known_by_its_uri(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held, uri = mine("ec"), "vault:transit/banno"
     write_private(here / "mine.pem", held.pem())

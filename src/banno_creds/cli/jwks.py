@@ -226,7 +226,7 @@ def _warn_of_users(file: str, gone: Sequence[_Key]) -> None:
 
     with suppress(ConfigurationError):
         users = Users(list_profiles().profiles)
-        names = [name for key in gone for name in users.of_public(key.public, key.place)]
+        names = [*dict.fromkeys(name for key in gone for name in users.of_public(key.public, key.place))]
         if names:
             places = [*dict.fromkeys(key.place for key in gone if _is_key(key.place) and key.place != "-")] or ["KEY"]
             more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
