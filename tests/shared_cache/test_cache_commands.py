@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from banno_creds.cli.profile_list import Seen
+from banno_creds.client_authentication import private_key
 from banno_creds.shared_cache.faults import SlowError
 from banno_creds.tokens import shared_entries
 from tests.conftest import CLIENT_ID, Result, write_private
@@ -91,12 +93,15 @@ def test_clear_removes_from_both(cli: Cli, machine: Machine, redis: Redis, issue
     assert cli("token", env=machine("b")).stdout == "openid.5\n"
 
 
-def test_a_mistake_in_the_url_removes_nothing(cli: Cli, machine: Machine) -> None:
+def test_a_mistake_removes_nothing(cli: Cli, machine: Machine, tmp_path: Path) -> None:
     env = machine("a", CACHE_URL="")
     assert cli("token", env=env).code == 0
     result = cli("cache", "clear", "--cache-url", "redis://u:not-a-real-password@h", env=env)
     assert result.code == 2
     assert "not-a-real-password" not in result.stderr
+    nowhere = {"BANNO_CREDS_CACHE_URL": "redis://127.0.0.1:1", "BANNO_CREDS_CACHE_SECRET_FILE": str(tmp_path / "no")}
+    for wrong in ({"BANNO_CREDS_CACHE_URL": "http://h"}, nowhere):
+        assert cli("cache", "clear", env={**env, **wrong}).code == 2
     assert "Removed 1 entry from the cache." in cli("cache", "clear", env=env).stderr
 
 
@@ -280,6 +285,24 @@ def test_the_long_list_is_there_without_the_certificate_for_the_shared_cache(
     assert result.code == 0
     assert "token      none in the cache\n" in result.stdout
     assert "!   The certificate that cache_url names by ssl_certfile cannot be used" in result.stderr
+
+
+@pytest.mark.posix("a pipe with a name")
+def test_the_long_list_of_profiles_reads_no_pipe(
+    cli: Cli, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for whoever writes there."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    read = list[object]()
+
+    def read_key(source: object) -> private_key.KeyRead:
+        read.append(source)
+        return private_key.KeyRead(b"")
+
+    monkeypatch.setattr(private_key, "read_key", read_key)
+    config = write_private(tmp_path / "p.toml", b"[profiles.a]\nclient_id = 'c'\nprivate_key = 'pipe'\n")
+    result = cli("profile", "list", "-l", "--config", config, env=machine("a", CACHE_URL="redis://127.0.0.1:1"))
+    assert (result.code, result.stderr, read) == (0, "", [])
 
 
 def test_a_shared_cache_that_answers_slowly_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -104,6 +105,17 @@ def test_file_that_cannot_be_used_is_told_before_anything_listens(
     result = cli(*command, *typed.get(by, ()), env=env)
     assert (result.code, result.stdout) == (2, "")
     assert words in result.stderr
+
+
+def test_files_of_a_shared_cache_count_only_with_its_address(cli: Cli, tmp_path: Path) -> None:
+    """What `token` does not look at is no reason to serve nothing: here, that is the port alone."""
+    own = "client_id = 'a'\nprivate_key = 'a.pem'\ncache_secret_file = 'elsewhere'\n"
+    config = write_private(tmp_path / "config.toml", f"[profiles.garden]\n{own}".encode())
+    secret_file = write_private(tmp_path / "serve.secret", SECRET.encode())
+    command = ["serve", "--config", str(config), "--client-secret-file", str(secret_file), "garden", "--port"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"Port {port} on 127.0.0.1 is taken" in cli(*command, str(port)).stderr
 
 
 def test_path_that_is_too_long_is_told_before_anything_listens(cli: Cli, tmp_path: Path) -> None:

@@ -110,17 +110,16 @@ def clear(context: click.Context, /, profile: str | None, config: str | None, **
     """
     named = context.get_parameter_source("profile") in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
     belongs = _of_profile(profile, config) if named and profile is not None else None
-    shared_cache(context, values)  # a mistake in its URL ends the run before anything is removed
-    cache = _open()
-    try:
-        removed = cache.clear(belongs) if cache is not None else 0
-    except OSError as failure:
-        raise OutputError(
-            f"the cache could not be cleared: {own_files.words(failure)}",
-            hint=own_files.hint_for(failure, "check who owns it and who may write it"),
-        ) from None
-    Report().note(f"Removed {_counted(removed)} from the cache.")
-    with _shared(context, values) as (store, seal):
+    with _shared(context, values) as (store, seal):  # a mistake ends the run before anything is removed
+        cache = _open()
+        try:
+            removed = cache.clear(belongs) if cache is not None else 0
+        except OSError as failure:
+            raise OutputError(
+                f"the cache could not be cleared: {own_files.words(failure)}",
+                hint=own_files.hint_for(failure, "check who owns it and who may write it"),
+            ) from None
+        Report().note(f"Removed {_counted(removed)} from the cache.")
         if store is not None:
             from banno_creds.tokens import shared_entries
 

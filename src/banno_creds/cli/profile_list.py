@@ -100,8 +100,9 @@ def _shared_requests(file: str | None, names: Sequence[str]) -> Mapping[SharedCa
             continue  # the list says it
         try:
             own = fill_shared_cache(config, variables)
-            if own.cache_url is None:
-                continue
+            file_of_key = own.private_key.path
+            if own.cache_url is None or (file_of_key is not None and not os.path.isfile(file_of_key)):  # noqa: PTH113 - it never raises
+                continue  # a pipe would be waited for
             cache: Any = ClientCredentials(own).open_cache(opened=opened)  # a shared one, by its URL
             read = read_key(own.private_key)
             cache.take_key(read.content, is_held=own.private_key.uri is not None)

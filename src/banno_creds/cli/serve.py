@@ -116,8 +116,9 @@ def command(
     tell = partial(tell_warnings, report)
     how = {"min_ttl": values["min_ttl"], "emit": tell, "clock": run.clock, "sleep": run.sleep}
     prepare = _with_shared_cache(context, values)
-    for each in chosen:
-        _check_cache_files(prepare(each).cache_secret_file, prepare(each).cache_password_file)
+    for each in map(prepare, chosen):
+        if each.cache_url is not None:  # without one, its files are of no use, and may be elsewhere
+            _check_cache_files(each.cache_secret_file, each.cache_password_file)
     doctor = partial(doctor_for, context)
     clients = Profiles(config, profiles, values["tags"], prepare=prepare, doctor=doctor, **how)
     if socket is None:
