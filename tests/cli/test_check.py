@@ -885,7 +885,7 @@ def test_a_variable_that_all_profiles_overrule_is_named_once(desk: Desk) -> None
 def test_a_password_in_a_variables_url_is_in_no_row_and_no_record(desk: Desk, folder: Path, variable: str) -> None:
     desk.add("a", token_endpoint=None)
     env = {f"BANNO_CREDS_{variable}": "https://user:canaryPassword@127.0.0.1/token"}
-    for form in many.forms.FORMS:
+    for form in rows.FORMS:
         result = desk.run("check", "a", "-o", form, env=env)
         assert result.code == 2
         assert "canary" not in result.stdout + result.stderr
