@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import os
+import re
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -14,6 +18,7 @@ import pytest
 from banno_creds import ClientConfig, KeySource, TokenPool, threads
 from banno_creds.errors import NetworkError
 from banno_creds.http.client import HttpClient
+from banno_creds.http.trust import Trust
 from banno_creds.shared_cache.sealing import Seal
 from banno_creds.threads import no_fork
 from banno_creds.tokens import token_source
@@ -29,7 +34,8 @@ pytestmark = pytest.mark.posix("processes fork")
 
 # What lets other threads go on meanwhile, of Python's OpenSSL and of cryptography's.
 CALLS = {
-    *("SSLContext._wrap_socket", "SSLContext.load_verify_locations"),
+    *("SSLContext._wrap_socket", "SSLContext._wrap_bio", "SSLContext.load_verify_locations"),
+    *("SSLContext.set_default_verify_paths", "SSLContext.load_cert_chain"),
     *("_SSLSocket.do_handshake", "_SSLSocket.read", "_SSLSocket.write", "hmac_digest"),
     *("AESGCM.encrypt", "AESGCM.decrypt", "RSAPrivateKey.sign", "RSAPublicKey.verify", "load_der_private_key"),
     *("ECPrivateKey.sign", "ECPublicKey.verify"),
@@ -143,6 +149,50 @@ def test_few_threads_are_remembered() -> None:
     assert len(threads._known) <= threads._MOST_KNOWN
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which threads are there")
+def test_threads_that_python_did_not_start_are_forgotten_too() -> None:
+    def use(done: _thread.LockType) -> None:
+        with no_fork():
+            done.release()
+
+    for _ in range(2 * threads._MOST_KNOWN):
+        done = _thread.allocate_lock()
+        done.acquire()
+        _thread.start_new_thread(use, (done,))
+        done.acquire()
+    assert len(threads._known) <= threads._MOST_KNOWN
+
+
+def test_a_fork_that_never_says_that_it_ended_is_not_waited_for_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python passes over what a signal's handler raises there, Ctrl-C too."""
+    monkeypatch.setattr(threads, "_MOST_SECONDS", 0.1)
+    threads._before_fork()
+    time.sleep(0.25)
+    began = time.monotonic()
+    for _ in range(100):
+        with no_fork():
+            pass
+    assert time.monotonic() - began < 5
+    with forking():
+        assert threads._forks == 1
+    assert threads._forks == 0
+
+
+def test_a_child_does_not_wait_for_a_handshake_of_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The context of the system's store has a lock, which is held during a handshake, and by a child for ever."""
+    authority = make_authority(tmp_path / "ca")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    store, bundle = Trust(None), Trust(authority.file)
+    before = store.context(), bundle.context()
+    assert (store.context(), bundle.context()) == before
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    assert store.context() is store.context() is not before[0]
+    assert bundle.context() is before[1]  # it may be a pipe, which can be read once
+
+
 def test_a_fork_waits_for_no_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/token"
@@ -163,6 +213,46 @@ def test_a_fork_waits_for_no_server() -> None:
             asking.join(60)
 
 
+@contextmanager
+def watched() -> Iterator[tuple[set[str], set[str]]]:
+    """Give the names of what is called where no fork comes, and of what is called elsewhere."""
+    called: set[str] = set()
+    outside: set[str] = set()
+
+    def note(frame: Any, event: str, what: Any) -> None:
+        del frame
+        name = getattr(what, "__qualname__", "") if event == "c_call" else ""
+        name = re.sub(r"\A\w*Context\.", "SSLContext.", name)
+        # Not the server's threads, which are in this process too.
+        if name in CALLS and threading.current_thread().name.startswith(("MainThread", "banno-creds")):
+            (called if threading.get_ident() in threads._busy else outside).add(name)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield called, outside
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def test_files_of_certificates_are_read_and_tls_in_tls_is_spoken_only_where_no_fork_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = make_authority(tmp_path / "ca")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    authority.ca.issue_cert("client").private_key_and_cert_chain_pem.write_to_path(tmp_path / "client.pem")
+    context = Trust(None).context()
+    with watched() as (called, outside):
+        context.set_default_verify_paths()  # as truststore does on Linux for each connection
+        context.load_cert_chain(tmp_path / "client.pem")
+        tls = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+    assert outside == set()
+    assert called >= {"SSLContext.set_default_verify_paths", "SSLContext.load_cert_chain", "SSLContext._wrap_bio"}
+
+
 @pytest.mark.parametrize("kind", ["rsa", "ec"])
 def test_openssl_is_called_only_where_no_fork_comes(
     kind: str, rsa_pem: Path, ec_pem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -170,31 +260,17 @@ def test_openssl_is_called_only_where_no_fork_comes(
     monkeypatch.setenv("BANNO_CREDS_CACHE_DIR", str(tmp_path / "cache"))
     token_source._load()  # behind a bar of its own
     authority = make_authority(tmp_path / "ca")
-    called: set[str] = set()
-    outside: set[str] = set()
-
-    def note(frame: Any, event: str, what: Any) -> None:
-        del frame
-        name = getattr(what, "__qualname__", "") if event == "c_call" else ""
-        # Not the server's threads, which are in this process too.
-        if name in CALLS and threading.current_thread().name.startswith(("MainThread", "banno-creds")):
-            (called if threading.get_ident() in threads._busy else outside).add(name)
-
     with LoopbackServer(
         lambda _: says_json(access_token="t", token_type="Bearer", expires_in=600),
         authority.context("127.0.0.1"),
     ) as bank:
         key = KeySource.file(rsa_pem if kind == "rsa" else ec_pem)
         config = ClientConfig(CLIENT_ID, key, token_endpoint=bank.url, ca_bundle=authority.file)
-        threading.setprofile(note)
-        sys.setprofile(note)
-        try:
+        with watched() as (called, outside):
             with TokenPool({"bank": config}) as pool:
                 pool.source("bank").token()
             seal = Seal(b"a secret")
             assert seal.open(seal.name("a"), seal.close(seal.name("a"), b"{}"))
-        finally:
-            sys.setprofile(None)
-            threading.setprofile(None)
     assert outside == set()
+    assert called >= {"SSLContext._wrap_socket", "SSLContext.load_verify_locations"}
     assert called >= {name for name in CALLS if name.startswith("_SSLSocket")}, "what is watched has these names"

@@ -93,6 +93,7 @@ def run(
 
 _changed = threading.Condition()
 _forks = 0  # that are under way
+_forked_at = 0.0  # when the last of them began
 _busy: dict[int, int] = {}  # how often each thread is in `no_fork`
 _known: dict[int, threading.Thread] = {}  # those that were, by the system's number
 _ending: set[int] = set()
@@ -104,7 +105,7 @@ def no_fork() -> Iterator[None]:
     me, number = threading.get_ident(), threading.get_native_id()
     with _changed:
         if _forks and me not in _busy:
-            _changed.wait_for(lambda: not _forks, _MOST_SECONDS)
+            _changed.wait_for(_is_clear, _MOST_SECONDS)
         _busy[me] = _busy.get(me, 0) + 1
         if number not in _known or not _known[number].is_alive():
             _note(number)
@@ -119,11 +120,18 @@ def no_fork() -> Iterator[None]:
                     _changed.notify_all()
 
 
+def _is_clear() -> bool:
+    """Return whether no fork is under way; a signal's handler that raises may keep one from saying that it ended."""
+    return not _forks or time.monotonic() - _forked_at > 2 * _MOST_SECONDS
+
+
 def _note(number: int) -> None:
     """Note that OpenSSL will have something to put away when this thread ends."""
     if len(_known) >= _MOST_KNOWN:
+        system_tells = _is_there(number)
         for each, thread in [*_known.items()]:
-            if not thread.is_alive() and not _is_there(each):
+            # A thread that Python did not start says for ever that it is alive.
+            if not _is_there(each) and (system_tells or not thread.is_alive()):
                 del _known[each]
     _ending.intersection_update(_known)
     _ending.discard(number)
@@ -138,7 +146,7 @@ def at_the_end() -> None:
     number = threading.get_native_id()
     if number in _known:
         with _changed:
-            _changed.wait_for(lambda: not _forks, _MOST_SECONDS)
+            _changed.wait_for(_is_clear, _MOST_SECONDS)
             _ending.add(number)
 
 
@@ -148,10 +156,10 @@ def _is_there(number: int) -> bool:
 
 
 def _before_fork() -> None:
-    global _forks
+    global _forks, _forked_at
     me, ends = threading.get_ident(), time.monotonic() + _ENDING_SECONDS
     with _changed:
-        _forks += 1
+        _forks, _forked_at = 1 if _is_clear() else _forks + 1, time.monotonic()
         _changed.wait_for(lambda: not _busy.keys() - {me}, _MOST_SECONDS)
         ended = [(each, thread) for each, thread in _known.items() if each in _ending or not thread.is_alive()]
     for number, thread in ended:
@@ -165,7 +173,7 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     global _forks
     with _changed:
-        _forks -= 1
+        _forks = max(_forks - 1, 0)
         _changed.notify_all()
 
 

@@ -23,7 +23,7 @@ from banno_creds.http.connections import Connection
 from banno_creds.http.exchange import Exchange
 from banno_creds.http.trust import Trust
 from banno_creds.steps import awaiting
-from banno_creds.threads import OutOfTimeError
+from banno_creds.threads import OutOfTimeError, no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -295,7 +295,8 @@ def _may_wait_here() -> bool:
 @cache
 def _plain() -> ssl.SSLContext:
     """Return a context for plain http, where nothing uses it: to make one takes a millisecond."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with no_fork():
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _is_secure(url: str) -> bool:

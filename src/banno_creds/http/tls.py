@@ -13,10 +13,11 @@ from banno_creds.threads import no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext as _Context
     from ssl import SSLObject as _Object
     from ssl import SSLSocket as _Socket
 else:
-    _Socket = _Object = object
+    _Socket = _Object = _Context = object
 
 T = TypeVar("T")
 
@@ -83,6 +84,11 @@ def _is_ready(connection: _Socket, to_write: bool, ends: float | None) -> bool: 
 class _StepwiseObject(_Object):
     """TLS over memory, as in TLS to a proxy: it never waits."""
 
+    @classmethod
+    def _create(cls, *args: Any, **how: Any) -> Any:
+        with no_fork():
+            return super()._create(*args, **how)  # type: ignore[misc]  # ssl's own
+
     def do_handshake(self) -> None:
         with no_fork():
             super().do_handshake()
@@ -96,10 +102,27 @@ class _StepwiseObject(_Object):
             return super().write(data)
 
 
+class _StepwiseContext(_Context):
+    """Reads files, which truststore has it do for each connection."""
+
+    def set_default_verify_paths(self) -> None:
+        with no_fork():
+            super().set_default_verify_paths()
+
+    def load_verify_locations(self, *args: Any, **how: Any) -> None:
+        with no_fork():
+            super().load_verify_locations(*args, **how)
+
+    def load_cert_chain(self, *args: Any, **how: Any) -> None:
+        with no_fork():
+            super().load_cert_chain(*args, **how)
+
+
 def in_steps(context: ssl.SSLContext) -> ssl.SSLContext:
     """Have a context make such connections, where processes fork; return it."""
     if hasattr(os, "register_at_fork"):
         own = getattr(context, "_ctx", context)  # the truststore's has one inside, with classes of its own
+        own.__class__ = type("StepwiseContext", (_StepwiseContext, type(own)), {})
         own.sslsocket_class = type("StepwiseSocket", (_StepwiseSocket, own.sslsocket_class), {})
         own.sslobject_class = type("StepwiseObject", (_StepwiseObject, own.sslobject_class), {})
     return context

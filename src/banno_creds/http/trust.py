@@ -36,6 +36,7 @@ class Trust:
         self._ca_bundle = ca_bundle
         self._context: ssl.SSLContext | None = None
         self._is_part = False
+        self._process = 0  # the one that made the context
         self._lock = threading.Lock()
 
     @property
@@ -49,16 +50,22 @@ class Trust:
         Raises:
             ConfigurationError: the CA bundle cannot be read.
         """
-        context = self._context
+        context = self._usable()
         if context is None:  # a forked child must not need a lock for them that another thread held
             with no_fork(), self._lock:
-                if self._context is None:
+                context = self._usable()
+                if context is None:
                     if self._ca_bundle is None:
-                        self._context, self._is_part = system_store()
+                        context, self._is_part = system_store()
                     else:
-                        self._context = read_bundle(self._ca_bundle)
-                context = self._context
+                        context = read_bundle(self._ca_bundle)
+                    self._context, self._process = context, os.getpid()
         return context
+
+    def _usable(self) -> ssl.SSLContext | None:
+        """Return the context; None if it has to be made. Truststore's has a lock, which a handshake holds."""
+        is_own = self._ca_bundle is not None or self._process == os.getpid()
+        return self._context if is_own else None
 
     def widen(self, failed: ssl.SSLContext | None = None) -> bool:
         """Trust the operating system's whole store from now on; True if only a part of it was trusted before.
