@@ -450,6 +450,18 @@ def test_ssl_cert_file_that_cannot_be_meant_is_named(
     assert f"SSL_CERT_FILE {tmp_path / 'ca.pem'} {said}" in one_line(result.stderr)
 
 
+@pytest.mark.posix("Windows has no such file, whatever its path is")
+@pytest.mark.parametrize("command", ["token", "doctor"])
+def test_ssl_cert_file_that_cannot_be_looked_at_is_no_bug(
+    ask: Callable[..., Result], secure: Bank, tmp_path: Path, command: str
+) -> None:
+    path = str(tmp_path / ("a" * 300))
+    result = ask(secure.url.replace("127.0.0.1", "localhost"), env={"SSL_CERT_FILE": path}, command=command)
+    assert result.code == 5, result.stderr
+    if command == "token":
+        assert " cannot be read: " in one_line(result.stderr)
+
+
 @pytest.mark.no_wine("Wine trusts a partial chain")
 @pytest.mark.parametrize("variable", BUNDLES)
 @pytest.mark.parametrize("command", ["token", "doctor"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from banno_creds.errors import BannoCredsError, ConfigurationError
 from banno_creds.http.tls import in_steps
-from banno_creds.text import printable, setting, unseen
+from banno_creds.text import printable, setting, system_words, unseen
 from banno_creds.threads import no_fork
 from banno_creds.times import utc
 
@@ -141,11 +142,15 @@ _MOST_LOOKED_AT = 500  # certificates
 
 def _shortcoming(name: str, path: Path, now: float, expired: bool) -> str | None:  # noqa: FBT001
     """Return what a file of authorities lacks, in words; None if that cannot be told."""
-    if path.is_dir():
-        return None if _is_hashed(path) else f"{name} is a folder: name a file, or a folder made by openssl rehash"
-    if not path.exists():
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return f"{name} is not there: correct it, or unset it"
-    if not path.is_file():
+    except OSError as failure:
+        return f"{name} cannot be read: {system_words(failure)}"
+    if stat.S_ISDIR(status.st_mode):
+        return None if _is_hashed(path) else f"{name} is a folder: name a file, or a folder made by openssl rehash"
+    if not stat.S_ISREG(status.st_mode):
         return None  # a pipe can be read once
     from cryptography import x509
 
@@ -158,7 +163,7 @@ def _shortcoming(name: str, path: Path, now: float, expired: bool) -> str | None
     except (OSError, ValueError, BannoCredsError):
         found = []
     if not found:
-        what = "is empty" if path.stat().st_size == 0 else "holds no certificate"
+        what = "is empty" if status.st_size == 0 else "holds no certificate"
         return f"{name} {what}: name a file of PEM certificates"
     if expired and all(each.not_valid_after_utc.timestamp() < now for each in found):
         date = utc(int(found[0].not_valid_after_utc.timestamp()))
@@ -278,4 +283,5 @@ def _is_hashed(folder: Path) -> bool:
 
 
 def _absence(path: str) -> str:
-    return "" if os.pathsep in path or Path(path).exists() else " (which is not there)"
+    is_there = os.pathsep in path or os.path.exists(path)  # noqa: PTH110 - unlike Path's, it never raises
+    return "" if is_there else " (which is not there)"
