@@ -96,6 +96,10 @@ def test_what_hangs_keeps_no_fork_out_and_nobody_waits_for_himself(monkeypatch: 
         monkeypatch.setattr(threads, "_MOST_SECONDS", 0.05)
         with forking():
             pass
+        assert not threads._busy, "the next fork does not wait for it again"
+        with no_fork(), no_fork():
+            pass
+    assert not threads._busy
 
 
 def test_a_fork_waits_until_a_thread_that_ends_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:

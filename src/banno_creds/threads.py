@@ -113,11 +113,11 @@ def no_fork() -> Iterator[None]:
         yield
     finally:
         with _changed:
-            _busy[me] -= 1
-            if not _busy[me]:
-                del _busy[me]
-                if _forks:
-                    _changed.notify_all()
+            left = _busy.pop(me, 1) - 1
+            if left:
+                _busy[me] = left
+            elif _forks:
+                _changed.notify_all()
 
 
 def _is_clear() -> bool:
@@ -160,7 +160,10 @@ def _before_fork() -> None:
     me, ends = threading.get_ident(), time.monotonic() + _ENDING_SECONDS
     with _changed:
         _forks, _forked_at = 1 if _is_clear() else _forks + 1, time.monotonic()
-        _changed.wait_for(lambda: not _busy.keys() - {me}, _MOST_SECONDS)
+        if not _changed.wait_for(lambda: not _busy.keys() - {me}, _MOST_SECONDS):
+            # The next fork need not wait for it too: Ctrl-C may have kept it from saying that it has ended.
+            for other in _busy.keys() - {me}:
+                del _busy[other]
         ended = [(each, thread) for each, thread in _known.items() if each in _ending or not thread.is_alive()]
     for number, thread in ended:
         with suppress(RuntimeError):
