@@ -210,7 +210,7 @@ def test_held_key_wants_a_secret(cli: Cli, ask: list[str]) -> None:
     ],
     ids=["untrusted", "no certificate of its own", "no TLS there"],
 )
-@pytest.mark.usefixtures("machine")
+@pytest.mark.usefixtures("machine", "redis")
 def test_tls_that_fails_is_a_warning(
     cli: Cli, ask: list[str], tmp_path: Path, authority: Authority, option: str, words: str
 ) -> None:
@@ -224,7 +224,7 @@ def test_tls_that_fails_is_a_warning(
         assert redis.keys() == []
 
 
-@pytest.mark.usefixtures("machine")
+@pytest.mark.usefixtures("machine", "redis")
 def test_client_shows_a_certificate_of_its_own(
     cli: Cli, ask: list[str], tmp_path: Path, authority: Authority
 ) -> None:
@@ -239,7 +239,7 @@ def test_client_shows_a_certificate_of_its_own(
         assert "ssl_certfile" in missing.stderr
 
 
-@pytest.mark.usefixtures("machine")
+@pytest.mark.usefixtures("machine", "redis")
 def test_running_program_loses_no_token_while_its_certificate_is_replaced(
     issuer: Issuer, ec_pem: Path, tmp_path: Path, authority: Authority
 ) -> None:
@@ -253,16 +253,12 @@ def test_running_program_loses_no_token_while_its_certificate_is_replaced(
         source = TokenSource(config, emit=steps.append)
         source.token()
 
-        def spoil() -> None:
-            own.write_bytes(b"")
-            redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
         issuer.gate.clear()
         with ThreadPoolExecutor(1) as thread:
             token = thread.submit(source.token, force_refresh=True)
-            while len(issuer.forms) < 2:
-                time.sleep(0.01)
-            spoil()
+            issuer.wait_for(2)
+            own.write_bytes(b"")
+            redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             issuer.gate.set()
             assert token.result().access_token == "openid.2"
         assert source.token(force_refresh=True).access_token == "openid.3"
@@ -270,6 +266,7 @@ def test_running_program_loses_no_token_while_its_certificate_is_replaced(
     assert told.endswith("cannot be used: a certificate's file that it needs cannot be used now")
 
 
+@pytest.mark.usefixtures("redis")
 def test_each_connection_reads_the_clients_certificate_into_a_context_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: Authority
 ) -> None:
