@@ -205,6 +205,18 @@ def test_a_key_is_removed_by_its_file_or_its_kid(cli: Cli, here: Path, rsa_key: 
         assert (here / "jwks.json").read_bytes() == before
 
 
+def test_a_thumbprint_that_begins_with_a_dash_is_no_option(cli: Cli, here: Path) -> None:
+    """As one in 64 does."""
+    before = (here / "jwks.json").read_bytes()
+    kid = f"-{'x' * 21}-{'7' * 20}"
+    added = jwk_of(mine("ec"), kid=kid)
+    (here / "jwks.json").write_text(json.dumps({"keys": [*json.loads(before)["keys"], added]}))
+    done = cli("jwks", "remove", "jwks.json", kid, "-q")
+    assert (done.code, done.stdout, done.stderr) == (0, f"removed: {kid}\n", "")
+    assert json.loads((here / "jwks.json").read_bytes()) == json.loads(before)
+    assert cli("jwks", "remove", "jwks.json", "--", kid, "-q").code == 2
+
+
 def test_profiles_that_sign_with_a_key_that_was_removed_are_named(cli: Cli, here: Path) -> None:
     write_private(here / "mine.pem", mine("ec").pem())
     cli("jwks", "add", "jwks.json", "ec.pem", "mine.pem")

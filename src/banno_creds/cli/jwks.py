@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from banno_creds.steps import Run
 
 _VERSION = 1
+_DASHED = re.compile("-[A-Za-z0-9_-]{42}")  # a SHA-256 in base64url
 _MOST_NAMED = 5
 _ANY_KEY = (
     "A key in any form: a private key, a PEM, a certificate, a JWK or a JWK Set in a file, - for standard input; or "
@@ -159,7 +161,18 @@ def add(context: click.Context, /, file: str, keys: tuple[str, ...], **values: A
     _say_what_is_next([place for place in keys if place != "-"], values)
 
 
-@command.command("remove", cls=Command, short_help="Remove keys from a set in a file.")
+class _Remove(Command):
+    """Takes a thumbprint for one though it begins with a dash, as one in 64 does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with such thumbprints after everything else."""
+        dashed = [each for each in args if _DASHED.fullmatch(each)]
+        if dashed and "--" not in args:
+            args = [*(each for each in args if each not in dashed), "--", *dashed]
+        return super().parse_args(ctx, args)
+
+
+@command.command("remove", cls=_Remove, short_help="Remove keys from a set in a file.")
 @_FILE
 @_keys_argument("which", "A key's kid or thumbprint; or the key itself, in any form.", "KEY|KID...")
 @option(
