@@ -305,6 +305,27 @@ def test_the_long_list_of_profiles_reads_no_pipe(
     assert (result.code, result.stderr, read) == (0, "", [])
 
 
+def test_the_long_list_of_profiles_reads_the_clients_that_may_have_a_shared_cache(
+    cli: Cli, tmp_path: Path, ec_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read a thousand takes a tenth of a second."""
+    read = list[str]()
+
+    def read_clients(names: list[str], _: object) -> dict[str, object]:
+        read.extend(names)
+        return {}
+
+    monkeypatch.setattr("banno_creds.profiles.client.read_clients", read_clients)
+    client = f'client_id = "c"\nprivate_key = {json.dumps(str(ec_pem))}\n'
+    own = f'[profiles.a]\n{client}[profiles.b]\n{client}cache_url = "redis://127.0.0.1:1"\n'
+    config = write_private(tmp_path / "p.toml", own.encode())
+    assert cli("profile", "list", "-l", "--config", config).code == 0
+    assert read == ["b"]
+    env = {"BANNO_CREDS_CACHE_URL": "redis://127.0.0.1:1"}
+    assert cli("profile", "list", "-l", "--config", config, env=env).code == 0
+    assert read == ["b", "a", "b"]
+
+
 def test_a_shared_cache_that_answers_slowly_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each hundred of the requests is another question."""
     now, asked = [0.0], list[int]()

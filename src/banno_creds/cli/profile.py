@@ -224,7 +224,7 @@ def list_(context: click.Context, /, config: str | None, tags: tuple[str, ...], 
 
     listing = list_profiles(config, tags)
     now = context.find_root().obj.clock()
-    seen = Seen(listing.file, listing.names, now) if long else None
+    seen = Seen(listing.file, listing.profiles, now) if long else None
     if output == "json":
         write_result(
             dumps({**listing._asdict(), "profiles": [members(each, now, seen) for each in listing.profiles]})

@@ -30,11 +30,11 @@ _SHARED_SECONDS = 4.0  # for which a shared cache is asked
 class Seen:
     """What is known of the profiles of a file besides their settings, by the caches and the record of `check`."""
 
-    def __init__(self, file: str | None, names: Sequence[str], now: float) -> None:
+    def __init__(self, file: str | None, profiles: Sequence[Summary], now: float) -> None:
         from banno_creds.cli.cache import kept_entries
 
         self._checked = _last_checks(file)
-        self._shared = _shared_until(file, names, now)
+        self._shared = _shared_until(file, profiles, now)
         self._until: dict[tuple[Any, ...], float] = {}
         for entry in kept_entries().values():
             left = entry.left(now)
@@ -54,10 +54,10 @@ class Seen:
         return None if last is None else {"at": int(last.at), **{name: last.members.get(name) for name in names}}
 
 
-def _shared_until(file: str | None, names: Sequence[str], now: float) -> Mapping[str, float]:
+def _shared_until(file: str | None, profiles: Sequence[Summary], now: float) -> Mapping[str, float]:
     """Return until when shared caches have tokens, by the names of the profiles; a fault is a warning."""
     found: dict[str, float] = {}
-    for cache, requests in _shared_requests(file, names).items():
+    for cache, requests in _shared_requests(file, profiles).items():
         from banno_creds.shared_cache.faults import StoreError
         from banno_creds.tokens.shared_entries import read_of
 
@@ -81,8 +81,9 @@ def _shared_until(file: str | None, names: Sequence[str], now: float) -> Mapping
     return found
 
 
-def _shared_requests(file: str | None, names: Sequence[str]) -> Mapping[SharedCache, Mapping[str, Request]]:
+def _shared_requests(file: str | None, profiles: Sequence[Summary]) -> Mapping[SharedCache, Mapping[str, Request]]:
     """Return the requests of the profiles that have a shared cache, by it and by their names."""
+    names = [each.name for each in profiles if each.has_shared_cache or os.environ.get("BANNO_CREDS_CACHE_URL")]
     if file is None or not names:
         return {}
     from banno_creds.cli.settings import SHARED_CACHE, fill_shared_cache, given_shared_cache
@@ -134,7 +135,7 @@ def _last_checks(file: str | None) -> Mapping[str, Checked]:
 def members(profile: Summary, now: float, seen: Seen | None) -> dict[str, Any]:
     """Return a profile as a member of the list's JSON."""
     found, finding, since = profile._asdict(), _age(profile, now), _since(profile)
-    del found["key_modified"]
+    del found["key_modified"], found["has_shared_cache"]
     age = None if since is None else since.age(now)
     found |= {
         "key_there_since": None if since is None else int(since.at),

@@ -43,7 +43,8 @@ class Profile(NamedTuple):
 class Summary(NamedTuple):
     """A profile in a list: its client, its key or client secret's file, its endpoint, and its fault if it has one.
 
-    ``key_modified`` is when the key's file was last changed, in seconds since the epoch.
+    ``key_modified`` is when the key's file was last changed, in seconds since the epoch; ``has_shared_cache`` says
+    whether it names a cache that many machines share.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Summary(NamedTuple):
     key_modified: float | None = None
     key_max_age: str | None = None
     tags: tuple[str, ...] = ()
+    has_shared_cache: bool = False
 
 
 class Listing(NamedTuple):
@@ -244,7 +246,8 @@ def _summary(name: str, settings: Mapping[str, Any], folder: str) -> Summary:
     age = (times.get("private_key"), settings.get("key_max_age"))
     own = settings.get("tags", ())
     tags = (own,) if isinstance(own, str) else tuple(own)
-    return Summary(name, settings.get("client_id"), endpoint, issuer, words, *proof, *age, tags)
+    is_shared = "cache_url" in settings
+    return Summary(name, settings.get("client_id"), endpoint, issuer, words, *proof, *age, tags, is_shared)
 
 
 def _modified(path: str) -> float | None:
